@@ -1,0 +1,38 @@
+PYTHON ?= python3
+DEMO := .venv-demo
+TEST := .venv-test
+BACKENDS := jax tensorflow torch
+
+.PHONY: demo test lint format clean
+
+demo: $(DEMO)/ready  ## train on icons, measure, export: one backend, about seven minutes
+	$(DEMO)/bin/kzoo demo
+
+test: $(TEST)/ready lint  ## the whole suite on each backend
+	@for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend TF_CPP_MIN_LOG_LEVEL=3 $(TEST)/bin/python -m pytest || exit 1; \
+	done
+
+lint: $(TEST)/ready
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+
+format: $(TEST)/ready
+	$(TEST)/bin/ruff check --fix .
+	$(TEST)/bin/ruff format .
+
+$(DEMO)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[jax,demo]'
+	touch $@
+
+# open_clip comes without its needs: the tests read the vocabulary in its wheel and never import it
+$(TEST)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[jax,tensorflow,torch,test]'
+	$(TEST)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps open_clip_torch
+	touch $@
+
+clean:
+	rm -rf $(DEMO) $(TEST) kzoo-demo build *.egg-info
