@@ -1,0 +1,23 @@
+"""What multiplies: attention, transformer block, patch embedding, pooling, similarity head."""
+
+import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
+
+from kzoo.layers.numerics import gelu, gelu_tanh, l2_normalize, quick_gelu
+from kzoo.layers.patch_embedding import PatchEmbedding
+from kzoo.layers.pooling import AttentionPooling, pool_end_of_text
+from kzoo.layers.similarity import SimilarityHead
+from kzoo.layers.transformer import Attention, LayerScale, TransformerBlock
+
+__all__ = [
+    "Attention",
+    "AttentionPooling",
+    "LayerScale",
+    "PatchEmbedding",
+    "SimilarityHead",
+    "TransformerBlock",
+    "gelu",
+    "gelu_tanh",
+    "l2_normalize",
+    "pool_end_of_text",
+    "quick_gelu",
+]

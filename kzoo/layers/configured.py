@@ -1,0 +1,62 @@
+"""One implementation of `get_config`, `from_config` and of the refusal of unknown arguments."""
+
+import inspect
+
+import keras
+
+_KERAS_ARGUMENTS = {"name", "dtype", "trainable"}
+
+
+class Configured:
+    """Mixin for layers, losses and models: the config is the constructor's arguments, defaults included.
+
+    Defaults are written into the config, so a file saved today opens the same after a default changes.
+    Arguments that are Keras objects themselves (a temperature, a tower) are restored by `from_config`.
+
+    Raises:
+        TypeError: an argument that the constructor does not know; the sentence names it.
+
+    Example:
+        >>> class Gain(Configured, keras.layers.Layer):
+        ...     def __init__(self, initial=1.0, **kwargs): ...
+        >>> Gain().get_config()["initial"]
+        1.0
+        >>> Gain(inital=2.0)
+        TypeError: Gain does not know the argument 'inital'; it takes initial, name, dtype, trainable.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        signature = inspect.signature(cls.__init__)
+        own = [
+            name
+            for name, parameter in signature.parameters.items()
+            if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        unknown = set(kwargs) - set(own) - _KERAS_ARGUMENTS
+        if unknown:
+            raise TypeError(
+                f"{cls.__name__} does not know the argument {sorted(unknown)[0]!r}; "
+                f"it takes {', '.join([*own, *sorted(_KERAS_ARGUMENTS - set(own))])}."
+            )
+        instance = super().__new__(cls, *args, **kwargs)
+        bound = signature.bind_partial(instance, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = {name: bound.arguments[name] for name in own if name in bound.arguments}
+        # past Keras' attribute tracking: the constructor stores and tracks what it keeps
+        object.__setattr__(instance, "_arguments", arguments)
+        return instance
+
+    def get_config(self):
+        return super().get_config() | self._arguments
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: _restored(value) for name, value in config.items()})
+
+
+def _restored(value):
+    if isinstance(value, (list, tuple)):
+        return type(value)(_restored(item) for item in value)
+    if isinstance(value, dict) and {"class_name", "config"} <= set(value):
+        return keras.saving.deserialize_keras_object(value)
+    return value

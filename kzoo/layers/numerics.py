@@ -1,0 +1,63 @@
+"""Numeric rules that every room shares: safe unit length, float32 norms, exact activations."""
+
+import math
+
+import keras
+from keras import ops
+
+NORM_FLOOR = 1e-12  # of the squared length: a zero vector stays zero and its gradient stays finite
+NEGATIVE = -1e30  # a mask in float32; -inf would turn 0 * inf into NaN in the gradient
+
+
+def l2_normalize(x):
+    """Scale the last axis to unit length, in float32 under every dtype policy.
+
+    Computes `x * rsqrt(max(sum(x^2), 1e-12))`: a zero vector comes out as zero, with a finite gradient.
+
+    Args:
+        x: float tensor `(..., dim)`.
+
+    Returns:
+        float32 tensor `(..., dim)`, each row of length 1 (or 0).
+
+    Example:
+        >>> l2_normalize(np.array([[3.0, 4.0]]))
+        [[0.6, 0.8]]
+    """
+    x = ops.cast(x, "float32")
+    squared_length = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squared_length, NORM_FLOOR))
+
+
+def quick_gelu(x):
+    """`x * sigmoid(1.702 x)`, the activation of OpenAI's CLIP (2021, arXiv 2103.00020)."""
+    return x * ops.sigmoid(1.702 * x)
+
+
+def gelu(x):
+    """`0.5 x (1 + erf(x / sqrt 2))`, exact (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+
+    Written with `erf`: `ops.gelu(approximate=False)` leaves TensorFlow as an `Erfc` node that no
+    ONNX runtime loads.
+    """
+    return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))
+
+
+def gelu_tanh(x):
+    """The tanh form of GELU, the default of JAX and of SigLIP's towers."""
+    return ops.gelu(x, approximate=True)
+
+
+ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": gelu, "gelu_tanh": gelu_tanh}
+
+
+def activation_function(name):
+    """The activation called `name`: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation {name!r} is unknown; choose one of {', '.join(sorted(ACTIVATIONS))}.")
+    return ACTIVATIONS[name]
+
+
+def layer_norm(epsilon, name):
+    """A layer norm whose weights and arithmetic are float32 under every dtype policy."""
+    return keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name=name)

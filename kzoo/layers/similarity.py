@@ -1,0 +1,105 @@
+"""The similarity head: the scale and bias that turn cosines into logits."""
+
+import math
+
+import keras
+from keras import ops
+
+from kzoo.layers.configured import Configured
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class UpperBound(keras.constraints.Constraint):
+    """Clips a weight to at most `limit` after each step.
+
+    The clip is on the weight: a `minimum` in the forward pass has no gradient above the limit, and the
+    weight would stay there for good.
+    """
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __call__(self, weight):
+        return ops.minimum(weight, ops.cast(self.limit, weight.dtype))
+
+    def get_config(self):
+        return {"limit": self.limit}
+
+
+def add_log_scale(layer, scale, max_scale, name):
+    """A float32 scalar weight `ln(scale)`, held at or below `ln(max_scale)` after every step."""
+    if not 0 < scale <= max_scale:
+        raise ValueError(f"the initial scale {scale:g} lies outside (0, {max_scale:g}]; choose one inside.")
+    return layer.add_weight(
+        name=name,
+        shape=(),
+        initializer=keras.initializers.Constant(math.log(scale)),
+        dtype="float32",
+        autocast=False,
+        constraint=UpperBound(math.log(max_scale)),
+    )
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class SimilarityHead(Configured, keras.layers.Layer):
+    """`scale * <image, text> + bias`, with the scale stored as its logarithm.
+
+    Args:
+        scale: initial scale, the inverse of the temperature.
+        max_scale: the scale is clipped to this after each step.
+        bias: initial bias, or None for a head without one.
+
+    Inputs:
+        images: float tensor `(n, dim)`, unit length.
+        texts: float tensor `(m, dim)`, unit length.
+        The head of a model (`model.similarity`) also takes whatever `model.encode_image` and
+        `model.encode_text` take, in lists of any size, and then returns a numpy array.
+
+    Returns:
+        float32 tensor `(n, m)` of logits.
+
+    Example:
+        >>> SimilarityHead(scale=10.0)(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
+        [[10., 0.]]
+
+    Reference:
+        Radford et al., CLIP, 2021, arXiv 2103.00020 (scale); Zhai et al., SigLIP, 2023, arXiv 2303.15343
+        (bias).
+    """
+
+    def __init__(self, scale=1 / 0.07, max_scale=100.0, bias=None, **kwargs):
+        super().__init__(**kwargs)
+        self.initial_scale, self.max_scale, self.initial_bias = scale, max_scale, bias
+        self.raw_logits = None  # set by the model: lists of pictures and texts -> numpy logits
+        self.build()
+
+    def build(self):
+        self.log_scale = add_log_scale(self, self.initial_scale, self.max_scale, "logit_scale")
+        self.bias = None
+        if self.initial_bias is not None:
+            self.bias = self.add_weight(
+                name="logit_bias",
+                shape=(),
+                initializer=keras.initializers.Constant(self.initial_bias),
+                dtype="float32",
+                autocast=False,
+            )
+
+    @property
+    def scale(self):
+        """The current scale, a float32 scalar tensor."""
+        return ops.exp(self.log_scale)
+
+    def __call__(self, images, texts):
+        if self.raw_logits is None or (_is_tensor(images) and _is_tensor(texts)):
+            return super().__call__(images, texts)
+        return self.raw_logits(images, texts)
+
+    def call(self, images, texts):
+        images, texts = ops.cast(images, "float32"), ops.cast(texts, "float32")
+        logits = self.scale * ops.matmul(images, ops.transpose(texts))  # (n, m)
+        return logits if self.bias is None else logits + self.bias
+
+
+def _is_tensor(value):
+    return ops.is_tensor(value) or isinstance(value, keras.KerasTensor)

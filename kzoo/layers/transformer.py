@@ -1,0 +1,225 @@
+"""Attention and the pre-norm transformer block."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kzoo.layers.configured import Configured
+from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
+
+
+def attend(query, key, value, causal=False, padding_mask=None):
+    """Softmax attention, `softmax(q k^T / sqrt(d)) v` per head, with the softmax in float32.
+
+    `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
+    TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
+    which makes a causal training step up to 1.4 times slower (`benchmarks/attention.py`) and doubles the
+    nodes of the exported graph.
+
+    Args:
+        query: float tensor `(batch, T, heads, d)`.
+        key, value: float tensors `(batch, S, heads, d)`.
+        causal: position t sees positions 0..t only.
+        padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
+
+    Returns:
+        float tensor `(batch, T, heads, d)`.
+    """
+    mask = None
+    if padding_mask is not None:
+        mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
+    if keras.config.backend() != "tensorflow":
+        return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
+
+    query = ops.transpose(query * query.shape[-1] ** -0.5, (0, 2, 1, 3))  # (batch, heads, T, d)
+    key = ops.transpose(key, (0, 2, 3, 1))  # (batch, heads, d, S)
+    value = ops.transpose(value, (0, 2, 1, 3))  # (batch, heads, S, d)
+    scores = ops.cast(ops.matmul(query, key), "float32")  # (batch, heads, T, S)
+    if causal:
+        scores = ops.add(scores, np.triu(np.full(scores.shape[-2:], NEGATIVE, "float32"), k=1))
+    if mask is not None:
+        scores = ops.where(mask, scores, NEGATIVE)
+    weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+    return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+
+
+def _dense(units, stddev, policy, name):
+    initializer = keras.initializers.RandomNormal(stddev=stddev)
+    return keras.layers.Dense(units, kernel_initializer=initializer, dtype=policy, name=name)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class Attention(Configured, keras.layers.Layer):
+    """Multi-head attention with separate query, key, value and output projections.
+
+    The weights have one layout whatever the checkpoint stored: query, key and value apart, so that freezing
+    and LoRA reach each of them. `fused=True` joins the three kernels at call time into one matmul.
+
+    Args:
+        width: width of the queries and of the output.
+        num_heads: number of heads; must divide `width`.
+        causal: mask the future.
+        fused: one matmul for query, key and value (self-attention only).
+        out_stddev: standard deviation that the output projection starts from; default `width**-0.5`.
+
+    Inputs:
+        x: float tensor `(batch, T, width)`.
+        context: float tensor `(batch, S, any)` for the keys and values; default `x`.
+        padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
+
+    Returns:
+        float tensor `(batch, T, width)`.
+
+    Raises:
+        ValueError: `num_heads` does not divide `width`.
+
+    Example:
+        >>> Attention(width=64, num_heads=4)(np.zeros((2, 5, 64))).shape
+        (2, 5, 64)
+
+    Reference:
+        Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762.
+    """
+
+    def __init__(self, width, num_heads, causal=False, fused=False, out_stddev=None, **kwargs):
+        super().__init__(**kwargs)
+        if width % num_heads:
+            raise ValueError(f"num_heads={num_heads} does not divide width={width}; choose a divisor.")
+        self.width, self.num_heads, self.causal, self.fused = width, num_heads, causal, fused
+
+        # -- layers --
+        self.query = _dense(width, width**-0.5, self.dtype_policy, "query")
+        self.key = _dense(width, width**-0.5, self.dtype_policy, "key")
+        self.value = _dense(width, width**-0.5, self.dtype_policy, "value")
+        self.out = _dense(width, out_stddev or width**-0.5, self.dtype_policy, "out")
+
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None):
+        self.query.build(x_shape)
+        self.key.build(context_shape or x_shape)
+        self.value.build(context_shape or x_shape)
+        self.out.build((None, None, self.width))
+
+    # -- forward --
+    def call(self, x, context=None, padding_mask=None):
+        if self.fused and context is None:
+            query, key, value = self._project_fused(x)
+        else:
+            context = x if context is None else context
+            query, key, value = self.query(x), self.key(context), self.value(context)
+        query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
+        mixed = attend(query, key, value, self.causal, padding_mask)  # (batch, T, heads, d)
+        return self.out(ops.reshape(mixed, (-1, x.shape[1], self.width)))
+
+    def _project_fused(self, x):
+        parts = (self.query, self.key, self.value)
+        kernel = ops.concatenate([part.kernel for part in parts], axis=1)  # (width, 3 width)
+        bias = ops.concatenate([part.bias for part in parts], axis=0)
+        return ops.split(ops.matmul(x, kernel) + bias, 3, axis=-1)
+
+    def _split_heads(self, x):
+        # the length is a Python int and the batch only ever -1: the exporters need it so
+        return ops.reshape(x, (-1, x.shape[1], self.num_heads, self.width // self.num_heads))
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class LayerScale(Configured, keras.layers.Layer):
+    """Multiplies each channel by a learned gain that starts at `initial`.
+
+    Reference:
+        Touvron et al., Going deeper with Image Transformers, 2021, arXiv 2103.17239.
+    """
+
+    def __init__(self, initial, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def build(self, x_shape):
+        initializer = keras.initializers.Constant(self.initial)
+        self.gain = self.add_weight(name="gain", shape=x_shape[-1:], initializer=initializer)
+
+    def call(self, x):
+        return x * self.gain
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class TransformerBlock(Configured, keras.layers.Layer):
+    """Pre-norm block: `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+
+    Args:
+        width: width of the residual stream.
+        num_heads: attention heads.
+        mlp_dim: hidden width of the MLP.
+        activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
+        causal: mask the future.
+        layer_scale: initial gain of both branches, or None for no gain.
+        dropout: rate on both branches while training.
+        fused: see `Attention`.
+        epsilon: of both layer norms.
+        depth: blocks in the tower; the last projection of a branch starts smaller by `sqrt(2 depth)`.
+
+    Inputs:
+        x: float tensor `(batch, length, width)`.
+        padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
+
+    Returns:
+        float tensor `(batch, length, width)`.
+
+    Example:
+        >>> TransformerBlock(width=64, num_heads=4, mlp_dim=256)(np.zeros((2, 5, 64))).shape
+        (2, 5, 64)
+
+    Reference:
+        Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; the scaled initialisation is that of
+        Radford et al., CLIP, 2021, arXiv 2103.00020.
+    """
+
+    def __init__(
+        self,
+        width,
+        num_heads,
+        mlp_dim,
+        activation="gelu",
+        causal=False,
+        layer_scale=None,
+        dropout=0.0,
+        fused=False,
+        epsilon=1e-5,
+        depth=1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        branch_stddev = width**-0.5 * (2 * depth) ** -0.5
+
+        # -- layers --
+        self.norm_1 = layer_norm(epsilon, "norm_1")
+        self.attention = Attention(
+            width, num_heads, causal, fused, out_stddev=branch_stddev, dtype=policy, name="attention"
+        )
+        self.scale_1 = LayerScale(layer_scale, dtype=policy, name="scale_1") if layer_scale else None
+        self.norm_2 = layer_norm(epsilon, "norm_2")
+        self.mlp_up = _dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_up")
+        self.mlp_down = _dense(width, branch_stddev, policy, "mlp_down")
+        self.scale_2 = LayerScale(layer_scale, dtype=policy, name="scale_2") if layer_scale else None
+        self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
+        self.activation = activation_function(activation)
+
+    def build(self, x_shape, padding_mask_shape=None):
+        for layer in (self.norm_1, self.attention, self.scale_1, self.norm_2, self.mlp_up, self.scale_2):
+            if layer is not None:
+                layer.build(x_shape)
+        self.mlp_down.build((*x_shape[:-1], self.mlp_up.units))
+        if self.dropout is not None:
+            self.dropout.build(x_shape)
+
+    # -- forward --
+    def call(self, x, padding_mask=None, training=None):
+        mixed = self.attention(self.norm_1(x), padding_mask=padding_mask)
+        x = x + self._branch(mixed, self.scale_1, training)
+        mixed = self.mlp_down(self.activation(self.mlp_up(self.norm_2(x))))
+        return x + self._branch(mixed, self.scale_2, training)
+
+    def _branch(self, x, scale, training):
+        if self.dropout is not None:
+            x = self.dropout(x, training=training)
+        return x if scale is None else scale(x)
