@@ -1,0 +1,93 @@
+"""InfoNCE, the loss of CLIP and ALIGN."""
+
+import warnings
+
+import keras
+from keras import ops
+
+from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.base import Loss, weighted_mean
+from kzoo.losses.temperature import check_temperature, resolve_scale
+
+DIRECTIONS = ("both", "a_to_b", "b_to_a")
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class InfoNCE(Loss):
+    """Softmax over the batch: each row must find its partner among all rows of the other side.
+
+    With unit rows, `z_ij = <a_i, b_j> / temperature` and the target `T = (1 - e) I + e / B`:
+    `L(a_to_b) = (1/B) sum_i [ LSE_j z_ij - sum_j T_ij z_ij ]`; `b_to_a` is the same on the columns and
+    `both` their mean.
+
+    Args:
+        temperature: a float, a `LearnableTemperature`, or None: the similarity head of the model that the
+            loss is attached to, 0.07 when called alone.
+        direction: `"both"`, `"a_to_b"` or `"b_to_a"`.
+        label_smoothing: `e` above, in [0, 1).
+        groups: split the batch into this many consecutive groups, with negatives from a row's own group
+            only. A different, easier loss than the full batch's, not a way to evaluate it in parts.
+        inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
+
+    Inputs:
+        a, b: float tensors `(batch, dim)`; row i of `a` belongs to row i of `b`. Any length, they are
+            normalised.
+        sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
+        scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
+
+    Returns:
+        float32 scalar. `ln(batch)` when all embeddings are equal, 0 for a batch of one.
+
+    Raises:
+        ValueError: unknown direction, bad temperature, batch not divisible by `groups`.
+
+    Recommendations:
+        For batches above a few thousand on one device, or noisy pairs, `SigmoidContrastive` needs no sum
+        over the batch and is less sensitive to its size.
+
+    Example:
+        >>> InfoNCE(temperature=0.07)(np.eye(4), np.eye(4))
+        1.9e-06
+
+    Reference:
+        van den Oord et al., 2018, arXiv 1807.03748; Radford et al., CLIP, 2021, arXiv 2103.00020. Groups are
+        inspired by Guo et al., M2-Encoder, 2024, arXiv 2401.15896.
+    """
+
+    optional_inputs = Loss.optional_inputs | {"scale": "logit_scale"}
+
+    def __init__(self, temperature=None, direction="both", label_smoothing=0.0, groups=1, inputs=None, **kwargs):
+        super().__init__(inputs=inputs, **kwargs)
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction {direction!r} is unknown; choose one of {', '.join(DIRECTIONS)}.")
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing is {label_smoothing}; give a number in [0, 1).")
+        self.temperature = check_temperature(temperature)
+        self.direction, self.label_smoothing, self.groups = direction, label_smoothing, groups
+
+    def call(self, a, b, sample_weight=None, scale=None):
+        batch = a.shape[0]
+        if batch == 1:
+            warnings.warn(
+                "InfoNCE received a batch of one pair: there is no negative, so the loss is 0 and nothing is "
+                "learned; use a batch of at least 2.",
+                stacklevel=2,
+            )
+        if batch is not None and batch % self.groups:
+            raise ValueError(f"a batch of {batch} rows does not split into groups={self.groups}; choose a divisor.")
+        a = self._grouped(l2_normalize(a))  # (groups, B, dim)
+        b = self._grouped(l2_normalize(b))
+        z = resolve_scale(self.temperature, scale) * ops.matmul(a, ops.transpose(b, (0, 2, 1)))  # (groups, B, B)
+        rows = {"both": (1, 2), "a_to_b": (2,), "b_to_a": (1,)}[self.direction]
+        per_row = sum(self._cross_entropy(z, axis) for axis in rows) / len(rows)  # (groups, B)
+        return weighted_mean(ops.reshape(per_row, (-1,)), sample_weight)
+
+    def _grouped(self, x):
+        return ops.reshape(x, (self.groups, -1, x.shape[-1]))
+
+    def _cross_entropy(self, z, axis):
+        """`LSE z - sum T z` over `axis`, per remaining row: `(groups, B, B)` to `(groups, B)`."""
+        positive = ops.diagonal(z, axis1=1, axis2=2)
+        e = self.label_smoothing
+        target = (1.0 - e) * positive + e * ops.mean(z, axis=axis) if e else positive
+        return ops.logsumexp(z, axis=axis) - target
