@@ -1,0 +1,86 @@
+"""Byte-level BPE vocabularies: CLIP's, from its files, and small ones learned from captions."""
+
+import gzip
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+CLIP_SPECIALS = ("<start_of_text>", "<end_of_text>")  # as open_clip calls ids 49406 and 49407
+TRAINED_SPECIALS = ("<pad>", "<start_of_text>", "<end_of_text>")
+CLIP_MERGES = 49152 - 256 - 2  # of the 262,000 merges in the file, CLIP's vocabulary takes the first
+
+# English clitics, words, single digits, runs of anything else
+CLIP_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+def byte_symbols():
+    """The 256 printable characters that stand for bytes, in the order of GPT-2's vocabulary."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = range(256 - len(printable))
+    return [chr(code) for code in printable] + [chr(256 + code) for code in others]
+
+
+def read_merges(path):
+    """Merge rules of a `merges.txt`, one pair of symbols a line after the version line."""
+    return _pairs(path.read_text("utf-8").split("\n"))
+
+
+def read_simple_vocab(path):
+    """Vocabulary and merges of `bpe_simple_vocab_16e6.txt.gz`."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        merges = _pairs(file.read().split("\n"))[:CLIP_MERGES]
+    symbols = byte_symbols()
+    tokens = [*symbols, *(symbol + "</w>" for symbol in symbols), *map("".join, merges), *CLIP_SPECIALS]
+    return {token: index for index, token in enumerate(tokens)}, merges
+
+
+def _pairs(lines):
+    if not lines[0].startswith(("#version", '"bpe_simple_vocab')):
+        raise ValueError(f"a merges file starts with its version, but this one starts with {lines[0][:40]!r}.")
+    return [tuple(line.split()) for line in lines[1:] if line.strip()]
+
+
+def clip_bpe(vocab, merges, specials=CLIP_SPECIALS):
+    """CLIP's tokenizer: lower case, the split pattern, bytes, merges, start and end of text."""
+    model = models.BPE(vocab, merges, end_of_word_suffix="</w>", continuing_subword_prefix="", unk_token=specials[1])
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = _lower_case()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(CLIP_PATTERN), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return _finished(tokenizer, specials)
+
+
+def byte_level_bpe(captions, vocab_size):
+    """Learn merges from captions: every byte is in the vocabulary, so no text is unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = _lower_case()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    smallest = len(TRAINED_SPECIALS) + 256
+    if vocab_size < smallest:
+        raise ValueError(f"vocab_size is {vocab_size}, but bytes and special ids alone need {smallest}.")
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(TRAINED_SPECIALS),
+        initial_alphabet=byte_symbols(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    return _finished(tokenizer, TRAINED_SPECIALS[1:])
+
+
+def _lower_case():
+    return normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+
+
+def _finished(tokenizer, specials):
+    start, end = specials
+    tokenizer.add_special_tokens(list(specials))
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in specials],
+    )
+    return tokenizer

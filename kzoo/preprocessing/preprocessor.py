@@ -1,0 +1,117 @@
+"""Pictures and texts to the arrays of a batch: the same code in training and in deployment."""
+
+import numpy as np
+
+from kzoo.preprocessing.images import ImageSteps
+from kzoo.preprocessing.tokenizer import Tokenizer
+
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class Preprocessor:
+    """The image steps and the tokenizer of one model, saved with it.
+
+    Args:
+        images: the `ImageSteps`.
+        tokenizer: the `Tokenizer`, or None while there is no vocabulary.
+        vocabulary: what to say of a missing vocabulary: `{"source": where it comes from}`, or
+            `{"train": vocab_size, "context_length": n}` when `adapt` may learn one.
+
+    Example:
+        >>> batch = model.preprocessor(images=["cat.jpg"], texts=["a cat"])
+        >>> sorted(batch)
+        ['images', 'padding_mask', 'token_ids']
+    """
+
+    def __init__(self, images, tokenizer=None, vocabulary=None):
+        self.images, self.tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
+
+    def __call__(self, images=None, texts=None):
+        """Arrays of the modalities given: `images` uint8 `(n, height, width, 3)`, `token_ids` int32 and
+        `padding_mask` bool `(n, context_length)`."""
+        batch = {} if images is None else {"images": self.encode_images(images)}
+        return batch if texts is None else batch | self.encode_texts(texts)
+
+    def encode_images(self, images, augmentation=None, randoms=None):
+        """A list of pictures to uint8 `(n, height, width, 3)`.
+
+        Args:
+            images: list of anything `ImageSteps` takes.
+            augmentation: an `Augmentation` for training, or None.
+            randoms: with an augmentation, one `numpy.random.Generator` per picture.
+
+        Raises:
+            ValueError: a picture cannot be read; the sentence gives its place in the list.
+        """
+        pixels = np.empty((len(images), *self.images.image_size, 3), "uint8")
+        for index, source in enumerate(images):
+            try:
+                if augmentation is None:
+                    pixels[index] = self.images(source)
+                else:
+                    pixels[index] = augmentation(source, self.images, randoms[index])
+            except ValueError as error:
+                raise ValueError(f"image {index}: {error}") from error
+        return pixels
+
+    def encode_texts(self, texts):
+        """A list of strings to `token_ids` and `padding_mask`; see `Tokenizer`."""
+        self.check_vocabulary()
+        return self.tokenizer(texts)
+
+    def check_vocabulary(self):
+        """Stops with a sentence unless there is a tokenizer."""
+        if self.tokenizer is None:
+            raise ValueError(self._no_vocabulary())
+
+    def adapt(self, captions):
+        """Learn a vocabulary from captions, for a model that has none of its own.
+
+        Args:
+            captions: iterable of strings, of the training part only.
+
+        Raises:
+            ValueError: the model has a vocabulary, or takes one from its checkpoint.
+        """
+        if self.tokenizer is not None:
+            raise ValueError("this preprocessor has a vocabulary already; a new one would not fit the weights.")
+        if "train" not in self.vocabulary:
+            raise ValueError(self._no_vocabulary())
+        self.tokenizer = Tokenizer.train(captions, self.vocabulary["train"], self.vocabulary["context_length"])
+
+    # -- config --
+    def get_config(self):
+        """All of it, the vocabulary as the text of its `tokenizer.json`."""
+        tokenizer = self.tokenizer and {**self.tokenizer.get_config(), "json": self.tokenizer.to_json()}
+        return {"images": self.images.get_config(), "tokenizer": tokenizer, "vocabulary": self.vocabulary}
+
+    @classmethod
+    def from_config(cls, config):
+        tokenizer = config["tokenizer"]
+        if tokenizer is not None:
+            tokenizer = Tokenizer.from_json(tokenizer["json"], **{k: v for k, v in tokenizer.items() if k != "json"})
+        return cls(ImageSteps(**config["images"]), tokenizer, config["vocabulary"])
+
+    def save(self, folder):
+        """Write `tokenizer.json` into a folder; returns the rest of the config, for a file beside it."""
+        config = self.get_config()
+        if config["tokenizer"] is not None:
+            (folder / TOKENIZER_FILE).write_text(config["tokenizer"].pop("json"), "utf-8")
+        return config
+
+    @classmethod
+    def load(cls, folder, config):
+        """The inverse of `save`."""
+        if config["tokenizer"] is not None:
+            text = (folder / TOKENIZER_FILE).read_text("utf-8")
+            config = config | {"tokenizer": config["tokenizer"] | {"json": text}}
+        return cls.from_config(config)
+
+    def _no_vocabulary(self):
+        if "train" in self.vocabulary:
+            return "this preprocessor has no vocabulary yet; learn one with model.preprocessor.adapt(captions)."
+        source = self.vocabulary.get("source", "its checkpoint")
+        return (
+            f"the vocabulary of this model comes with {source} and is not here; open it from a file: "
+            "model.preprocessor.tokenizer = kzoo.preprocessing.Tokenizer.from_file(path, context_length)."
+        )
