@@ -1,0 +1,47 @@
+"""Zero-shot classification: class names to prompts, prompts to one embedding per class. In numpy."""
+
+import numpy as np
+
+
+def fill_templates(labels, templates):
+    """Every label in every template, template by template within a label.
+
+    Args:
+        labels: list of class names.
+        templates: one template or a list; each holds `{}` where the name goes.
+
+    Returns:
+        list of `len(labels) * len(templates)` strings.
+
+    Raises:
+        ValueError: no labels, no templates, a template without `{}`.
+
+    Example:
+        >>> fill_templates(["cat", "dog"], "a {}.")
+        ['a cat.', 'a dog.']
+    """
+    templates = [templates] if isinstance(templates, str) else list(templates)
+    if isinstance(labels, str) or not len(labels):
+        raise ValueError(f"labels is {labels!r}, but a list of at least one class name is expected.")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(f"template {template!r} needs one {{}} where the class name goes.")
+    if not templates:
+        raise ValueError("templates is empty; give at least one, such as 'a photo of a {}.'.")
+    return [template.replace("{}", label) for label in labels for template in templates]
+
+
+def class_embeddings(prompt_embeddings, num_classes):
+    """The mean of each class's prompts, back at unit length: `(classes * templates, dim)` to `(classes, dim)`.
+
+    Reference:
+        Radford et al., CLIP, 2021, arXiv 2103.00020, section 3.1.4 (prompt ensembling).
+    """
+    mean = np.asarray(prompt_embeddings).reshape(num_classes, -1, prompt_embeddings.shape[-1]).mean(axis=1)
+    return mean / np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), 1e-12)
+
+
+def softmax(logits):
+    """Row-wise softmax of an array `(n, classes)`."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
