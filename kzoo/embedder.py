@@ -1,0 +1,111 @@
+"""What a model and an exported model have in common: lists of anything in, embeddings out. In numpy."""
+
+import os
+
+import numpy as np
+from PIL import Image
+
+from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
+
+BATCH_SIZE = 64
+
+
+class Embedder:
+    """`encode_image`, `encode_text` and `classify` on top of two batch functions.
+
+    A subclass has `preprocessor` and `embed_dim`, and defines `embed_batch(batch)` (a dict with `images` or
+    `token_ids` to unit-length float32 rows) and `scale_and_bias()`.
+    """
+
+    def encode_image(self, images, batch_size=BATCH_SIZE):
+        """Embed pictures.
+
+        Args:
+            images: list of paths, bytes, PIL images or arrays `(height, width, 3)` of any size, or one array
+                `(n, height, width, 3)`. Embeddings `(n, embed_dim)` come back as they are.
+            batch_size: pictures per forward pass.
+
+        Returns:
+            float32 array `(n, embed_dim)`, unit length.
+
+        Raises:
+            ValueError: no pictures, or one that cannot be read.
+
+        Example:
+            >>> model.encode_image(["cat.jpg", pil_image]).shape
+            (2, 512)
+        """
+        if self._is_embedding(images):
+            return np.asarray(images, "float32")
+        images = [images] if isinstance(images, (str, os.PathLike, bytes, Image.Image)) else images
+        return self._in_batches(images, "images", batch_size, self.preprocessor.encode_images)
+
+    def encode_text(self, texts, batch_size=BATCH_SIZE):
+        """Embed texts.
+
+        Args:
+            texts: list of strings. Embeddings `(n, embed_dim)` come back as they are.
+            batch_size: texts per forward pass.
+
+        Returns:
+            float32 array `(n, embed_dim)`, unit length.
+
+        Raises:
+            ValueError: no texts, or a model without a vocabulary.
+            TypeError: something else than strings.
+
+        Example:
+            >>> model.encode_text(["a photo of a cat"]).shape
+            (1, 512)
+        """
+        if self._is_embedding(texts):
+            return np.asarray(texts, "float32")
+        texts = [texts] if isinstance(texts, str) else texts
+        return self._in_batches(texts, "texts", batch_size, self.preprocessor.encode_texts)
+
+    def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE):
+        """Zero-shot classification: which label's prompts are nearest to each picture?
+
+        Args:
+            images: as in `encode_image`; embeddings are welcome.
+            labels: list of class names.
+            templates: one template or a list whose embeddings are averaged; `{}` is where the name goes.
+            batch_size: rows per forward pass.
+
+        Returns:
+            float32 array `(n, len(labels))`; rows sum to 1.
+
+        Raises:
+            ValueError: no labels, a template without `{}`.
+
+        Example:
+            >>> model.classify(["cat.jpg"], ["cat", "dog"]).argmax(axis=-1)
+            array([0])
+
+        Reference:
+            Radford et al., CLIP, 2021, arXiv 2103.00020.
+        """
+        prompts = self.encode_text(fill_templates(labels, templates), batch_size)
+        return softmax(self.logits(self.encode_image(images, batch_size), class_embeddings(prompts, len(labels))))
+
+    def logits(self, images, texts, batch_size=BATCH_SIZE):
+        """`scale * cosine + bias` of every picture with every text: float32 array `(n, m)`."""
+        scale, bias = self.scale_and_bias()
+        return scale * (self.encode_image(images, batch_size) @ self.encode_text(texts, batch_size).T) + bias
+
+    def _is_embedding(self, value):
+        array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2
+        return array and value.shape[1] == self.embed_dim
+
+    def _in_batches(self, sources, name, batch_size, encode):
+        if not len(sources):
+            raise ValueError(f"{name} is empty; give at least one.")
+        embeddings = []
+        for start in range(0, len(sources), batch_size):
+            batch = encode(sources[start : start + batch_size])
+            batch = batch if isinstance(batch, dict) else {name: batch}
+            rows = len(next(iter(batch.values())))
+            if start and rows < batch_size:  # one shape, so that no backend compiles again for the rest
+                batch = {key: np.resize(value, (batch_size, *value.shape[1:])) for key, value in batch.items()}
+            embeddings.append(self.embed_batch(batch)[:rows])
+        return np.concatenate(embeddings)

@@ -1,0 +1,8 @@
+"""What `fit` trains."""
+
+import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
+
+from kzoo.models.contrastive import ContrastiveModel
+from kzoo.models.dual_encoder import DualEncoder
+
+__all__ = ["ContrastiveModel", "DualEncoder"]

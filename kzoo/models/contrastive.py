@@ -1,0 +1,142 @@
+"""What `fit` and `evaluate` do for every model whose loss reads named outputs."""
+
+import inspect
+
+import keras
+
+from kzoo import losses
+from kzoo.evaluation.retrieval import recall_at_k
+from kzoo.losses.base import Loss
+from kzoo.models.checks import check_training_set
+from kzoo.training.callbacks import StopOnNonFinite
+from kzoo.training.metrics import NamedMeans, in_batch_accuracy
+from kzoo.training.optimizers import AdamW
+
+PAIR = ("image_embeddings", "text_embeddings")
+
+
+class ContrastiveModel(keras.Model):
+    """Base of the trainable models: a dict of named outputs and a kzoo loss that reads them.
+
+    A subclass calls `self.build()` at the end of its constructor, has `similarity` and `loss_spec`, and its
+    `call` returns a dict with one row per sample.
+    """
+
+    def build(self, batch_shape=None):
+        """Nothing is left to build: the towers were built with their own shapes."""
+
+    # -- compile --
+    def compile(self, optimizer="adamw", loss=None, **kwargs):
+        """Configure training.
+
+        Args:
+            optimizer: a Keras optimizer or its name; `"adamw"` is `kzoo.training.AdamW`.
+            loss: a kzoo loss, such as `InfoNCE() + 2.0 * Captioning()`; default the preset's own. Its
+                variables are trained and saved with the model.
+            **kwargs: as in `keras.Model.compile`.
+
+        Raises:
+            TypeError: the loss is not a kzoo loss.
+
+        Example:
+            >>> model.compile(kzoo.training.AdamW(1e-4))
+        """
+        loss = losses.from_spec(self.loss_spec) if loss is None else loss
+        if not isinstance(loss, Loss):
+            raise TypeError(
+                f"loss is of type {type(loss).__name__}, but a kzoo loss is expected, such as "
+                "kzoo.losses.InfoNCE(); Keras losses compare with a target, which pairs do not have."
+            )
+        super().compile(optimizer=AdamW() if optimizer == "adamw" else optimizer, **kwargs)
+        self._attach(objective=loss, means=NamedMeans([*loss.term_names, "in_batch_accuracy"]))
+
+    def _attach(self, **parts):
+        # Keras locks the attributes of a built model, but an objective comes and goes with compile()
+        self._tracker.unlock()
+        for name, part in parts.items():
+            if hasattr(self, name):
+                self._tracker.untrack(getattr(self, name))
+            setattr(self, name, part)
+        self._tracker.lock()
+        if keras.config.backend() == "torch":
+            self._track_variables()  # else zero_grad() misses the objective, whose gradients would pile up
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return config and config | {"loss": keras.saving.serialize_keras_object(self.objective)}
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    # -- train and test steps --
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        tensors = dict(x) | (dict(y) if isinstance(y, dict) else {}) | y_pred
+        head = {"logit_scale": self.similarity.scale}
+        if self.similarity.bias is not None:
+            head["logit_bias"] = self.similarity.bias
+        tensors |= head
+        if sample_weight is not None:
+            tensors["sample_weight"] = sample_weight
+        total, values = self.objective.from_tensors(tensors)
+        a, b = (y_pred[name] for name in PAIR)
+        self.means.update_state([*values, in_batch_accuracy(a, b)], rows=keras.ops.shape(a)[0])
+        # a head that the loss does not read gets a gradient of zero, not none
+        total = total + 0.0 * sum(head.values())
+        return sum(self.losses, total)  # regularisers of the towers, if any
+
+    def fit(self, x=None, y=None, batch_size=None, callbacks=None, shuffle=True, initial_epoch=0, **kwargs):
+        """Train on pairs.
+
+        Args:
+            x: dict of arrays (`images`, `token_ids`, and what else the loss reads), a `kzoo.data` set, or
+                any data that Keras takes and that yields such dicts.
+            y: not needed; a dict joins the batch.
+            shuffle: for arrays only. A data set has its own order, set by its seed and the epoch.
+            **kwargs: as in `keras.Model.fit`.
+
+        Returns:
+            `keras.callbacks.History` with `loss`, each term of the loss and `in_batch_accuracy`.
+
+        Raises:
+            ValueError: a batch of one pair.
+            FloatingPointError: the loss became NaN or infinite.
+
+        Example:
+            >>> model.fit(kzoo.data.pairs("photos.csv", model.preprocessor, batch_size=256), epochs=10)
+        """
+        check_training_set(x, batch_size)
+        if isinstance(x, keras.utils.PyDataset):
+            shuffle = False
+            x.epoch = initial_epoch
+        callbacks = [*(callbacks or []), StopOnNonFinite()]
+        return super().fit(
+            x, y, batch_size, callbacks=callbacks, shuffle=shuffle, initial_epoch=initial_epoch, **kwargs
+        )
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", steps=None, return_dict=True, **kwargs):
+        """Loss terms, in-batch accuracy, and recall@1, 5, 10 over the whole set in both directions.
+
+        Args:
+            x, y, batch_size, verbose, steps, **kwargs: as in `keras.Model.evaluate`. The set is read twice:
+                once for the loss, once for the embeddings.
+            return_dict: a dict by name (default), or Keras' list of the loss metrics.
+
+        Returns:
+            dict: `loss`, each term, `in_batch_accuracy`, `image_to_text_recall@k`, `text_to_image_recall@k`.
+
+        Raises:
+            ValueError: the set is a generator, which can be read only once.
+
+        Example:
+            >>> model.evaluate(kzoo.data.pairs("test.csv", model.preprocessor, batch_size=256, shuffle=False))
+        """
+        if inspect.isgenerator(x):
+            raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
+        arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps}
+        if not return_dict:
+            return super().evaluate(x, y, **arguments, **kwargs)
+        results = super().evaluate(x, y, return_dict=True, **arguments, **kwargs)
+        embeddings = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
+        image_ids = getattr(x, "image_ids", None)
+        return results | recall_at_k(*(embeddings[name] for name in PAIR), image_ids=image_ids)

@@ -1,0 +1,132 @@
+"""The dual encoder: two towers, one space."""
+
+import keras
+import numpy as np
+
+from kzoo.embedder import Embedder
+from kzoo.layers.configured import Configured
+from kzoo.layers.numerics import l2_normalize
+from kzoo.layers.similarity import SimilarityHead
+from kzoo.models.checks import check_batch
+from kzoo.models.contrastive import ContrastiveModel
+from kzoo.preprocessing import Preprocessor
+
+keras.saving.register_keras_serializable(package="kzoo")(Preprocessor)  # preprocessing itself knows no Keras
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class DualEncoder(Configured, Embedder, ContrastiveModel):
+    """An image tower and a text tower whose embeddings meet in one space (CLIP, SigLIP, ALIGN).
+
+    Args:
+        image_encoder: layer from pixels to a dict with `"embedding"` and `"tokens"`.
+        text_encoder: layer from token ids to the same.
+        similarity: a `SimilarityHead`; default CLIP's, scale 1 / 0.07 without a bias.
+        preprocessor: a `Preprocessor`, or None to work with arrays only.
+        loss: list of terms as in a preset row; what `compile` takes when it is given none.
+
+    Inputs:
+        dict with `images` uint8 or float `(batch, height, width, 3)` in [0, 255], `token_ids` int
+        `(batch, length)`, `padding_mask` bool `(batch, length)`; one modality is enough to embed it.
+
+    Returns:
+        dict: `image_embeddings` and `text_embeddings`, float32 `(batch, embed_dim)`, unit length; by request
+        (`outputs=("image_tokens",)`, or because the loss reads them) `image_tokens` and `text_tokens`,
+        `(batch, length, width)`.
+
+    Raises:
+        ValueError: towers with embeddings of different widths; batches that do not fit, see the sentence.
+
+    Example:
+        >>> model = kzoo.from_preset("clip_nano", load_weights=False)
+        >>> model.compile("adamw")
+        >>> model.fit({"images": images, "token_ids": token_ids}, batch_size=256)
+
+    Reference:
+        Radford et al., CLIP, 2021, arXiv 2103.00020.
+    """
+
+    def __init__(self, image_encoder, text_encoder, similarity=None, preprocessor=None, loss=None, **kwargs):
+        # no autocast: each tower casts for itself, pixels would lose precision on the way
+        super().__init__(autocast=False, **kwargs)
+        if image_encoder.embed_dim != text_encoder.embed_dim:
+            raise ValueError(
+                f"the image embedding has {image_encoder.embed_dim} channels and the text embedding "
+                f"{text_encoder.embed_dim}; give both towers the same embed_dim."
+            )
+
+        # -- layers --
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+        self.similarity = SimilarityHead(name="similarity") if similarity is None else similarity
+        self.similarity.raw_logits = self.logits
+        self.preprocessor = preprocessor
+        self.loss_spec = tuple(loss or ({"loss": "InfoNCE"},))
+        self.build()
+
+    # -- forward --
+    def __call__(self, batch, *args, **kwargs):
+        check_batch(batch, self.image_encoder, self.text_encoder)
+        return super().__call__(batch, *args, **kwargs)
+
+    def call(self, batch, training=None, outputs=()):
+        wanted = {*outputs, *(self.objective.reads if self.compiled else ())}
+        results = {}
+        if "images" in batch:
+            features = self.image_encoder(batch["images"], training=training)
+            results |= _named("image", features, wanted)
+        if "token_ids" in batch:
+            features = self.text_encoder(batch["token_ids"], batch.get("padding_mask"), training=training)
+            results |= _named("text", features, wanted)
+        return results
+
+    # -- use --
+    @property
+    def embed_dim(self):
+        """Width of the shared space."""
+        return self.image_encoder.embed_dim
+
+    def embed_batch(self, batch):
+        check_batch(batch, self.image_encoder, self.text_encoder)
+        (embeddings,) = (value for key, value in self.predict_on_batch(batch).items() if key.endswith("embeddings"))
+        return np.asarray(embeddings)
+
+    def scale_and_bias(self):
+        bias = self.similarity.bias
+        return float(self.similarity.scale), 0.0 if bias is None else float(keras.ops.convert_to_numpy(bias))
+
+    def save_to_preset(self, folder):
+        """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.
+
+        Args:
+            folder: path; it holds `config.json`, `model.weights.h5` and `tokenizer.json` afterwards.
+        """
+        from kzoo.presets.folder import save_preset
+
+        save_preset(self, folder)
+
+    def export(self, folder, format="onnx", **kwargs):
+        """Write verified graphs that run without Keras; see `kzoo.export.export`.
+
+        Args:
+            folder: path of the folder to write.
+            format: `"onnx"` or `"tf_saved_model"`.
+
+        Returns:
+            dict: the manifest, with the worst difference between graph and model.
+        """
+        from kzoo.export import export
+
+        return export(self, folder, format=format, **kwargs)
+
+    # -- config --
+    def get_config(self):
+        parts = {"similarity": self.similarity, "preprocessor": self.preprocessor, "loss": list(self.loss_spec)}
+        return super().get_config() | parts
+
+
+def _named(modality, features, wanted):
+    results = {f"{modality}_embeddings": l2_normalize(features["embedding"])}
+    if f"{modality}_tokens" in wanted:
+        results[f"{modality}_tokens"] = features["tokens"]
+    return results

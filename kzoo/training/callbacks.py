@@ -1,0 +1,77 @@
+"""Callbacks."""
+
+import math
+import time
+
+import keras
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Stops `fit` with an error at the first loss that is not a finite number.
+
+    Every `model.fit` of kzoo carries it: Keras itself would train on and save NaN weights.
+
+    Raises:
+        FloatingPointError: the loss became NaN or infinite.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {loss} in epoch {self.epoch + 1}, step {batch + 1}; lower the learning rate, "
+                "clip gradients (clipnorm), or check the inputs for values that are not finite."
+            )
+
+
+class TimeBudget(keras.callbacks.Callback):
+    """Trains for a given time: the learning rate follows the clock, and `fit` stops when the time is up.
+
+    Over the share t of the budget that is spent, the rate rises linearly to its peak until `warmup` and falls
+    as a cosine to 0: whatever the machine does, the schedule is complete. Pass more epochs to `fit` than the
+    time can hold.
+
+    Args:
+        minutes: of training, the compilation of the first step included.
+        learning_rate: the peak.
+        warmup: share of the budget in which the rate rises.
+
+    Attributes:
+        losses: the loss of each step so far, as the epoch's running mean.
+
+    Example:
+        >>> model.fit(data, epochs=1000, callbacks=[TimeBudget(minutes=5, learning_rate=5e-3)])
+    """
+
+    def __init__(self, minutes, learning_rate, warmup=0.05):
+        super().__init__()
+        if not minutes > 0:
+            raise ValueError(f"minutes is {minutes}; give a positive number.")
+        self.seconds, self.learning_rate, self.warmup = 60.0 * minutes, learning_rate, warmup
+        self.started = None
+
+    def spent(self):
+        """Share of the budget that is spent, at most 1."""
+        return min(1.0, (time.monotonic() - self.started) / self.seconds)
+
+    def on_train_begin(self, logs=None):
+        self.started = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        share = self.spent()
+        rise = min(1.0, share / self.warmup) if self.warmup else 1.0
+        fall = 0.5 * (1.0 + math.cos(math.pi * max(0.0, share - self.warmup) / (1.0 - self.warmup)))
+        if keras.config.backend() == "jax":
+            self.model.jax_state_sync()  # within an epoch the optimizer's state is in the loop, not in the model
+        self.model.optimizer.learning_rate = max(rise * fall, 1e-3) * self.learning_rate
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.spent() >= 1.0:
+            self.model.stop_training = True

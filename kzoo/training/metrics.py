@@ -1,0 +1,49 @@
+"""Metrics."""
+
+import keras
+from keras import ops
+
+
+class NamedMeans(keras.metrics.Metric):
+    """The running mean of several named scalars, weighted by the rows of each batch.
+
+    Args:
+        names: names of the scalars, in the order that `update_state` takes them.
+
+    Example:
+        >>> means = NamedMeans(["info_nce", "captioning"])
+        >>> means.update_state([2.0, 3.0], rows=4)
+        >>> means.result()
+        {'info_nce': 2.0, 'captioning': 3.0}
+    """
+
+    def __init__(self, names, name="named_means"):
+        super().__init__(name=name)
+        self.names = tuple(names)
+        self.total = self.add_variable(shape=(len(self.names),), initializer="zeros", name="total")
+        self.rows = self.add_variable(shape=(), initializer="zeros", name="rows")
+
+    def update_state(self, values, rows):
+        rows = ops.cast(rows, "float32")
+        values = ops.stop_gradient(ops.stack([ops.cast(value, "float32") for value in values]))
+        self.total.assign_add(rows * values)
+        self.rows.assign_add(rows)
+
+    def result(self):
+        means = ops.divide_no_nan(self.total, self.rows)
+        return {name: means[index] for index, name in enumerate(self.names)}
+
+
+def in_batch_accuracy(a, b):
+    """Share of rows whose nearest row on the other side is their partner, mean of both directions.
+
+    Args:
+        a, b: float tensors `(batch, dim)`, unit length.
+
+    Returns:
+        float32 scalar.
+    """
+    z = ops.matmul(ops.stop_gradient(a), ops.transpose(ops.stop_gradient(b)))  # (batch, batch)
+    index = ops.cast(ops.arange(ops.shape(z)[0]), "int32")
+    hits = [ops.equal(ops.cast(ops.argmax(z, axis=axis), "int32"), index) for axis in (0, 1)]
+    return ops.mean(ops.cast(ops.stack(hits), "float32"))

@@ -1,0 +1,32 @@
+"""The optimizer of the CLIP family."""
+
+import keras
+
+# gains, biases and the similarity head: pulling them to zero is not regularisation
+UNDECAYED = ("bias", "gamma", "beta", "gain", "logit_scale", "logit_bias", "log_scale", "class_embedding")
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class AdamW(keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` with CLIP's settings: no decay on gains, biases and the similarity head.
+
+    `model.compile("adamw")` takes this one.
+
+    Args:
+        learning_rate: float or `keras.optimizers.schedules.LearningRateSchedule`. The default is for training
+            from scratch; fine-tuning wants 1e-5 or less.
+        weight_decay: decoupled decay of weight matrices and embeddings.
+        beta_1, beta_2, epsilon: of Adam.
+        **kwargs: any other argument of `keras.optimizers.AdamW`, such as `clipnorm`.
+
+    Example:
+        >>> model.compile(kzoo.training.AdamW(1e-5, weight_decay=0.05))
+
+    Reference:
+        Loshchilov and Hutter, 2017, arXiv 1711.05101; Radford et al., CLIP, 2021, arXiv 2103.00020, table 18.
+    """
+
+    def __init__(self, learning_rate=5e-4, weight_decay=0.2, beta_1=0.9, beta_2=0.98, epsilon=1e-6, **kwargs):
+        kwargs = {"name": "adamw"} | kwargs
+        super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **kwargs)
+        self.exclude_from_weight_decay(var_names=[f"^{name}$" for name in UNDECAYED])
