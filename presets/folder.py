@@ -1,0 +1,91 @@
+"""The folder that `save_to_preset` writes: config.json, model.weights.h5, tokenizer.json."""
+
+import json
+from pathlib import Path
+
+import kzoo
+from kzoo.preprocessing import Preprocessor
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
+KEYS = ("preset", "image_encoder", "text_encoder", "similarity", "loss", "preprocessor")
+
+
+def save_preset(model, folder):
+    """Write a model so that `from_preset(folder)` opens it on any backend.
+
+    Args:
+        model: a `DualEncoder` with a preprocessor.
+        folder: path; made if it is not there.
+
+    Raises:
+        ValueError: the model has no preprocessor.
+    """
+    if model.preprocessor is None:
+        raise ValueError("the model has no preprocessor, so a preset of it could read no picture; set one first.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model_config(model) | {"preprocessor": model.preprocessor.save(folder)}
+    model.save_weights(folder / WEIGHTS_FILE)
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+
+
+def model_config(model):
+    """The architecture of a model in the form of a complete row."""
+    return {
+        "kzoo": kzoo.__version__,
+        "preset": model.name,
+        "image_encoder": _tower_config(model.image_encoder),
+        "text_encoder": _tower_config(model.text_encoder),
+        "similarity": _own_config(model.similarity),
+        "loss": list(model.loss_spec),
+    }
+
+
+def read_config(folder):
+    """The config of a kzoo folder; stops with a sentence for any other folder."""
+    path = folder / CONFIG_FILE
+    config = {}
+    if path.is_file():
+        try:
+            config = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(config, dict) or "kzoo" not in config:
+        raise ValueError(
+            f"{folder} holds no model that kzoo has written ({CONFIG_FILE} with a key 'kzoo', {WEIGHTS_FILE}); "
+            "give a folder of model.save_to_preset. Checkpoints of other libraries are not read by this version."
+        )
+    missing = [name for name in KEYS if name not in config]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; the folder is incomplete, save the model again.")
+    return config
+
+
+def read_preprocessor(folder, config):
+    """The preprocessor of a kzoo folder."""
+    try:
+        return Preprocessor.load(folder, config["preprocessor"])
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder} lacks {Path(error.filename).name}; the folder is incomplete.") from error
+
+
+def read_weights(model, folder):
+    """Fill a model from the weights file of a kzoo folder; every variable must be in it, in its shape."""
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there; give the folder its weights, or build the model untrained with load_weights=False."
+        )
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"the weights in {path} do not fit the model of {CONFIG_FILE} beside them: {error}") from error
+
+
+def _tower_config(encoder):
+    return {"kind": encoder.kind, **_own_config(encoder)}
+
+
+def _own_config(layer):
+    return {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype", "trainable")}

@@ -1,0 +1,140 @@
+"""Reads the JSON tables of this folder: names, rows, descriptions. No Keras here."""
+
+import difflib
+import json
+from functools import cache
+from pathlib import Path
+
+TABLES = Path(__file__).parent
+COLUMNS = ("name", "parameters", "image size", "tokens", "weights", "licence")
+
+
+@cache
+def _families():
+    """Family name -> its table, as the files give them."""
+    tables = (json.loads(path.read_text("utf-8")) for path in sorted(TABLES.glob("*.json")))
+    return {table["family"]: table for table in tables}
+
+
+@cache
+def _places():
+    """Preset name or alias -> (family, name of the row)."""
+    places = {}
+    for family, table in _families().items():
+        for name, row in table["presets"].items():
+            for known in (name, *row.get("aliases", ())):
+                if known in places:
+                    raise ValueError(f"the preset name {known} stands in two rows of the tables.")
+                places[known] = (family, name)
+    return places
+
+
+def is_preset(name):
+    """Whether a row or an alias has this name."""
+    return name in _places()
+
+
+def read_row(name):
+    """One row, complete: the family's defaults, the architecture, what the row itself says.
+
+    Args:
+        name: preset name or alias.
+
+    Returns:
+        dict with `preset`, `family`, `paper`, `licence`, `image_encoder`, `text_encoder`, `images`,
+        `tokenizer`, `similarity`, `loss`, `weights`, `parameters` and, where there are any, `notes`.
+
+    Raises:
+        ValueError: no such preset; the sentence offers the nearest names.
+
+    Example:
+        >>> read_row("clip_base")["image_encoder"]["width"]
+        768
+    """
+    if name not in _places():
+        near = difflib.get_close_matches(str(name), _places(), n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else "see kzoo.list_presets()."
+        raise ValueError(f"there is no preset {name!r}, and no folder of that name; {hint}")
+    family, name = _places()[name]
+    table = _families()[family]
+    row = dict(table["presets"][name])
+    architecture = table["architectures"][row.pop("architecture")]
+    top = {"preset": name, "family": family, "paper": table["paper"], "licence": table["licence"]}
+    return _merged(_merged(_merged(top, table["defaults"]), architecture), row)
+
+
+def list_presets(family=None):
+    """All presets, or those of one family, as a table that prints.
+
+    Args:
+        family: such as `"clip"`; default all.
+
+    Returns:
+        list of dicts with the keys `name`, `parameters`, `image size`, `tokens`, `weights`, `licence`.
+
+    Raises:
+        ValueError: no such family.
+
+    Example:
+        >>> kzoo.list_presets("clip")[0]["name"]
+        'clip_nano'
+    """
+    if family is not None and family not in _families():
+        raise ValueError(f"there is no family {family!r}; the families are {', '.join(_families())}.")
+    chosen = [family] if family else list(_families())
+    return Table(_summary(read_row(name)) for each in chosen for name in _families()[each]["presets"])
+
+
+def describe(name):
+    """Everything the table says about a preset, as a dict that prints.
+
+    Example:
+        >>> kzoo.describe("clip_base")["parameters"]["total"]
+        151277313
+    """
+    return Description(read_row(name))
+
+
+class Table(list):
+    """A list of dicts that prints as columns."""
+
+    def __repr__(self):
+        rows = [COLUMNS, *([str(row[column]) for column in COLUMNS] for row in self)]
+        widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+class Description(dict):
+    """A dict that prints as lines `key: value`, one level deep."""
+
+    def __repr__(self):
+        return "\n".join(f"{key}: {_line(value)}" for key, value in self.items())
+
+
+def _line(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_line(inner)}" for name, inner in value.items())
+    return f"{value:,}" if isinstance(value, int) and value > 99_999 else str(value)
+
+
+def _summary(row):
+    size = row["image_encoder"]["image_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    weights, licence = row["weights"], row["licence"]
+    return {
+        "name": row["preset"],
+        "parameters": f"{row['parameters']['total']:,}",
+        "image size": f"{height} x {width}",
+        "tokens": row["text_encoder"]["context_length"],
+        "weights": weights["repo"] if weights else "none",
+        "licence": licence["name"] if licence else "none",
+    }
+
+
+def _merged(base, change):
+    """`change` over `base`, dict by dict."""
+    result = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
