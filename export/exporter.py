@@ -1,0 +1,114 @@
+"""`model.export`: write, verify, and only then leave a folder of graphs."""
+
+import json
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+
+import kzoo
+from kzoo.export.child import export_in_tensorflow
+from kzoo.export.manifest import MANIFEST_FILE, describe_towers, is_export
+from kzoo.export.onnx_writers import write_onnx
+from kzoo.export.saved_model import run_saved_model, write_saved_model
+from kzoo.export.towers import BATCHES, towers_of
+from kzoo.export.verify import ExportError, reference, run_onnx, worst_difference
+from kzoo.presets.loader import as_float32
+
+logger = logging.getLogger("kzoo")
+
+FORMATS = ("onnx", "tf_saved_model")
+TOLERANCE = 2e-5  # on unit-length embeddings
+
+
+def export(model, folder, format="onnx", tolerance=TOLERANCE):
+    """Write the towers of a model as graphs that run without Keras.
+
+    The folder holds `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow SavedModel with the
+    signatures `encode_image`, `encode_text` and `similarity`), `tokenizer.json` and `manifest.json`. Graphs
+    take raw uint8 pixels and token ids in any batch and return unit-length float32 embeddings. Each is run at
+    batch 1, 2 and 5 and compared with the model first; above `tolerance` an error is all that is left.
+
+    Args:
+        model: a `DualEncoder` with a preprocessor. Models of other dtypes leave in float32.
+        folder: path to write. An earlier export there is replaced, anything else is refused.
+        format: `"onnx"` or `"tf_saved_model"`.
+        tolerance: bound on the absolute difference of the embeddings.
+
+    Returns:
+        dict: the manifest.
+
+    Raises:
+        ImportError: an extra is missing; the sentence names it.
+        FileExistsError: the folder holds something else than an export.
+        ExportError: a graph could not be written, or differs from the model.
+
+    Example:
+        >>> model.export("my_clip_onnx")["worst_difference"]
+        {'image_encoder': 1.2e-07, 'text_encoder': 1.5e-07}
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}.")
+    if model.preprocessor is None:
+        raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
+    folder = Path(folder)
+    if folder.exists() and not (is_export(folder) or (folder.is_dir() and not any(folder.iterdir()))):
+        raise FileExistsError(f"{folder} exists and is not an export; choose another folder or remove it.")
+    model = as_float32(model)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        scratch = Path(scratch) / "export"
+        scratch.mkdir()
+        write = _write_onnx if format == "onnx" else _write_saved_model
+        graphs = write(model, towers_of(model), scratch, tolerance)
+        manifest = {
+            "kzoo": kzoo.__version__,
+            "format": format,
+            "preset": model.name,
+            "backend": keras.config.backend(),
+            "embed_dim": model.embed_dim,
+            "similarity": dict(zip(("scale", "bias"), model.scale_and_bias())),
+            "graphs": graphs,
+            "worst_difference": {name: graph["worst_difference"] for name, graph in graphs.items()},
+            "verified_batches": list(BATCHES),
+            "preprocessor": model.preprocessor.save(scratch),
+        }
+        (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        scratch.rename(folder)
+    return manifest
+
+
+def _write_onnx(model, towers, folder, tolerance):
+    """Every tower through the running backend's exporter, through TensorFlow's where that fails."""
+    graphs = describe_towers(towers, "onnx")
+    for tower in towers:
+        path = folder / graphs[tower.name]["file"]
+        try:
+            result = _verified(tower, write_onnx(tower, path), run_onnx(path, tower), tolerance)
+        except ImportError:
+            raise
+        except Exception as error:  # exporters raise anything at all
+            if keras.config.backend() == "tensorflow":
+                raise ExportError(f"{tower.name} could not be exported: {error}") from error
+            logger.warning("%s: %s Trying again through TensorFlow.", tower.name, error)
+            exporter = export_in_tensorflow(model, folder, "onnx", [tower.name])
+            result = _verified(tower, exporter, run_onnx(path, tower), tolerance)
+        graphs[tower.name] |= result
+    return graphs
+
+
+def _write_saved_model(model, towers, folder, tolerance):
+    graphs = describe_towers(towers, "tf_saved_model")
+    exporter = write_saved_model(model, towers, folder)
+    for tower in towers:
+        graphs[tower.name] |= _verified(tower, exporter, run_saved_model(folder, tower), tolerance)
+    return graphs
+
+
+def _verified(tower, exporter, got, tolerance):
+    worst = worst_difference(reference(tower), got, tolerance, f"{tower.name} by {exporter}")
+    return {"exporter": exporter, "worst_difference": worst}

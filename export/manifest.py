@@ -1,0 +1,47 @@
+"""manifest.json: what the files of an export are. No Keras here."""
+
+import json
+
+MANIFEST_FILE = "manifest.json"
+SIGNATURES = {"image_encoder": "encode_image", "text_encoder": "encode_text"}
+
+
+def describe_towers(towers, format):
+    """The `graphs` entry of a manifest: per tower its file, inputs and outputs."""
+    graphs = {}
+    for tower in towers:
+        graphs[tower.name] = {
+            "file": f"{tower.name}.onnx" if format == "onnx" else ".",
+            "signature": SIGNATURES[tower.name] if format == "tf_saved_model" else None,
+            "inputs": [_array(tower.input_name, tower.dtype, tower.shape)],
+            "outputs": [_array(name, "float32", (tower.embed_dim,)) for name in tower.output_names],
+        }
+    return graphs
+
+
+def _array(name, dtype, shape):
+    return {"name": name, "dtype": dtype, "shape": ["batch", *shape]}
+
+
+def is_export(folder):
+    """Whether a folder holds an export of kzoo."""
+    try:
+        read_manifest(folder)
+    except ValueError:
+        return False
+    return True
+
+
+def read_manifest(folder):
+    """The manifest of an export.
+
+    Raises:
+        ValueError: the folder is no export of kzoo.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} is no export of kzoo: {MANIFEST_FILE} cannot be read ({error}).") from error
+    if not isinstance(manifest, dict) or "kzoo" not in manifest or "graphs" not in manifest:
+        raise ValueError(f"{folder} is no export of kzoo: {MANIFEST_FILE} was written by something else.")
+    return manifest

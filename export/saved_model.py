@@ -1,0 +1,48 @@
+"""TensorFlow SavedModel: one archive, one set of variables, a signature per use."""
+
+import keras
+
+from kzoo.export.child import export_in_tensorflow
+from kzoo.export.manifest import SIGNATURES
+from kzoo.extras import require
+
+PURPOSE = "Exporting a SavedModel"
+
+
+def write_saved_model(model, towers, folder):
+    """Write the SavedModel into `folder`; from jax and torch through a process that runs on TensorFlow.
+
+    Neither backend writes one of its own that works: what jax writes fails at its first call, and torch
+    fails while writing.
+
+    Returns:
+        str, the exporter that wrote it.
+    """
+    require("tensorflow", "tensorflow", PURPOSE)
+    if keras.config.backend() != "tensorflow":
+        return export_in_tensorflow(model, folder, "tf_saved_model")
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for tower in towers:
+        spec = tf.TensorSpec((None, *tower.shape), tower.dtype, name=tower.input_name)
+        archive.track(tower.graph)
+        archive.add_endpoint(SIGNATURES[tower.name], lambda x, graph=tower.graph: graph(x), input_signature=[spec])
+    rows = [tf.TensorSpec((None, model.embed_dim), "float32", name=name) for name in ("images", "texts")]
+    archive.add_endpoint(
+        "similarity", lambda images, texts: {"logits": model.similarity(images, texts)}, input_signature=rows
+    )
+    archive.write_out(str(folder), verbose=False)
+    return "keras.export"
+
+
+def run_saved_model(folder, tower):
+    """What TensorFlow gives on the tower's samples, in the form of `kzoo.export.verify.reference`."""
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(folder)).signatures[SIGNATURES[tower.name]]
+    return [
+        {name: value.numpy() for name, value in signature(**{tower.input_name: tf.constant(sample)}).items()}
+        for sample in tower.samples
+    ]
