@@ -1,0 +1,1 @@
+"""`kzoo demo`: train on icons, measure, look, export, ask the export."""
