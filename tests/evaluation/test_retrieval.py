@@ -1,0 +1,72 @@
+"""Recall against a plain loop; ties, several captions, zero-shot prompts."""
+
+import numpy as np
+import pytest
+
+from kzoo.evaluation import class_embeddings, fill_templates, recall_at_k, retrieval, softmax
+
+random = np.random.default_rng(0)
+
+
+def unit(rows, dim=6):
+    x = random.normal(size=(rows, dim)).astype("float32")
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_equals_a_loop_in_blocks(monkeypatch):
+    monkeypatch.setattr(retrieval, "BLOCK", 7)
+    images = unit(30)
+    texts = unit(30) * 0.7 + images
+    got = recall_at_k(images, texts, ks=(1, 5))
+    for k in (1, 5):
+        for name, scores in (("image_to_text", images @ texts.T), ("text_to_image", texts @ images.T)):
+            hits = [i in np.argsort(-scores[i])[:k] for i in range(30)]
+            assert got[f"{name}_recall@{k}"] == pytest.approx(np.mean(hits))
+
+
+def test_a_collapsed_model_scores_as_chance_does():
+    same = np.ones((100, 4), "float32") / 2
+    assert recall_at_k(same, same, ks=(1, 10)) == {
+        "image_to_text_recall@1": 0.0,
+        "image_to_text_recall@10": 0.0,
+        "text_to_image_recall@1": 0.0,
+        "text_to_image_recall@10": 0.0,
+    }
+
+
+def test_several_captions_of_an_image():
+    # the first caption of image 7 points at image 9, its second caption at image 7 itself
+    images = np.eye(3, dtype="float32")[[0, 0, 1, 2]]
+    texts = np.array([[0, 0, 0.9], [1, 0, 0], [0, 1, 0], [0, 0, 1]], "float32")
+    got = recall_at_k(images, texts, ks=(1,), image_ids=[7, 7, 8, 9])
+    assert got == {"image_to_text_recall@1": 1.0, "text_to_image_recall@1": 0.75}
+    assert recall_at_k(images, texts, ks=(1,))["image_to_text_recall@1"] == 0.75
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (2, 4)), ((0, 4), (0, 4)), ((3,), (3,))])
+def test_arrays_that_are_no_pairs(shapes):
+    with pytest.raises(ValueError, match="are not pairs of rows"):
+        recall_at_k(*(np.zeros(shape) for shape in shapes))
+
+
+def test_templates():
+    assert fill_templates(["cat", "dog"], ["a {}.", "{}!"]) == ["a cat.", "cat!", "a dog.", "dog!"]
+    for labels, templates, sentence in (
+        ([], "a {}", "at least one class name"),
+        ("cat", "a {}", "at least one class name"),
+        (["cat"], "a cat", "needs one {} where"),
+        (["cat"], [], "templates is empty"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            fill_templates(labels, templates)
+
+
+def test_class_embeddings_average_the_prompts_at_unit_length():
+    prompts = unit(6)
+    got = class_embeddings(prompts, 2)
+    mean = prompts[:3].mean(axis=0)
+    np.testing.assert_allclose(got[0], mean / np.linalg.norm(mean), rtol=1e-6)
+
+
+def test_softmax():
+    np.testing.assert_allclose(softmax(np.array([[0.0, np.log(3.0)], [1e4, 0.0]])), [[0.25, 0.75], [1.0, 0.0]])

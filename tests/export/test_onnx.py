@@ -1,0 +1,156 @@
+"""ONNX export from the running backend, and the runtime on what it leaves."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from shared_case import tiny_model, toy_pairs
+
+import kzoo
+from kzoo.export import ExportError, exporter, runtime
+from kzoo.layers import SimilarityHead
+
+PAIRS = toy_pairs(7)
+LABELS = ["red circle", "blue square"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model with every option a tower has, and its export."""
+    head = SimilarityHead(scale=5.0, bias=-1.0, name="similarity")
+    model = tiny_model(image_size=(16, 24), similarity=head, activation="gelu", layer_scale=0.5)
+    folder = tmp_path_factory.mktemp("export") / "onnx"
+    return model, folder, model.export(folder)
+
+
+def test_manifest(exported):
+    _, folder, manifest = exported
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    assert {path.name for path in folder.iterdir()} == {
+        "image_encoder.onnx",
+        "text_encoder.onnx",
+        "tokenizer.json",
+        "manifest.json",
+    }
+    assert manifest["graphs"]["image_encoder"]["inputs"] == [
+        {"name": "images", "dtype": "uint8", "shape": ["batch", 16, 24, 3]}
+    ]
+    assert manifest["graphs"]["text_encoder"]["outputs"] == [
+        {"name": "text_embeddings", "dtype": "float32", "shape": ["batch", 12]}
+    ]
+    assert max(manifest["worst_difference"].values()) < 2e-6 and manifest["verified_batches"] == [1, 2, 5]
+    assert manifest["similarity"] == {"scale": pytest.approx(5.0), "bias": pytest.approx(-1.0)}
+
+
+def test_graphs_name_their_batch_and_their_writer(exported):
+    _, folder, manifest = exported
+    for name, graph in manifest["graphs"].items():
+        proto = onnx.load(folder / f"{name}.onnx")
+        for value in (*proto.graph.input, *proto.graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+        properties = {entry.key: entry.value for entry in proto.metadata_props}
+        assert properties["exporter"] == graph["exporter"]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_runtime_equals_the_model(exported, rows):
+    model, folder, _ = exported
+    served = runtime.load(folder)
+    images, texts = PAIRS["images"][:rows], PAIRS["captions"][:rows]
+    np.testing.assert_allclose(served.encode_image(images), model.encode_image(images), atol=2e-6)
+    np.testing.assert_allclose(served.encode_text(texts), model.encode_text(texts), atol=2e-6)
+    np.testing.assert_allclose(served.similarity(images, texts), model.similarity(images, texts), atol=2e-5)
+    np.testing.assert_allclose(served.classify(images, LABELS), model.classify(images, LABELS), atol=2e-5)
+
+
+def test_runtime_imports_no_framework(exported, tmp_path):
+    model, folder, _ = exported
+    Image.fromarray(PAIRS["images"][0]).save(tmp_path / "a.png")
+    script = (
+        "import sys\n"
+        "from kzoo.export import runtime\n"
+        f"model = runtime.load({str(folder)!r})\n"
+        f"print(model.classify([{str(tmp_path / 'a.png')!r}], {LABELS!r}).tolist()[0])\n"
+        "print([name for name in ('keras', 'jax', 'tensorflow', 'torch', 'matplotlib') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    probabilities, imported = map(json.loads, done.stdout.splitlines())
+    assert imported == []
+    np.testing.assert_allclose(probabilities, model.classify(PAIRS["images"][:1], LABELS)[0], atol=2e-5)
+
+
+def test_half_precision_models_leave_in_float32(tmp_path):
+    model = tiny_model(dtype="mixed_bfloat16")
+    manifest = model.export(tmp_path / "onnx")
+    assert max(manifest["worst_difference"].values()) < 2e-6
+    served = runtime.load(tmp_path / "onnx").encode_text(["a red circle"])
+    np.testing.assert_allclose(served, model.encode_text(["a red circle"]), atol=3e-2)
+
+
+def test_an_export_is_replaced_but_nothing_else_is(exported, tmp_path):
+    model, _, _ = exported
+    (tmp_path / "precious.txt").write_text("keep")
+    with pytest.raises(FileExistsError, match="exists and is not an export"):
+        model.export(tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "keep"
+
+
+def test_above_the_bound_nothing_is_left(exported, tmp_path, monkeypatch):
+    model, folder, _ = exported
+    before = (folder / "manifest.json").read_text()
+    monkeypatch.setattr(exporter, "export_in_tensorflow", lambda *arguments: "the other way")
+    with pytest.raises(
+        ExportError, match=r"image_encoder .*at batch 1 the output image_embeddings differs from the model"
+    ):
+        model.export(folder, tolerance=1e-12)
+    assert (folder / "manifest.json").read_text() == before  # the earlier export is untouched
+    with pytest.raises(ExportError):
+        model.export(tmp_path / "new", tolerance=1e-12)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_format(exported):
+    with pytest.raises(ValueError, match="format 'tflite' is unknown; choose one of onnx, tf_saved_model"):
+        exported[0].export("folder", format="tflite")
+
+
+def test_a_model_without_a_preprocessor(tmp_path):
+    model = tiny_model()
+    model.preprocessor = None
+    with pytest.raises(ValueError, match="the model has no preprocessor"):
+        model.export(tmp_path / "onnx")
+
+
+def test_runtime_refuses_what_is_no_export(exported, tmp_path):
+    with pytest.raises(ValueError, match="is no export of kzoo: manifest.json cannot be read"):
+        runtime.load(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"other": 1}')
+    with pytest.raises(ValueError, match="was written by something else"):
+        runtime.load(tmp_path)
+    manifest = exported[2]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"format": "tf_saved_model"}))
+    with pytest.raises(ValueError, match="open it with tf.saved_model.load"):
+        runtime.load(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "tokenizer.json").write_text((exported[1] / "tokenizer.json").read_text())
+    with pytest.raises(ValueError, match="lacks image_encoder.onnx; the export is incomplete"):
+        runtime.load(tmp_path)
+
+
+def test_runtime_reports_bad_input_as_the_model_does(exported):
+    served = runtime.load(exported[1])
+    with pytest.raises(ValueError, match="image 0: there is no image file nowhere.png"):
+        served.encode_image(["nowhere.png"])
+    with pytest.raises(ValueError, match="texts is empty"):
+        served.encode_text([])
+
+
+def test_a_real_architecture_exports_and_verifies(tmp_path):
+    """The smallest released shape of CLIP: long context, 50 tokens, 12 blocks."""
+    model = kzoo.from_preset("clip_small_patch32", load_weights=False)
+    manifest = model.export(tmp_path / "onnx")
+    assert max(manifest["worst_difference"].values()) < 1e-5

@@ -1,0 +1,108 @@
+"""Attention and the block against numpy, and the options that must not change the numbers."""
+
+import keras
+import numpy as np
+import pytest
+from shared_case import fill, numpy
+
+from kzoo.layers import Attention, TransformerBlock
+from kzoo.layers.transformer import attend
+
+random = np.random.default_rng(0)
+X = random.normal(size=(2, 5, 8)).astype("float32")
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], bool)
+
+
+def naive_attention(q, k, v, causal=False, mask=None):
+    out = np.zeros_like(q)
+    for b in range(q.shape[0]):
+        for h in range(q.shape[2]):
+            for t in range(q.shape[1]):
+                seen = [s for s in range(k.shape[1]) if (not causal or s <= t) and (mask is None or mask[b, s])]
+                z = np.array([q[b, t, h] @ k[b, s, h] for s in seen]) / np.sqrt(q.shape[-1])
+                weights = np.exp(z - z.max())
+                out[b, t, h] = sum(w * v[b, s, h] for w, s in zip(weights / weights.sum(), seen))
+    return out
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attend_equals_a_loop(causal, masked):
+    q, k, v = random.normal(size=(3, 2, 5, 2, 4)).astype("float32")
+    mask = MASK if masked else None
+    got = numpy(attend(*map(keras.ops.convert_to_tensor, (q, k, v)), causal=causal, padding_mask=mask))
+    np.testing.assert_allclose(got, naive_attention(q, k, v, causal, mask), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_fused_projection_gives_the_same_numbers(causal):
+    apart, fused = (Attention(8, 2, causal=causal, fused=fused) for fused in (False, True))
+    outputs = []
+    for layer in (apart, fused):
+        layer.build((None, 5, 8))
+        fill(layer)
+        outputs.append(numpy(layer(X)))
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
+    assert [variable.shape for variable in apart.weights] == [variable.shape for variable in fused.weights]
+
+
+def test_causal_attention_does_not_see_the_future():
+    layer = Attention(8, 2, causal=True)
+    changed = X.copy()
+    changed[:, 3:] += 1.0
+    np.testing.assert_allclose(numpy(layer(X))[:, :3], numpy(layer(changed))[:, :3], atol=1e-6)
+
+
+def test_cross_attention_reads_another_width():
+    layer = Attention(8, 2)
+    context = random.normal(size=(2, 7, 6)).astype("float32")
+    assert layer(X, context).shape == (2, 5, 8)
+    assert layer.key.kernel.shape == (6, 8)
+
+
+def test_block_adds_two_branches():
+    block = TransformerBlock(8, 2, 16, activation="quick_gelu")
+    fill_and_call = numpy(block(X))
+    hidden = X + numpy(block.attention(block.norm_1(X)))
+    up = numpy(block.mlp_up(block.norm_2(hidden)))
+    expected = hidden + numpy(block.mlp_down(up / (1 + np.exp(-1.702 * up))))
+    np.testing.assert_allclose(fill_and_call, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_layer_scale_starts_as_a_gain_on_both_branches():
+    block = TransformerBlock(8, 2, 16, layer_scale=1e-6)
+    np.testing.assert_allclose(numpy(block(X)), X, atol=1e-4)
+    assert sum("gain" in variable.path for variable in block.trainable_variables) == 2
+
+
+def test_dropout_only_in_training():
+    block = TransformerBlock(8, 2, 16, dropout=0.5)
+    assert np.array_equal(numpy(block(X)), numpy(block(X)))
+    assert not np.array_equal(numpy(block(X, training=True)), numpy(block(X)))
+
+
+def test_norms_and_softmax_stay_float32_in_mixed_precision():
+    block = TransformerBlock(8, 2, 16, dtype="mixed_bfloat16")
+    assert block(X).dtype in ("bfloat16", keras.ops.convert_to_tensor(0.0, "bfloat16").dtype)
+    assert block.norm_1.compute_dtype == "float32"
+    exact = TransformerBlock(8, 2, 16)
+    exact.build((None, 5, 8))
+    exact.set_weights(block.get_weights())
+    np.testing.assert_allclose(numpy(keras.ops.cast(block(X), "float32")), numpy(exact(X)), atol=5e-2)
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="num_heads=3 does not divide width=8"):
+        Attention(8, 3)
+
+
+def test_unknown_activation():
+    with pytest.raises(ValueError, match="activation 'relu' is unknown; choose one of gelu, gelu_tanh, quick_gelu"):
+        TransformerBlock(8, 2, 16, activation="relu")
+
+
+def test_config_is_the_arguments_with_defaults():
+    config = TransformerBlock(8, 2, 16, causal=True, name="block").get_config()
+    assert config["causal"] is True and config["epsilon"] == 1e-5 and config["name"] == "block"
+    again = TransformerBlock.from_config(config)
+    assert again.get_config() == config

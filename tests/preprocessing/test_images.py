@@ -1,0 +1,121 @@
+"""Image steps: sources, sizes, crops, augmentation, what cannot be read."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kzoo.preprocessing import Augmentation, ImageSteps
+
+random = np.random.default_rng(0)
+PIXELS = random.integers(0, 256, (40, 60, 3), dtype="uint8")
+
+
+def test_path_bytes_picture_and_array_give_the_same_pixels(tmp_path):
+    picture = Image.fromarray(PIXELS)
+    picture.save(tmp_path / "a.png")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    steps = ImageSteps(16)
+    sources = [
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        buffer.getvalue(),
+        picture,
+        PIXELS,
+        PIXELS.astype("float32"),
+    ]
+    results = [steps(source) for source in sources]
+    assert all(np.array_equal(results[0], result) for result in results)
+    assert results[0].shape == (16, 16, 3) and results[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
+def test_other_modes_become_rgb(mode):
+    assert ImageSteps(8)(Image.fromarray(PIXELS).convert(mode)).shape == (8, 8, 3)
+
+
+def test_shortest_scales_with_antialiasing_and_crops_the_centre():
+    expected = Image.fromarray(PIXELS).resize((30, 20), Image.Resampling.BICUBIC).crop((5, 0, 25, 20))
+    assert np.array_equal(ImageSteps(20)(PIXELS), np.asarray(expected))
+
+
+def test_the_long_side_is_truncated_not_rounded():
+    tall = np.zeros((41, 27, 3), "uint8")  # 41 * 16 / 27 = 24.3
+    tall[:] = np.arange(41, dtype="uint8")[:, None, None] * 6
+    expected = Image.fromarray(tall).resize((16, 24), Image.Resampling.BICUBIC).crop((0, 4, 16, 20))
+    assert np.array_equal(ImageSteps(16)(tall), np.asarray(expected))
+
+
+def test_squash_scales_both_sides_apart():
+    expected = Image.fromarray(PIXELS).resize((24, 8), Image.Resampling.BILINEAR)
+    assert np.array_equal(ImageSteps((8, 24), "squash", "bilinear")(PIXELS), np.asarray(expected))
+
+
+def test_longest_pads_with_black():
+    result = ImageSteps(30, "longest")(PIXELS)
+    assert np.all(result[:5] == 0) and np.all(result[25:] == 0)
+    assert np.array_equal(result[5:25], np.asarray(Image.fromarray(PIXELS).resize((30, 20), Image.Resampling.BICUBIC)))
+
+
+def test_non_square_targets_cover():
+    assert ImageSteps((32, 16))(PIXELS).shape == (32, 16, 3)
+    assert ImageSteps((8, 32))(PIXELS).shape == (8, 32, 3)
+
+
+def test_a_picture_of_the_right_size_is_untouched():
+    assert np.array_equal(ImageSteps((40, 60))(PIXELS), PIXELS)
+
+
+@pytest.mark.parametrize(
+    "source, sentence",
+    [
+        ("nowhere.png", "there is no image file nowhere.png"),
+        (b"not an image", "12 bytes cannot be read as an image"),
+        (np.zeros((8, 8), "uint8"), r"an image array has shape \(8, 8\)"),
+        (np.zeros((3, 8, 8), "uint8"), r"an image array has shape \(3, 8, 8\)"),
+        (np.full((8, 8, 3), 300.0), "pixels lie in"),
+        (np.full((8, 8, 3), 0.5), "multiply by 255"),
+        (np.full((8, 8, 3), np.nan), "pixels lie in"),
+    ],
+)
+def test_what_cannot_be_read(source, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ImageSteps(8)(source)
+
+
+def test_truncated_file(tmp_path):
+    path = tmp_path / "cut.png"
+    Image.fromarray(PIXELS).save(path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match="cut.png cannot be read as an image"):
+        ImageSteps(8)(path)
+
+
+@pytest.mark.parametrize("arguments, sentence", [(("crop",), "resize 'crop'"), (("squash", "cubic"), "'cubic'")])
+def test_unknown_options(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ImageSteps(8, *arguments)
+
+
+def test_augmentation_is_a_function_of_its_generator():
+    augment, steps = Augmentation((0.5, 1.0), flip=0.5), ImageSteps(16)
+    first, again, other = (augment(PIXELS, steps, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first.shape == (16, 16, 3) and first.dtype == np.uint8
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_full_scale_without_change_of_ratio_is_a_plain_resize():
+    pixels = PIXELS[:, :40]
+    augment = Augmentation((1.0, 1.0), (1.0, 1.0))
+    expected = np.asarray(Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC))
+    assert np.array_equal(augment(pixels, ImageSteps(16), np.random.default_rng(0)), expected)
+    flipped = Augmentation((1.0, 1.0), (1.0, 1.0), flip=1.0)
+    assert np.array_equal(flipped(pixels, ImageSteps(16), np.random.default_rng(0)), expected[:, ::-1])
+
+
+@pytest.mark.parametrize("arguments", [{"scale": (0.0, 1.0)}, {"ratio": (2.0, 1.0)}, {"flip": 2.0}])
+def test_bad_augmentation(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        Augmentation(**arguments)

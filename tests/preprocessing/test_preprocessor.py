@@ -1,0 +1,58 @@
+"""The preprocessor as one object: arrays out, vocabulary in, save and load."""
+
+import numpy as np
+import pytest
+from shared_case import toy_pairs
+
+from kzoo.preprocessing import ImageSteps, Preprocessor, Tokenizer
+
+PAIRS = toy_pairs(6)
+
+
+def preprocessor(vocabulary=None, tokenizer=None):
+    return Preprocessor(ImageSteps(16), tokenizer, vocabulary)
+
+
+def test_batch_of_both_modalities():
+    steps = preprocessor({"train": 300, "context_length": 8})
+    steps.adapt(PAIRS["captions"])
+    batch = steps(PAIRS["images"], PAIRS["captions"])
+    assert {name: (array.shape, str(array.dtype)) for name, array in batch.items()} == {
+        "images": ((6, 16, 16, 3), "uint8"),
+        "token_ids": ((6, 8), "int32"),
+        "padding_mask": ((6, 8), "bool"),
+    }
+
+
+def test_a_picture_that_cannot_be_read_is_named_by_its_place():
+    with pytest.raises(ValueError, match="image 1: there is no image file nowhere.png"):
+        preprocessor().encode_images([PAIRS["images"][0], "nowhere.png"])
+
+
+def test_save_and_load(tmp_path):
+    steps = preprocessor({"train": 300, "context_length": 8})
+    steps.adapt(PAIRS["captions"])
+    config = steps.save(tmp_path)
+    assert "json" not in config["tokenizer"] and (tmp_path / "tokenizer.json").is_file()
+    again = Preprocessor.load(tmp_path, config)
+    assert np.array_equal(again.encode_texts(["a big"])["token_ids"], steps.encode_texts(["a big"])["token_ids"])
+    assert again.get_config() == steps.get_config() == Preprocessor.from_config(steps.get_config()).get_config()
+
+
+def test_no_vocabulary_yet():
+    with pytest.raises(ValueError, match=r"learn one with model.preprocessor.adapt\(captions\)"):
+        preprocessor({"train": 300, "context_length": 8}).encode_texts(["a"])
+
+
+def test_a_vocabulary_that_comes_with_a_checkpoint():
+    steps = preprocessor({"source": "laion/some-repository"})
+    with pytest.raises(ValueError, match="comes with laion/some-repository and is not here"):
+        steps.encode_texts(["a"])
+    with pytest.raises(ValueError, match="comes with laion/some-repository and is not here"):
+        steps.adapt(["a"])
+
+
+def test_a_vocabulary_is_learned_once():
+    steps = preprocessor({"train": 300, "context_length": 8}, Tokenizer.train(["a"], 259, 8))
+    with pytest.raises(ValueError, match="has a vocabulary already"):
+        steps.adapt(["b"])

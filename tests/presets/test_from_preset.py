@@ -1,0 +1,137 @@
+"""from_preset and save_to_preset: names, folders, options, folders that do not fit."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from shared_case import tiny_model, toy_pairs
+
+import kzoo
+
+TEXTS = ["a red circle", "a blue square"]
+
+
+@pytest.fixture
+def folder(tmp_path, model):
+    model.save_to_preset(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_a_folder_opens_as_the_same_model(folder, model):
+    again = kzoo.from_preset(folder)
+    assert np.array_equal(again.encode_text(TEXTS), model.encode_text(TEXTS))
+    images = toy_pairs(3)["images"]
+    assert np.array_equal(again.encode_image(images), model.encode_image(images))
+    assert again.loss_spec == model.loss_spec and again.name == model.name
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.weights.h5", "tokenizer.json"]
+
+
+def test_a_saved_model_can_be_saved_again_after_training(folder, tmp_path):
+    model = kzoo.from_preset(str(folder))
+    model.compile("adamw")
+    pairs = toy_pairs(8)
+    model.fit(kzoo.data.pairs(pairs, model.preprocessor, batch_size=8), verbose=0)
+    model.save_to_preset(tmp_path / "again")
+    assert np.array_equal(kzoo.from_preset(tmp_path / "again").encode_text(TEXTS), model.encode_text(TEXTS))
+
+
+def test_without_weights_the_architecture_is_random_and_says_so(folder, caplog, model):
+    with caplog.at_level(logging.WARNING, "kzoo"):
+        fresh = kzoo.from_preset(folder, load_weights=False, image_size=(16, 32), dtype="mixed_bfloat16")
+    assert [record.message for record in caplog.records] == [
+        f"{folder} was built with random weights (load_weights=False)."
+    ]
+    assert fresh.image_encoder.image_size == (16, 32) and fresh.encode_image(toy_pairs(1)["images"]).shape == (1, 12)
+    assert fresh.text_encoder.compute_dtype == "bfloat16"
+    assert not np.array_equal(fresh.encode_text(TEXTS), model.encode_text(TEXTS))
+
+
+def test_a_named_preset_without_weights_needs_no_network():
+    model = kzoo.from_preset("clip_nano", load_weights=False, image_size=(16, 24))
+    assert model.image_encoder.image_size == model.preprocessor.images.image_size == (16, 24)
+    assert model.preprocessor.tokenizer is None
+    model.preprocessor.adapt(toy_pairs(4)["captions"])
+    assert model.encode_text(TEXTS).shape == (2, model.embed_dim)
+
+
+def test_named_weights_are_asked_for_with_both_ways_on():
+    with pytest.raises(FileNotFoundError) as caught:
+        kzoo.from_preset("clip_base")
+    sentence = str(caught.value)
+    for part in (
+        "open_clip_model.safetensors of timm/vit_base_patch32_clip_224.openai",
+        "folder",
+        "load_weights=False",
+    ):
+        assert part in sentence
+    with pytest.raises(FileNotFoundError, match="clip_nano has no released weights; build it untrained"):
+        kzoo.from_preset("clip_nano")
+
+
+def test_another_image_size_than_the_weights_is_refused(folder):
+    with pytest.raises(ValueError, match=r"images of \(16, 16\) pixels \(height, width\), but image_size=32"):
+        kzoo.from_preset(folder, image_size=32)
+    assert kzoo.from_preset(folder, image_size=16).image_encoder.image_size == (16, 16)
+
+
+def test_folders_that_hold_something_else(tmp_path):
+    with pytest.raises(ValueError, match="holds no model that kzoo has written"):
+        kzoo.from_preset(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(ValueError, match="holds no model that kzoo has written"):
+        kzoo.from_preset(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        kzoo.from_preset(tmp_path)
+
+
+def test_incomplete_folders(folder):
+    (folder / "tokenizer.json").rename(folder / "kept.json")
+    with pytest.raises(ValueError, match=r"lacks tokenizer.json; the folder is incomplete"):
+        kzoo.from_preset(folder)
+    (folder / "kept.json").rename(folder / "tokenizer.json")
+    (folder / "model.weights.h5").unlink()
+    with pytest.raises(FileNotFoundError, match="model.weights.h5 is not there"):
+        kzoo.from_preset(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["similarity"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="lacks similarity; the folder is incomplete"):
+        kzoo.from_preset(folder)
+
+
+def test_weights_that_do_not_fit_the_config(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["text_encoder"]["width"] = 32
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="do not fit the model of config.json"):
+        kzoo.from_preset(folder)
+
+
+def test_truncated_weights(folder):
+    path = folder / "model.weights.h5"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="the weights in .*model.weights.h5 do not fit"):
+        kzoo.from_preset(folder)
+
+
+def test_unknown_keys_of_a_config_are_named(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["image_encoder"]["register_tokens"] = 4
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TypeError, match="VisionTransformer does not know the argument 'register_tokens'"):
+        kzoo.from_preset(folder)
+    config["image_encoder"] = {"kind": "resnet"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        ValueError, match="the image_encoder is of kind 'resnet'; this version knows vit, text_transformer"
+    ):
+        kzoo.from_preset(folder)
+
+
+def test_a_model_without_a_preprocessor_cannot_be_a_preset(tmp_path):
+    model = tiny_model()
+    model.preprocessor = None
+    with pytest.raises(ValueError, match="the model has no preprocessor"):
+        model.save_to_preset(tmp_path)

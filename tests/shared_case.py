@@ -1,0 +1,112 @@
+"""What a few lines of a test need: tiny models, toy pairs, golden cases, gradients on any backend."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image, ImageDraw
+
+from kzoo.encoders import TextTransformer, VisionTransformer
+from kzoo.layers import SimilarityHead
+from kzoo.models import DualEncoder
+from kzoo.preprocessing import ImageSteps, Preprocessor
+
+TESTS = Path(__file__).parent
+COLOURS = {"red": (220, 40, 40), "green": (40, 180, 70), "blue": (50, 80, 220), "grey": (128, 128, 128)}
+SHAPES = ("circle", "square", "triangle")
+
+
+def toy_pairs(count, size=24):
+    """Coloured shapes with captions such as "a small red circle", all different."""
+    random = np.random.default_rng(0)
+    images, captions = [], []
+    for index in range(count):
+        colour, shape = list(COLOURS)[index % 4], SHAPES[index // 4 % 3]
+        extent = "small" if index // 12 % 2 else "big"
+        image = Image.fromarray(random.integers(200, 256, (size, size, 3), dtype="uint8"))
+        inset = 7 if extent == "small" else 2
+        box = (inset, inset, size - inset, size - inset)
+        draw = ImageDraw.Draw(image)
+        if shape == "circle":
+            draw.ellipse(box, fill=COLOURS[colour])
+        elif shape == "square":
+            draw.rectangle(box, fill=COLOURS[colour])
+        else:
+            draw.polygon(
+                [(inset, size - inset), (size // 2, inset), (size - inset, size - inset)], fill=COLOURS[colour]
+            )
+        images.append(np.asarray(image))
+        captions.append(f"a {extent} {colour} {shape}")
+    return {"images": np.stack(images), "captions": captions}
+
+
+def tiny_model(image_size=16, vocabulary=True, similarity=None, dtype=None, **tower):
+    """A dual encoder with towers of width 24 and two blocks; `tower` goes to both."""
+    common = {"width": 24, "depth": 2, "num_heads": 2, "embed_dim": 12, "dtype": dtype} | tower
+    preprocessor = Preprocessor(ImageSteps(image_size), vocabulary={"train": 320, "context_length": 10})
+    if vocabulary:
+        preprocessor.adapt(toy_pairs(24)["captions"])
+    return DualEncoder(
+        VisionTransformer(image_size, 8, name="image_encoder", **common),
+        TextTransformer(320, 10, eot_id=2, name="text_encoder", **common),
+        similarity or SimilarityHead(name="similarity"),
+        preprocessor,
+        dtype=dtype,
+    )
+
+
+def batch_of(model, rows):
+    """Arrays of `rows` toy pairs for a tiny model."""
+    pairs = toy_pairs(rows)
+    return model.preprocessor(pairs["images"], pairs["captions"])
+
+
+def fill(layer, seed=0, scale=0.3):
+    """Give every variable the same numbers on every backend: drawn by numpy, in the order of the weights."""
+    random = np.random.default_rng(seed)
+    for variable in layer.weights:
+        variable.assign(random.normal(0.0, scale, variable.shape).astype("float32"))
+
+
+def golden(table, name):
+    """The cases of one loss in a golden file."""
+    return json.loads((TESTS / "golden" / table).read_text())[name]["cases"]
+
+
+def as_array(value):
+    """Nested lists of a golden file as float32 or int32."""
+    array = np.array(value)
+    return array.astype("float32" if array.dtype.kind == "f" else "int32")
+
+
+def numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def value_and_gradients(function, arrays):
+    """A scalar function of float arrays: its value and its gradient for each array, as numpy."""
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        value, gradients = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))(
+            *map(jax.numpy.array, arrays)
+        )
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.convert_to_tensor(array) for array in arrays]
+        with tf.GradientTape() as tape:
+            for tensor in tensors:
+                tape.watch(tensor)
+            value = function(*tensors)
+        gradients = tape.gradient(value, tensors)
+    else:
+        import torch
+
+        tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+        value = function(*tensors)
+        value.backward()
+        gradients = [tensor.grad for tensor in tensors]
+    return float(numpy(value)), [numpy(gradient) for gradient in gradients]

@@ -1,0 +1,126 @@
+"""Importing: what it costs, which backend it chooses, what it says when something is missing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(script, home, **environment):
+    """Run a script in a new process with a home of its own; returns its last line."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "KERAS_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=clean | {"HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+CHOSEN = "import os, kzoo; print(os.environ.get('KERAS_BACKEND'))"
+
+
+def test_import_is_lazy_and_cheap(tmp_path):
+    script = (
+        "import sys, time\nstart = time.perf_counter()\nimport kzoo\n"
+        "print(time.perf_counter() - start < 0.3, [n for n in ('keras', 'jax', 'torch') if n in sys.modules])"
+    )
+    assert python(script, tmp_path) == "True []"
+
+
+def test_the_first_installed_backend_is_chosen_and_stays_chosen(tmp_path):
+    assert python(CHOSEN, tmp_path) == "jax"
+    # Keras writes this by itself at its first import, whatever it runs on
+    (tmp_path / ".keras").mkdir()
+    written = {"floatx": "float32", "epsilon": 1e-07, "backend": "tensorflow", "image_data_format": "channels_last"}
+    (tmp_path / ".keras" / "keras.json").write_text(json.dumps(written))
+    assert python(CHOSEN, tmp_path) == "jax"
+
+
+def test_a_choice_of_the_user_is_respected(tmp_path):
+    assert python(CHOSEN, tmp_path, KERAS_BACKEND="torch") == "torch"
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"backend": "torch"}')
+    assert python(CHOSEN, tmp_path) == "None"
+    other = tmp_path / "other"
+    other.mkdir()
+    assert python(CHOSEN, tmp_path, KERAS_HOME=str(other)) == "jax"
+
+
+def test_the_choice_is_said_at_info(tmp_path):
+    script = "import logging, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout); import kzoo"
+    assert "KERAS_BACKEND is not set; using jax, the first installed of jax, tensorflow, torch" in python(
+        script, tmp_path
+    )
+
+
+@pytest.mark.parametrize("order", ["import kzoo, keras", "import keras, kzoo"])
+def test_keras_knows_the_classes_whichever_is_imported_first(tmp_path, model, order):
+    model.save(tmp_path / "model.keras")
+    script = f"{order}; print(type(keras.saving.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
+    assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder"
+
+
+HIDE = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+"""
+
+
+def without(hidden, script, home, **environment):
+    """The error that a script ends with when some packages are not installed."""
+    body = "\n".join(f"    {line}" for line in script.splitlines())
+    wrapped = (
+        HIDE.format(hidden=hidden) + f"try:\n{body}\nexcept Exception as error:\n    print(type(error).__name__, error)"
+    )
+    return python(wrapped, home, **environment)
+
+
+def test_missing_keras_names_the_extras(tmp_path):
+    message = without(["keras"], "import kzoo\nkzoo.from_preset", tmp_path)
+    assert message.startswith("ImportError keras is not installed") and "pip install 'kzoo[jax]'" in message
+
+
+def test_missing_backend_names_the_extras(tmp_path):
+    message = without(["jax", "jaxlib"], "import kzoo\nkzoo.from_preset", tmp_path, KERAS_BACKEND="jax")
+    assert message.startswith("ImportError") and "pip install 'kzoo[jax]'" in message
+
+
+def test_exporting_says_which_extra_it_wants(tmp_path, model):
+    model.save_to_preset(tmp_path / "model")
+    script = (
+        f"import kzoo\nkzoo.from_preset({str(tmp_path / 'model')!r}).export({str(tmp_path / 'out')!r}, format={{!r}})"
+    )
+    backend = {"KERAS_BACKEND": keras.config.backend()}
+    message = without(["onnx", "onnxruntime"], script.format("onnx"), tmp_path, **backend)
+    assert "needs onnx, which is not installed: pip install 'kzoo[export]'" in message
+    if keras.config.backend() != "tensorflow":
+        message = without(["tensorflow"], script.format("tf_saved_model"), tmp_path, **backend)
+        assert "needs tensorflow, which is not installed: pip install 'kzoo[tensorflow]'" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_module_imports_a_framework_at_import_time():
+    frameworks = ("jax", "tensorflow", "torch", "onnx", "onnxruntime", "matplotlib", "fonticon_mdi7")
+    for path in [*ROOT.glob("kzoo/**/*.py"), *ROOT.glob("export/*.py"), *ROOT.glob("presets/*.py")]:
+        for line in path.read_text().splitlines():
+            words = line.split()
+            if words[:1] in (["import"], ["from"]) and words[1].split(".")[0] in frameworks:
+                raise AssertionError(f"{path.name} imports {words[1]} at import time")
+
+
+def test_no_file_is_longer_than_400_lines():
+    long = {path.name: len(path.read_text().splitlines()) for path in ROOT.glob("**/*.py") if ".venv" not in str(path)}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}
