@@ -95,7 +95,10 @@ def _write_onnx(model, towers, folder, tolerance):
             if keras.config.backend() == "tensorflow":
                 raise ExportError(f"{tower.name} could not be exported: {error}") from error
             logger.warning("%s: %s Trying again through TensorFlow.", tower.name, error)
-            exporter = export_in_tensorflow(model, folder, "onnx", [tower.name])
+            try:
+                exporter = export_in_tensorflow(model, folder, "onnx", [tower.name])
+            except ImportError as missing:
+                raise ExportError(f"{tower.name} could not be exported: {error}; the other way: {missing}") from error
             result = _verified(tower, exporter, run_onnx(path, tower), tolerance)
         graphs[tower.name] |= result
     return graphs

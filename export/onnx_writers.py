@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from contextlib import contextmanager
 
 import keras
 
@@ -31,8 +32,7 @@ def write_onnx(tower, path):
     backend = keras.config.backend()
     onnx = require("onnx", "export", PURPOSE)
     write = {"jax": _with_jax2onnx, "tensorflow": _with_tf2onnx, "torch": _with_torch}[backend]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporters warn about themselves; what counts is the verification
+    with _quiet_exporters():
         exporter, proto = write(tower)
     _name_batch(proto)
     proto.producer_name = "kzoo"
@@ -64,7 +64,6 @@ def _with_tf2onnx(tower):
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *tower.shape), tower.dtype, name=tower.input_name)]
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     proto, _ = tf2onnx.convert.from_function(
         tf.function(lambda x: tower.graph(x), input_signature=signature), input_signature=signature, opset=OPSET
     )
@@ -78,10 +77,10 @@ def _with_torch(tower):
     class Module(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.graph = tower.graph
+            self.layer = tower.graph  # not self.graph, which is taken in the modules that torch traces to
 
         def forward(self, x):
-            return tuple(self.graph(x).values())
+            return tuple(self.layer(x).values())
 
     module = Module().eval()
     list(module.parameters())  # Keras registers its variables with torch when they are first asked for
@@ -97,6 +96,22 @@ def _with_torch(tower):
         verbose=False,
     )
     return "torch.onnx", program.model_proto
+
+
+@contextmanager
+def _quiet_exporters():
+    """The exporters warn about themselves and each other; what counts is the verification."""
+    loggers = [logging.getLogger(name) for name in ("tf2onnx", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def _name_batch(proto):

@@ -28,7 +28,7 @@ def write_saved_model(model, towers, folder):
     for tower in towers:
         spec = tf.TensorSpec((None, *tower.shape), tower.dtype, name=tower.input_name)
         archive.track(tower.graph)
-        archive.add_endpoint(SIGNATURES[tower.name], lambda x, graph=tower.graph: graph(x), input_signature=[spec])
+        archive.add_endpoint(SIGNATURES[tower.name], tower.graph.__call__, input_signature=[spec])
     rows = [tf.TensorSpec((None, model.embed_dim), "float32", name=name) for name in ("images", "texts")]
     archive.add_endpoint(
         "similarity", lambda images, texts: {"logits": model.similarity(images, texts)}, input_signature=rows

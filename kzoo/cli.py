@@ -262,7 +262,8 @@ def main():
     try:
         app()
     except (ValueError, TypeError, ImportError, OSError, RuntimeError, ArithmeticError) as error:
-        console.print(f"kzoo: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors = Console(stderr=True)
+        errors.print(f"kzoo: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

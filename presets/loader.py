@@ -49,13 +49,14 @@ def from_preset(name, load_weights=True, image_size=None, dtype=None):
     if not path.is_dir():
         read_row(str(name))  # raises, with the nearest names
     config = preset_folder.read_config(path)
-    stored = config["image_encoder"]["image_size"]
-    if load_weights and image_size is not None and as_size(image_size) != as_size(stored):
+    preprocessor = preset_folder.read_preprocessor(path, config)
+    stored = preprocessor.images.image_size
+    if load_weights and image_size is not None and as_size(image_size) != stored:
         raise ValueError(
-            f"the weights in {path} belong to images of {as_size(stored)} pixels (height, width), but "
+            f"the weights in {path} belong to images of {stored} pixels (height, width), but "
             f"image_size={image_size} was asked for; leave it out, or start anew with load_weights=False."
         )
-    model = build(config, image_size, dtype, preset_folder.read_preprocessor(path, config))
+    model = build(config, image_size, dtype, preprocessor)
     if load_weights:
         preset_folder.read_weights(model, path)
     else:

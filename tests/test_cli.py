@@ -16,17 +16,15 @@ PAIRS = toy_pairs(12)
 
 def run(*arguments):
     """Exit code and output of a command, ended as `main` ends it."""
-    result = CliRunner().invoke(cli.app, list(map(str, arguments)))
-    return result
+    return CliRunner().invoke(cli.app, list(map(str, arguments)))
 
 
 def fails(capsys, monkeypatch, *arguments):
-    """The sentence that `kzoo ARGUMENTS` ends with, and its exit code."""
+    """Exit code of `kzoo ARGUMENTS` and the sentence that it leaves on standard error."""
     monkeypatch.setattr(cli.sys, "argv", ["kzoo", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
         cli.main()
-    captured = capsys.readouterr()
-    return caught.value.code, captured.out + captured.err
+    return caught.value.code, capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,8 +67,13 @@ def run_demo(minutes=5.0, output="kzoo-demo", console=None):
     Returns:
         `Findings`.
     """
-    console = console or Console()
-    output = Path(output)
+    with warnings.catch_warnings():
+        # the demo says itself how many captions are cut, once and not for each time they are read
+        warnings.filterwarnings("ignore", message=".* longer than the context")
+        return _run(minutes, Path(output), console or Console())
+
+
+def _run(minutes, output, console):
     output.mkdir(parents=True, exist_ok=True)
     for package in ("matplotlib", "onnxruntime"):  # before five minutes of training, not after
         require(package, "demo", "The demo")
@@ -84,6 +90,10 @@ def run_demo(minutes=5.0, output="kzoo-demo", console=None):
         f"[bold]{PRESET}[/] ({found.parameters:,} parameters) on {found.backend}, Python {platform.python_version()}: "
         f"{len(train['captions']):,} icons to train on, {len(test['captions'])} held out"
     )
+    _, cut = model.preprocessor.tokenizer.encode(test["captions"])
+    if cut:
+        length = model.text_encoder.context_length
+        console.print(f"{cut} captions of the held-out icons are longer than the context of {length} ids and are cut")
     held_out = kzoo.data.pairs(test, model.preprocessor, BATCH_SIZE, shuffle=False)
     found.before = _measure(model, held_out)
     _train(model, train, minutes, found, console)

@@ -1,10 +1,9 @@
 """The text transformer of CLIP: token ids in, embedding and tokens out."""
 
 import keras
-from keras import ops
 
 from kzoo.layers.configured import Configured
-from kzoo.layers.numerics import layer_norm
+from kzoo.layers.numerics import embed, layer_norm
 from kzoo.layers.pooling import pool_end_of_text
 from kzoo.layers.transformer import TransformerBlock
 
@@ -130,7 +129,7 @@ class TextTransformer(Configured, keras.layers.Layer):
     # -- forward --
     def call(self, token_ids, padding_mask=None, training=None):
         length = check_token_ids(token_ids.shape, self.context_length)
-        x = ops.take(self.token_embedding, token_ids, axis=0)  # (batch, length, width)
+        x = embed(self.token_embedding, token_ids)  # (batch, length, width)
         x = x + self.position_embedding[:length]
         for block in self.blocks:
             x = block(x, padding_mask=padding_mask if self.mask_padding else None, training=training)

@@ -58,6 +58,17 @@ def activation_function(name):
     return ACTIVATIONS[name]
 
 
+def embed(table, ids):
+    """Rows of an embedding table, `(..., width)` for ids `(...)`, with a dense gradient.
+
+    TensorFlow's own gradient of a lookup keeps a row per occurrence, and the Adam of Keras squares those one by one
+    instead of their sum: words that occur twice in a batch would train differently than on other backends.
+    """
+    if keras.config.backend() == "tensorflow":
+        table = 1.0 * ops.convert_to_tensor(table)  # the gradient of a product is dense
+    return ops.take(table, ids, axis=0)
+
+
 def layer_norm(epsilon, name):
     """A layer norm whose weights and arithmetic are float32 under every dtype policy."""
     return keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name=name)

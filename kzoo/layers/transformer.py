@@ -14,7 +14,7 @@ def attend(query, key, value, causal=False, padding_mask=None):
     `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
     TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
     which makes a causal training step up to 1.4 times slower (`benchmarks/attention.py`) and doubles the
-    nodes of the exported graph.
+    nodes of the exported graph. So they are for float16 on jax, whose op does not run on CPUs.
 
     Args:
         query: float tensor `(batch, T, heads, d)`.
@@ -28,7 +28,8 @@ def attend(query, key, value, causal=False, padding_mask=None):
     mask = None
     if padding_mask is not None:
         mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
-    if keras.config.backend() != "tensorflow":
+    backend = keras.config.backend()
+    if backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16"):
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
 
     query = ops.transpose(query * query.shape[-1] ** -0.5, (0, 2, 1, 3))  # (batch, heads, T, d)

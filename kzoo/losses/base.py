@@ -77,6 +77,9 @@ class Loss(Configured, keras.layers.Layer):
     def compute_mask(self, inputs, previous_mask):
         return None
 
+    def get_config(self):
+        return super().get_config() | {"name": self.term}  # the number that Keras appends belongs to one process
+
     def __add__(self, other):
         return WeightedSum([*_terms(self), *_terms(other)])
 

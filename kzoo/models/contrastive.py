@@ -18,8 +18,8 @@ PAIR = ("image_embeddings", "text_embeddings")
 class ContrastiveModel(keras.Model):
     """Base of the trainable models: a dict of named outputs and a kzoo loss that reads them.
 
-    A subclass calls `self.build()` at the end of its constructor, has `similarity` and `loss_spec`, and its
-    `call` returns a dict with one row per sample.
+    A subclass calls `self.build()` at the end of its constructor, has `similarity`, `loss_spec` and
+    `check_batch(batch)`, and its `call` returns a dict with one row per sample.
     """
 
     def build(self, batch_shape=None):
@@ -105,6 +105,7 @@ class ContrastiveModel(keras.Model):
         Example:
             >>> model.fit(kzoo.data.pairs("photos.csv", model.preprocessor, batch_size=256), epochs=10)
         """
+        self._check(x)
         check_training_set(x, batch_size)
         if isinstance(x, keras.utils.PyDataset):
             shuffle = False
@@ -133,6 +134,7 @@ class ContrastiveModel(keras.Model):
         """
         if inspect.isgenerator(x):
             raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
+        self._check(x)
         arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps}
         if not return_dict:
             return super().evaluate(x, y, **arguments, **kwargs)
@@ -140,3 +142,25 @@ class ContrastiveModel(keras.Model):
         embeddings = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
         image_ids = getattr(x, "image_ids", None)
         return results | recall_at_k(*(embeddings[name] for name in PAIR), image_ids=image_ids)
+
+    def predict(self, x, *args, **kwargs):
+        """As in `keras.Model.predict`; a dict of arrays with one modality is enough."""
+        self._check(x)
+        return super().predict(x, *args, **kwargs)
+
+    def train_on_batch(self, x, *args, **kwargs):
+        self._check(x)
+        return super().train_on_batch(x, *args, **kwargs)
+
+    def test_on_batch(self, x, *args, **kwargs):
+        self._check(x)
+        return super().test_on_batch(x, *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        self._check(x)
+        return super().predict_on_batch(x)
+
+    def _check(self, x):
+        """Arrays are checked where users hand them over: within a compiled step their values are gone."""
+        if isinstance(x, (dict, list, tuple)):
+            self.check_batch(x)

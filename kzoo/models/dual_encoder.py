@@ -65,8 +65,12 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         self.build()
 
     # -- forward --
-    def __call__(self, batch, *args, **kwargs):
+    def check_batch(self, batch):
+        """Stops with a sentence where a batch does not fit the towers."""
         check_batch(batch, self.image_encoder, self.text_encoder)
+
+    def __call__(self, batch, *args, **kwargs):
+        self.check_batch(batch)
         return super().__call__(batch, *args, **kwargs)
 
     def call(self, batch, training=None, outputs=()):
@@ -87,13 +91,13 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         return self.image_encoder.embed_dim
 
     def embed_batch(self, batch):
-        check_batch(batch, self.image_encoder, self.text_encoder)
         (embeddings,) = (value for key, value in self.predict_on_batch(batch).items() if key.endswith("embeddings"))
         return np.asarray(embeddings)
 
     def scale_and_bias(self):
-        bias = self.similarity.bias
-        return float(self.similarity.scale), 0.0 if bias is None else float(keras.ops.convert_to_numpy(bias))
+        scale, bias = self.similarity.scale, self.similarity.bias
+        to_numpy = keras.ops.convert_to_numpy
+        return float(to_numpy(scale)), 0.0 if bias is None else float(to_numpy(bias))
 
     def save_to_preset(self, folder):
         """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.

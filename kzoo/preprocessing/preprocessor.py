@@ -32,13 +32,11 @@ class Preprocessor:
         batch = {} if images is None else {"images": self.encode_images(images)}
         return batch if texts is None else batch | self.encode_texts(texts)
 
-    def encode_images(self, images, augmentation=None, randoms=None):
+    def encode_images(self, images):
         """A list of pictures to uint8 `(n, height, width, 3)`.
 
         Args:
             images: list of anything `ImageSteps` takes.
-            augmentation: an `Augmentation` for training, or None.
-            randoms: with an augmentation, one `numpy.random.Generator` per picture.
 
         Raises:
             ValueError: a picture cannot be read; the sentence gives its place in the list.
@@ -46,10 +44,7 @@ class Preprocessor:
         pixels = np.empty((len(images), *self.images.image_size, 3), "uint8")
         for index, source in enumerate(images):
             try:
-                if augmentation is None:
-                    pixels[index] = self.images(source)
-                else:
-                    pixels[index] = augmentation(source, self.images, randoms[index])
+                pixels[index] = self.images(source)
             except ValueError as error:
                 raise ValueError(f"image {index}: {error}") from error
         return pixels

@@ -29,4 +29,5 @@ class AdamW(keras.optimizers.AdamW):
     def __init__(self, learning_rate=5e-4, weight_decay=0.2, beta_1=0.9, beta_2=0.98, epsilon=1e-6, **kwargs):
         kwargs = {"name": "adamw"} | kwargs
         super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **kwargs)
-        self.exclude_from_weight_decay(var_names=[f"^{name}$" for name in UNDECAYED])
+        # TensorFlow asks with its own variables, whose names are paths that end in ":0"
+        self.exclude_from_weight_decay(var_names=[rf"(^|/){name}(:\d+)?$" for name in UNDECAYED])

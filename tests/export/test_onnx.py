@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -15,6 +16,7 @@ from kzoo.export import ExportError, exporter, runtime
 from kzoo.layers import SimilarityHead
 
 PAIRS = toy_pairs(7)
+NATIVE = {"jax": "jax2onnx", "tensorflow": "tf2onnx", "torch": "torch.onnx"}
 LABELS = ["red circle", "blue square"]
 
 
@@ -53,7 +55,7 @@ def test_graphs_name_their_batch_and_their_writer(exported):
         for value in (*proto.graph.input, *proto.graph.output):
             assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
         properties = {entry.key: entry.value for entry in proto.metadata_props}
-        assert properties["exporter"] == graph["exporter"]
+        assert properties["exporter"] == graph["exporter"] == NATIVE[keras.config.backend()]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 7])
@@ -110,6 +112,20 @@ def test_above_the_bound_nothing_is_left(exported, tmp_path, monkeypatch):
     assert (folder / "manifest.json").read_text() == before  # the earlier export is untouched
     with pytest.raises(ExportError):
         model.export(tmp_path / "new", tolerance=1e-12)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_another_way_the_error_says_what_failed(exported, tmp_path, monkeypatch):
+    def fail(tower, path):
+        raise NotImplementedError("this exporter knows no such operation")
+
+    def missing(*arguments):
+        raise ImportError("TensorFlow is not there")
+
+    monkeypatch.setattr(exporter, "write_onnx", fail)
+    monkeypatch.setattr(exporter, "export_in_tensorflow", missing)
+    with pytest.raises(ExportError, match="could not be exported: this exporter knows no such operation"):
+        exported[0].export(tmp_path / "onnx")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,13 +15,11 @@ from kzoo.training import AdamW, TimeBudget
 
 
 def test_the_first_loss_of_an_untrained_model_is_about_the_log_of_the_batch():
-    model = kzoo.from_preset("clip_nano", load_weights=False)
-    icons = kzoo.data.icons("test", size=32)
-    model.preprocessor.adapt(icons["captions"])
+    """In a space as wide as CLIP's; the narrower the space, the further random directions are from orthogonal."""
+    model = tiny_model(embed_dim=512)
     model.compile("adamw")
-    data = kzoo.data.pairs(icons, model.preprocessor, batch_size=64, shuffle=False)
-    first = model.test_on_batch(data[0], return_dict=True)
-    assert float(first["loss"]) == pytest.approx(math.log(64), rel=0.15)
+    first = model.test_on_batch(batch_of(model, 24), return_dict=True)
+    assert float(first["loss"]) == pytest.approx(math.log(24), rel=0.05)
 
 
 def test_one_batch_is_memorised(model):
@@ -108,12 +106,28 @@ def test_frozen_towers_stay(model):
 
 
 def test_weight_decay_spares_gains_biases_and_the_scale(model):
-    optimizer = AdamW(weight_decay=0.1)
-    spared = [not optimizer._use_weight_decay(variable) for variable in model.trainable_variables]
-    small = [len(variable.shape) < 2 or "class_embedding" in variable.path for variable in model.trainable_variables]
-    assert spared == small
+    for part in (model.image_encoder, model.text_encoder):
+        fill(part)
+    variables = model.trainable_variables
+    before = [numpy(variable) for variable in variables]
+    optimizer = AdamW(0.1, weight_decay=0.5)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert not again._use_weight_decay(model.similarity.log_scale)
+    again.apply([keras.ops.zeros(variable.shape) for variable in variables], variables)
+    for variable, old in zip(variables, before):
+        spared = old.ndim < 2 or "class_embedding" in variable.path
+        np.testing.assert_allclose(numpy(variable), old if spared else 0.95 * old, rtol=1e-6, err_msg=variable.path)
+
+
+def test_a_word_that_occurs_often_is_trained_by_the_sum_of_its_gradients(model):
+    """Adam's first step is as long as the learning rate, however often a word occurs in the batch."""
+    batch, table = batch_of(model, 24), model.text_encoder.token_embedding
+    before = numpy(table)
+    model.compile(keras.optimizers.Adam(0.01, epsilon=1e-12))
+    model.fit(batch, batch_size=24, verbose=0)
+    used = np.unique(batch["token_ids"][:, :4])  # "start", "a", the sizes and colours: many times each
+    steps = np.abs(numpy(table) - before)[used]
+    assert len(used) > 5
+    np.testing.assert_allclose(np.median(steps, axis=1), 0.01, rtol=1e-3)
 
 
 def test_a_sigmoid_model_trains_its_own_head():
@@ -153,7 +167,9 @@ def test_time_budget_completes_its_schedule(model):
             rates.append(float(numpy(self.model.optimizer.learning_rate)))
 
     model.compile(keras.optimizers.Adam(1.0))
-    history = model.fit(batch_of(model, 24), batch_size=12, epochs=100_000, verbose=0, callbacks=[budget, Rates()])
+    batch = batch_of(model, 24)
+    model.fit(batch, batch_size=12, verbose=0)  # compiles, which on some machines takes the whole budget
+    history = model.fit(batch, batch_size=12, epochs=100_000, verbose=0, callbacks=[budget, Rates()])
     assert 0.0 < max(rates) <= 1e-3 + 1e-9 and rates[-1] < 0.2 * max(rates)
     assert len(history.history["loss"]) < 100_000
     with pytest.raises(ValueError, match="minutes is 0"):
