@@ -1,5 +1,6 @@
 """Reads the JSON tables of this folder: names, rows, descriptions. No Keras here."""
 
+import copy
 import difflib
 import json
 from functools import cache
@@ -60,7 +61,7 @@ def read_row(name):
     row = dict(table["presets"][name])
     architecture = table["architectures"][row.pop("architecture")]
     top = {"preset": name, "family": family, "paper": table["paper"], "licence": table["licence"]}
-    return _merged(_merged(_merged(top, table["defaults"]), architecture), row)
+    return copy.deepcopy(_merged(_merged(_merged(top, table["defaults"]), architecture), row))
 
 
 def list_presets(family=None):
