@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 CASES = {"image, 50 tokens x 768": (50, 768, 12, False, 8), "text, 77 tokens x 512, causal": (77, 512, 8, True, 16)}
-ROUNDS = 5
+ROUNDS = 12
 
 
 class Attention(keras.layers.Layer):
@@ -63,11 +63,10 @@ def main():
             step_time(model, x, batch)  # compiles
             models.append(model)
         rounds = [[step_time(model, x, batch) for model in models] for _ in range(ROUNDS)]
-        ours, theirs = np.median(rounds, axis=0)
-        ratio = np.median([op / explicit for explicit, op in rounds])
+        ours, theirs = np.min(rounds, axis=0)  # the fastest round: what else the machine did only ever adds
         print(
             f"{keras.config.backend()}, {name}: written out {1e3 * ours:.0f} ms, dot_product_attention "
-            f"{1e3 * theirs:.0f} ms, ratio {ratio:.2f}"
+            f"{1e3 * theirs:.0f} ms, ratio {theirs / ours:.2f}"
         )
 
 

@@ -27,7 +27,7 @@ class PatchEmbedding(Configured, keras.layers.Layer):
     """Cuts an image into patches, projects each, prepends a class token and adds learned positions.
 
     The projection is a matmul over flattened patches: the same numbers as a convolution whose stride is its
-    kernel size (the weight has the convolution's shape), and 2 to 4 times faster to train on a CPU
+    kernel size (the weight has the convolution's shape), and 1.1 to 1.7 times faster to train on two CPU cores
     (`benchmarks/patch_embedding.py`).
 
     Args:

@@ -13,7 +13,7 @@ def attend(query, key, value, causal=False, padding_mask=None):
 
     `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
     TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
-    which makes a causal training step up to 1.4 times slower (`benchmarks/attention.py`) and doubles the
+    which makes a causal training step 1.3 times slower (`benchmarks/attention.py`) and doubles the
     nodes of the exported graph. So they are for float16 on jax, whose op does not run on CPUs.
 
     Args:
