@@ -97,6 +97,7 @@ def sample_token_ids(text_encoder, preprocessor, rows):
     """Rows of ids of different lengths, closed by the end of text and padded as the model's tokenizer does."""
     random = np.random.default_rng(rows)
     pad_id = preprocessor.tokenizer.pad_id if preprocessor.tokenizer else 0
+    pools_at_the_end = text_encoder.pool == "end_of_text"
     eot_id = text_encoder.eot_id
     length = text_encoder.context_length
     ids = np.full((rows, length), pad_id, "int32")
@@ -104,5 +105,6 @@ def sample_token_ids(text_encoder, preprocessor, rows):
         end = int(random.integers(2, length))
         words = random.integers(0, text_encoder.vocab_size, end)
         row[:end] = np.where(words == eot_id, pad_id, words)
-        row[end] = eot_id
+        if pools_at_the_end:
+            row[end] = eot_id
     return ids

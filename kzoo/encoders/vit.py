@@ -44,7 +44,7 @@ class VisionTransformer(Configured, keras.layers.Layer):
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, [1 +] patches, width)`,
-        the sequence after the last block.
+        the sequence after the last block, after the last norm too where the attention pool reads it.
 
     Raises:
         ValueError: unknown pool, `"class_token"` pooling without a class token, images of another shape.
@@ -157,6 +157,8 @@ class VisionTransformer(Configured, keras.layers.Layer):
             x = self.pre_norm(x)
         for block in self.blocks:
             x = block(x, training=training)
+        if self.pool == "attention":
+            x = self.post_norm(x)
         embedding = self.pooled(x)
         if self.projection is not None:
             embedding = self.projection(embedding)
@@ -169,12 +171,12 @@ class VisionTransformer(Configured, keras.layers.Layer):
         return ops.add(ops.multiply(ops.cast(images, "float32"), scale), shift)
 
     def pooled(self, tokens):
-        """`(batch, num_tokens, width)` to `(batch, width)`, through the last norm."""
+        """`(batch, num_tokens, width)` to `(batch, width)`; pools that pick or average apply the last norm after."""
         if self.pool == "class_token":
             return self.post_norm(tokens[:, 0])
         if self.pool == "average":
             return self.post_norm(ops.mean(tokens[:, int(self.class_token) :], axis=1))
-        return self.attention_pool(self.post_norm(tokens))
+        return self.attention_pool(tokens)
 
 
 def check_images(shape, image_size):
