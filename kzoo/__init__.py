@@ -26,6 +26,7 @@ _ROOMS = (
     "preprocessing",
     "presets",
     "training",
+    "weights",
 )
 
 __all__ = [*_NAMES, *_ROOMS]

@@ -35,6 +35,12 @@ class Format(StrEnum):
     tf_saved_model = "tf_saved_model"
 
 
+class Layout(StrEnum):
+    kzoo = "kzoo"
+    transformers = "transformers"
+    open_clip = "open_clip"
+
+
 def _use(backend):
     """Set the backend of this process; Keras is imported after this and not before."""
     if backend is not None:
@@ -44,8 +50,8 @@ def _use(backend):
 BackendOption = Annotated[
     Backend | None, typer.Option(callback=_use, help="Keras backend; default the first installed.")
 ]
-Model = Annotated[str, typer.Argument(help="Folder of a saved model.")]
-Embedding = Annotated[str, typer.Argument(help="Folder of a saved model, or of an ONNX export (needs no Keras).")]
+Model = Annotated[str, typer.Argument(help="Preset, hf://owner/name, or folder of a saved model or checkpoint.")]
+Embedding = Annotated[str, typer.Argument(help="The same, or the folder of an ONNX export (needs no Keras).")]
 Source = Annotated[str, typer.Argument(help="csv, tsv or jsonl table, or folder of images with .txt captions.")]
 BatchSize = Annotated[int, typer.Option(help="Pairs per batch.")]
 ImageKey = Annotated[str, typer.Option(help="Column of image paths.")]
@@ -93,7 +99,7 @@ def demo(
 def train(
     source: Source,
     output: Annotated[Path, typer.Option(help="Folder for the trained model.")],
-    preset: Annotated[str, typer.Option(help="Preset to train from scratch, or folder to fine-tune.")] = "clip_nano",
+    preset: Annotated[str, typer.Option(help="Preset to train, folder or hf:// name to fine-tune.")] = "clip_nano",
     validation: Annotated[str | None, typer.Option(help="Source of pairs to measure after each epoch.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the source.")] = 10,
     batch_size: BatchSize = 64,
@@ -110,7 +116,7 @@ def train(
     import kzoo
 
     keras.utils.set_random_seed(seed)
-    model = kzoo.from_preset(preset, load_weights=Path(preset).is_dir())
+    model = kzoo.from_preset(preset, load_weights=Path(preset).is_dir() or preset.startswith("hf://"))
     read = {"batch_size": batch_size, "image_key": image_key, "caption_key": caption_key, "skip_broken": skip_broken}
     data = kzoo.data.pairs(source, model.preprocessor, seed=seed, **read)
     if model.preprocessor.tokenizer is None:
@@ -213,6 +219,21 @@ def export(
     manifest = kzoo.from_preset(model).export(folder, format=format.value)
     for name, difference in manifest["worst_difference"].items():
         console.print(f"{name}: worst difference to the model {difference:.1e} at batch 1, 2 and 5")
+    console.print(f"wrote {folder}")
+
+
+@app.command()
+def convert(
+    model: Annotated[str, typer.Argument(help="Preset, hf://owner/name, or folder in any layout that kzoo reads.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")],
+    format: Annotated[Layout, typer.Option(help="Layout to write.")] = Layout.kzoo,
+    backend: BackendOption = None,
+):
+    """Write a model in the layout of kzoo, transformers or open_clip."""
+    _needs_keras()
+    import kzoo
+
+    kzoo.from_preset(model).save_to_preset(folder, format=format.value)
     console.print(f"wrote {folder}")
 
 

@@ -21,13 +21,18 @@ def save_preset(model, folder):
     Raises:
         ValueError: the model has no preprocessor.
     """
-    if model.preprocessor is None:
-        raise ValueError("the model has no preprocessor, so a preset of it could read no picture; set one first.")
+    check_preprocessor(model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = model_config(model) | {"preprocessor": model.preprocessor.save(folder)}
     model.save_weights(folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+
+
+def check_preprocessor(model):
+    """Stops with a sentence unless the model can read pictures."""
+    if model.preprocessor is None:
+        raise ValueError("the model has no preprocessor, so a preset of it could read no picture; set one first.")
 
 
 def model_config(model):
@@ -54,7 +59,7 @@ def read_config(folder):
     if not isinstance(config, dict) or "kzoo" not in config:
         raise ValueError(
             f"{folder} holds no model that kzoo has written ({CONFIG_FILE} with a key 'kzoo', {WEIGHTS_FILE}); "
-            "give a folder of model.save_to_preset. Checkpoints of other libraries are not read by this version."
+            "give a folder of model.save_to_preset, or a checkpoint of transformers or open_clip with its config."
         )
     missing = [name for name in KEYS if name not in config]
     if missing:

@@ -1,6 +1,7 @@
 """From a name or a folder to a model."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from kzoo.encoders import TextTransformer, VisionTransformer
@@ -9,7 +10,9 @@ from kzoo.layers.similarity import SimilarityHead
 from kzoo.models import DualEncoder
 from kzoo.preprocessing import ImageSteps, Preprocessor
 from kzoo.presets import folder as preset_folder
-from kzoo.presets.table import is_preset, read_row
+from kzoo.presets.foreign import recognise, weight_stems
+from kzoo.presets.table import read_row
+from kzoo.weights import hub
 
 logger = logging.getLogger("kzoo")
 
@@ -20,7 +23,10 @@ def from_preset(name, load_weights=True, image_size=None, dtype=None):
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:
-        name: a preset of `kzoo.list_presets()`, or the path of a folder that `save_to_preset` wrote.
+        name: a preset of `kzoo.list_presets()`; or a folder that `save_to_preset` wrote; or a folder with a CLIP or
+            SigLIP checkpoint of transformers or open_clip (`config.json` with `model.safetensors`, or
+            `open_clip_config.json` with `open_clip_model.safetensors`); or `"hf://owner/name[@revision]"`, a
+            repository of the Hugging Face Hub that holds one of these. Local folders never open a connection.
         load_weights: False builds the architecture with random weights and needs no network.
         image_size: side in pixels or `(height, width)`, where it differs from the preset's; only with
             `load_weights=False`.
@@ -30,38 +36,78 @@ def from_preset(name, load_weights=True, image_size=None, dtype=None):
         `kzoo.models.DualEncoder`.
 
     Raises:
-        ValueError: unknown preset, or a folder that does not hold a model of kzoo.
-        FileNotFoundError: the weights are not on this machine.
+        ValueError: unknown preset, a folder without a model, weights that do not fit their config.
+        FileNotFoundError: the weights are neither in the folder, in the hub's cache, nor on the hub.
 
     Example:
         >>> model = kzoo.from_preset("clip_nano", load_weights=False)
         >>> model.save_to_preset("my_clip")
         >>> model = kzoo.from_preset("my_clip")
     """
-    path = Path(name)
-    if is_preset(str(name)) and not path.is_dir():
-        row = read_row(str(name))
-        if load_weights:
-            raise FileNotFoundError(_no_weights(row))
-        model = build(row, image_size, dtype)
-        logger.warning("%s was built with random weights (load_weights=False).", row["preset"])
-        return model
-    if not path.is_dir():
-        read_row(str(name))  # raises, with the nearest names
-    config = preset_folder.read_config(path)
-    preprocessor = preset_folder.read_preprocessor(path, config)
-    stored = preprocessor.images.image_size
-    if load_weights and image_size is not None and as_size(image_size) != stored:
+    name, path, row = str(name), Path(name), None
+    if name.startswith(hub.SCHEME):
+        path = hub.fetch(*hub.split_name(name), _weight_stems if load_weights else _no_stems, name)
+    elif not path.is_dir():
+        row = read_row(name)  # raises for an unknown name, with the nearest ones
+        if not load_weights:
+            return _untrained(build(row, image_size, dtype), name)
+        path = _fetched(row)
+    checkpoint = recognise(path)
+    if checkpoint is not None:
+        row = _checked(checkpoint, row)
+        preprocessor, fill = checkpoint.preprocessor(row), checkpoint.fill
+    else:
+        row = preset_folder.read_config(path)
+        preprocessor = preset_folder.read_preprocessor(path, row)
+        fill = partial(preset_folder.read_weights, folder=path)
+    if load_weights:
+        _check_size(image_size, preprocessor.images.image_size, path)
+    model = build(row, image_size, dtype, preprocessor)
+    if not load_weights:
+        return _untrained(model, path)
+    fill(model)
+    return model
+
+
+def _untrained(model, name):
+    logger.warning("%s was built with random weights (load_weights=False).", name)
+    return model
+
+
+def _fetched(row):
+    """The folder with a preset's released weights."""
+    name, weights = row["preset"], row["weights"]
+    if weights is None:
+        raise FileNotFoundError(
+            f"{name} has no released weights; build it untrained with from_preset({name!r}, load_weights=False), or "
+            "open a folder of your own."
+        )
+    wanted = f"{name} has its weights in {weights['repo']} on the Hugging Face Hub"
+    return hub.fetch(weights["repo"], weights.get("revision"), _weight_stems, wanted)
+
+
+def _weight_stems(folder):
+    return weight_stems(folder) or [preset_folder.WEIGHTS_FILE.partition(".")[0]]
+
+
+def _no_stems(folder):
+    return []
+
+
+def _checked(checkpoint, row):
+    """The row that describes a checkpoint: of the table where it was opened by name, else of its own config."""
+    if row is None:
+        return checkpoint.row()
+    checkpoint.check(row)
+    return row
+
+
+def _check_size(wanted, stored, path):
+    if wanted is not None and as_size(wanted) != stored:
         raise ValueError(
             f"the weights in {path} belong to images of {stored} pixels (height, width), but "
-            f"image_size={image_size} was asked for; leave it out, or start anew with load_weights=False."
+            f"image_size={wanted} was asked for; leave it out, or start anew with load_weights=False."
         )
-    model = build(config, image_size, dtype, preprocessor)
-    if load_weights:
-        preset_folder.read_weights(model, path)
-    else:
-        logger.warning("%s was built with random weights (load_weights=False).", path)
-    return model
 
 
 def build(row, image_size=None, dtype=None, preprocessor=None):
@@ -110,17 +156,3 @@ def _vocabulary(row):
         return {"train": row["text_encoder"]["vocab_size"], "context_length": context_length}
     source = row["weights"]["repo"] if row["weights"] else "CLIP's vocabulary, bpe_simple_vocab_16e6.txt.gz"
     return {"source": source, "context_length": context_length}
-
-
-def _no_weights(row):
-    name, weights = row["preset"], row["weights"]
-    if weights is None:
-        return (
-            f"{name} has no released weights; build it untrained with from_preset({name!r}, load_weights=False), or "
-            "open a folder of your own."
-        )
-    return (
-        f"{name}: wanted {weights['file']} of {weights['repo']}, looked for a local folder {name!r}, and there is "
-        "none; this version reads no hub. Open a folder that save_to_preset wrote, or build the model untrained "
-        f"with from_preset({name!r}, load_weights=False)."
-    )

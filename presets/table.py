@@ -30,11 +30,6 @@ def _places():
     return places
 
 
-def is_preset(name):
-    """Whether a row or an alias has this name."""
-    return name in _places()
-
-
 def read_row(name):
     """One row, complete: the family's defaults, the architecture, what the row itself says.
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from shared_case import toy_pairs
+from shared_case import TESTS, toy_pairs
 from typer.testing import CliRunner
 
 from kzoo import cli
@@ -96,6 +96,15 @@ def test_export_embed_and_classify(workshop, tmp_path):
         rows = [json.loads(line) for line in run("classify", place, workshop, *arguments).output.splitlines()]
         assert len(rows) == 12 and rows[0]["red circle"] + rows[0]["blue square"] == pytest.approx(1.0)
     assert "probability" in run("classify", workshop / "model", workshop / "0.png", "--labels", "red,blue").output
+
+
+def test_convert(tmp_path):
+    checkpoint = TESTS / "fixtures" / "oc_clip_vit_tiny"
+    result = run("convert", checkpoint, tmp_path / "out", "--format", "transformers")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert run("convert", tmp_path / "out", tmp_path / "back").exit_code == 0
+    assert (tmp_path / "back" / "model.weights.h5").is_file()
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ def test_the_first_installed_backend_is_chosen_and_stays_chosen(tmp_path):
     assert python(CHOSEN, tmp_path) == "jax"
 
 
-@pytest.mark.parametrize("room", ["data", "layers", "encoders", "losses", "models", "training", "presets.loader"])
+@pytest.mark.parametrize(
+    "room", ["data", "layers", "encoders", "losses", "models", "training", "weights", "presets.loader"]
+)
 def test_every_room_can_be_the_first_import(tmp_path, room):
     assert python(f"import kzoo.{room}; print('ok')", tmp_path, KERAS_BACKEND=keras.config.backend()) == "ok"
 

@@ -99,15 +99,25 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         to_numpy = keras.ops.convert_to_numpy
         return float(to_numpy(scale)), 0.0 if bias is None else float(to_numpy(bias))
 
-    def save_to_preset(self, folder):
+    def save_to_preset(self, folder, format="kzoo"):
         """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.
 
         Args:
-            folder: path; it holds `config.json`, `model.weights.h5` and `tokenizer.json` afterwards.
-        """
-        from kzoo.presets.folder import save_preset
+            folder: path; made if it is not there.
+            format: `"kzoo"` (`config.json`, `model.weights.h5`, `tokenizer.json`), or the layout of another library,
+                `"transformers"` or `"open_clip"`, which then opens it too.
 
-        save_preset(self, folder)
+        Raises:
+            ValueError: no preprocessor, or a format that cannot describe this model; nothing is written.
+        """
+        if format == "kzoo":
+            from kzoo.presets.folder import save_preset
+
+            save_preset(self, folder)
+        else:
+            from kzoo.presets.foreign import save_checkpoint
+
+            save_checkpoint(self, folder, format)
 
     def export(self, folder, format="onnx", **kwargs):
         """Write verified graphs that run without Keras; see `kzoo.export.export`.

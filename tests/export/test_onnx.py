@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from shared_case import tiny_model, toy_pairs
+from shared_case import TESTS, tiny_model, toy_pairs
 
+import kzoo
 from kzoo.export import ExportError, exporter, runtime
 from kzoo.layers import SimilarityHead
 from kzoo.presets import read_row
@@ -172,3 +173,10 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
     row["image_encoder"]["depth"] = row["text_encoder"]["depth"] = 4
     manifest = build(row).export(tmp_path / "onnx")
     assert max(manifest["worst_difference"].values()) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["hf_siglip_tiny", "oc_clipa_tiny"])
+def test_checkpoints_without_class_token_or_causal_mask_export(name, tmp_path):
+    manifest = kzoo.from_preset(TESTS / "fixtures" / name).export(tmp_path / "onnx")
+    assert max(manifest["worst_difference"].values()) < 2e-6
+    assert {graph["exporter"] for graph in manifest["graphs"].values()} == {NATIVE[keras.config.backend()]}
