@@ -187,8 +187,9 @@ class PairDataset(keras.utils.PyDataset):
     def on_epoch_end(self):
         if self.truncated and not self.reported:
             length = self.preprocessor.tokenizer.context_length
+            read = min(len(self) * self.batch_size, len(self.pairs))
             warnings.warn(
-                f"{self.truncated} of the {len(self) * self.batch_size} captions of an epoch are longer than the "
+                f"{self.truncated} of the {read} captions of an epoch are longer than the "
                 f"context of {length} ids and were cut; the end-of-text id is kept.",
                 stacklevel=2,
             )

@@ -30,6 +30,19 @@ def test_arrays_in_order():
     assert np.array_equal(data[0]["images"], STEPS.encode_images(PAIRS["images"][:5]))
 
 
+def test_captions_that_were_cut_are_counted_once(recwarn):
+    captions = [f"{caption} " * (9 if index == 3 else 1) for index, caption in enumerate(PAIRS["captions"])]
+    data = kzoo.data.pairs(PAIRS | {"captions": captions}, STEPS, batch_size=5, shuffle=False)
+    for _ in range(2):
+        for index in range(len(data)):
+            assert np.all(np.any(data[index]["token_ids"] == 2, axis=1))
+        data.on_epoch_end()
+    said = [str(warning.message) for warning in recwarn if "captions" in str(warning.message)]
+    assert said == [
+        "1 of the 12 captions of an epoch are longer than the context of 10 ids and were cut; the end-of-text id is kept."
+    ]
+
+
 def test_shuffling_is_a_function_of_seed_and_epoch():
     def order(seed, epoch):
         data = kzoo.data.pairs(PAIRS, STEPS, batch_size=6, seed=seed)

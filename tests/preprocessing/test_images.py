@@ -119,3 +119,20 @@ def test_full_scale_without_change_of_ratio_is_a_plain_resize():
 def test_bad_augmentation(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Augmentation(**arguments)
+
+
+def test_a_shift_moves_the_picture_and_repeats_its_edge():
+    steps, shift = ImageSteps(8), Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), shift=0.25)
+    picture = np.zeros((8, 8, 3), "uint8")
+    picture[:, :, 0] = np.arange(8)  # columns
+    picture[:, :, 1] = np.arange(8)[:, None]  # rows
+    seen = set()
+    for seed in range(60):
+        moved = shift(picture, steps, np.random.default_rng(seed))
+        offsets = [int(moved[4, 4, axis]) - 4 for axis in (0, 1)]
+        expected = [np.clip(np.arange(8) + offset, 0, 7) for offset in offsets]
+        assert np.array_equal(moved[4, :, 0], expected[0]) and np.array_equal(moved[:, 4, 1], expected[1])
+        seen.add(tuple(offsets))
+    assert {offset for pair in seen for offset in pair} == {-2, -1, 0, 1, 2}
+    with pytest.raises(ValueError, match="shift is 1"):
+        Augmentation(shift=1.0)
