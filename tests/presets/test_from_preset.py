@@ -70,12 +70,6 @@ def test_named_weights_are_asked_for_with_both_ways_on():
         kzoo.from_preset("clip_nano")
 
 
-def test_another_image_size_than_the_weights_is_refused(folder):
-    with pytest.raises(ValueError, match=r"images of \(16, 16\) pixels \(height, width\), but image_size=32"):
-        kzoo.from_preset(folder, image_size=32)
-    assert kzoo.from_preset(folder, image_size=16).image_encoder.image_size == (16, 16)
-
-
 def test_folders_that_hold_something_else(tmp_path):
     with pytest.raises(ValueError, match="holds no model that kzoo has written"):
         kzoo.from_preset(tmp_path)
