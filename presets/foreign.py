@@ -50,14 +50,15 @@ FORMATS = (
 class Checkpoint:
     """A folder of another library: its format and its config."""
 
-    folder: object
+    folder: Path
+    title: str
     format: Format
     config: dict
 
     def row(self):
         """The complete row that its config describes."""
         row = self.format.module.read_row(self.config, _read_json(self.folder / STEPS_FILE))
-        return row | {"preset": re.sub(r"\W+", "_", self.folder.resolve().name)}  # Keras takes no other signs in names
+        return row | {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
 
     def check(self, row):
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
@@ -92,30 +93,34 @@ class Checkpoint:
         load_tensors(module.entries(self.config), module.DROP, model, tensors, self.folder)
 
 
-def recognise(folder):
+def recognise(folder, title=None):
     """The checkpoint of another library in a folder, or None.
 
     A folder may hold one model in two layouts; the first of `FORMATS` that has its weights there is taken.
 
+    Args:
+        folder: path.
+        title: what to call the model; default the name of the folder.
+
     Raises:
         ValueError: the folder declares a model that this version does not read.
     """
-    found = _declared(folder)
+    found = _declared(folder, title or folder.resolve().name)
     with_weights = [each for each in found if any(folder.glob(f"{each.format.module.STEM}.safetensors*"))]
     return next(iter(with_weights or found), None)
 
 
 def weight_stems(folder):
     """Names, without endings, that the weights of the layouts declared in a folder have."""
-    return [each.format.module.STEM for each in _declared(folder)]
+    return [each.format.module.STEM for each in _declared(folder, folder.name)]
 
 
-def _declared(folder):
+def _declared(folder, title):
     found, model_type = [], None
     for format in FORMATS:
         config = _read_json(folder / format.file)
         if format.key in config and format.value in (None, config[format.key]):
-            found.append(Checkpoint(folder, format, config))
+            found.append(Checkpoint(folder, title, format, config))
         model_type = config.get("model_type", model_type)
     if model_type and not found:
         known = [format.value for format in FORMATS if format.key == "model_type"]

@@ -48,15 +48,17 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
         >>> model.save_to_preset("my_clip")
         >>> model = kzoo.from_preset("my_clip")
     """
-    name, path, row = str(name), Path(name), None
+    name, path, row, title = str(name), Path(name), None, None
     if name.startswith(hub.SCHEME):
-        path = hub.fetch(*hub.split_name(name), _weight_stems if load_weights else _no_stems, name)
+        repo, revision = hub.split_name(name)
+        title = repo.partition("/")[2]
+        path = hub.fetch(repo, revision, _weight_stems if load_weights else _no_stems, name)
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
             return _untrained(build(_sized(row, image_size, context_length), dtype), name)
         path = _fetched(row)
-    checkpoint = recognise(path)
+    checkpoint = recognise(path, title)
     if checkpoint is not None:
         row = _checked(checkpoint, row)
         preprocessor, fill = checkpoint.preprocessor(row), checkpoint.fill

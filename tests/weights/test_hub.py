@@ -42,7 +42,9 @@ def embed(model):
 def test_checkpoints_open_by_name(cache, fixture):
     put(cache, "owner/some.model-1", TESTS / "fixtures" / fixture)
     local = kzoo.from_preset(TESTS / "fixtures" / fixture)
-    assert np.array_equal(embed(kzoo.from_preset("hf://owner/some.model-1")), embed(local))
+    model = kzoo.from_preset("hf://owner/some.model-1")
+    assert np.array_equal(embed(model), embed(local))
+    assert model.name == "some_model_1"
 
 
 def test_a_model_of_kzoo_opens_by_name(cache, tmp_path):
