@@ -5,7 +5,7 @@ import keras
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import embed, layer_norm
 from kzoo.layers.pooling import pool_end_of_text
-from kzoo.layers.transformer import TransformerBlock
+from kzoo.layers.transformer import dense, transformer_blocks
 
 POOLS = ("end_of_text", "last")
 
@@ -84,33 +84,23 @@ class TextTransformer(Configured, keras.layers.Layer):
         self.pool, self.eot_id, self.mask_padding = pool, eot_id, mask_padding
 
         # -- layers --
-        self.blocks = [
-            TransformerBlock(
-                width,
-                num_heads,
-                mlp_dim or 4 * width,
-                activation,
-                causal=causal,
-                layer_scale=layer_scale,
-                dropout=dropout,
-                fused=fused,
-                epsilon=epsilon,
-                depth=depth,
-                dtype=self.dtype_policy,
-                name=f"block_{index}",
-            )
-            for index in range(depth)
-        ]
+        self.blocks = transformer_blocks(
+            depth,
+            self.dtype_policy,
+            width=width,
+            num_heads=num_heads,
+            mlp_dim=mlp_dim or 4 * width,
+            activation=activation,
+            causal=causal,
+            layer_scale=layer_scale,
+            dropout=dropout,
+            fused=fused,
+            epsilon=epsilon,
+        )
         self.final_norm = layer_norm(epsilon, "final_norm")
         self.projection = None
         if embed_dim is not None:
-            self.projection = keras.layers.Dense(
-                embed_dim,
-                use_bias=projection_bias,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=width**-0.5),
-                dtype=self.dtype_policy,
-                name="projection",
-            )
+            self.projection = dense(embed_dim, width**-0.5, self.dtype_policy, "projection", projection_bias)
         self.build((None, context_length))
 
     def build(self, token_ids_shape, padding_mask_shape=None):

@@ -8,7 +8,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling
-from kzoo.layers.transformer import TransformerBlock
+from kzoo.layers.transformer import dense, transformer_blocks
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -101,22 +101,18 @@ class VisionTransformer(Configured, keras.layers.Layer):
             self.image_size, patch_size, width, class_token, patch_bias, dtype=policy, name="embedding"
         )
         self.pre_norm = layer_norm(epsilon, "pre_norm") if pre_norm else None
-        self.blocks = [
-            TransformerBlock(
-                width,
-                num_heads,
-                mlp_dim,
-                activation,
-                layer_scale=layer_scale,
-                dropout=dropout,
-                fused=fused,
-                epsilon=epsilon,
-                depth=depth,
-                dtype=policy,
-                name=f"block_{index}",
-            )
-            for index in range(depth)
-        ]
+        self.blocks = transformer_blocks(
+            depth,
+            policy,
+            width=width,
+            num_heads=num_heads,
+            mlp_dim=mlp_dim,
+            activation=activation,
+            layer_scale=layer_scale,
+            dropout=dropout,
+            fused=fused,
+            epsilon=epsilon,
+        )
         self.post_norm = layer_norm(epsilon, "post_norm")
         self.attention_pool = None
         if pool == "attention":
@@ -125,13 +121,7 @@ class VisionTransformer(Configured, keras.layers.Layer):
             )
         self.projection = None
         if embed_dim is not None:
-            self.projection = keras.layers.Dense(
-                embed_dim,
-                use_bias=projection_bias,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=width**-0.5),
-                dtype=policy,
-                name="projection",
-            )
+            self.projection = dense(embed_dim, width**-0.5, policy, "projection", projection_bias)
         self.build((None, *self.image_size, 3))
 
     def build(self, images_shape):

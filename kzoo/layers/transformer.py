@@ -44,9 +44,10 @@ def attend(query, key, value, causal=False, padding_mask=None):
     return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
 
 
-def _dense(units, stddev, policy, name):
+def dense(units, stddev, policy, name, use_bias=True):
+    """A linear layer whose kernel starts from a normal distribution."""
     initializer = keras.initializers.RandomNormal(stddev=stddev)
-    return keras.layers.Dense(units, kernel_initializer=initializer, dtype=policy, name=name)
+    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=initializer, dtype=policy, name=name)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -89,10 +90,10 @@ class Attention(Configured, keras.layers.Layer):
         self.width, self.num_heads, self.causal, self.fused = width, num_heads, causal, fused
 
         # -- layers --
-        self.query = _dense(width, width**-0.5, self.dtype_policy, "query")
-        self.key = _dense(width, width**-0.5, self.dtype_policy, "key")
-        self.value = _dense(width, width**-0.5, self.dtype_policy, "value")
-        self.out = _dense(width, out_stddev or width**-0.5, self.dtype_policy, "out")
+        self.query = dense(width, width**-0.5, self.dtype_policy, "query")
+        self.key = dense(width, width**-0.5, self.dtype_policy, "key")
+        self.value = dense(width, width**-0.5, self.dtype_policy, "value")
+        self.out = dense(width, out_stddev or width**-0.5, self.dtype_policy, "out")
 
     def build(self, x_shape, context_shape=None, padding_mask_shape=None):
         self.query.build(x_shape)
@@ -199,8 +200,8 @@ class TransformerBlock(Configured, keras.layers.Layer):
         )
         self.scale_1 = LayerScale(layer_scale, dtype=policy, name="scale_1") if layer_scale else None
         self.norm_2 = layer_norm(epsilon, "norm_2")
-        self.mlp_up = _dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_up")
-        self.mlp_down = _dense(width, branch_stddev, policy, "mlp_down")
+        self.mlp_up = dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_up")
+        self.mlp_down = dense(width, branch_stddev, policy, "mlp_down")
         self.scale_2 = LayerScale(layer_scale, dtype=policy, name="scale_2") if layer_scale else None
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
         self.activation = activation_function(activation)
@@ -224,3 +225,8 @@ class TransformerBlock(Configured, keras.layers.Layer):
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         return x if scale is None else scale(x)
+
+
+def transformer_blocks(depth, policy, **options):
+    """The blocks of a tower, `block_0` to `block_{depth - 1}`; the options are those of `TransformerBlock`."""
+    return [TransformerBlock(depth=depth, dtype=policy, name=f"block_{index}", **options) for index in range(depth)]
