@@ -2,7 +2,22 @@
 
 import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
+from kzoo.encoders.bert import BertEncoder
+from kzoo.encoders.bert_decoder import BertDecoder
+from kzoo.encoders.efficientnet import EfficientNet
+from kzoo.encoders.multimodal_decoder import MultimodalDecoder
+from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
+from kzoo.encoders.resnet import ResNet
 from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.vit import VisionTransformer
 
-__all__ = ["TextTransformer", "VisionTransformer"]
+__all__ = [
+    "BertDecoder",
+    "BertEncoder",
+    "EfficientNet",
+    "MultimodalDecoder",
+    "NaFlexVisionTransformer",
+    "ResNet",
+    "TextTransformer",
+    "VisionTransformer",
+]

@@ -1,13 +1,16 @@
-"""The text transformer of CLIP: token ids in, embedding and tokens out."""
+"""The text transformer of CLIP and CoCa: token ids in, embedding and tokens out."""
 
 import keras
+from keras import ops
 
 from kzoo.layers.configured import Configured
+from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
 from kzoo.layers.pooling import pool_end_of_text
 from kzoo.layers.transformer import dense, transformer_blocks
 
-POOLS = ("end_of_text", "last")
+POOLS = ("end_of_text", "last", "class_embedding")
+CLASS_MASKS = ("shifted", "exact")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -24,9 +27,14 @@ class TextTransformer(Configured, keras.layers.Layer):
         embed_dim: width of the embedding after a linear projection; None for no projection.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         causal: position t sees positions 0..t only.
-        pool: `"end_of_text"` (the first position whose id is `eot_id`) or `"last"`.
+        pool: `"end_of_text"` (the first position whose id is `eot_id`), `"last"`, or `"class_embedding"`: a learned
+            token appended to the text, as in CoCa, with a row of its own at the end of the position table.
         eot_id: id of the end-of-text token.
         mask_padding: hide padding from the attention where `padding_mask` is given.
+        class_mask: which keys the appended token sees. `"exact"`: the ids that are not `pad_id`, and itself.
+            `"shifted"`: the mask of every released CoCa, which is one place off: the first pad id is seen, and the
+            token itself only where the text fills the context.
+        pad_id: id of padding; read by `class_mask` only.
         projection_bias: bias of the last projection.
         layer_scale: initial gain of the block branches, or None.
         dropout: rate in the blocks while training.
@@ -39,7 +47,7 @@ class TextTransformer(Configured, keras.layers.Layer):
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`, after
-        the final norm.
+        the final norm, with `"class_embedding"` before it.
 
     Raises:
         ValueError: unknown pool, ids of another rank or longer than the context.
@@ -50,7 +58,7 @@ class TextTransformer(Configured, keras.layers.Layer):
         (1, 64)
 
     Reference:
-        Radford et al., CLIP, 2021, arXiv 2103.00020.
+        Radford et al., CLIP, 2021, arXiv 2103.00020; the appended token: Yu et al., CoCa, 2022, arXiv 2205.01917.
     """
 
     kind = "text_transformer"  # its name in preset tables
@@ -69,6 +77,8 @@ class TextTransformer(Configured, keras.layers.Layer):
         pool="end_of_text",
         eot_id=49407,
         mask_padding=False,
+        class_mask="shifted",
+        pad_id=0,
         projection_bias=False,
         layer_scale=None,
         dropout=0.0,
@@ -79,9 +89,12 @@ class TextTransformer(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         if pool not in POOLS:
             raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
+        if class_mask not in CLASS_MASKS:
+            raise ValueError(f"class_mask {class_mask!r} is unknown; choose one of {', '.join(CLASS_MASKS)}.")
         self.vocab_size, self.context_length = vocab_size, context_length
         self.width, self.embed_dim = width, embed_dim or width
         self.pool, self.eot_id, self.mask_padding = pool, eot_id, mask_padding
+        self.class_mask, self.pad_id = class_mask, pad_id
 
         # -- layers --
         self.blocks = transformer_blocks(
@@ -104,33 +117,58 @@ class TextTransformer(Configured, keras.layers.Layer):
         self.build((None, context_length))
 
     def build(self, token_ids_shape, padding_mask_shape=None):
-        random = keras.initializers.RandomNormal
         self.token_embedding = self.add_weight(
-            name="token_embedding", shape=(self.vocab_size, self.width), initializer=random(stddev=0.02)
+            name="token_embedding", shape=(self.vocab_size, self.width), initializer=Normal(stddev=0.02)
         )
+        self.class_embedding = None
+        if self.pool == "class_embedding":
+            self.class_embedding = self.add_weight(
+                name="class_embedding", shape=(1, self.width), initializer=Normal(stddev=0.01)
+            )
+        rows = self.context_length + (self.class_embedding is not None)
         self.position_embedding = self.add_weight(
-            name="position_embedding", shape=(self.context_length, self.width), initializer=random(stddev=0.01)
+            name="position_embedding", shape=(rows, self.width), initializer=Normal(stddev=0.01)
         )
         for layer in (*self.blocks, self.final_norm):
             layer.build((*token_ids_shape, self.width))
         if self.projection is not None:
             self.projection.build((None, self.width))
 
+    @property
+    def position_table(self):
+        """`(layer, attribute)` of the position table."""
+        return self, "position_embedding"
+
     # -- forward --
     def call(self, token_ids, padding_mask=None, training=None):
         length = check_token_ids(token_ids.shape, self.context_length)
         x = embed(self.token_embedding, token_ids)  # (batch, length, width)
-        x = x + self.position_embedding[:length]
-        for block in self.blocks:
-            x = block(x, padding_mask=padding_mask if self.mask_padding else None, training=training)
-        tokens = self.final_norm(x)
-        if self.pool == "end_of_text":
-            embedding = pool_end_of_text(tokens, token_ids, self.eot_id)  # (batch, width)
+        padding_mask = padding_mask if self.mask_padding else None
+        if self.class_embedding is not None:
+            # a zero row behind, and a table that holds the token: no operation reads the batch size
+            x = ops.pad(x, ((0, 0), (0, 1), (0, 0)))
+            x = x + ops.pad(ops.convert_to_tensor(self.class_embedding), ((length, 0), (0, 0)))
+            x = x + self.position_embedding[: length + 1]
+            padding_mask = self._class_mask(token_ids)
         else:
-            embedding = tokens[:, -1]
+            x = x + self.position_embedding[:length]
+        for block in self.blocks:
+            x = block(x, padding_mask=padding_mask, training=training)
+        if self.class_embedding is not None:
+            embedding, tokens = self.final_norm(x[:, -1]), x[:, :-1]
+        else:
+            tokens = self.final_norm(x)
+            pooled_at_end = self.pool == "end_of_text"
+            embedding = pool_end_of_text(tokens, token_ids, self.eot_id) if pooled_at_end else tokens[:, -1]
         if self.projection is not None:
             embedding = self.projection(embedding)
         return {"embedding": embedding, "tokens": tokens}
+
+    def _class_mask(self, token_ids):
+        """Keys that are seen, `(batch, length + 1)`; the causal mask decides for the ids among themselves."""
+        real = ops.cast(ops.not_equal(token_ids, self.pad_id), "int32")
+        side = (1, 0) if self.class_mask == "shifted" else (0, 1)
+        return ops.pad(real, ((0, 0), side), constant_values=1)
 
 
 def check_token_ids(shape, context_length):

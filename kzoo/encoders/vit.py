@@ -1,18 +1,17 @@
 """The vision transformer: raw pixels in, embedding and tokens out."""
 
 import keras
-import numpy as np
 from keras import ops
 
+from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, check_images, normalize_pixels
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
-from kzoo.layers.pooling import AttentionPooling
+from kzoo.layers.pooling import AttentionPooling, QueryPooling
 from kzoo.layers.transformer import dense, transformer_blocks
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-POOLS = ("class_token", "average", "attention")
+POOLS = ("class_token", "average", "attention", "queries")
+QUERY_LAYOUTS = ("single", "parallel", "cascade")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -29,7 +28,14 @@ class VisionTransformer(Configured, keras.layers.Layer):
         embed_dim: width of the embedding after a linear projection; None for no projection.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         class_token: prepend a learned token to the patches.
-        pool: `"class_token"`, `"average"` (over the patches) or `"attention"` (MAP head).
+        pool: `"class_token"`, `"average"` (over the patches), `"attention"` (MAP head) or `"queries"`: CoCa's, whose
+            pooled queries are the tokens that a captioning decoder reads.
+        norm_tokens: apply the last norm to all tokens, not to the pooled one only: the pooled one is the same, the
+            tokens are what BLIP's text towers read.
+        num_queries, query_heads: of the pool `"queries"`.
+        query_layout: how it makes the embedding. `"single"` (every released CoCa): the first query is the
+            embedding, the others are the tokens. `"parallel"` and `"cascade"` (the paper): a query of its own reads
+            the patches, or the pooled queries.
         pre_norm: a layer norm between the embedding and the first block, as in CLIP.
         patch_bias: bias of the patch projection.
         projection_bias: bias of the last projection.
@@ -44,7 +50,8 @@ class VisionTransformer(Configured, keras.layers.Layer):
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, [1 +] patches, width)`,
-        the sequence after the last block, after the last norm too where the attention pool reads it.
+        the sequence after the last block, after the last norm too where a pool reads it; of the pool `"queries"` the
+        pooled queries `(batch, queries, embed_dim)`.
 
     Raises:
         ValueError: unknown pool, `"class_token"` pooling without a class token, images of another shape.
@@ -55,7 +62,8 @@ class VisionTransformer(Configured, keras.layers.Layer):
         (2, 16)
 
     Reference:
-        Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; Radford et al., CLIP, 2021, arXiv 2103.00020.
+        Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; Radford et al., CLIP, 2021, arXiv 2103.00020; Yu et al.,
+        CoCa, 2022, arXiv 2205.01917.
     """
 
     kind = "vit"  # its name in preset tables
@@ -72,6 +80,10 @@ class VisionTransformer(Configured, keras.layers.Layer):
         activation="gelu",
         class_token=True,
         pool="class_token",
+        norm_tokens=False,
+        num_queries=256,
+        query_heads=8,
+        query_layout="single",
         pre_norm=True,
         patch_bias=False,
         projection_bias=False,
@@ -89,9 +101,12 @@ class VisionTransformer(Configured, keras.layers.Layer):
             raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
         if pool == "class_token" and not class_token:
             raise ValueError("pool='class_token' needs class_token=True; choose 'average' or 'attention'.")
+        if query_layout not in QUERY_LAYOUTS:
+            raise ValueError(f"query_layout {query_layout!r} is unknown; choose one of {', '.join(QUERY_LAYOUTS)}.")
         self.image_size = as_size(image_size)
         self.width, self.embed_dim = width, embed_dim or width
-        self.class_token, self.pool = class_token, pool
+        self.class_token, self.pool, self.query_layout = class_token, pool, query_layout
+        self.norm_first = norm_tokens or pool == "attention" or (pool == "queries" and query_layout != "single")
         self.mean, self.std = tuple(mean), tuple(std)
         mlp_dim = mlp_dim or 4 * width
         policy = self.dtype_policy
@@ -119,62 +134,80 @@ class VisionTransformer(Configured, keras.layers.Layer):
             self.attention_pool = AttentionPooling(
                 width, num_heads, mlp_dim, activation, epsilon, dtype=policy, name="attention_pool"
             )
+        self.query_pool = self.contrastive_pool = None
+        if pool == "queries":
+            self.query_pool = QueryPooling(
+                self.embed_dim, num_queries, query_heads, epsilon, dtype=policy, name="query_pool"
+            )
+            if query_layout != "single":
+                self.contrastive_pool = QueryPooling(
+                    self.embed_dim, 1, query_heads, epsilon, dtype=policy, name="contrastive_pool"
+                )
+        self.pooled_width = self.embed_dim if pool == "queries" else width
         self.projection = None
         if embed_dim is not None:
-            self.projection = dense(embed_dim, width**-0.5, policy, "projection", projection_bias)
+            self.projection = dense(embed_dim, self.pooled_width**-0.5, policy, "projection", projection_bias)
         self.build((None, *self.image_size, 3))
 
     def build(self, images_shape):
         self.embedding.build(images_shape)
         tokens_shape = (None, self.num_tokens, self.width)
-        for layer in (self.pre_norm, *self.blocks, self.post_norm, self.attention_pool):
+        for layer in (self.pre_norm, *self.blocks, self.attention_pool, self.query_pool):
             if layer is not None:
                 layer.build(tokens_shape)
+        self.post_norm.build(tokens_shape if self.norm_first else (None, None, self.pooled_width))
+        if self.contrastive_pool is not None:
+            cascade = self.query_layout == "cascade"
+            self.contrastive_pool.build((None, None, self.pooled_width if cascade else self.width))
         if self.projection is not None:
-            self.projection.build((None, self.width))
+            self.projection.build((None, self.pooled_width))
+
+    @property
+    def position_table(self):
+        """`(layer, attribute)` of the position table."""
+        return self.embedding, "position_embedding"
+
+    @property
+    def grid(self):
+        """Rows and columns of patches."""
+        return self.embedding.grid
 
     @property
     def num_tokens(self):
         """Length of the sequence in the blocks."""
-        rows, columns = self.embedding.grid
+        rows, columns = self.grid
         return rows * columns + int(self.class_token)
 
     # -- forward --
     def call(self, images, training=None):
         check_images(images.shape, self.image_size)
-        x = self.embedding(self.normalize(images))  # (batch, num_tokens, width)
+        x = normalize_pixels(images, self.mean, self.std)
+        x = self.embedding(x)  # (batch, num_tokens, width)
         if self.pre_norm is not None:
             x = self.pre_norm(x)
         for block in self.blocks:
             x = block(x, training=training)
-        if self.pool == "attention":
+        if self.norm_first:
             x = self.post_norm(x)
-        embedding = self.pooled(x)
+        embedding, tokens = self.pooled(x)
         if self.projection is not None:
             embedding = self.projection(embedding)
-        return {"embedding": embedding, "tokens": x}
+        return {"embedding": embedding, "tokens": tokens}
 
-    def normalize(self, images):
-        """Pixels in [0, 255] to `(pixel / 255 - mean) / std`: one multiply and one add."""
-        std = np.array(self.std, "float32")
-        scale, shift = 1.0 / (255.0 * std), -np.array(self.mean, "float32") / std
-        return ops.add(ops.multiply(ops.cast(images, "float32"), scale), shift)
+    def pooled(self, x):
+        """`(batch, num_tokens, width)` to the pooled vector `(batch, pooled_width)` and the tokens to give out."""
+        if self.pool == "attention":
+            return self.attention_pool(x), x
+        if self.pool == "queries":
+            return self._pooled_by_queries(x)
+        patches = x[:, int(self.class_token) :]
+        embedding = x[:, 0] if self.pool == "class_token" else ops.mean(patches, axis=1)
+        return embedding if self.norm_first else self.post_norm(embedding), x
 
-    def pooled(self, tokens):
-        """`(batch, num_tokens, width)` to `(batch, width)`; pools that pick or average apply the last norm after."""
-        if self.pool == "class_token":
-            return self.post_norm(tokens[:, 0])
-        if self.pool == "average":
-            return self.post_norm(ops.mean(tokens[:, int(self.class_token) :], axis=1))
-        return self.attention_pool(tokens)
-
-
-def check_images(shape, image_size):
-    """Stops with a sentence unless `shape` is `(batch, height, width, 3)` of `image_size`."""
-    expected = (*image_size, 3)
-    if len(shape) != 4 or any(got not in (None, want) for got, want in zip(shape[1:], expected)):
-        height, width = image_size
-        raise ValueError(
-            f"images have shape {tuple(shape)}, but this model takes (batch, {height}, {width}, 3), channels "
-            "last; resize them with model.preprocessor, or open the model with another image_size."
-        )
+    def _pooled_by_queries(self, x):
+        tokens = self.query_pool(x)  # (batch, num_queries, embed_dim)
+        if self.query_layout == "single":
+            tokens = self.post_norm(tokens)
+            return tokens[:, 0], tokens[:, 1:]
+        source = tokens if self.query_layout == "cascade" else x
+        return ops.squeeze(self.contrastive_pool(source), axis=1), tokens

@@ -48,11 +48,17 @@ def gelu_tanh(x):
     return ops.gelu(x, approximate=True)
 
 
-ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": gelu, "gelu_tanh": gelu_tanh}
+ACTIVATIONS = {
+    "quick_gelu": quick_gelu,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "relu": ops.relu,
+    "silu": ops.silu,
+}
 
 
 def activation_function(name):
-    """The activation called `name`: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`."""
+    """The activation called `name`, one of `ACTIVATIONS`."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation {name!r} is unknown; choose one of {', '.join(sorted(ACTIVATIONS))}.")
     return ACTIVATIONS[name]

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.configured import Configured
+from kzoo.layers.initializers import Normal
 
 
 def as_size(image_size):
@@ -58,23 +59,22 @@ class PatchEmbedding(Configured, keras.layers.Layer):
 
     def build(self, images_shape):
         rows, columns = self.grid
-        random = keras.initializers.RandomNormal
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.patch_size, self.patch_size, 3, self.width),
-            initializer=random(stddev=(3 * self.patch_size**2) ** -0.5),
+            initializer=Normal(stddev=(3 * self.patch_size**2) ** -0.5),
         )
         self.projection_bias = self.class_embedding = None
         if self.bias:
             self.projection_bias = self.add_weight(name="bias", shape=(self.width,), initializer="zeros")
         if self.class_token:
             self.class_embedding = self.add_weight(
-                name="class_embedding", shape=(1, self.width), initializer=random(stddev=self.width**-0.5)
+                name="class_embedding", shape=(1, self.width), initializer=Normal(stddev=self.width**-0.5)
             )
         self.position_embedding = self.add_weight(
             name="position_embedding",
             shape=(rows * columns + self.class_token, self.width),
-            initializer=random(stddev=self.width**-0.5),
+            initializer=Normal(stddev=self.width**-0.5),
         )
 
     def call(self, images):

@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from kzoo.layers.configured import Configured
-from kzoo.layers.numerics import activation_function, layer_norm
-from kzoo.layers.transformer import Attention
+from kzoo.layers.initializers import Normal
+from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
+from kzoo.layers.transformer import Attention, dense
 
 
 def pool_end_of_text(tokens, token_ids, eot_id):
@@ -28,6 +29,27 @@ def pool_end_of_text(tokens, token_ids, eot_id):
     return ops.squeeze(ops.matmul(one_hot, tokens), axis=1)
 
 
+def pool_mean(tokens, padding_mask):
+    """The mean of the real tokens; a row without any gives zeros.
+
+    Args:
+        tokens: float tensor `(batch, length, width)`.
+        padding_mask: bool tensor `(batch, length)`, True where a token is real.
+
+    Returns:
+        float32 tensor `(batch, width)`.
+    """
+    real = ops.expand_dims(ops.cast(padding_mask, "float32"), 1)  # (batch, 1, length)
+    total = ops.squeeze(ops.matmul(real, ops.cast(tokens, "float32")), axis=1)
+    return total / ops.maximum(ops.sum(real, axis=-1), 1.0)
+
+
+def pool_max(tokens, padding_mask):
+    """The maximum of the real tokens, channel by channel; arguments and result as in `pool_mean`."""
+    real = ops.expand_dims(ops.cast(padding_mask, "bool"), -1)  # (batch, length, 1)
+    return ops.max(ops.where(real, ops.cast(tokens, "float32"), NEGATIVE), axis=1)
+
+
 @keras.saving.register_keras_serializable(package="kzoo")
 class AttentionPooling(Configured, keras.layers.Layer):
     """Multi-head attention pooling (MAP): one learned query reads all tokens, then a residual MLP.
@@ -40,7 +62,8 @@ class AttentionPooling(Configured, keras.layers.Layer):
         epsilon: of the layer norm.
 
     Inputs:
-        float tensor `(batch, length, width)`.
+        tokens: float tensor `(batch, length, width)`.
+        padding_mask: bool tensor `(batch, length)`, True where a token is real, or None.
 
     Returns:
         float tensor `(batch, width)`.
@@ -56,27 +79,75 @@ class AttentionPooling(Configured, keras.layers.Layer):
     def __init__(self, width, num_heads, mlp_dim, activation="gelu_tanh", epsilon=1e-6, **kwargs):
         super().__init__(**kwargs)
         self.width = width
+        policy = self.dtype_policy
 
         # -- layers --
-        self.attention = Attention(width, num_heads, dtype=self.dtype_policy, name="attention")
+        self.attention = Attention(width, num_heads, dtype=policy, name="attention")
         self.norm = layer_norm(epsilon, "norm")
-        self.mlp_up = keras.layers.Dense(mlp_dim, dtype=self.dtype_policy, name="mlp_up")
-        self.mlp_down = keras.layers.Dense(width, dtype=self.dtype_policy, name="mlp_down")
+        self.mlp_up = dense(mlp_dim, width**-0.5, policy, "mlp_up")
+        self.mlp_down = dense(width, mlp_dim**-0.5, policy, "mlp_down")
         self.activation = activation_function(activation)
 
-    def build(self, tokens_shape):
-        self.probe = self.add_weight(
-            name="probe",
-            shape=(1, self.width),
-            initializer=keras.initializers.RandomNormal(stddev=self.width**-0.5),
-        )
+    def build(self, tokens_shape, padding_mask_shape=None):
+        self.probe = self.add_weight(name="probe", shape=(1, self.width), initializer=Normal(stddev=self.width**-0.5))
         for layer in (self.attention, self.norm, self.mlp_up):
             layer.build(tokens_shape)
         self.mlp_down.build((*tokens_shape[:-1], self.mlp_up.units))
 
     # -- forward --
-    def call(self, tokens):
-        probe = ops.zeros_like(tokens[:, :1, :]) + self.probe  # (batch, 1, width)
-        x = self.attention(probe, tokens)
+    def call(self, tokens, padding_mask=None):
+        probe = per_row(self.probe, tokens)  # (batch, 1, width)
+        x = self.attention(probe, tokens, padding_mask=padding_mask)
         x = x + self.mlp_down(self.activation(self.mlp_up(self.norm(x))))
         return ops.squeeze(x, axis=1)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class QueryPooling(Configured, keras.layers.Layer):
+    """Learned queries read all tokens: the attentional pooler of CoCa.
+
+    Args:
+        width: width of queries and output.
+        num_queries: number of queries.
+        num_heads: attention heads; must divide `width`.
+        epsilon: of the layer norms.
+
+    Inputs:
+        float tensor `(batch, length, any)`.
+
+    Returns:
+        float tensor `(batch, num_queries, width)`.
+
+    Example:
+        >>> QueryPooling(width=32, num_queries=9, num_heads=4)(np.zeros((2, 17, 48))).shape
+        (2, 9, 32)
+
+    Reference:
+        Yu et al., CoCa, 2022, arXiv 2205.01917; Lee et al., Set Transformer, 2018, arXiv 1810.00825.
+    """
+
+    def __init__(self, width, num_queries, num_heads, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.width, self.num_queries = width, num_queries
+
+        # -- layers --
+        self.query_norm = layer_norm(epsilon, "query_norm")
+        self.token_norm = layer_norm(epsilon, "token_norm")
+        self.attention = Attention(width, num_heads, dtype=self.dtype_policy, name="attention")
+
+    def build(self, tokens_shape):
+        queries_shape = (None, self.num_queries, self.width)
+        self.query = self.add_weight(name="query", shape=queries_shape[1:], initializer=Normal(stddev=1.0))
+        self.query_norm.build(queries_shape)
+        self.token_norm.build(tokens_shape)
+        self.attention.build(queries_shape, tokens_shape)
+
+    # -- forward --
+    def call(self, tokens):
+        queries = per_row(self.query_norm(self.query), tokens)  # (batch, num_queries, width)
+        return self.attention(queries, self.token_norm(tokens))
+
+
+def per_row(weight, x):
+    """A weight `(length, width)` for each row of `x` `(batch, ...)`, without an operation that reads the batch size."""
+    return 0.0 * x[:, :1, :1] + ops.cast(ops.convert_to_tensor(weight), x.dtype)

@@ -7,6 +7,8 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 
+FORMS = ("log_scale", "temperature", "fixed")
+
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class UpperBound(keras.constraints.Constraint):
@@ -26,6 +28,14 @@ class UpperBound(keras.constraints.Constraint):
         return {"limit": self.limit}
 
 
+@keras.saving.register_keras_serializable(package="kzoo")
+class LowerBound(UpperBound):
+    """Clips a weight to at least `limit` after each step."""
+
+    def __call__(self, weight):
+        return ops.maximum(weight, ops.cast(self.limit, weight.dtype))
+
+
 def add_log_scale(layer, scale, max_scale, name):
     """A float32 scalar weight `ln(scale)`, held at or below `ln(max_scale)` after every step."""
     if not 0 < scale <= max_scale:
@@ -42,12 +52,14 @@ def add_log_scale(layer, scale, max_scale, name):
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class SimilarityHead(Configured, keras.layers.Layer):
-    """`scale * <image, text> + bias`, with the scale stored as its logarithm.
+    """`scale * <image, text> + bias`.
 
     Args:
         scale: initial scale, the inverse of the temperature.
         max_scale: the scale is clipped to this after each step.
         bias: initial bias, or None for a head without one.
+        form: what is learned: `"log_scale"`, the logarithm of the scale; `"temperature"`, its inverse, as in ALIGN;
+            `"fixed"`, nothing.
 
     Inputs:
         images: float tensor `(n, dim)`, unit length.
@@ -67,15 +79,28 @@ class SimilarityHead(Configured, keras.layers.Layer):
         (bias).
     """
 
-    def __init__(self, scale=1 / 0.07, max_scale=100.0, bias=None, **kwargs):
+    def __init__(self, scale=1 / 0.07, max_scale=100.0, bias=None, form="log_scale", **kwargs):
         super().__init__(**kwargs)
+        if form not in FORMS:
+            raise ValueError(f"form {form!r} is unknown; choose one of {', '.join(FORMS)}.")
+        self.form = form
         self.initial_scale, self.max_scale, self.initial_bias = scale, max_scale, bias
         self.raw_logits = None  # set by the model: lists of pictures and texts -> numpy logits
         self.build()
 
     def build(self):
-        self.log_scale = add_log_scale(self, self.initial_scale, self.max_scale, "logit_scale")
-        self.bias = None
+        self.log_scale = self.temperature = self.bias = None
+        if self.form == "log_scale":
+            self.log_scale = add_log_scale(self, self.initial_scale, self.max_scale, "logit_scale")
+        elif self.form == "temperature":
+            self.temperature = self.add_weight(
+                name="temperature",
+                shape=(),
+                initializer=keras.initializers.Constant(1.0 / self.initial_scale),
+                dtype="float32",
+                autocast=False,
+                constraint=LowerBound(1.0 / self.max_scale),
+            )
         if self.initial_bias is not None:
             self.bias = self.add_weight(
                 name="logit_bias",
@@ -88,7 +113,9 @@ class SimilarityHead(Configured, keras.layers.Layer):
     @property
     def scale(self):
         """The current scale, a float32 scalar tensor."""
-        return ops.exp(self.log_scale)
+        if self.form == "log_scale":
+            return ops.exp(self.log_scale)
+        return 1.0 / self.temperature if self.form == "temperature" else ops.convert_to_tensor(self.initial_scale)
 
     def __call__(self, images, texts):
         if self.raw_logits is None or (_is_tensor(images) and _is_tensor(texts)):

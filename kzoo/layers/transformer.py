@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.layers.configured import Configured
+from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
 
 
@@ -28,6 +29,9 @@ def attend(query, key, value, causal=False, padding_mask=None):
     mask = None
     if padding_mask is not None:
         mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
+        if causal:  # torch takes one of the two only
+            mask = ops.logical_and(mask, np.tril(np.ones((query.shape[1], key.shape[1]), "bool")))
+            causal = False  # in the mask now: (batch, 1, T, S)
     backend = keras.config.backend()
     if backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16"):
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
@@ -46,8 +50,8 @@ def attend(query, key, value, causal=False, padding_mask=None):
 
 def dense(units, stddev, policy, name, use_bias=True):
     """A linear layer whose kernel starts from a normal distribution."""
-    initializer = keras.initializers.RandomNormal(stddev=stddev)
-    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=initializer, dtype=policy, name=name)
+    kernel = Normal(stddev=stddev)
+    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=kernel, dtype=policy, name=name)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -58,19 +62,20 @@ class Attention(Configured, keras.layers.Layer):
     and LoRA reach each of them. `fused=True` joins the three kernels at call time into one matmul.
 
     Args:
-        width: width of the queries and of the output.
+        width: width of queries, keys and values, all heads together.
         num_heads: number of heads; must divide `width`.
         causal: mask the future.
         fused: one matmul for query, key and value (self-attention only).
+        out_width: width of the output; default `width`.
         out_stddev: standard deviation that the output projection starts from; default `width**-0.5`.
 
     Inputs:
-        x: float tensor `(batch, T, width)`.
+        x: float tensor `(batch, T, any)`.
         context: float tensor `(batch, S, any)` for the keys and values; default `x`.
         padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
 
     Returns:
-        float tensor `(batch, T, width)`.
+        float tensor `(batch, T, out_width)`.
 
     Raises:
         ValueError: `num_heads` does not divide `width`.
@@ -83,7 +88,7 @@ class Attention(Configured, keras.layers.Layer):
         Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762.
     """
 
-    def __init__(self, width, num_heads, causal=False, fused=False, out_stddev=None, **kwargs):
+    def __init__(self, width, num_heads, causal=False, fused=False, out_width=None, out_stddev=None, **kwargs):
         super().__init__(**kwargs)
         if width % num_heads:
             raise ValueError(f"num_heads={num_heads} does not divide width={width}; choose a divisor.")
@@ -93,7 +98,7 @@ class Attention(Configured, keras.layers.Layer):
         self.query = dense(width, width**-0.5, self.dtype_policy, "query")
         self.key = dense(width, width**-0.5, self.dtype_policy, "key")
         self.value = dense(width, width**-0.5, self.dtype_policy, "value")
-        self.out = dense(width, out_stddev or width**-0.5, self.dtype_policy, "out")
+        self.out = dense(out_width or width, out_stddev or width**-0.5, self.dtype_policy, "out")
 
     def build(self, x_shape, context_shape=None, padding_mask_shape=None):
         self.query.build(x_shape)
@@ -153,6 +158,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         mlp_dim: hidden width of the MLP.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         causal: mask the future.
+        cross: keys and values come from a context, through a norm of its own.
         layer_scale: initial gain of both branches, or None for no gain.
         dropout: rate on both branches while training.
         fused: see `Attention`.
@@ -161,6 +167,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
     Inputs:
         x: float tensor `(batch, length, width)`.
+        context: float tensor `(batch, S, width)`, where `cross`.
         padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
 
     Returns:
@@ -182,6 +189,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         mlp_dim,
         activation="gelu",
         causal=False,
+        cross=False,
         layer_scale=None,
         dropout=0.0,
         fused=False,
@@ -195,6 +203,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
         # -- layers --
         self.norm_1 = layer_norm(epsilon, "norm_1")
+        self.norm_context = layer_norm(epsilon, "norm_context") if cross else None
         self.attention = Attention(
             width, num_heads, causal, fused, out_stddev=branch_stddev, dtype=policy, name="attention"
         )
@@ -206,8 +215,9 @@ class TransformerBlock(Configured, keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
         self.activation = activation_function(activation)
 
-    def build(self, x_shape, padding_mask_shape=None):
-        for layer in (self.norm_1, self.attention, self.scale_1, self.norm_2, self.mlp_up, self.scale_2):
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None):
+        layers = (self.norm_1, self.norm_context, self.attention, self.scale_1, self.norm_2, self.mlp_up, self.scale_2)
+        for layer in layers:
             if layer is not None:
                 layer.build(x_shape)
         self.mlp_down.build((*x_shape[:-1], self.mlp_up.units))
@@ -215,8 +225,10 @@ class TransformerBlock(Configured, keras.layers.Layer):
             self.dropout.build(x_shape)
 
     # -- forward --
-    def call(self, x, padding_mask=None, training=None):
-        mixed = self.attention(self.norm_1(x), padding_mask=padding_mask)
+    def call(self, x, context=None, padding_mask=None, training=None):
+        if self.norm_context is not None:
+            context = self.norm_context(context)
+        mixed = self.attention(self.norm_1(x), context=context, padding_mask=padding_mask)
         x = x + self._branch(mixed, self.scale_1, training)
         mixed = self.mlp_down(self.activation(self.mlp_up(self.norm_2(x))))
         return x + self._branch(mixed, self.scale_2, training)
@@ -229,4 +241,5 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
 def transformer_blocks(depth, policy, **options):
     """The blocks of a tower, `block_0` to `block_{depth - 1}`; the options are those of `TransformerBlock`."""
-    return [TransformerBlock(depth=depth, dtype=policy, name=f"block_{index}", **options) for index in range(depth)]
+    name = "cross_block" if options.get("cross") else "block"
+    return [TransformerBlock(depth=depth, dtype=policy, name=f"{name}_{index}", **options) for index in range(depth)]

@@ -1,0 +1,81 @@
+"""BLIP's captioning decoder: BERT with a causal mask and cross-attention."""
+
+import keras
+from keras import ops
+
+from kzoo.encoders.bert_body import BertBody
+from kzoo.layers.numerics import activation_function, layer_norm
+from kzoo.layers.transformer import dense
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class BertDecoder(BertBody):
+    """Captioning decoder in BERT's layout: causal post-norm blocks that attend to image tokens, next-token logits.
+
+    Args:
+        vocab_size, context_length, width, depth, num_heads, mlp_dim: see `BertEncoder`.
+        cross_width: width of the image tokens.
+        num_positions, token_types, pad_id, activation, dropout, epsilon: see `BertEncoder`.
+
+    Inputs:
+        token_ids: int tensor `(batch, length)`.
+        image_tokens: float tensor `(batch, S, cross_width)`.
+        padding_mask: bool tensor `(batch, length)`, True where an id is real; default all are, which is the same
+            where padding stands at the end: no real id sees it there.
+
+    Returns:
+        float tensor `(batch, length, width)` of states, which `logits` turns into `(batch, length, vocab_size)`.
+
+    Example:
+        >>> decoder = BertDecoder(512, 16, width=64, depth=2, num_heads=4, cross_width=48)
+        >>> decoder.logits(decoder(np.array([[1, 7, 9]]), np.zeros((1, 17, 48)))).shape
+        (1, 3, 512)
+
+    Reference:
+        Li et al., BLIP, 2022, arXiv 2201.12086.
+    """
+
+    kind = "bert_decoder"  # its name in preset tables
+    reads_text_tokens = False  # its inputs are token ids
+    causal = True
+
+    def __init__(
+        self,
+        vocab_size,
+        context_length,
+        width,
+        depth,
+        num_heads,
+        cross_width,
+        mlp_dim=None,
+        num_positions=None,
+        token_types=0,
+        pad_id=0,
+        activation="gelu",
+        dropout=0.0,
+        epsilon=1e-12,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._make_body()
+        self.head_dense = dense(width, width**-0.5, self.dtype_policy, "head_dense")
+        self.head_norm = layer_norm(epsilon, "head_norm")
+        self.activation = activation_function(activation)
+        self.build((None, context_length))
+
+    def build(self, token_ids_shape, image_tokens_shape=None, padding_mask_shape=None):
+        super().build(token_ids_shape)
+        self.head_dense.build((None, None, self.width))
+        self.head_norm.build((None, None, self.width))
+        self.head_bias = self.add_weight(name="head_bias", shape=(self.vocab_size,), initializer="zeros")
+
+    # -- forward --
+    def call(self, token_ids, image_tokens, padding_mask=None, training=None):
+        x = self._tokens(token_ids, image_tokens, padding_mask, training)
+        return self.head_norm(self.activation(self.head_dense(x)))  # (batch, length, width)
+
+    def logits(self, states):
+        """Next-token logits, float32 `(..., vocab_size)`: the matrix is the token table."""
+        table, bias = (ops.convert_to_tensor(each) for each in (self.token_embedding, self.head_bias))
+        logits = ops.matmul(ops.cast(states, self.compute_dtype), ops.cast(ops.transpose(table), self.compute_dtype))
+        return ops.cast(logits, "float32") + ops.cast(bias, "float32")

@@ -1,0 +1,118 @@
+"""The vision transformer of SigLIP 2 NaFlex: pictures keep their shape."""
+
+import keras
+
+from kzoo.encoders.pixels import normalize_pixels
+from kzoo.layers.configured import Configured
+from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
+from kzoo.layers.numerics import layer_norm
+from kzoo.layers.pooling import AttentionPooling
+from kzoo.layers.transformer import transformer_blocks
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class NaFlexVisionTransformer(Configured, keras.layers.Layer):
+    """ViT image tower for patches of pictures of any aspect ratio, with a masked MAP head.
+
+    Args:
+        patch_size: side of a patch in pixels.
+        max_patches: patches per row of a batch; pictures with fewer are padded.
+        table_size: side of the square position table.
+        width: channels of the residual stream and of the embedding.
+        depth: number of blocks.
+        num_heads: attention heads per block.
+        mlp_dim: hidden width of the MLPs; default `4 * width`.
+        activation: `"gelu_tanh"`, `"gelu"` or `"quick_gelu"`.
+        dropout: rate in the blocks while training.
+        epsilon: of the layer norms.
+        mean, std: per channel, in units of [0, 1] pixels.
+
+    Inputs:
+        images: uint8 or float tensor `(batch, max_patches, patch_size^2 * 3)`, values in [0, 255], as
+            `kzoo.preprocessing.PatchSteps` cuts them.
+        image_grid: int tensor `(batch, 2)`, rows and columns of patches of each picture.
+
+    Returns:
+        dict: `"embedding"` `(batch, width)`, not normalised; `"tokens"` `(batch, max_patches, width)` after the last
+        norm; those of padding mean nothing.
+
+    Raises:
+        ValueError: patches of another shape, or no grid.
+
+    Example:
+        >>> tower = NaFlexVisionTransformer(4, max_patches=12, table_size=4, width=48, depth=2, num_heads=3)
+        >>> tower(np.zeros((1, 12, 48), "uint8"), np.array([[2, 5]]))["embedding"].shape
+        (1, 48)
+
+    Reference:
+        Tschannen et al., SigLIP 2, 2025, arXiv 2502.14786.
+    """
+
+    kind = "naflex_vit"  # its name in preset tables
+    reads = ("images", "image_grid")
+
+    def __init__(
+        self,
+        patch_size,
+        max_patches,
+        table_size,
+        width,
+        depth,
+        num_heads,
+        mlp_dim=None,
+        activation="gelu_tanh",
+        dropout=0.0,
+        epsilon=1e-6,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.patch_size, self.max_patches = patch_size, max_patches
+        self.width = self.embed_dim = width
+        self.mean, self.std = tuple(mean), tuple(std)
+        mlp_dim = mlp_dim or 4 * width
+        policy = self.dtype_policy
+
+        # -- layers --
+        self.embedding = FlexiblePatchEmbedding(patch_size, table_size, width, dtype=policy, name="embedding")
+        self.blocks = transformer_blocks(
+            depth,
+            policy,
+            width=width,
+            num_heads=num_heads,
+            mlp_dim=mlp_dim,
+            activation=activation,
+            dropout=dropout,
+            epsilon=epsilon,
+        )
+        self.post_norm = layer_norm(epsilon, "post_norm")
+        self.attention_pool = AttentionPooling(
+            width, num_heads, mlp_dim, activation, epsilon, dtype=policy, name="attention_pool"
+        )
+        self.build((None, max_patches, 3 * patch_size**2))
+
+    def build(self, images_shape, image_grid_shape=None):
+        self.embedding.build(images_shape)
+        for layer in (*self.blocks, self.post_norm, self.attention_pool):
+            layer.build((None, self.max_patches, self.width))
+
+    # -- forward --
+    def call(self, images, image_grid, training=None):
+        check_patches(images.shape, image_grid, self)
+        x, mask = self.embedding(normalize_pixels(images, self.mean, self.std), image_grid)
+        for block in self.blocks:
+            x = block(x, padding_mask=mask, training=training)
+        tokens = self.post_norm(x)  # (batch, max_patches, width)
+        return {"embedding": self.attention_pool(tokens, padding_mask=mask), "tokens": tokens}
+
+
+def check_patches(shape, image_grid, tower):
+    """Stops with a sentence unless there is a grid and `shape` is that of patches of the tower."""
+    wanted = (tower.max_patches, 3 * tower.patch_size**2)
+    if image_grid is None or len(shape) != 3 or tuple(shape[1:]) != wanted:
+        raise ValueError(
+            f"images have shape {tuple(shape)}{' and no image_grid' if image_grid is None else ''}, but this model "
+            f"takes patches (batch, {wanted[0]}, {wanted[1]}) with image_grid (batch, 2), rows and columns of patches; "
+            "cut pictures with model.preprocessor."
+        )

@@ -1,0 +1,31 @@
+"""What every image tower does with raw pixels: check them, normalise them."""
+
+import numpy as np
+from keras import ops
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def check_images(shape, image_size):
+    """Stops with a sentence unless `shape` is `(batch, height, width, 3)` of `image_size`."""
+    expected = (*image_size, 3)
+    if len(shape) != 4 or any(got not in (None, want) for got, want in zip(shape[1:], expected)):
+        height, width = image_size
+        raise ValueError(
+            f"images have shape {tuple(shape)}, but this model takes (batch, {height}, {width}, 3), channels "
+            "last; resize them with model.preprocessor, or open the model with another image_size."
+        )
+
+
+def normalize_pixels(images, mean, std):
+    """Pixels in [0, 255] to `(pixel / 255 - mean) / std`, float32: one multiply and one add.
+
+    Args:
+        images: uint8 or float tensor whose last axis holds whole pixels: its length is a multiple of 3.
+        mean, std: per channel, in units of [0, 1] pixels.
+    """
+    std = np.tile(np.array(std, "float32"), images.shape[-1] // 3)
+    mean = np.tile(np.array(mean, "float32"), images.shape[-1] // 3)
+    scale, shift = 1.0 / (255.0 * std), -mean / std
+    return ops.add(ops.multiply(ops.cast(images, "float32"), scale), shift)

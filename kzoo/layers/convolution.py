@@ -1,0 +1,101 @@
+"""Convolutions whose padding is written out, as torch pads: Keras' "same" pads even sizes on one side only."""
+
+import keras
+from keras import ops
+
+from kzoo.layers.configured import Configured
+from kzoo.layers.initializers import HeNormal
+from kzoo.layers.numerics import activation_function
+
+_LAST = "channels_last"
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class ConvNorm(Configured, keras.layers.Layer):
+    """Convolution without a bias, batch norm, activation.
+
+    Args:
+        filters: output channels; those of the input where `depthwise`.
+        kernel_size: side of the kernel.
+        strides: in pixels.
+        padding: zeros on each side, or `(before, after)` for both axes.
+        activation: name, or None.
+        depthwise: one kernel per channel.
+        epsilon: of the norm.
+        momentum: share of the running statistics that a training step keeps.
+
+    Inputs:
+        float tensor `(batch, height, width, channels)`.
+
+    Returns:
+        float32 tensor `(batch, rows, columns, filters)`.
+
+    Example:
+        >>> ConvNorm(16, kernel_size=3, strides=2, padding=1, activation="relu")(np.zeros((2, 32, 32, 3))).shape
+        (2, 16, 16, 16)
+
+    Reference:
+        Ioffe and Szegedy, Batch Normalization, 2015, arXiv 1502.03167.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=1,
+        strides=1,
+        padding=0,
+        activation=None,
+        depthwise=False,
+        epsilon=1e-5,
+        momentum=0.9,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        common = {"strides": strides, "use_bias": False, "data_format": _LAST, "dtype": policy, "name": "convolution"}
+
+        # -- layers --
+        self.pad = None
+        if padding:
+            before, after = (padding, padding) if isinstance(padding, int) else padding
+            sides = ((before, after), (before, after))
+            self.pad = keras.layers.ZeroPadding2D(sides, data_format=_LAST, dtype=policy, name="pad")
+        if depthwise:
+            self.convolution = keras.layers.DepthwiseConv2D(kernel_size, depthwise_initializer=HeNormal(), **common)
+        else:
+            self.convolution = keras.layers.Conv2D(filters, kernel_size, kernel_initializer=HeNormal(), **common)
+        self.norm = keras.layers.BatchNormalization(epsilon=epsilon, momentum=momentum, dtype="float32", name="norm")
+        self.activation = activation and activation_function(activation)
+
+    def build(self, x_shape):
+        if self.pad is not None:
+            x_shape = self.pad.compute_output_shape(x_shape)
+        self.convolution.build(x_shape)
+        self.norm.build(self.convolution.compute_output_shape(x_shape))
+
+    def compute_output_shape(self, x_shape):
+        if self.pad is not None:
+            x_shape = self.pad.compute_output_shape(x_shape)
+        return self.convolution.compute_output_shape(x_shape)
+
+    # -- forward --
+    def call(self, x, training=None):
+        if self.pad is not None:
+            x = self.pad(x)
+        x = self.norm(self.convolution(x), training=training)
+        return x if self.activation is None else self.activation(x)
+
+
+def average_pool(size, policy, name):
+    """The mean of blocks of `size` x `size` pixels; rows and columns beyond the last whole block are dropped."""
+    return keras.layers.AveragePooling2D(size, data_format=_LAST, dtype=policy, name=name)
+
+
+def max_pool(size, strides, policy, name):
+    """The maximum of windows of `size` x `size` pixels, without padding."""
+    return keras.layers.MaxPooling2D(size, strides, data_format=_LAST, dtype=policy, name=name)
+
+
+def feature_tokens(x):
+    """A feature map `(batch, rows, columns, channels)` as tokens `(batch, rows * columns, channels)`, row by row."""
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
