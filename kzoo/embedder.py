@@ -37,8 +37,7 @@ class Embedder:
         """
         if self._is_embedding(images):
             return np.asarray(images, "float32")
-        images = [images] if isinstance(images, (str, os.PathLike, bytes, Image.Image)) else images
-        return self._in_batches(images, "images", batch_size, self.preprocessor.encode_images)
+        return self._in_batches(self.as_list(images), "images", batch_size, self.preprocessor.encode_images)
 
     def encode_text(self, texts, batch_size=BATCH_SIZE):
         """Embed texts.
@@ -60,8 +59,7 @@ class Embedder:
         """
         if self._is_embedding(texts):
             return np.asarray(texts, "float32")
-        texts = [texts] if isinstance(texts, str) else texts
-        return self._in_batches(texts, "texts", batch_size, self.preprocessor.encode_texts)
+        return self._in_batches(self.as_list(texts), "texts", batch_size, self.preprocessor.encode_texts)
 
     def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE):
         """Zero-shot classification: which label's prompts are nearest to each picture?
@@ -93,6 +91,11 @@ class Embedder:
         scale, bias = self.scale_and_bias()
         return scale * (self.encode_image(images, batch_size) @ self.encode_text(texts, batch_size).T) + bias
 
+    @staticmethod
+    def as_list(sources):
+        """A picture or text on its own as a list of one."""
+        return [sources] if isinstance(sources, (str, os.PathLike, bytes, Image.Image)) else sources
+
     def _is_embedding(self, value):
         array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2
         return array and value.shape[1] == self.embed_dim
@@ -103,7 +106,6 @@ class Embedder:
         embeddings = []
         for start in range(0, len(sources), batch_size):
             batch = encode(sources[start : start + batch_size])
-            batch = batch if isinstance(batch, dict) else {name: batch}
             rows = len(next(iter(batch.values())))
             if start and rows < batch_size:  # one shape, so that no backend compiles again for the rest
                 batch = {key: np.resize(value, (batch_size, *value.shape[1:])) for key, value in batch.items()}

@@ -154,7 +154,7 @@ class PairDataset(keras.utils.PyDataset):
         self.preprocessor.check_vocabulary()
         tokens, truncated = self.preprocessor.tokenizer.encode(texts)
         self.truncated += truncated
-        return {"images": np.stack(images), **tokens}
+        return {**self.preprocessor.images.batch(images), **tokens}
 
     def _pair(self, number, random):
         """Pixels and caption of a pair, or of the next readable one where broken ones are skipped."""

@@ -2,7 +2,8 @@
 
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.preprocessing.images import ImageSteps
+from kzoo.preprocessing.patches import PatchSteps
 from kzoo.preprocessing.preprocessor import Preprocessor
 from kzoo.preprocessing.tokenizer import Tokenizer
 
-__all__ = ["Augmentation", "ImageSteps", "Preprocessor", "Tokenizer"]
+__all__ = ["Augmentation", "ImageSteps", "PatchSteps", "Preprocessor", "Tokenizer"]

@@ -45,7 +45,14 @@ class Augmentation:
 
         Returns:
             uint8 array `(height, width, 3)`.
+
+        Raises:
+            ValueError: the steps keep the shape of every picture, so there is no size to crop to.
         """
+        if steps.image_size is None:
+            raise ValueError(
+                "augmentation crops to one size, but this model takes pictures of any shape; leave it out."
+            )
         pixels = self._cropped(source, steps, random)
         if self.shift:
             pixels = self._shifted(pixels, random)

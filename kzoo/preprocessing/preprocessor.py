@@ -1,21 +1,21 @@
 """Pictures and texts to the arrays of a batch: the same code in training and in deployment."""
 
-import numpy as np
-
 from kzoo.preprocessing.images import ImageSteps
+from kzoo.preprocessing.patches import PatchSteps
 from kzoo.preprocessing.tokenizer import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
+STEPS = {steps.kind: steps for steps in (ImageSteps, PatchSteps)}
 
 
 class Preprocessor:
     """The image steps and the tokenizer of one model, saved with it.
 
     Args:
-        images: the `ImageSteps`.
+        images: the `ImageSteps` or `PatchSteps`.
         tokenizer: the `Tokenizer`, or None while there is no vocabulary.
-        vocabulary: what to say of a missing vocabulary: `{"source": where it comes from}`, or
-            `{"train": vocab_size, "context_length": n}` when `adapt` may learn one.
+        vocabulary: what is known of a vocabulary that is not there: `"source"`, where it comes from, or `"train"`,
+            the number of ids that `adapt` may learn; `"context_length"`; `"rules"` of the preset's row.
 
     Example:
         >>> batch = model.preprocessor(images=["cat.jpg"], texts=["a cat"])
@@ -29,25 +29,27 @@ class Preprocessor:
     def __call__(self, images=None, texts=None):
         """Arrays of the modalities given: `images` uint8 `(n, height, width, 3)`, `token_ids` int32 and
         `padding_mask` bool `(n, context_length)`."""
-        batch = {} if images is None else {"images": self.encode_images(images)}
+        batch = {} if images is None else self.encode_images(images)
         return batch if texts is None else batch | self.encode_texts(texts)
 
     def encode_images(self, images):
-        """A list of pictures to uint8 `(n, height, width, 3)`.
+        """A list of pictures to `images`, uint8 `(n, height, width, 3)`; of `PatchSteps` see there.
 
         Args:
             images: list of anything `ImageSteps` takes.
 
         Raises:
-            ValueError: a picture cannot be read; the sentence gives its place in the list.
+            ValueError: no pictures, or one that cannot be read; the sentence gives its place in the list.
         """
-        pixels = np.empty((len(images), *self.images.image_size, 3), "uint8")
+        if not len(images):
+            raise ValueError("images is empty; give at least one picture.")
+        pictures = []
         for index, source in enumerate(images):
             try:
-                pixels[index] = self.images(source)
+                pictures.append(self.images(source))
             except ValueError as error:
                 raise ValueError(f"image {index}: {error}") from error
-        return pixels
+        return self.images.batch(pictures)
 
     def encode_texts(self, texts):
         """A list of strings to `token_ids` and `padding_mask`; see `Tokenizer`."""
@@ -75,12 +77,18 @@ class Preprocessor:
         self.tokenizer = Tokenizer.train(captions, self.vocabulary["train"], self.vocabulary["context_length"])
 
     def resize(self, image_size, context_length):
-        """Prepare pictures `(height, width)` and texts of other sizes than before."""
-        self.images.image_size = tuple(image_size)
+        """Prepare pictures `(height, width)` and texts of other sizes than before; None for towers of any size."""
+        if image_size is not None:
+            self.images.set_image_size(image_size)
         self.vocabulary = self.vocabulary | {"context_length": context_length}
         if self.tokenizer is not None and self.tokenizer.context_length != context_length:
             config = self.tokenizer.get_config() | {"context_length": context_length}
             self.tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
+
+    def rules(self):
+        """The rules of the tokenizer, as in a preset's row: kind, cleaning, special ids."""
+        known = {} if self.tokenizer is None else self.tokenizer.get_config()
+        return {"kind": "trained_bpe", "pad_id": 0} | known | self.vocabulary.get("rules", {})
 
     # -- config --
     def get_config(self):
@@ -93,7 +101,9 @@ class Preprocessor:
         tokenizer = config["tokenizer"]
         if tokenizer is not None:
             tokenizer = Tokenizer.from_json(tokenizer["json"], **{k: v for k, v in tokenizer.items() if k != "json"})
-        return cls(ImageSteps(**config["images"]), tokenizer, config["vocabulary"])
+        images = dict(config["images"])
+        steps = STEPS[images.pop("kind", ImageSteps.kind)]
+        return cls(steps(**images), tokenizer, config["vocabulary"])
 
     def save(self, folder):
         """Write `tokenizer.json` into a folder; returns the rest of the config, for a file beside it."""

@@ -27,7 +27,7 @@ def test_arrays_in_order():
     data = kzoo.data.pairs(PAIRS, STEPS, batch_size=5, shuffle=False)
     assert [len(batch["images"]) for batch in data] == [5, 5, 2]
     assert sum((texts_of(batch) for batch in data), []) == PAIRS["captions"]
-    assert np.array_equal(data[0]["images"], STEPS.encode_images(PAIRS["images"][:5]))
+    assert np.array_equal(data[0]["images"], STEPS.encode_images(PAIRS["images"][:5])["images"])
 
 
 def test_captions_that_were_cut_are_counted_once(recwarn):
