@@ -13,7 +13,9 @@ _NAMES = {
     "from_preset": "kzoo.presets.loader",
     "list_presets": "kzoo.presets",
     "describe": "kzoo.presets",
+    "Captioner": "kzoo.models",
     "DualEncoder": "kzoo.models",
+    "MatchingEncoder": "kzoo.models",
 }
 _ROOMS = (
     "data",

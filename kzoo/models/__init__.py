@@ -2,7 +2,9 @@
 
 import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
+from kzoo.models.captioner import Captioner
 from kzoo.models.contrastive import ContrastiveModel
 from kzoo.models.dual_encoder import DualEncoder
+from kzoo.models.matching import MatchingEncoder
 
-__all__ = ["ContrastiveModel", "DualEncoder"]
+__all__ = ["Captioner", "ContrastiveModel", "DualEncoder", "MatchingEncoder"]

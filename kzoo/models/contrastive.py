@@ -1,6 +1,7 @@
 """What `fit` and `evaluate` do for every model whose loss reads named outputs."""
 
 import inspect
+from contextlib import contextmanager
 
 import keras
 
@@ -19,8 +20,35 @@ class ContrastiveModel(keras.Model):
     """Base of the trainable models: a dict of named outputs and a kzoo loss that reads them.
 
     A subclass calls `self.build()` at the end of its constructor, has `similarity`, `loss_spec` and
-    `check_batch(batch)`, and its `call` returns a dict with one row per sample.
+    `check_batch(batch)`, and its `call` returns a dict with one row per sample: embeddings, and what `wanted` names.
     """
+
+    default_outputs = ()  # beside the embeddings, where the model is called directly
+    _reads = None  # names that the loss reads while it trains or evaluates; nothing while it predicts
+
+    def wanted(self, outputs):
+        """Names of the outputs beside the embeddings that a call gives: those asked for, those the loss reads.
+
+        `predict` gives embeddings alone: tokens and logits of a whole data set fit into no memory.
+        """
+        return {*outputs, *(self.default_outputs if self._reads is None else self._reads)}
+
+    @contextmanager
+    def _reading(self, names):
+        before = self._reads
+        object.__setattr__(self, "_reads", names)  # past Keras' tracking, which locks built models
+        try:
+            yield
+        finally:
+            object.__setattr__(self, "_reads", before)
+
+    def _training(self):
+        return self._reading(self.objective.reads if self.compiled else ())  # uncompiled: Keras says so
+
+    @property
+    def is_contrastive(self):
+        """Whether both sides of a pair have an embedding."""
+        return True
 
     def build(self, batch_shape=None):
         """Nothing is left to build: the towers were built with their own shapes."""
@@ -48,7 +76,8 @@ class ContrastiveModel(keras.Model):
                 "kzoo.losses.InfoNCE(); Keras losses compare with a target, which pairs do not have."
             )
         super().compile(optimizer=AdamW() if optimizer == "adamw" else optimizer, **kwargs)
-        self._attach(objective=loss, means=NamedMeans([*loss.term_names, "in_batch_accuracy"]))
+        accuracy = ["in_batch_accuracy"] if self.is_contrastive else []
+        self._attach(objective=loss, means=NamedMeans([*loss.term_names, *accuracy]))
 
     def _attach(self, **parts):
         # Keras locks the attributes of a built model, but an objective comes and goes with compile()
@@ -71,19 +100,26 @@ class ContrastiveModel(keras.Model):
 
     # -- train and test steps --
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        tensors = dict(x) | (dict(y) if isinstance(y, dict) else {}) | y_pred
-        head = {"logit_scale": self.similarity.scale}
-        if self.similarity.bias is not None:
-            head["logit_bias"] = self.similarity.bias
+        tensors = dict(x) | (dict(y) if isinstance(y, dict) else {}) | y_pred | self.loss_tensors(x, y_pred)
+        head = {}
+        if self.similarity is not None:
+            head["logit_scale"] = self.similarity.scale
+            if self.similarity.bias is not None:
+                head["logit_bias"] = self.similarity.bias
         tensors |= head
         if sample_weight is not None:
             tensors["sample_weight"] = sample_weight
         total, values = self.objective.from_tensors(tensors)
-        a, b = (y_pred[name] for name in PAIR)
-        self.means.update_state([*values, in_batch_accuracy(a, b)], rows=keras.ops.shape(a)[0])
+        if self.is_contrastive:
+            values = [*values, in_batch_accuracy(*(y_pred[name] for name in PAIR))]
+        self.means.update_state(values, rows=keras.ops.shape(next(iter(y_pred.values())))[0])
         # a head that the loss does not read gets a gradient of zero, not none
         total = total + 0.0 * sum(head.values())
         return sum(self.losses, total)  # regularisers of the towers, if any
+
+    def loss_tensors(self, x, y_pred):
+        """What a loss may read beside the batch and the outputs, by name; made of them."""
+        return {}
 
     def fit(self, x=None, y=None, batch_size=None, callbacks=None, shuffle=True, initial_epoch=0, **kwargs):
         """Train on pairs.
@@ -111,9 +147,9 @@ class ContrastiveModel(keras.Model):
             shuffle = False
             x.epoch = initial_epoch
         callbacks = [*(callbacks or []), StopOnNonFinite()]
-        return super().fit(
-            x, y, batch_size, callbacks=callbacks, shuffle=shuffle, initial_epoch=initial_epoch, **kwargs
-        )
+        arguments = {"callbacks": callbacks, "shuffle": shuffle, "initial_epoch": initial_epoch}
+        with self._training():
+            return super().fit(x, y, batch_size, **arguments, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", steps=None, return_dict=True, **kwargs):
         """Loss terms, in-batch accuracy, and recall@1, 5, 10 over the whole set in both directions.
@@ -124,7 +160,8 @@ class ContrastiveModel(keras.Model):
             return_dict: a dict by name (default), or Keras' list of the loss metrics.
 
         Returns:
-            dict: `loss`, each term, `in_batch_accuracy`, `image_to_text_recall@k`, `text_to_image_recall@k`.
+            dict: `loss`, each term, and of models with both embeddings `in_batch_accuracy`,
+            `image_to_text_recall@k`, `text_to_image_recall@k`.
 
         Raises:
             ValueError: the set is a generator, which can be read only once.
@@ -136,29 +173,34 @@ class ContrastiveModel(keras.Model):
             raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
         self._check(x)
         arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps}
-        if not return_dict:
-            return super().evaluate(x, y, **arguments, **kwargs)
-        results = super().evaluate(x, y, return_dict=True, **arguments, **kwargs)
+        with self._training():
+            results = super().evaluate(x, y, return_dict=return_dict, **arguments, **kwargs)
+        if not return_dict or not self.is_contrastive:
+            return results
         embeddings = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
         image_ids = getattr(x, "image_ids", None)
         return results | recall_at_k(*(embeddings[name] for name in PAIR), image_ids=image_ids)
 
     def predict(self, x, *args, **kwargs):
-        """As in `keras.Model.predict`; a dict of arrays with one modality is enough."""
+        """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only."""
         self._check(x)
-        return super().predict(x, *args, **kwargs)
+        with self._reading(()):
+            return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x, *args, **kwargs):
         self._check(x)
-        return super().train_on_batch(x, *args, **kwargs)
+        with self._training():
+            return super().train_on_batch(x, *args, **kwargs)
 
     def test_on_batch(self, x, *args, **kwargs):
         self._check(x)
-        return super().test_on_batch(x, *args, **kwargs)
+        with self._training():
+            return super().test_on_batch(x, *args, **kwargs)
 
     def predict_on_batch(self, x):
         self._check(x)
-        return super().predict_on_batch(x)
+        with self._reading(()):
+            return super().predict_on_batch(x)
 
     def _check(self, x):
         """Arrays are checked where users hand them over: within a compiled step their values are gone."""

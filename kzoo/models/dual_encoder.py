@@ -31,7 +31,7 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
 
     Returns:
         dict: `image_embeddings` and `text_embeddings`, float32 `(batch, embed_dim)`, unit length; by request
-        (`outputs=("image_tokens",)`, or because the loss reads them) `image_tokens` and `text_tokens`,
+        (`outputs=("image_tokens",)`, or in training because the loss reads them) `image_tokens` and `text_tokens`,
         `(batch, length, width)`.
 
     Raises:
@@ -46,10 +46,13 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         Radford et al., CLIP, 2021, arXiv 2103.00020.
     """
 
+    kind = "dual_encoder"  # its name in preset tables
+    layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
+
     def __init__(self, image_encoder, text_encoder, similarity=None, preprocessor=None, loss=None, **kwargs):
         # no autocast: each tower casts for itself, pixels would lose precision on the way
         super().__init__(autocast=False, **kwargs)
-        if image_encoder.embed_dim != text_encoder.embed_dim:
+        if text_encoder is not None and image_encoder.embed_dim != text_encoder.embed_dim:
             raise ValueError(
                 f"the image embedding has {image_encoder.embed_dim} channels and the text embedding "
                 f"{text_encoder.embed_dim}; give both towers the same embed_dim."
@@ -58,11 +61,19 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         # -- layers --
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
-        self.similarity = SimilarityHead(name="similarity") if similarity is None else similarity
-        self.similarity.raw_logits = self.logits
+        if similarity is None and self.is_contrastive:
+            similarity = SimilarityHead(name="similarity")
+        self.similarity = similarity
+        if similarity is not None:
+            similarity.raw_logits = self.logits
         self.preprocessor = preprocessor
         self.loss_spec = tuple(loss or ({"loss": "InfoNCE"},))
         self.build()
+
+    @property
+    def towers(self):
+        """Name -> tower, in the order of a preset row."""
+        return {"image_encoder": self.image_encoder, "text_encoder": self.text_encoder}
 
     # -- forward --
     def check_batch(self, batch):
@@ -74,14 +85,24 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         return super().__call__(batch, *args, **kwargs)
 
     def call(self, batch, training=None, outputs=()):
-        wanted = {*outputs, *(self.objective.reads if self.compiled else ())}
+        return self.embeddings(self.features(batch, training), self.wanted(outputs))
+
+    def features(self, batch, training=None):
+        """What the towers give for the modalities of a batch: `"image"`, `"text"` -> `"embedding"`, `"tokens"`."""
+        found = {}
+        for modality, tower in (("image", self.image_encoder), ("text", self.text_encoder)):
+            reads = tower_inputs(tower, modality)
+            if tower is not None and reads[0] in batch:
+                found[modality] = tower(*(batch.get(name) for name in reads), training=training)
+        return found
+
+    def embeddings(self, features, wanted):
+        """The embeddings of `features`, unit length, and the tokens among `wanted`."""
         results = {}
-        if "images" in batch:
-            features = self.image_encoder(batch["images"], training=training)
-            results |= _named("image", features, wanted)
-        if "token_ids" in batch:
-            features = self.text_encoder(batch["token_ids"], batch.get("padding_mask"), training=training)
-            results |= _named("text", features, wanted)
+        for modality, each in features.items():
+            results[f"{modality}_embeddings"] = l2_normalize(each["embedding"])
+            if f"{modality}_tokens" in wanted:
+                results[f"{modality}_tokens"] = each["tokens"]
         return results
 
     # -- use --
@@ -91,10 +112,14 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         return self.image_encoder.embed_dim
 
     def embed_batch(self, batch):
+        if "images" not in batch and self.text_encoder is None:
+            raise ValueError(f"{self.name} has no text tower: it writes captions and embeds none.")
         (embeddings,) = (value for key, value in self.predict_on_batch(batch).items() if key.endswith("embeddings"))
         return np.asarray(embeddings)
 
     def scale_and_bias(self):
+        if self.similarity is None:
+            return 1.0, 0.0
         scale, bias = self.similarity.scale, self.similarity.bias
         to_numpy = keras.ops.convert_to_numpy
         return float(to_numpy(scale)), 0.0 if bias is None else float(to_numpy(bias))
@@ -115,7 +140,7 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
 
             save_preset(self, folder)
         else:
-            from kzoo.presets.foreign import save_checkpoint
+            from kzoo.presets.foreign_save import save_checkpoint
 
             save_checkpoint(self, folder, format)
 
@@ -139,8 +164,7 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         return super().get_config() | parts
 
 
-def _named(modality, features, wanted):
-    results = {f"{modality}_embeddings": l2_normalize(features["embedding"])}
-    if f"{modality}_tokens" in wanted:
-        results[f"{modality}_tokens"] = features["tokens"]
-    return results
+def tower_inputs(tower, modality):
+    """Names of the arrays that a tower takes, by position; the first decides whether its modality is there."""
+    usual = {"image": ("images",), "text": ("token_ids", "padding_mask")}[modality]
+    return getattr(tower, "reads", usual)
