@@ -15,7 +15,7 @@ from kzoo.export.onnx_writers import write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, towers_of
 from kzoo.export.verify import ExportError, reference, run_onnx, worst_difference
-from kzoo.presets.loader import as_float32
+from kzoo.presets.build import as_float32
 
 logger = logging.getLogger("kzoo")
 

@@ -8,14 +8,14 @@ from kzoo.preprocessing import Preprocessor
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
-KEYS = ("preset", "image_encoder", "text_encoder", "similarity", "loss", "preprocessor")
+KEYS = ("preset", "image_encoder", "similarity", "loss", "preprocessor")
 
 
 def save_preset(model, folder):
     """Write a model so that `from_preset(folder)` opens it on any backend.
 
     Args:
-        model: a `DualEncoder` with a preprocessor.
+        model: a `DualEncoder`, `Captioner` or `MatchingEncoder` with a preprocessor.
         folder: path; made if it is not there.
 
     Raises:
@@ -37,13 +37,15 @@ def check_preprocessor(model):
 
 def model_config(model):
     """The architecture of a model in the form of a complete row."""
+    towers = {name: _tower_config(tower) for name, tower in model.towers.items()}
     return {
         "kzoo": kzoo.__version__,
         "preset": model.name,
-        "image_encoder": _tower_config(model.image_encoder),
-        "text_encoder": _tower_config(model.text_encoder),
-        "similarity": _own_config(model.similarity),
+        "model": model.kind,
+        **towers,
+        "similarity": model.similarity and _own_config(model.similarity),
         "loss": list(model.loss_spec),
+        "layout": dict(model.layout),
     }
 
 
@@ -62,6 +64,8 @@ def read_config(folder):
             "give a folder of model.save_to_preset, or a checkpoint of transformers or open_clip with its config."
         )
     missing = [name for name in KEYS if name not in config]
+    if not config.keys() & {"text_encoder", "text_decoder"}:
+        missing.append("text_encoder")
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; the folder is incomplete, save the model again.")
     return config
@@ -88,8 +92,9 @@ def read_weights(model, folder):
         raise ValueError(f"the weights in {path} do not fit the model of {CONFIG_FILE} beside them: {error}") from error
 
 
-def _tower_config(encoder):
-    return {"kind": encoder.kind, **_own_config(encoder)}
+def _tower_config(tower):
+    locked = {} if tower.trainable else {"trainable": False}
+    return {"kind": tower.kind, **_own_config(tower), **locked}
 
 
 def _own_config(layer):

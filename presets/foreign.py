@@ -1,30 +1,31 @@
 """Checkpoints of other libraries in a local folder, recognised by what their own files declare."""
 
-import inspect
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from safetensors.numpy import save_file
+from kzoo.preprocessing import Preprocessor, Tokenizer
+from kzoo.presets.build import PARTS, image_steps
+from kzoo.weights import (
+    TensorFiles,
+    big_vision,
+    check_links,
+    check_tensors,
+    has_weights,
+    load_tensors,
+    open_clip,
+    transformers_align,
+    transformers_altclip,
+    transformers_blip,
+    transformers_chinese_clip,
+    transformers_clip,
+    transformers_siglip,
+)
+from kzoo.weights.tensors import ENDINGS
 
-from kzoo.encoders import TextTransformer, VisionTransformer
-from kzoo.layers import SimilarityHead
-from kzoo.layers.patch_embedding import as_size
-from kzoo.preprocessing import ImageSteps, Preprocessor, Tokenizer
-from kzoo.preprocessing.preprocessor import TOKENIZER_FILE
-from kzoo.presets import folder as preset_folder
-from kzoo.weights import TensorFiles, collect_tensors, load_tensors, open_clip, transformers_clip, transformers_siglip
-
-# how a tower computes, and where the scale starts and ends: no other library's config says these
-UNSTORED = ("name", "dtype", "trainable", "fused", "scale", "max_scale")
-CLASSES = {
-    "image_encoder": VisionTransformer,
-    "text_encoder": TextTransformer,
-    "similarity": SimilarityHead,
-    "images": ImageSteps,
-}
 STEPS_FILE = "preprocessor_config.json"
 
 
@@ -38,11 +39,28 @@ class Format:
     value: object  # that the key has, or None for any
     module: ModuleType
 
+    @property
+    def endings(self):
+        """Of files that hold its weights."""
+        return getattr(self.module, "ENDINGS", ENDINGS)
 
+    def stem(self, folder):
+        """Name, without ending, of the file in a folder that holds its weights."""
+        return self.module.stem(folder) if hasattr(self.module, "stem") else self.module.STEM
+
+
+_transformers = partial(Format, "transformers", "config.json", "model_type")
 FORMATS = (
-    Format("transformers", "config.json", "model_type", "clip", transformers_clip),
-    Format("transformers", "config.json", "model_type", "siglip", transformers_siglip),
-    Format("open_clip", "open_clip_config.json", "model_cfg", None, open_clip),
+    _transformers("clip", transformers_clip),
+    _transformers("metaclip_2", transformers_clip),
+    _transformers("siglip", transformers_siglip),
+    _transformers("siglip2", transformers_siglip),
+    _transformers("align", transformers_align),
+    _transformers("chinese_clip", transformers_chinese_clip),
+    _transformers("altclip", transformers_altclip),
+    _transformers("blip", transformers_blip),
+    Format("open_clip", open_clip.CONFIG_FILE, "model_cfg", None, open_clip),
+    Format("big_vision", big_vision.CONFIG_FILE, "model_cfg", None, big_vision),
 )
 
 
@@ -57,15 +75,16 @@ class Checkpoint:
 
     def row(self):
         """The complete row that its config describes."""
-        row = self.format.module.read_row(self.config, _read_json(self.folder / STEPS_FILE))
+        row = self.format.module.read_row(self.config, read_json(self.folder / STEPS_FILE))
         return row | {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
 
     def check(self, row):
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
-        own = self.row()
-        for tower in ("image_encoder", "text_encoder"):
-            for key in own[tower].keys() & row[tower].keys():
-                if _plain(own[tower][key]) != _plain(row[tower][key]):
+        own, chosen = self.row(), row["weights"].get("overrides", {})
+        for tower in PARTS:
+            shared = own.get(tower, {}).keys() & row.get(tower, {}).keys() - set(chosen)
+            for key in sorted(shared):
+                if plain(own[tower][key]) != plain(row[tower][key]):
                     raise ValueError(
                         f"{row['preset']} has {tower} {key}={row[tower][key]!r}, but the checkpoint in {self.folder} "
                         f"says {own[tower][key]!r}; open the folder itself to go by its config."
@@ -73,24 +92,30 @@ class Checkpoint:
 
     def preprocessor(self, row):
         """Image steps of its config, vocabulary of its files, if they are there."""
-        images = ImageSteps(row["image_encoder"]["image_size"], **row["images"])
-        length, rules = row["text_encoder"]["context_length"], row["tokenizer"]
-        tokenizer = None  # said when a text is to be read: token ids need no vocabulary
-        if rules["kind"] == "clip_bpe":
-            tokenizer = self._clip_tokenizer(length, rules)
-        return Preprocessor(images, tokenizer, {"source": str(self.folder), "context_length": length})
-
-    def _clip_tokenizer(self, length, rules):
+        rules = row["tokenizer"]
+        token_tower = row.get("text_encoder") or row["text_decoder"]
+        length = token_tower["context_length"]
+        vocabulary = {"source": str(self.folder), "context_length": length, "rules": rules}
         try:
-            return Tokenizer.from_file(self.folder, length, rules["pad_id"], rules["clean"])
+            tokenizer = Tokenizer.from_folder(self.folder, rules, length, token_tower["vocab_size"])
         except FileNotFoundError:
-            return None
+            tokenizer = None  # said when a text is to be read: token ids need no vocabulary
+        return Preprocessor(image_steps(row), tokenizer, vocabulary)
 
-    def fill(self, model):
-        """Put the weights of its file into a model of `row()`."""
+    def tensors(self):
+        """Its weights."""
         module = self.format.module
-        tensors = TensorFiles(self.folder, module.STEM)
-        load_tensors(module.entries(self.config), module.DROP, model, tensors, self.folder)
+        renames = getattr(module, "renames", lambda config: getattr(module, "RENAMES", []))(self.config)
+        return TensorFiles(self.folder, self.format.stem(self.folder), renames, self.format.endings)
+
+    def check_tensors(self, tensors, model):
+        """Stops with one report unless the weights fit a model of `row()`, which may be one of shapes only."""
+        module = self.format.module
+        check_tensors(module.entries(self.config, tensors), module.DROP, model, tensors, self.folder)
+
+    def fill(self, tensors, model, adapt):
+        """Put the weights into a model that they fit."""
+        load_tensors(self.format.module.entries(self.config, tensors), model, tensors, adapt)
 
 
 def recognise(folder, title=None):
@@ -103,10 +128,11 @@ def recognise(folder, title=None):
         title: what to call the model; default the name of the folder.
 
     Raises:
-        ValueError: the folder declares a model that this version does not read.
+        ValueError: the folder declares a model that this version does not read, or holds links that leave it.
     """
+    check_links(folder)
     found = _declared(folder, title or folder.resolve().name)
-    with_weights = [each for each in found if any(folder.glob(f"{each.format.module.STEM}.safetensors*"))]
+    with_weights = [each for each in found if has_weights(folder, each.format.stem(folder), each.format.endings)]
     return next(iter(with_weights or found), None)
 
 
@@ -118,24 +144,26 @@ def weight_stems(folder):
 def _declared(folder, title):
     found, model_type = [], None
     for format in FORMATS:
-        config = _read_json(folder / format.file)
+        config = read_json(folder / format.file)
         if format.key in config and format.value in (None, config[format.key]):
+            config = getattr(format.module, "complete", lambda config, folder: config)(config, folder)
             found.append(Checkpoint(folder, title, format, config))
         model_type = config.get("model_type", model_type)
     if model_type and not found:
         known = [format.value for format in FORMATS if format.key == "model_type"]
         raise ValueError(
             f"{folder} declares a model of transformers with model_type {model_type!r}; this version reads "
-            f"{', '.join(known)}, and CLIP of open_clip."
+            f"{', '.join(known)}, and models of open_clip."
         )
     return found
 
 
-def _plain(value):
-    return list(value) if isinstance(value, (list, tuple)) else value
+def plain(value):
+    """A value of a config in one spelling, for comparison."""
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def _read_json(path):
+def read_json(path):
     """Content of a JSON file; {} where there is none."""
     if not path.is_file():
         return {}
@@ -146,77 +174,3 @@ def _read_json(path):
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object.")
     return content
-
-
-def save_checkpoint(model, folder, name):
-    """Write a model as another library stores it: its config, `*.safetensors`, `tokenizer.json`.
-
-    The config is read back before anything is written: where it would describe another model than this one,
-    nothing is.
-
-    Args:
-        model: a `DualEncoder` with a preprocessor.
-        folder: path; made if it is not there.
-        name: `"transformers"` or `"open_clip"`.
-
-    Raises:
-        ValueError: a format that is not known, or that cannot hold this model; the sentence says why.
-    """
-    candidates = [format for format in FORMATS if format.name == name]
-    if not candidates:
-        known = dict.fromkeys(format.name for format in FORMATS)
-        raise ValueError(f"format {name!r} is unknown; choose one of kzoo, {', '.join(known)}.")
-    preset_folder.check_preprocessor(model)
-    tokenizer = model.preprocessor.tokenizer
-    row = preset_folder.model_config(model) | {
-        "images": model.preprocessor.images.get_config(),
-        "tokenizer": {"pad_id": tokenizer.pad_id if tokenizer else 0},
-    }
-    row |= {part: _complete(part, row[part]) for part in CLASSES}
-    refusals = []
-    for format in candidates:
-        files, refusal = _described(format, row)
-        if refusal is None:
-            break
-        refusals.append(refusal)
-    else:
-        raise ValueError(f"this model cannot be written in the format of {name}: {'; '.join(refusals)}.")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = collect_tensors(format.module.entries(files[format.file]), model)
-    save_file(tensors, folder / f"{format.module.STEM}.safetensors", metadata={"format": "pt"})
-    if tokenizer is not None:
-        (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), "utf-8")
-    for file, content in files.items():
-        (folder / file).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-
-
-def _described(format, row):
-    """The config files of a row in a format, and what they do not say of it (None if they say all)."""
-    try:
-        files = format.module.write_config(row)
-        again = format.module.read_row(files[format.file], files.get(STEPS_FILE, {}))
-    except (ValueError, KeyError) as error:
-        return None, f"{format.value or format.name}: {error}"
-    for part in CLASSES:
-        got = _complete(part, again[part])
-        for key, value in row[part].items():
-            if key not in UNSTORED and got[key] != value:
-                return None, f"{format.value or format.name} has no {part} with {key}={value!r}, only {got[key]!r}"
-    return files, None
-
-
-def _complete(part, config):
-    """A config with the defaults of its class, in one spelling."""
-    parameters = inspect.signature(CLASSES[part].__init__).parameters.values()
-    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
-    config = {key: _plain(value) for key, value in (defaults | config).items()}
-    if "mlp_dim" in config:
-        config["mlp_dim"] = config["mlp_dim"] or 4 * config["width"]
-    if part == "images":
-        config["image_size"] = None  # the tower's
-    elif "image_size" in config:
-        config["image_size"] = list(as_size(config["image_size"]))
-    if config.get("pool") == "last":
-        config["eot_id"] = None  # nobody reads it
-    return config

@@ -1,17 +1,14 @@
 """From a name or a folder to a model."""
 
 import logging
-from functools import partial
 from pathlib import Path
 
 import keras
 
-from kzoo.encoders import TextTransformer, VisionTransformer
+from kzoo.layers.initializers import empty_weights
 from kzoo.layers.patch_embedding import as_size
-from kzoo.layers.similarity import SimilarityHead
-from kzoo.models import DualEncoder
-from kzoo.preprocessing import ImageSteps, Preprocessor
 from kzoo.presets import folder as preset_folder
+from kzoo.presets.build import PARTS, build
 from kzoo.presets.foreign import recognise, weight_stems
 from kzoo.presets.table import read_row
 from kzoo.weights import hub
@@ -19,17 +16,16 @@ from kzoo.weights.positions import resize_grid, resize_sequence
 
 logger = logging.getLogger("kzoo")
 
-TOWERS = {tower.kind: tower for tower in (VisionTransformer, TextTransformer)}
-
 
 def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None):
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:
-        name: a preset of `kzoo.list_presets()`; or a folder that `save_to_preset` wrote; or a folder with a CLIP or
-            SigLIP checkpoint of transformers or open_clip (`config.json` with `model.safetensors`, or
-            `open_clip_config.json` with `open_clip_model.safetensors`); or `"hf://owner/name[@revision]"`, a
-            repository of the Hugging Face Hub that holds one of these. Local folders never open a connection.
+        name: a preset of `kzoo.list_presets()`; or a folder that `save_to_preset` wrote; or a folder with a checkpoint
+            of transformers (`config.json`, `model.safetensors`), open_clip (`open_clip_config.json`,
+            `open_clip_model.safetensors`) or big_vision (`open_clip_config.json`, one `.npz`); or
+            `"hf://owner/name[@revision]"`, a repository of the Hugging Face Hub that holds one of these. Local
+            folders never open a connection.
         load_weights: False builds the architecture with random weights and needs no network.
         image_size: side in pixels or `(height, width)`, where it differs from the preset's. The position table of
             loaded weights is then resampled (bicubic, antialiased).
@@ -37,7 +33,7 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
         dtype: a dtype policy such as `"mixed_bfloat16"`; default `"float32"` or the global policy.
 
     Returns:
-        `kzoo.models.DualEncoder`.
+        `kzoo.models.DualEncoder`, or what of it the preset says: `Captioner`, `MatchingEncoder`.
 
     Raises:
         ValueError: unknown preset, a folder without a model, weights that do not fit their config.
@@ -59,31 +55,98 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
             return _untrained(build(_sized(row, image_size, context_length), dtype), name)
         path = _fetched(row)
     checkpoint = recognise(path, title)
-    if checkpoint is not None:
-        row = _checked(checkpoint, row)
-        preprocessor, fill = checkpoint.preprocessor(row), checkpoint.fill
-    else:
+    if checkpoint is None:
         row = preset_folder.read_config(path)
         preprocessor = preset_folder.read_preprocessor(path, row)
-        fill = partial(preset_folder.read_weights, folder=path)
+    else:
+        row = _checked(checkpoint, row)
+        preprocessor = checkpoint.preprocessor(row)
     sized = _sized(row, image_size, context_length)
     if not load_weights:
         return _untrained(build(sized, dtype, preprocessor), path)
-    model = build(row, dtype, preprocessor)
-    fill(model)
-    if sized != row:
-        stored, model = model, build(sized, dtype, preprocessor)
-        copy_weights(stored, model)
+    if checkpoint is None:
+        return _opened(path, row, sized, dtype, preprocessor)
+    return _filled(checkpoint, row, sized, dtype, preprocessor)
+
+
+def _filled(checkpoint, row, sized, dtype, preprocessor):
+    """The model of a checkpoint, in memory once: names and shapes are compared before anything is allocated."""
+    tensors = checkpoint.tensors()
+    _check_depth(row, len(tensors), checkpoint.folder)
+    with keras.StatelessScope(initialize_variables=False):
+        stored = build(row, dtype)
+        checkpoint.check_tensors(tensors, stored)
+    with empty_weights():
+        model = build(sized, dtype, preprocessor)
+    checkpoint.fill(tensors, model, _resampling(stored, model))
     return model
+
+
+def _check_depth(row, count, folder):
+    """A config that asks for more blocks than the file has tensors is wrong, and would take for ever to build."""
+    for name in PARTS:
+        depth = (row.get(name) or {}).get("depth", 0)
+        if not isinstance(depth, int) or depth > count:
+            raise ValueError(f"the config in {folder} says {name} depth={depth}, but the file holds {count} tensors.")
+
+
+def _opened(path, row, sized, dtype, preprocessor):
+    """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
+    with empty_weights():
+        model = build(row, dtype, preprocessor)
+    preset_folder.read_weights(model, path)
+    if sized == row:
+        return model
+    stored = model
+    with empty_weights():
+        model = build(sized, dtype, preprocessor)
+    adapt = _resampling(stored, model)
+    tables = {id(getattr(*tower.position_table)): path for path, tower in _tables(stored)}
+    for old, new in zip(stored.weights, model.weights, strict=True):
+        array = keras.ops.convert_to_numpy(old)
+        new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
+    return model
+
+
+def _tables(model):
+    """`(path, tower)` of every tower of a model with a position table."""
+    for name, tower in model.towers.items():
+        place = getattr(tower, "position_table", None)
+        if place is not None:
+            layer, attribute = place
+            path = name if layer is tower else f"{name}.{_attribute_of(tower, layer)}"
+            yield f"{path}.{attribute}", tower
+
+
+def _attribute_of(tower, layer):
+    return next(name for name in ("embedding", "attention_pool") if getattr(tower, name, None) is layer)
+
+
+def _resampling(stored, model):
+    """Path of a position table -> function that resamples it from the size that is stored to the model's."""
+    functions = {}
+    for (path, old), (_, new) in zip(_tables(stored), _tables(model)):
+        rows = getattr(*new.position_table).shape[0]
+        if hasattr(old, "grid"):
+            functions[path] = lambda table, grids=(old.grid, new.grid): resize_grid(table, *grids)
+        else:
+            functions[path] = lambda table, rows=rows: resize_sequence(table, rows)
+    return functions
 
 
 def _sized(row, image_size, context_length):
     """The row with another image size and context length, where they are given and differ."""
-    row = row | {name: dict(row[name]) for name in ("image_encoder", "text_encoder")}
-    if image_size is not None and as_size(image_size) != as_size(row["image_encoder"]["image_size"]):
-        row["image_encoder"]["image_size"] = image_size
+    row = row | {name: dict(row[name]) for name in PARTS if row.get(name)}
+    image = row["image_encoder"]
+    if image_size is not None:
+        if "image_size" not in image:
+            raise ValueError(f"{row['preset']} takes pictures of any shape, so image_size={image_size} has no meaning.")
+        if as_size(image_size) != as_size(image["image_size"]):
+            image["image_size"] = image_size
     if context_length is not None:
-        row["text_encoder"]["context_length"] = context_length
+        for name in PARTS[1:]:
+            if row.get(name) and "context_length" in row[name]:
+                row[name]["context_length"] = context_length
     return row
 
 
@@ -118,60 +181,3 @@ def _checked(checkpoint, row):
         return checkpoint.row()
     checkpoint.check(row)
     return row
-
-
-def build(row, dtype=None, preprocessor=None):
-    """The model of a complete row, with random weights."""
-    image_encoder = _tower(row["image_encoder"], "image_encoder", dtype)
-    text_encoder = _tower(row["text_encoder"], "text_encoder", dtype)
-    if preprocessor is None:
-        preprocessor = Preprocessor(ImageSteps(image_encoder.image_size, **row["images"]), vocabulary=_vocabulary(row))
-    preprocessor.resize(image_encoder.image_size, text_encoder.context_length)
-    return DualEncoder(
-        image_encoder,
-        text_encoder,
-        SimilarityHead(name="similarity", **row["similarity"]),
-        preprocessor,
-        row["loss"],
-        name=row["preset"],
-        dtype=dtype,
-    )
-
-
-def as_float32(model):
-    """The model itself if it computes in float32, else a copy that does, with the same weights."""
-    if all(getattr(model, name).dtype_policy.name == "float32" for name in ("image_encoder", "text_encoder")):
-        return model
-    copy = build(preset_folder.model_config(model), dtype="float32", preprocessor=model.preprocessor)
-    copy_weights(model, copy)
-    return copy
-
-
-def copy_weights(source, model):
-    """Give a model the weights of another of the same architecture; position tables of other sizes are resampled."""
-    for name in ("image_encoder", "text_encoder", "similarity"):
-        for new, old in zip(getattr(model, name).weights, getattr(source, name).weights, strict=True):
-            if tuple(new.shape) == tuple(old.shape):
-                new.assign(old)
-    grids = (each.image_encoder.embedding.grid for each in (source, model))
-    old, new = (each.image_encoder.embedding.position_embedding for each in (source, model))
-    new.assign(resize_grid(keras.ops.convert_to_numpy(old), *grids))
-    old, new = (each.text_encoder.position_embedding for each in (source, model))
-    new.assign(resize_sequence(keras.ops.convert_to_numpy(old), new.shape[0]))
-
-
-def _tower(config, name, dtype):
-    config = dict(config)
-    kind = config.pop("kind")
-    if kind not in TOWERS:
-        raise ValueError(f"the {name} is of kind {kind!r}; this version knows {', '.join(TOWERS)}.")
-    return TOWERS[kind](name=name, dtype=dtype, **config)
-
-
-def _vocabulary(row):
-    """What a preprocessor without a tokenizer needs to know to get one, or to say where it is."""
-    context_length = row["text_encoder"]["context_length"]
-    if row["tokenizer"]["kind"] == "trained_bpe":
-        return {"train": row["text_encoder"]["vocab_size"], "context_length": context_length}
-    source = row["weights"]["repo"] if row["weights"] else "CLIP's vocabulary, bpe_simple_vocab_16e6.txt.gz"
-    return {"source": source, "context_length": context_length}

@@ -1,6 +1,7 @@
 """Declarative maps: name of a tensor, the parameters it fills, the transform between them."""
 
 import fnmatch
+import math
 from dataclasses import dataclass
 
 import keras
@@ -22,16 +23,33 @@ class Transform:
     to_tensor: callable
 
 
+def _split(parts, transpose=False):
+    """A tensor that holds `parts` parameters one after the other, each transposed or not."""
+
+    def each(part):
+        return part.T if transpose else part
+
+    return Transform(
+        lambda x: [each(part) for part in np.split(x, parts)],
+        lambda arrays: np.concatenate([each(array) for array in arrays]),
+    )
+
+
 COPY = Transform(lambda x: [x], lambda parts: parts[0])
 TRANSPOSE = Transform(lambda x: [x.T], lambda parts: parts[0].T)  # (out, in) <-> (in, out)
 CONVOLUTION = Transform(  # (out, in, height, width) <-> (height, width, in, out)
     lambda x: [x.transpose(2, 3, 1, 0)], lambda parts: parts[0].transpose(3, 2, 0, 1)
 )
-SPLIT = Transform(lambda x: np.split(x, 3), np.concatenate)  # biases of query, key, value
-SPLIT_TRANSPOSE = Transform(
-    lambda x: [part.T for part in np.split(x, 3)], lambda parts: np.concatenate([part.T for part in parts])
+DEPTHWISE = Transform(  # (channels, 1, height, width) <-> (height, width, channels, 1)
+    lambda x: [x.transpose(2, 3, 0, 1)], lambda parts: parts[0].transpose(2, 3, 0, 1)
 )
+POINTWISE = Transform(  # a convolution of 1 x 1 and a dense kernel
+    lambda x: [x.reshape(x.shape[:2]).T], lambda parts: parts[0].T[:, :, None, None]
+)
+SPLIT, SPLIT_TRANSPOSE = _split(3), _split(3, transpose=True)  # of query, key and value: biases, weights
+HALVES, HALVES_TRANSPOSE = _split(2), _split(2, transpose=True)  # of key and value
 ROW = Transform(lambda x: [x[None]], lambda parts: parts[0][0])  # (d,) <-> (1, d)
+UNBATCHED = Transform(lambda x: [x[0]], lambda parts: parts[0][None])  # (1, n, d) <-> (n, d)
 SCALAR = Transform(lambda x: [x.reshape(())], lambda parts: parts[0])  # () or (1,) <-> ()
 SINGLE = Transform(lambda x: [x.reshape(())], lambda parts: parts[0].reshape(1))  # (1,) or () <-> ()
 
@@ -57,43 +75,67 @@ def norm(tensor, layer):
     return [Entry(f"{tensor}.weight", f"{layer}.gamma"), Entry(f"{tensor}.bias", f"{layer}.beta")]
 
 
+def batch_norm(tensor, layer):
+    """The four lines of a batch norm in torch's names."""
+    statistics = [
+        Entry(f"{tensor}.running_mean", f"{layer}.moving_mean"),
+        Entry(f"{tensor}.running_var", f"{layer}.moving_variance"),
+    ]
+    return [*norm(tensor, layer), *statistics]
+
+
 def dense(tensor, layer):
     """The two lines of a linear layer with a bias in torch's names."""
     return [Entry(f"{tensor}.weight", f"{layer}.kernel", TRANSPOSE), Entry(f"{tensor}.bias", f"{layer}.bias")]
 
 
+def query_key_value(attention):
+    """Paths of the three layers of an attention that fused tensors hold."""
+    return tuple(f"{attention}.{name}" for name in ("query", "key", "value"))
+
+
+def fused_attention(weight, bias, attention):
+    """The two lines of query, key and value in one tensor each."""
+    layers = query_key_value(attention)
+    return [
+        Entry(weight, tuple(f"{layer}.kernel" for layer in layers), SPLIT_TRANSPOSE),
+        Entry(bias, tuple(f"{layer}.bias" for layer in layers), SPLIT),
+    ]
+
+
 def expand(entries, model):
-    """The lines of a map for one model: `(tensor name, variables, transform)` for each tensor it expects."""
+    """The lines of a map for one model: `(tensor name, paths, variables, transform)` for each tensor it expects."""
     for entry in entries:
         paths = (entry.parameters,) if isinstance(entry.parameters, str) else entry.parameters
         blocks, numbered, _ = paths[0].partition(".{n}")
-        for number in range(len(_resolve(model, blocks))) if numbered else [None]:
-            variables = [_resolve(model, path.format(n=number)) for path in paths]
+        for number in range(len(_resolve(model, blocks) or ())) if numbered else [None]:
+            of_block = [path.format(n=number) for path in paths]
+            variables = [_resolve(model, path) for path in of_block]
             if all(variable is not None for variable in variables):
-                yield entry.tensor.format(n=number), variables, entry.transform
+                yield entry.tensor.format(n=number), of_block, variables, entry.transform
 
 
-def load_tensors(entries, drop, model, tensors, place):
-    """Fill a model from the tensors of a checkpoint; every parameter and every tensor must find its partner.
+def check_tensors(entries, drop, model, tensors, place):
+    """Compare a checkpoint with a model by names and shapes; nothing is read, and the model may have no memory yet.
 
     Args:
         entries: lines of the format's map.
         drop: patterns of names that carry no parameter, such as `"*.position_ids"`.
-        model: the model to fill.
-        tensors: `TensorFiles`, or any mapping of names with a method `read(name)`.
+        model: the model to fill, or one of its shapes.
+        tensors: `TensorFiles`.
         place: what to call the checkpoint in a message.
 
     Raises:
-        ValueError: tensors missing, left over, or of another shape: all of them in one report.
+        ValueError: tensors missing, left over, twice there, or of another shape: all of them in one report.
     """
-    problems = {"missing": [], "of another shape": [], "left over": []}
+    problems = {"missing": [], "of another shape": [], "left over": [], "twice there": list(tensors.duplicates)}
     used = set()
-    for name, variables, transform in expand(entries, model):
+    for name, _, variables, transform in expand(entries, model):
         used.add(name)
         if name not in tensors:
             problems["missing"].append(name)
             continue
-        problem = _assign(tensors.read(name), variables, transform)
+        problem = _misfit(tensors.shape(name), [tuple(variable.shape) for variable in variables], transform)
         if problem:
             problems["of another shape"].append(f"{name} {problem}")
     kept = [name for name in tensors if not any(fnmatch.fnmatchcase(name, pattern) for pattern in drop)]
@@ -103,27 +145,41 @@ def load_tensors(entries, drop, model, tensors, place):
         raise ValueError(f"the tensors of {place} do not fit the model that its config describes. {'; '.join(found)}.")
 
 
+def load_tensors(entries, model, tensors, adapt):
+    """Fill a model with the tensors of a checkpoint that `check_tensors` has found to fit.
+
+    Args:
+        entries: lines of the format's map.
+        model: the model to fill.
+        tensors: `TensorFiles`.
+        adapt: path of a parameter -> function of its array, for tables that the model has in another size.
+    """
+    for name, paths, variables, transform in expand(entries, model):
+        for path, variable, part in zip(paths, variables, transform.to_parameters(tensors.read(name))):
+            variable.assign(adapt[path](part) if path in adapt else part)
+
+
 def collect_tensors(entries, model):
     """The inverse of `load_tensors`: tensor name -> contiguous numpy array."""
     return {
         name: np.array(transform.to_tensor([keras.ops.convert_to_numpy(each) for each in variables]), order="C")
-        for name, variables, transform in expand(entries, model)
+        for name, _, variables, transform in expand(entries, model)
     }
 
 
-def _assign(tensor, variables, transform):
-    """Assign, or say what does not fit."""
-    wanted = [tuple(variable.shape) for variable in variables]
-    try:
-        parts = transform.to_parameters(tensor)
-    except ValueError:
-        return f"is {tensor.shape}, which does not make {wanted}"
-    shapes = [part.shape for part in parts]
-    if shapes != wanted:
-        return f"is {tensor.shape}, which makes {shapes} and not {wanted}"
-    for variable, part in zip(variables, parts):
-        variable.assign(part)
-    return None
+def _misfit(shape, wanted, transform):
+    """What does not fit, or None. The count comes first: a shape that is a bomb is never laid out."""
+    shapes = None
+    if math.prod(shape) == sum(map(math.prod, wanted)):
+        try:
+            shapes = [part.shape for part in transform.to_parameters(np.broadcast_to(np.float32(0), shape))]
+        except (ValueError, IndexError):
+            return f"is {shape}, which does not make {wanted}"
+    if shapes == wanted:
+        return None
+    return (
+        f"is {shape}, which makes {shapes} and not {wanted}" if shapes else f"is {shape}, which does not make {wanted}"
+    )
 
 
 def _resolve(model, path):
@@ -131,7 +187,7 @@ def _resolve(model, path):
     for step in path.split("."):
         if model is None:
             return None
-        model = model[int(step)] if step.isdigit() else getattr(model, step)
+        model = model[int(step)] if step.isdigit() else getattr(model, step, None)
     return model
 
 

@@ -1,24 +1,22 @@
-"""CLIP as transformers stores it: `config.json` with model_type "clip", `model.safetensors`."""
+"""CLIP and MetaCLIP 2 as transformers stores them: `config.json` with model_type "clip" or "metaclip_2"."""
 
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
-from kzoo.weights.mapping import ROW, SCALAR, TRANSPOSE, Entry, norm
+from kzoo.weights.mapping import TRANSPOSE, Entry
 
 STEM, DROP = layout.STEM, layout.DROP
-LEGACY_EOS = 2  # in every config before 2023; the library then pools at the largest id instead
+METACLIP = "metaclip_2"
+LEGACY_EOS = 2  # in every CLIP config before 2023; the library then pools at the largest id instead
 
 ENTRIES = [
-    *layout.ENTRIES,
-    Entry("vision_model.embeddings.class_embedding", "image_encoder.embedding.class_embedding", ROW),
-    *norm("vision_model.pre_layrnorm", "image_encoder.pre_norm"),  # their spelling
-    *norm("vision_model.post_layernorm", "image_encoder.post_norm"),
-    Entry("visual_projection.weight", "image_encoder.projection.kernel", TRANSPOSE),
+    *layout.TEXT,
+    *layout.CLIP_VISION,
     Entry("text_projection.weight", "text_encoder.projection.kernel", TRANSPOSE),
-    Entry("logit_scale", "similarity.log_scale", SCALAR),
+    layout.LOGIT_SCALE,
 ]
 
 
-def entries(config):
+def entries(config, names):
     """The map of one checkpoint."""
     return ENTRIES
 
@@ -34,46 +32,46 @@ def read_row(config, preprocessing):
         ValueError: a field is missing, or says what this version cannot build.
     """
     config = Fields(config, "config.json")
+    metaclip = config.get("model_type") == METACLIP
     vision, text = config.part("vision_config"), config.part("text_config")
     embed_dim = config.get("projection_dim", 512)
-    common = {"activation": "quick_gelu", "epsilon": 1e-5}
-    steps, statistics = layout.image_steps(preprocessing, "shortest")
+    steps, statistics = layout.image_steps(preprocessing, "shortest", vision.get("image_size", 224))
     vocab_size, eos = text.get("vocab_size", 49408), text.get("eos_token_id", 49407)
+    # CLIP's vocabulary ends with its end of text, so the largest id is the last; MetaCLIP 2 means what it says
+    eot_id = vocab_size - 1 if eos == LEGACY_EOS and not metaclip else eos
+    special = {"pad_id": text.get("pad_token_id", 1), "eot_id": eot_id}
+    common = {"activation": "quick_gelu", "epsilon": 1e-5}
     return {
-        "image_encoder": {
-            "kind": "vit",
-            "image_size": vision.get("image_size", 224),
-            "patch_size": vision.get("patch_size", 32),
-            **layout.tower(vision, width=768, num_heads=12, mlp_dim=3072, **common),
-            "embed_dim": embed_dim,
-            **statistics,
-        },
+        "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
         "text_encoder": {
             "kind": "text_transformer",
             "vocab_size": vocab_size,
             "context_length": text.get("max_position_embeddings", 77),
             **layout.tower(text, width=512, num_heads=8, mlp_dim=2048, **common),
             "embed_dim": embed_dim,
-            # CLIP's vocabulary ends with its end of text, so the largest id is the last
-            "eot_id": vocab_size - 1 if eos == LEGACY_EOS else eos,
+            "eot_id": eot_id,
         },
         "similarity": {},
         "loss": [{"loss": "InfoNCE"}],
         "images": steps,
-        "tokenizer": {"kind": "clip_bpe", "pad_id": text.get("pad_token_id", 1), "clean": "none"},
+        "tokenizer": {"kind": "xlm_roberta", "start_id": 0, "clean": "none", **special}
+        if metaclip
+        else {"kind": "clip_bpe", "clean": "none", **special},
     }
 
 
 def write_config(row):
     """The inverse of `read_row`: file name -> content."""
     image, text = row["image_encoder"], row["text_encoder"]
+    model_type = METACLIP if row["tokenizer"]["kind"] == "xlm_roberta" else "clip"
     config = {
-        "architectures": ["CLIPModel"],
-        "model_type": "clip",
+        "architectures": ["MetaClip2Model" if model_type == METACLIP else "CLIPModel"],
+        "model_type": model_type,
         "projection_dim": image["embed_dim"],
-        "vision_config": {"model_type": "clip_vision_model", **layout.write_tower(image), **layout.write_images(image)},
+        "vision_config": layout.write_clip_vision(image, f"{model_type}_vision_model"),
         "text_config": {
-            "model_type": "clip_text_model",
+            "model_type": f"{model_type}_text_model",
+            "projection_dim": text["embed_dim"],
             **layout.write_tower(text),
             "vocab_size": text["vocab_size"],
             "max_position_embeddings": text["context_length"],

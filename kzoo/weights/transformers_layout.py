@@ -1,20 +1,30 @@
-"""What the CLIP-like models of transformers share: names of the tower's tensors, fields of their configs.
+"""What the models of transformers share: names of the towers' tensors, fields of their configs.
 
-Read from transformers 5.23 (CLIP, SigLIP and their image processors).
+Read from transformers 5.24 (CLIP and its kin, BERT and its kin, their image processors).
 """
 
 from kzoo.weights.fields import Fields
-from kzoo.weights.mapping import CONVOLUTION, Entry, dense, norm
+from kzoo.weights.mapping import CONVOLUTION, ROW, SCALAR, TRANSPOSE, Entry, dense, norm
 
 STEM = "model"
-DROP = ("*.position_ids",)  # 0, 1, 2, ...: files of older versions hold them
+CONFIG_FILE, STEPS_FILE = "config.json", "preprocessor_config.json"
+DROP = ("*.position_ids", "*.token_type_ids")  # 0, 1, 2, ... and 0: files of older versions hold them
 
-_ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-_NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
+ACTIVATIONS = {
+    "quick_gelu": "quick_gelu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+_NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "relu": "relu", "silu": "silu"}
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
 
-def _blocks(tensor, tower):
+def blocks(tensor, tower):
+    """The pre-norm blocks of CLIP and SigLIP."""
     block, layer = f"{tensor}.encoder.layers.{{n}}", f"{tower}.blocks.{{n}}"
     return [
         *norm(f"{block}.layer_norm1", f"{layer}.norm_1"),
@@ -28,40 +38,73 @@ def _blocks(tensor, tower):
     ]
 
 
-ENTRIES = [
-    Entry("vision_model.embeddings.patch_embedding.weight", "image_encoder.embedding.kernel", CONVOLUTION),
-    Entry("vision_model.embeddings.position_embedding.weight", "image_encoder.embedding.position_embedding"),
-    *_blocks("vision_model", "image_encoder"),
+TEXT = [  # of CLIP and SigLIP, without the projection
     Entry("text_model.embeddings.token_embedding.weight", "text_encoder.token_embedding"),
     Entry("text_model.embeddings.position_embedding.weight", "text_encoder.position_embedding"),
-    *_blocks("text_model", "text_encoder"),
+    *blocks("text_model", "text_encoder"),
     *norm("text_model.final_layer_norm", "text_encoder.final_norm"),
 ]
+VISION = [  # of CLIP, SigLIP and their kin, without what follows the blocks
+    Entry("vision_model.embeddings.patch_embedding.weight", "image_encoder.embedding.kernel", CONVOLUTION),
+    Entry("vision_model.embeddings.position_embedding.weight", "image_encoder.embedding.position_embedding"),
+    *blocks("vision_model", "image_encoder"),
+    *norm("vision_model.post_layernorm", "image_encoder.post_norm"),
+]
+CLIP_VISION = [  # of CLIP, Chinese-CLIP and AltCLIP, whole
+    *VISION,
+    Entry("vision_model.embeddings.class_embedding", "image_encoder.embedding.class_embedding", ROW),
+    *norm("vision_model.pre_layrnorm", "image_encoder.pre_norm"),  # their spelling
+    Entry("visual_projection.weight", "image_encoder.projection.kernel", TRANSPOSE),
+]
+LOGIT_SCALE = Entry("logit_scale", "similarity.log_scale", SCALAR)
 
 
 def tower(config, **defaults):
     """Width, depth, heads, MLP, activation and epsilon of one tower's config; the library leaves out defaults."""
     return {
         "width": config.get("hidden_size", defaults["width"]),
-        "depth": config.get("num_hidden_layers", 12),
+        "depth": config.get("num_hidden_layers", defaults.get("depth", 12)),
         "num_heads": config.get("num_attention_heads", defaults["num_heads"]),
         "mlp_dim": config.get("intermediate_size", defaults["mlp_dim"]),
-        "activation": config.choice("hidden_act", _ACTIVATIONS, defaults["activation"]),
+        "activation": config.choice("hidden_act", ACTIVATIONS, defaults["activation"]),
         "epsilon": config.get("layer_norm_eps", defaults["epsilon"]),
     }
 
 
-def image_steps(preprocessing, default_resize):
+def clip_vision(vision, embed_dim, statistics):
+    """The image tower of CLIP, Chinese-CLIP and AltCLIP."""
+    return {
+        "kind": "vit",
+        "image_size": vision.get("image_size", 224),
+        "patch_size": vision.get("patch_size", 32),
+        **tower(vision, width=768, num_heads=12, mlp_dim=3072, activation="quick_gelu", epsilon=1e-5),
+        "embed_dim": embed_dim,
+        **statistics,
+    }
+
+
+def image_steps(preprocessing, default_resize, image_size):
     """Image steps of `preprocessor_config.json`, and the mean and std that belong into the tower."""
-    steps = Fields(preprocessing, "preprocessor_config.json")
-    size = steps.get("size", {})
-    resize = default_resize
-    if isinstance(size, int) or "shortest_edge" in size:
-        resize = "shortest"
-    elif {"height", "width"} <= set(size):
-        resize = "squash"
+    steps = Fields(preprocessing, STEPS_FILE)
     statistics = {ours: steps.get(f"image_{ours}") for ours in ("mean", "std") if f"image_{ours}" in steps}
-    return {"resize": resize, "interpolation": steps.choice("resample", _RESAMPLE, 3)}, statistics
+    interpolation = steps.choice("resample", _RESAMPLE, 3)
+    if image_size is None:  # pictures keep their shape
+        return {"interpolation": interpolation if "resample" in steps else "bilinear"}, statistics
+    size = steps.get("size", {})
+    resize, target = default_resize, image_size
+    if isinstance(size, int) or "shortest_edge" in size:
+        resize, target = "shortest", size if isinstance(size, int) else size["shortest_edge"]
+    elif {"height", "width"} <= set(size):
+        resize, target = "squash", [size["height"], size["width"]]
+    row = {"resize": resize, "interpolation": interpolation}
+    if sides(target) != sides(image_size) and steps.get("do_center_crop", "crop_size" in steps):
+        row["resize_size"] = target  # larger than the tower's, whose size is cropped out of the centre
+    return row, statistics
+
+
+def sides(size):
+    """`[height, width]` of a side or a pair."""
+    return [size, size] if isinstance(size, int) else list(size)
 
 
 def write_tower(row):
@@ -88,22 +131,43 @@ def write_images(row):
     return {"image_size": height, "patch_size": row["patch_size"]}
 
 
-def write_steps(row, processor):
-    """The inverse of `image_steps`: the content of `preprocessor_config.json`."""
-    image, steps = row["image_encoder"], row["images"]
-    side = image["image_size"][0]
-    squash = steps["resize"] == "squash"
+def write_clip_vision(image, model_type):
+    """The inverse of `clip_vision`."""
     return {
+        "model_type": model_type,
+        "projection_dim": image["embed_dim"],
+        **write_tower(image),
+        **write_images(image),
+    }
+
+
+def write_steps(row, processor):
+    """The inverse of `image_steps`: the content of `preprocessor_config.json`.
+
+    Raises:
+        ValueError: a resize that the library has not.
+    """
+    image, steps = row["image_encoder"], row["images"]
+    common = {
         "image_processor_type": processor,
         "do_resize": True,
-        "size": {"height": side, "width": side} if squash else {"shortest_edge": side},
         "resample": {name: code for code, name in _RESAMPLE.items()}[steps["interpolation"]],
-        "do_center_crop": not squash,
-        "crop_size": {"height": side, "width": side},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
         "image_mean": list(image["mean"]),
         "image_std": list(image["std"]),
         "do_convert_rgb": True,
+    }
+    if image["kind"] == "naflex_vit":
+        return common | {"patch_size": image["patch_size"], "max_num_patches": image["max_patches"]}
+    height, width = image["image_size"]
+    target = sides(steps["resize_size"] or image["image_size"])
+    if steps["resize"] == "longest":
+        raise ValueError("transformers has no image step that fits the longest side")
+    squash = steps["resize"] == "squash"
+    return common | {
+        "size": dict(zip(("height", "width"), target)) if squash else {"shortest_edge": target[0]},
+        "do_center_crop": not squash or steps["resize_size"] is not None,
+        "crop_size": {"height": height, "width": width},
     }

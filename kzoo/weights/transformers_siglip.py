@@ -1,39 +1,43 @@
-"""SigLIP as transformers stores it: `config.json` with model_type "siglip", `model.safetensors`."""
+"""SigLIP as transformers stores it: `config.json` with model_type "siglip" (also SigLIP 2 of a fixed size) or "siglip2"
+(SigLIP 2 NaFlex)."""
+
+import math
 
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
-from kzoo.weights.mapping import SINGLE, SPLIT, SPLIT_TRANSPOSE, Entry, Transform, dense, norm
+from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, Transform, dense, fused_attention, norm
 
 STEM, DROP = layout.STEM, layout.DROP
+NAFLEX = "siglip2"
+GEMMA = 256000  # ids of SigLIP 2's vocabulary
 
-_HEAD = "image_encoder.attention_pool"
-_QUERY_KEY_VALUE = [f"{_HEAD}.attention.{name}" for name in ("query", "key", "value")]
-_PROBE = Transform(lambda x: [x[0]], lambda parts: parts[0][None])  # (1, 1, d) <-> (1, d)
-
-ENTRIES = [
-    *layout.ENTRIES,
+_HEAD, _POOL = "vision_model.head", "image_encoder.attention_pool"
+_COMMON = [
+    *layout.TEXT,
     Entry("vision_model.embeddings.patch_embedding.bias", "image_encoder.embedding.projection_bias"),
-    *norm("vision_model.post_layernorm", "image_encoder.post_norm"),
-    Entry("vision_model.head.probe", f"{_HEAD}.probe", _PROBE),
-    Entry(
-        "vision_model.head.attention.in_proj_weight",
-        tuple(f"{each}.kernel" for each in _QUERY_KEY_VALUE),
-        SPLIT_TRANSPOSE,
-    ),
-    Entry("vision_model.head.attention.in_proj_bias", tuple(f"{each}.bias" for each in _QUERY_KEY_VALUE), SPLIT),
-    *dense("vision_model.head.attention.out_proj", f"{_HEAD}.attention.out"),
-    *norm("vision_model.head.layernorm", f"{_HEAD}.norm"),
-    *dense("vision_model.head.mlp.fc1", f"{_HEAD}.mlp_up"),
-    *dense("vision_model.head.mlp.fc2", f"{_HEAD}.mlp_down"),
+    Entry(f"{_HEAD}.probe", f"{_POOL}.probe", UNBATCHED),
+    *fused_attention(f"{_HEAD}.attention.in_proj_weight", f"{_HEAD}.attention.in_proj_bias", f"{_POOL}.attention"),
+    *dense(f"{_HEAD}.attention.out_proj", f"{_POOL}.attention.out"),
+    *norm(f"{_HEAD}.layernorm", f"{_POOL}.norm"),
+    *dense(f"{_HEAD}.mlp.fc1", f"{_POOL}.mlp_up"),
+    *dense(f"{_HEAD}.mlp.fc2", f"{_POOL}.mlp_down"),
     *dense("text_model.head", "text_encoder.projection"),
     Entry("logit_scale", "similarity.log_scale", SINGLE),
     Entry("logit_bias", "similarity.bias", SINGLE),
 ]
+ENTRIES = [*layout.VISION, *_COMMON]
 
 
-def entries(config):
+def entries(config, names):
     """The map of one checkpoint."""
-    return ENTRIES
+    config = Fields(config, "config.json")
+    if config.get("model_type") != NAFLEX:
+        return ENTRIES
+    patch = config.part("vision_config").get("patch_size", 16)
+    # (width, patch * patch * 3), a linear layer, <-> (patch, patch, 3, width)
+    flat = Transform(lambda x: [x.T.reshape(patch, patch, 3, -1)], lambda parts: parts[0].reshape(3 * patch**2, -1).T)
+    kernel, *vision = layout.VISION
+    return [Entry(kernel.tensor, kernel.parameters, flat), *vision, *_COMMON]
 
 
 def read_row(config, preprocessing):
@@ -47,26 +51,27 @@ def read_row(config, preprocessing):
         ValueError: a field is missing, or says what this version cannot build.
     """
     config = Fields(config, "config.json")
+    naflex = config.get("model_type") == NAFLEX
     vision, text = config.part("vision_config"), config.part("text_config")
-    vision.refuse(vision_use_head=True)
-    common = {"activation": "gelu_pytorch_tanh", "epsilon": 1e-6}
-    steps, statistics = layout.image_steps(preprocessing, "squash")
-    text_tower = layout.tower(text, width=768, num_heads=12, mlp_dim=3072, **common)
+    vision.refuse(vision_use_head=True, num_channels=3)
+    common = {"num_heads": 12, "mlp_dim": 3072, "activation": "gelu_pytorch_tanh", "epsilon": 1e-6}
+    tower = {
+        "patch_size": vision.get("patch_size", 16),
+        **layout.tower(vision, width=768, **common),
+    }
+    if naflex:
+        image, steps = _naflex(vision, preprocessing, tower)
+    else:
+        image, steps = _fixed(vision, preprocessing, tower)
+    text_tower = layout.tower(text, width=768, **common)
+    vocab_size = text.get("vocab_size", 32000)
+    gemma = {"kind": "gemma", "clean": "lower", "start_id": None, "eot_id": 1, "pad_id": 0}
+    sentencepiece = {"kind": "sentencepiece", "clean": "siglip", "start_id": None, "eot_id": 1, "pad_id": 1}
     return {
-        "image_encoder": {
-            "kind": "vit",
-            "image_size": vision.get("image_size", 224),
-            "patch_size": vision.get("patch_size", 16),
-            **layout.tower(vision, width=768, num_heads=12, mlp_dim=3072, **common),
-            "class_token": False,
-            "pool": "attention",
-            "pre_norm": False,
-            "patch_bias": True,
-            **({"mean": [0.5] * 3, "std": [0.5] * 3} | statistics),
-        },
+        "image_encoder": image,
         "text_encoder": {
             "kind": "text_transformer",
-            "vocab_size": text.get("vocab_size", 32000),
+            "vocab_size": vocab_size,
             "context_length": text.get("max_position_embeddings", 64),
             **text_tower,
             "causal": False,
@@ -79,24 +84,51 @@ def read_row(config, preprocessing):
         "similarity": {"scale": 10.0, "bias": -10.0, "max_scale": 1000.0},
         "loss": [{"loss": "SigmoidContrastive"}],
         "images": steps,
-        "tokenizer": {"kind": "sentencepiece"},
+        "tokenizer": gemma if naflex or vocab_size == GEMMA else sentencepiece,
     }
+
+
+def _fixed(vision, preprocessing, tower):
+    image_size = vision.get("image_size", 224)
+    steps, statistics = layout.image_steps(preprocessing, "squash", image_size)
+    image = {"kind": "vit", "image_size": image_size, "class_token": False, "pool": "attention", "pre_norm": False}
+    return image | tower | {"patch_bias": True, "mean": [0.5] * 3, "std": [0.5] * 3} | statistics, steps
+
+
+def _naflex(vision, preprocessing, tower):
+    steps, statistics = layout.image_steps(preprocessing, "squash", None)
+    positions = vision.get("num_patches", 256)
+    if math.isqrt(positions) ** 2 != positions:
+        raise ValueError(f"{vision.place} says num_patches={positions}, which is no square table of positions.")
+    image = {
+        "kind": "naflex_vit",
+        "max_patches": Fields(preprocessing, layout.STEPS_FILE).get("max_num_patches", positions),
+        "table_size": math.isqrt(positions),
+    }
+    return image | tower | statistics, steps
 
 
 def write_config(row):
     """The inverse of `read_row`: file name -> content."""
     image, text = row["image_encoder"], row["text_encoder"]
-    vision = {"model_type": "siglip_vision_model", **layout.write_tower(image), **layout.write_images(image)}
+    naflex = image["kind"] == "naflex_vit"
+    kind = NAFLEX if naflex else "siglip"
+    vision = {"model_type": f"{kind}_vision_model", **layout.write_tower(image)}
+    if naflex:
+        vision |= {"patch_size": image["patch_size"], "num_patches": image["table_size"] ** 2}
+    else:
+        vision |= layout.write_images(image)
     config = {
-        "architectures": ["SiglipModel"],
-        "model_type": "siglip",
+        "architectures": ["Siglip2Model" if naflex else "SiglipModel"],
+        "model_type": kind,
         "vision_config": vision,
         "text_config": {
-            "model_type": "siglip_text_model",
+            "model_type": f"{kind}_text_model",
             **layout.write_tower(text),
             "vocab_size": text["vocab_size"],
             "max_position_embeddings": text["context_length"],
             "projection_size": text["embed_dim"],
         },
     }
-    return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "SiglipImageProcessor")}
+    steps = layout.write_steps(row, "Siglip2ImageProcessor" if naflex else "SiglipImageProcessor")
+    return {"config.json": config, "preprocessor_config.json": steps}

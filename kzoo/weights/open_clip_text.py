@@ -1,0 +1,283 @@
+"""Text towers as open_clip stores them: its own transformer, with CoCa's class embedding or without, and those of
+transformers; and CoCa's decoder.
+
+Read from open_clip 3.3.0.
+"""
+
+import json
+from pathlib import PurePosixPath
+
+from kzoo.weights import transformers_bert as bert
+from kzoo.weights.fields import Fields
+from kzoo.weights.mapping import ROW, TRANSPOSE, Entry, dense, norm
+from kzoo.weights.open_clip_vision import activation, blocks, epsilon, written_numerics
+
+TOKENS = 77  # to which open_clip pads where the config says nothing
+POOLS = {"argmax": "end_of_text", "eos": "end_of_text", "last": "last"}
+_HF_POOLS = {"mean_pooler": "mean", "cls_last_hidden_state_pooler": "first"}
+
+_ROBERTA = {
+    "model_type": "roberta",
+    "vocab_size": 50265,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
+    "pad_token_id": 1,
+}
+_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+_XLM = _ROBERTA | {"model_type": "xlm-roberta", "vocab_size": 250002}
+HF_CONFIGS = {  # of the towers that released models name; open_clip asks the hub for them
+    "roberta-base": _ROBERTA,
+    "roberta-large": _ROBERTA | _LARGE,
+    "xlm-roberta-base": _XLM,
+    "xlm-roberta-large": _XLM | _LARGE,
+    "bert-base-uncased": {
+        **_ROBERTA,
+        "model_type": "bert",
+        "vocab_size": 30522,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+    },
+}
+OWN_CONFIG = "text_tower/config.json"  # where the config of another such tower lies, beside the weights
+
+_SPECIAL = {  # ids of start, end and padding
+    "clip_bpe": {},
+    "sentencepiece": {"start_id": None, "eot_id": 1, "pad_id": 1},
+    "gemma": {"start_id": None, "eot_id": 1, "pad_id": 0},
+    "wordpiece": {"start_id": 101, "eot_id": 102, "pad_id": 0},
+    "roberta_bpe": {"start_id": 0, "eot_id": 2, "pad_id": 1},
+    "xlm_roberta": {"start_id": 0, "eot_id": 2, "pad_id": 1},
+}
+_TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does decides
+    ("SigLIP2", "gemma"),
+    ("SigLIP", "sentencepiece"),
+    ("xlm", "xlm_roberta"),
+    ("roberta", "roberta_bpe"),
+    ("bert", "wordpiece"),
+)
+_CLEAN = {"canonicalize": "siglip", "lower": "openai", "whitespace": "whitespace"}
+
+
+def text_entries(model, prefix):
+    """The lines of the text tower that `model_cfg` describes; `prefix` is `"text."` or nothing."""
+    text = model.part("text_cfg")
+    if "hf_model_name" in text:
+        return [
+            *bert.body("text.transformer", "text_encoder"),
+            Entry("text.proj.0.weight", "text_encoder.projection.hidden.kernel", TRANSPOSE),
+            Entry(
+                "text.proj.2.weight" if _hf_projection(text) == "mlp" else "text.proj.weight",
+                "text_encoder.projection.final.kernel",
+                TRANSPOSE,
+            ),
+        ]
+    if text.get("proj_bias", False):
+        projection = dense(f"{prefix}text_projection", "text_encoder.projection")
+    else:
+        projection = [Entry(f"{prefix}text_projection", "text_encoder.projection.kernel")]  # used as x @ projection
+    return [
+        Entry(f"{prefix}token_embedding.weight", "text_encoder.token_embedding"),
+        Entry(f"{prefix}positional_embedding", "text_encoder.position_embedding"),
+        Entry(f"{prefix}cls_emb", "text_encoder.class_embedding", ROW),
+        *blocks(f"{prefix}transformer.resblocks.{{n}}", "text_encoder"),
+        *norm(f"{prefix}ln_final", "text_encoder.final_norm"),
+        *projection,
+    ]
+
+
+DECODER = [
+    *blocks("text_decoder.resblocks.{n}", "text_decoder"),
+    *blocks("text_decoder.cross_attn.{n}", "text_decoder", "cross_blocks"),
+    *norm("text_decoder.ln_final", "text_decoder.final_norm"),
+    Entry("text_decoder.text_projection", "text_decoder.head.kernel"),
+]
+
+
+def complete(config, folder):
+    """A config with that of a text tower of transformers, if it lies in the folder: `text_cfg`, `hf_config`."""
+    model = config.get("model_cfg")
+    path = folder / OWN_CONFIG
+    if isinstance(model, dict) and isinstance(model.get("text_cfg"), dict) and path.is_file():
+        text = model["text_cfg"] | {"hf_config": json.loads(path.read_text("utf-8"))}
+        config = config | {"model_cfg": model | {"text_cfg": text}}
+    return config
+
+
+def read_text(model):
+    """The text tower that `model_cfg` describes, as in a table of presets."""
+    text, embed_dim = model.part("text_cfg"), model.get("embed_dim")
+    if "hf_model_name" in text:
+        return _read_hf(text, embed_dim)
+    width, vocab_size = text.get("width", 512), text.get("vocab_size", 49408)
+    row = {
+        "kind": "text_transformer",
+        "vocab_size": vocab_size,
+        "context_length": text.get("context_length", 77),
+        "width": width,
+        "depth": text.get("layers", 12),
+        "num_heads": text.get("heads", 8),
+        "mlp_dim": int(width * text.get("mlp_ratio", 4.0)),
+        "activation": activation(text, model.get("quick_gelu", False)),
+        "epsilon": epsilon(text),
+        "layer_scale": text.values.get("ls_init_value"),
+        "causal": not text.get("no_causal_mask", False),
+        "embed_dim": embed_dim,
+        "pool": text.choice("pool_type", POOLS, "argmax"),
+        # argmax finds the largest id, which is the last of the vocabulary
+        "eot_id": text.get("eos_id", 2) if text.get("pool_type", "argmax") == "eos" else vocab_size - 1,
+        "projection_bias": text.get("proj_bias", False),
+    }
+    if text.get("proj_type", "linear") == "none":
+        row["embed_dim"] = None
+    if text.get("embed_cls", False):
+        row |= {"pool": "class_embedding", "pad_id": text.get("pad_id", 0)}
+    return row
+
+
+def _hf_projection(text):
+    return text.values.get("hf_proj_type", "mlp")
+
+
+def _read_hf(text, embed_dim):
+    name = PurePosixPath(text.get("hf_model_name")).name
+    if "hf_config" not in text and name not in HF_CONFIGS:
+        raise ValueError(
+            f"{text.place} says hf_model_name={text.get('hf_model_name')!r}; this version knows "
+            f"{', '.join(HF_CONFIGS)}, or reads the tower's own config from {OWN_CONFIG} in the folder."
+        )
+    config = Fields(text.values.get("hf_config") or HF_CONFIGS[name], OWN_CONFIG)
+    roberta = config.choice("model_type", {"roberta": True, "xlm-roberta": True, "bert": False}, None)
+    row = bert.tower(
+        config,
+        text.get("context_length", TOKENS),
+        token_types=2,
+        positions_from_padding=roberta,
+        pad_id=1 if roberta else 0,
+    )
+    row["pool"] = text.choice("hf_pooler_type", _HF_POOLS, "mean_pooler")
+    projection = _hf_projection(text)
+    if projection == "mlp":
+        row["hidden_dim"] = (row["width"] + embed_dim) // 2
+    elif projection not in ("linear", None):
+        raise ValueError(f"{text.place} says hf_proj_type={projection!r}; this version knows 'mlp' and 'linear'.")
+    return row if projection is None and row["width"] == embed_dim else row | {"embed_dim": embed_dim}
+
+
+def read_decoder(model, vocab_size):
+    """CoCa's decoder, as in a table of presets."""
+    config = model.part("multimodal_cfg")
+    width = config.get("width", 512)
+    return {
+        "kind": "multimodal_decoder",
+        "vocab_size": vocab_size,
+        "width": width,
+        "depth": config.get("layers", 12),
+        "num_heads": config.get("heads", 8),
+        "mlp_dim": 4 * width,
+        "activation": "quick_gelu" if model.get("quick_gelu", False) else "gelu",
+        "layer_scale": config.values.get("ls_init_value"),
+        "epsilon": 1e-5,
+    }
+
+
+def read_tokenizer(text):
+    """Rules of the tokenizer that `text_cfg` names."""
+    name, arguments = text.values.get("hf_tokenizer_name") or "", text.get("tokenizer_kwargs", {})
+    if not name:
+        return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": "openai"}
+    kind = next((kind for part, kind in _TOKENIZERS if part in name), None)
+    if kind is None:
+        return {"kind": name}
+    rules = {"kind": kind, "clean": _CLEAN.get(arguments.get("clean", "whitespace"), "none"), **_SPECIAL[kind]}
+    return rules | ({"eot_id": 0} if arguments.get("strip_sep_token") else {})
+
+
+def write_text(row):
+    """The inverse of `read_text`: `text_cfg`, and other files by name.
+
+    Raises:
+        ValueError: a tower that open_clip has not.
+    """
+    text, kind = row["text_encoder"], row["tokenizer"]["kind"]
+    if text["kind"] == "bert":
+        return _write_hf(text)
+    words = {
+        "context_length": text["context_length"],
+        "vocab_size": text["vocab_size"],
+        "width": text["width"],
+        "heads": text["num_heads"],
+        "layers": text["depth"],
+        "mlp_ratio": text["mlp_dim"] / text["width"],
+        "proj_bias": text["projection_bias"],
+        "no_causal_mask": not text["causal"],
+        **written_numerics(text),
+    }
+    if text["embed_dim"] is None:
+        words["proj_type"] = "none"
+    if text["pool"] == "class_embedding":
+        words |= {"embed_cls": True, "output_tokens": True, "pad_id": text["pad_id"]}
+    elif text["pool"] == "last":
+        words["pool_type"] = "last"
+    elif text["eot_id"] != text["vocab_size"] - 1:
+        words |= {"pool_type": "eos", "eos_id": text["eot_id"]}
+    return words | _write_tokenizer(row["tokenizer"], kind), {}
+
+
+def _write_tokenizer(rules, kind):
+    names = {
+        "sentencepiece": "timm/ViT-B-16-SigLIP",
+        "gemma": "timm/ViT-B-16-SigLIP2",
+        "wordpiece": "bert-base-uncased",
+        "xlm_roberta": "facebook/xlm-v-base",
+        "roberta_bpe": "roberta-base",
+    }
+    if kind not in names:
+        return {}
+    clean = {ours: theirs for theirs, ours in _CLEAN.items()}.get(rules.get("clean"))
+    arguments = {"clean": clean} if clean not in (None, "whitespace") else {}
+    if kind == "wordpiece" and rules.get("eot_id") == 0:
+        arguments["strip_sep_token"] = True
+    return {"hf_tokenizer_name": names[kind]} | ({"tokenizer_kwargs": arguments} if arguments else {})
+
+
+def _write_hf(text):
+    roberta = text["positions_from_padding"]
+    config = {"model_type": "xlm-roberta" if roberta else "bert", **bert.write_tower(text)}
+    files = {OWN_CONFIG: config}
+    known = (
+        name
+        for name, each in HF_CONFIGS.items()
+        if each.items() - {("model_type", each["model_type"])} <= config.items()
+    )
+    name = next(known, None)
+    if name is not None:
+        files = {}
+    words = {
+        "hf_model_name": name or OWN_CONFIG.partition("/")[0],
+        "hf_tokenizer_name": name or OWN_CONFIG.partition("/")[0],
+        "hf_pooler_type": {ours: theirs for theirs, ours in _HF_POOLS.items()}.get(text["pool"]),
+        "hf_proj_type": "mlp" if text["hidden_dim"] else "linear" if text["embed_dim"] else None,
+        "context_length": text["context_length"],
+    }
+    if words["hf_pooler_type"] is None or text["projection_bias"] or text["token_dim"] or text["cross_width"]:
+        raise ValueError("open_clip has no BERT tower with this pooling, projection or cross-attention")
+    return words, files
+
+
+def write_decoder(decoder, text):
+    """The inverse of `read_decoder`: `multimodal_cfg`."""
+    return {
+        "context_length": text["context_length"],
+        "vocab_size": decoder["vocab_size"],
+        "width": decoder["width"],
+        "heads": decoder["num_heads"],
+        "layers": decoder["depth"],
+        **({"ls_init_value": decoder["layer_scale"]} if decoder["layer_scale"] is not None else {}),
+    }

@@ -1,0 +1,299 @@
+"""Image towers as open_clip stores them: its own ViT, with CoCa's poolers or without, its ResNet, timm's SigLIP trunk.
+
+Read from open_clip 3.3.0.
+"""
+
+import re
+
+from kzoo.weights.mapping import (
+    CONVOLUTION,
+    HALVES,
+    HALVES_TRANSPOSE,
+    ROW,
+    SPLIT,
+    TRANSPOSE,
+    UNBATCHED,
+    Entry,
+    batch_norm,
+    dense,
+    fused_attention,
+    norm,
+    query_key_value,
+)
+
+_POOLS = {"tok": "class_token", "avg": "average"}
+_LAYOUTS = {True: "single", "parallel": "parallel", "cascade": "cascade"}
+
+# of timm's trunks, by the name that open_clip gives: width, depth, heads, MLP; "nano" is for tests
+_TRUNKS = {
+    "nano": (48, 2, 3, 120),
+    "base": (768, 12, 12, 3072),
+    "large": (1024, 24, 16, 4096),
+    "so400m": (1152, 27, 16, 4304),
+    "giantopt": (1536, 40, 16, 6144),
+}
+_TRUNK_NAME = re.compile(r"vit_(?P<size>[a-z0-9]+)_patch(?P<patch>\d+)_siglip_(?P<image>\d+)")
+# trunks that timm runs with the tanh form of GELU, as the others were trained, too
+_TANH_TRUNKS = re.compile(r"vit_(nano_|base_patch32_|large_patch16_siglip_512|so400m_patch16_|giantopt_)")
+
+
+def blocks(tensor, tower, name="blocks"):
+    """The pre-norm blocks of every tower of open_clip."""
+    layer = f"{tower}.{name}.{{n}}"
+    return [
+        *norm(f"{tensor}.ln_1", f"{layer}.norm_1"),
+        *norm(f"{tensor}.ln_1_kv", f"{layer}.norm_context"),
+        *norm(f"{tensor}.ln_2", f"{layer}.norm_2"),
+        *fused_attention(f"{tensor}.attn.in_proj_weight", f"{tensor}.attn.in_proj_bias", f"{layer}.attention"),
+        *dense(f"{tensor}.attn.out_proj", f"{layer}.attention.out"),
+        *dense(f"{tensor}.mlp.c_fc", f"{layer}.mlp_up"),
+        *dense(f"{tensor}.mlp.c_proj", f"{layer}.mlp_down"),
+        Entry(f"{tensor}.ls_1.gamma", f"{layer}.scale_1.gain"),
+        Entry(f"{tensor}.ls_2.gamma", f"{layer}.scale_2.gain"),
+    ]
+
+
+def vision_entries(model):
+    """The lines of the image tower that `model_cfg` describes."""
+    vision = model.part("vision_cfg")
+    if "timm_model_name" in vision:
+        return _TRUNK
+    if isinstance(vision.get("layers", 12), list):
+        return _resnet(len(vision.get("layers")))
+    entries = [
+        Entry("visual.class_embedding", "image_encoder.embedding.class_embedding", ROW),
+        Entry("visual.positional_embedding", "image_encoder.embedding.position_embedding"),
+        Entry("visual.conv1.weight", "image_encoder.embedding.kernel", CONVOLUTION),
+        *norm("visual.ln_pre", "image_encoder.pre_norm"),
+        *blocks("visual.transformer.resblocks.{n}", "image_encoder"),
+        *norm("visual.ln_post", "image_encoder.post_norm"),
+        Entry("visual.proj", "image_encoder.projection.kernel"),  # a parameter, used as x @ proj
+    ]
+    if vision.get("attentional_pool", False):
+        fused = vision.get("width", 768) == model.get("embed_dim")  # torch stores them so where the widths agree
+        entries += _pooler("visual.attn_pool", "image_encoder.query_pool", fused)
+        entries += _pooler("visual.attn_pool_contrastive", "image_encoder.contrastive_pool", fused)
+    return entries
+
+
+def _pooler(tensor, layer, fused):
+    attention = query_key_value(f"{layer}.attention")
+    if fused:
+        weights = fused_attention(f"{tensor}.attn.in_proj_weight", f"{tensor}.attn.in_proj_bias", f"{layer}.attention")
+    else:
+        weights = [
+            *(
+                Entry(f"{tensor}.attn.{name}_proj_weight", f"{part}.kernel", TRANSPOSE)
+                for name, part in zip("qkv", attention)
+            ),
+            Entry(f"{tensor}.attn.in_proj_bias", tuple(f"{part}.bias" for part in attention), SPLIT),
+        ]
+    return [
+        Entry(f"{tensor}.query", f"{layer}.query"),
+        *norm(f"{tensor}.ln_q", f"{layer}.query_norm"),
+        *norm(f"{tensor}.ln_k", f"{layer}.token_norm"),
+        *weights,
+        *dense(f"{tensor}.attn.out_proj", f"{layer}.attention.out"),
+    ]
+
+
+def conv_norm(convolution, norm, layer):
+    """The five lines of a convolution with a batch norm in torch's names."""
+    return [
+        Entry(f"{convolution}.weight", f"{layer}.convolution.kernel", CONVOLUTION),
+        *batch_norm(norm, f"{layer}.norm"),
+    ]
+
+
+def _resnet(stages):
+    entries = []
+    for number in (1, 2, 3):
+        entries += conv_norm(f"visual.conv{number}", f"visual.bn{number}", f"image_encoder.stem.{number - 1}")
+    for stage in range(stages):
+        block, layer = f"visual.layer{stage + 1}.{{n}}", f"image_encoder.stages.{stage}.{{n}}"
+        for number in (1, 2, 3):
+            entries += conv_norm(f"{block}.conv{number}", f"{block}.bn{number}", f"{layer}.conv_{number}")
+        entries += conv_norm(f"{block}.downsample.0", f"{block}.downsample.1", f"{layer}.shortcut")
+    pool, layer = "visual.attnpool", "image_encoder.attention_pool"
+    entries.append(Entry(f"{pool}.positional_embedding", f"{layer}.position_embedding"))
+    for theirs, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("c", "out")):
+        entries += dense(f"{pool}.{theirs}_proj", f"{layer}.attention.{ours}")
+    return entries
+
+
+def _trunk():
+    trunk, block, layer = "visual.trunk", "visual.trunk.blocks.{n}", "image_encoder.blocks.{n}"
+    pool, head = f"{trunk}.attn_pool", "image_encoder.attention_pool"
+    key_value = [f"{head}.attention.{name}" for name in ("key", "value")]
+    return [
+        Entry(f"{trunk}.patch_embed.proj.weight", "image_encoder.embedding.kernel", CONVOLUTION),
+        Entry(f"{trunk}.patch_embed.proj.bias", "image_encoder.embedding.projection_bias"),
+        Entry(f"{trunk}.pos_embed", "image_encoder.embedding.position_embedding", UNBATCHED),
+        *norm(f"{block}.norm1", f"{layer}.norm_1"),
+        *norm(f"{block}.norm2", f"{layer}.norm_2"),
+        *fused_attention(f"{block}.attn.qkv.weight", f"{block}.attn.qkv.bias", f"{layer}.attention"),
+        *dense(f"{block}.attn.proj", f"{layer}.attention.out"),
+        *dense(f"{block}.mlp.fc1", f"{layer}.mlp_up"),
+        *dense(f"{block}.mlp.fc2", f"{layer}.mlp_down"),
+        *norm(f"{trunk}.norm", "image_encoder.post_norm"),
+        Entry(f"{pool}.latent", f"{head}.probe", UNBATCHED),
+        *dense(f"{pool}.q", f"{head}.attention.query"),
+        Entry(f"{pool}.kv.weight", tuple(f"{each}.kernel" for each in key_value), HALVES_TRANSPOSE),
+        Entry(f"{pool}.kv.bias", tuple(f"{each}.bias" for each in key_value), HALVES),
+        *dense(f"{pool}.proj", f"{head}.attention.out"),
+        *norm(f"{pool}.norm", f"{head}.norm"),
+        *dense(f"{pool}.mlp.fc1", f"{head}.mlp_up"),
+        *dense(f"{pool}.mlp.fc2", f"{head}.mlp_down"),
+    ]
+
+
+_TRUNK = _trunk()
+
+
+def activation(config, quick):
+    """`quick_gelu` of the model, else the GELU that the tower's `act_kwargs` choose."""
+    config.refuse(
+        **{name: False for name in ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn", "scale_fc")}
+    )
+    tanh = config.get("act_kwargs", {}).get("approximate") == "tanh"
+    return "quick_gelu" if quick else "gelu_tanh" if tanh else "gelu"
+
+
+def epsilon(config):
+    """Of the tower's layer norms."""
+    return config.get("norm_kwargs", {}).get("eps", 1e-5)
+
+
+def read_vision(model, statistics):
+    """The image tower that `model_cfg` describes, as in a table of presets."""
+    vision, embed_dim = model.part("vision_cfg"), model.get("embed_dim")
+    image_size = vision.get("image_size", 224)
+    if "timm_model_name" in vision:
+        return _read_trunk(vision, image_size) | statistics
+    if isinstance(vision.get("layers", 12), list):
+        return {
+            "kind": "resnet",
+            "image_size": image_size,
+            "depths": list(vision.get("layers")),
+            "width": vision.get("width", 64),
+            "embed_dim": embed_dim,
+            "head_width": vision.get("head_width", 64),
+            **statistics,
+        }
+    vision.refuse(pos_embed_type="learnable")
+    width = vision.get("width", 768)
+    row = {
+        "kind": "vit",
+        "image_size": image_size,
+        "patch_size": vision.get("patch_size", 16),
+        "width": width,
+        "depth": vision.get("layers", 12),
+        "num_heads": width // vision.get("head_width", 64),
+        "mlp_dim": int(width * vision.get("mlp_ratio", 4.0)),  # cut, as open_clip does
+        "activation": activation(vision, model.get("quick_gelu", False)),
+        "epsilon": epsilon(vision),
+        "layer_scale": vision.values.get("ls_init_value"),
+        "pool": vision.choice("pool_type", _POOLS, "tok"),
+        "pre_norm": not vision.get("no_ln_pre", False),
+        "embed_dim": embed_dim,
+        **statistics,
+    }
+    if row["pool"] == "average":
+        row["norm_tokens"] = not vision.get("final_ln_after_pool", False)
+    if vision.get("attentional_pool", False):
+        row |= {
+            "pool": "queries",
+            "query_layout": vision.choice("attentional_pool", _LAYOUTS, True),
+            "num_queries": vision.get("attn_pooler_queries", 256),
+            "query_heads": vision.get("attn_pooler_heads", 8),
+        }
+    return row
+
+
+def _read_trunk(vision, image_size):
+    vision.refuse(timm_pool="map", timm_proj="none")
+    name = vision.get("timm_model_name")
+    match = _TRUNK_NAME.fullmatch(name)
+    if match is None or match["size"] not in _TRUNKS:
+        raise ValueError(
+            f"{vision.place} says timm_model_name={name!r}; of timm's towers this version builds "
+            f"vit_SIZE_patchN_siglip_N with SIZE one of {', '.join(_TRUNKS)}."
+        )
+    width, depth, num_heads, mlp_dim = _TRUNKS[match["size"]]
+    return {
+        "kind": "vit",
+        "image_size": image_size,
+        "patch_size": int(match["patch"]),
+        "width": width,
+        "depth": depth,
+        "num_heads": num_heads,
+        "mlp_dim": mlp_dim,
+        "activation": "gelu_tanh" if _TANH_TRUNKS.match(name) else "gelu",
+        "epsilon": 1e-6,
+        "class_token": False,
+        "pool": "attention",
+        "pre_norm": False,
+        "patch_bias": True,
+    }
+
+
+def write_vision(image):
+    """The inverse of `read_vision`: `vision_cfg`.
+
+    Raises:
+        ValueError: a tower that open_clip has not.
+    """
+    if image["kind"] not in ("vit", "resnet"):
+        raise ValueError(f"open_clip has no image tower of kind {image['kind']}")
+    size = list(image["image_size"])
+    vision = {"image_size": size[0] if size[0] == size[1] else size}
+    if image["kind"] == "resnet":
+        return vision | {
+            "layers": list(image["depths"]),
+            "width": image["width"],
+            "head_width": image["head_width"],
+            "patch_size": None,
+        }
+    if image["pool"] == "attention":
+        return vision | _write_trunk(image)
+    vision |= {
+        "patch_size": image["patch_size"],
+        "width": image["width"],
+        "layers": image["depth"],
+        "head_width": image["width"] // image["num_heads"],
+        "mlp_ratio": image["mlp_dim"] / image["width"],
+        **written_numerics(image),
+    }
+    if not image["pre_norm"]:
+        vision["no_ln_pre"] = True
+    if image["pool"] == "average":
+        vision |= {"pool_type": "avg", "final_ln_after_pool": not image["norm_tokens"]}
+    if image["pool"] == "queries":
+        vision |= {
+            "attentional_pool": {ours: theirs for theirs, ours in _LAYOUTS.items()}[image["query_layout"]],
+            "attn_pooler_queries": image["num_queries"],
+            "attn_pooler_heads": image["query_heads"],
+            "output_tokens": True,
+        }
+    return vision
+
+
+def _write_trunk(image):
+    sizes = tuple(image[name] for name in ("width", "depth", "num_heads", "mlp_dim"))
+    size = next((name for name, numbers in _TRUNKS.items() if numbers == sizes), None)
+    if size is None:
+        raise ValueError(f"timm has no SigLIP tower of width, depth, heads and MLP {sizes}")
+    name = f"vit_{size}_patch{image['patch_size']}_siglip_{image['image_size'][0]}"
+    return {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
+
+
+def written_numerics(tower):
+    """What stands in a tower's config beside its sizes, where it is not the usual."""
+    config = {}
+    if tower["layer_scale"] is not None:
+        config["ls_init_value"] = tower["layer_scale"]
+    if tower["epsilon"] != 1e-5:
+        config["norm_kwargs"] = {"eps": tower["epsilon"]}
+    if tower["activation"] == "gelu_tanh":
+        config["act_kwargs"] = {"approximate": "tanh"}
+    return config

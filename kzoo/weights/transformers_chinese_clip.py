@@ -1,0 +1,58 @@
+"""Chinese-CLIP as transformers stores it: `config.json` with model_type "chinese_clip", `model.safetensors`."""
+
+from kzoo.weights import transformers_bert as bert
+from kzoo.weights import transformers_layout as layout
+from kzoo.weights.fields import Fields
+from kzoo.weights.mapping import TRANSPOSE, Entry
+
+STEM, DROP = layout.STEM, (*layout.DROP, *bert.DROP)
+TOKENS = 52  # that it was trained on
+
+ENTRIES = [
+    *layout.CLIP_VISION,
+    *bert.body("text_model", "text_encoder"),
+    Entry("text_projection.weight", "text_encoder.projection.final.kernel", TRANSPOSE),
+    layout.LOGIT_SCALE,
+]
+
+
+def entries(config, names):
+    """The map of one checkpoint."""
+    return ENTRIES
+
+
+def read_row(config, preprocessing):
+    """A complete row, as in a table of presets, from the library's own config.
+
+    Args:
+        config: content of `config.json`.
+        preprocessing: content of `preprocessor_config.json`, or {}.
+
+    Raises:
+        ValueError: a field is missing, or says what this version cannot build.
+    """
+    config = Fields(config, "config.json")
+    vision, text = config.part("vision_config"), config.part("text_config")
+    embed_dim = config.get("projection_dim", 512)
+    steps, statistics = layout.image_steps(preprocessing, "squash", vision.get("image_size", 224))
+    return {
+        "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
+        "text_encoder": {**bert.tower(text, TOKENS, token_types=2), "embed_dim": embed_dim},
+        "similarity": {},
+        "loss": [{"loss": "InfoNCE"}],
+        "images": steps,
+        "tokenizer": {"kind": "wordpiece", "clean": "none", "start_id": 101, "eot_id": 102, "pad_id": 0},
+    }
+
+
+def write_config(row):
+    """The inverse of `read_row`: file name -> content."""
+    image, text = row["image_encoder"], row["text_encoder"]
+    config = {
+        "architectures": ["ChineseCLIPModel"],
+        "model_type": "chinese_clip",
+        "projection_dim": image["embed_dim"],
+        "vision_config": layout.write_clip_vision(image, "chinese_clip_vision_model"),
+        "text_config": {"model_type": "chinese_clip_text_model", **bert.write_tower(text)},
+    }
+    return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "ChineseCLIPImageProcessor")}

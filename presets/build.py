@@ -1,0 +1,81 @@
+"""From a complete row to a model."""
+
+from kzoo import encoders
+from kzoo.layers.similarity import SimilarityHead
+from kzoo.models import Captioner, DualEncoder, MatchingEncoder
+from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
+from kzoo.presets import folder as preset_folder
+
+TOWERS = {
+    tower.kind: tower
+    for tower in (
+        encoders.BertDecoder,
+        encoders.BertEncoder,
+        encoders.EfficientNet,
+        encoders.MultimodalDecoder,
+        encoders.NaFlexVisionTransformer,
+        encoders.ResNet,
+        encoders.TextTransformer,
+        encoders.VisionTransformer,
+    )
+}
+MODELS = {model.kind: model for model in (DualEncoder, Captioner, MatchingEncoder)}
+PARTS = ("image_encoder", "text_encoder", "text_decoder")  # towers that a row may have
+
+
+def build(row, dtype=None, preprocessor=None):
+    """The model of a complete row, with random weights."""
+    towers = {name: _tower(row[name], name, dtype) for name in PARTS if row.get(name)}
+    token_tower = towers.get("text_encoder") or towers["text_decoder"]
+    if preprocessor is None:
+        preprocessor = Preprocessor(image_steps(row), vocabulary=vocabulary_of(row))
+    preprocessor.resize(getattr(towers["image_encoder"], "image_size", None), token_tower.context_length)
+    similarity = row["similarity"]
+    model = MODELS[row.get("model", DualEncoder.kind)](
+        **({"text_encoder": None} | towers),
+        similarity=None if similarity is None else SimilarityHead(name="similarity", **similarity),
+        preprocessor=preprocessor,
+        loss=row["loss"],
+        name=row["preset"],
+        dtype=dtype,
+    )
+    object.__setattr__(model, "layout", row.get("layout", {}))  # past Keras' tracking, which locks built models
+    return model
+
+
+def image_steps(row):
+    """The image steps of a row."""
+    image = row["image_encoder"]
+    if image["kind"] == "naflex_vit":
+        return PatchSteps(image["patch_size"], image["max_patches"], **row["images"])
+    return ImageSteps(image["image_size"], **row["images"])
+
+
+def vocabulary_of(row):
+    """What a preprocessor without a tokenizer needs to know to get one, or to say where it is."""
+    token_tower, rules = row.get("text_encoder") or row["text_decoder"], row["tokenizer"]
+    known = {"context_length": token_tower["context_length"], "rules": rules}
+    if rules["kind"] == "trained_bpe":
+        return known | {"train": token_tower["vocab_size"]}
+    return known | {"source": row["weights"]["repo"] if row.get("weights") else "its checkpoint"}
+
+
+def as_float32(model):
+    """The model itself if it computes in float32, else a copy that does, with the same weights."""
+    if all(tower.dtype_policy.name == "float32" for tower in model.towers.values()):
+        return model
+    copy = build(preset_folder.model_config(model), dtype="float32", preprocessor=model.preprocessor)
+    for new, old in zip(copy.weights, model.weights, strict=True):
+        new.assign(old)
+    return copy
+
+
+def _tower(config, name, dtype):
+    config = dict(config)
+    kind, trainable = config.pop("kind"), config.pop("trainable", True)
+    if kind not in TOWERS:
+        raise ValueError(f"the {name} is of kind {kind!r}; this version knows {', '.join(TOWERS)}.")
+    tower = TOWERS[kind](name=name, dtype=dtype, **config)
+    if not trainable:
+        tower.trainable = False
+    return tower

@@ -1,0 +1,113 @@
+"""Models written as another library stores them."""
+
+import inspect
+import json
+from pathlib import Path
+
+from safetensors.numpy import save_file
+
+from kzoo.layers.patch_embedding import as_size
+from kzoo.layers.similarity import SimilarityHead
+from kzoo.preprocessing.preprocessor import STEPS, TOKENIZER_FILE
+from kzoo.presets import folder as preset_folder
+from kzoo.presets.build import PARTS, TOWERS
+from kzoo.presets.foreign import FORMATS, STEPS_FILE, plain
+from kzoo.weights import collect_tensors
+
+# how a tower computes, and where the scale starts and ends: no other library's config says these
+UNSTORED = ("name", "dtype", "trainable", "fused", "scale", "max_scale", "momentum")
+WRITTEN = ("transformers", "open_clip")
+
+
+def save_checkpoint(model, folder, name):
+    """Write a model as another library stores it: its config, `*.safetensors`, `tokenizer.json`.
+
+    The config is read back before anything is written: where it would describe another model than this one,
+    nothing is.
+
+    Args:
+        model: a `DualEncoder`, `Captioner` or `MatchingEncoder` with a preprocessor.
+        folder: path; made if it is not there.
+        name: `"transformers"` or `"open_clip"`.
+
+    Raises:
+        ValueError: a format that is not known, or that cannot hold this model; the sentence says why.
+    """
+    if name not in WRITTEN:
+        raise ValueError(f"format {name!r} is unknown; choose one of kzoo, {', '.join(WRITTEN)}.")
+    preset_folder.check_preprocessor(model)
+    row, refusals = _row_of(model), []
+    for format in (format for format in FORMATS if format.name == name):
+        files, refusal = _described(format, row)
+        if refusal is None:
+            break
+        refusals.append(f"{format.value or format.name} {refusal}")
+    else:
+        raise ValueError(f"this model cannot be written in the format of {name}: {'; '.join(refusals)}.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = collect_tensors(format.module.entries(files[format.file], ()), model)
+    save_file(tensors, folder / f"{format.module.STEM}.safetensors", metadata={"format": "pt"})
+    tokenizer = model.preprocessor.tokenizer
+    if tokenizer is not None:
+        (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), "utf-8")
+    for file, content in files.items():
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def _row_of(model):
+    """A model as a complete row, with every argument of every part."""
+    row = preset_folder.model_config(model)
+    images = dict(model.preprocessor.images.get_config())
+    row |= {"images": images, "tokenizer": model.preprocessor.rules()}
+    return row | {part: _complete(part, row[part]) for part in (*PARTS, "similarity", "images") if row.get(part)}
+
+
+def _described(format, row):
+    """The config files of a row in a format, and what they do not say of it (None if they say all)."""
+    try:
+        files = format.module.write_config(row)
+        if format.value and files[format.file]["model_type"] != format.value:
+            return None, "is another model"
+        again = format.module.read_row(files[format.file], files.get(STEPS_FILE, {}))
+    except AttributeError:
+        return None, "is read and not written"
+    except (ValueError, KeyError, TypeError) as error:
+        return None, f"cannot say it: {error}"
+    for part in (*PARTS, "similarity", "images"):
+        if bool(row.get(part)) != bool(again.get(part)):
+            return None, f"has {'no' if row.get(part) else 'a'} {part}"
+        got = _complete(part, again[part]) if again.get(part) else {}
+        for key, value in (row.get(part) or {}).items():
+            if key not in UNSTORED and got.get(key) != value:
+                return None, f"has no {part} with {key}={value!r}, only {got.get(key)!r}"
+    return files, None
+
+
+def _complete(part, config):
+    """A config with the defaults of its class, in one spelling."""
+    config = dict(config)
+    if part == "similarity":
+        kind, owner = None, SimilarityHead
+    elif part == "images":
+        kind = config.pop("kind", "patches" if "max_patches" in config else "pixels")
+        owner = STEPS[kind]
+    else:
+        kind = config.pop("kind")
+        owner = TOWERS[kind]
+    parameters = inspect.signature(owner.__init__).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    config = {"kind": kind} | {key: plain(value) for key, value in (defaults | config).items()}
+    if "mlp_dim" in config:
+        config["mlp_dim"] = config["mlp_dim"] or 4 * config["width"]
+    if part == "images":
+        config |= {"image_size": None, "patch_size": None, "max_patches": None}  # the tower's
+    elif "image_size" in config:
+        config["image_size"] = list(as_size(config["image_size"]))
+    if config.get("pool") in ("last", "class_embedding"):
+        config["eot_id"] = None  # nobody reads it
+    if config.get("pool") != "class_embedding" and kind == "text_transformer":
+        config |= {"pad_id": None, "class_mask": None}
+    return config
