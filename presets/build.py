@@ -46,9 +46,10 @@ def build(row, dtype=None, preprocessor=None):
 def image_steps(row):
     """The image steps of a row."""
     image = row["image_encoder"]
+    options = {name: value for name, value in row["images"].items() if name != "kind"}
     if image["kind"] == "naflex_vit":
-        return PatchSteps(image["patch_size"], image["max_patches"], **row["images"])
-    return ImageSteps(image["image_size"], **row["images"])
+        return PatchSteps(image["patch_size"], image["max_patches"], **options)
+    return ImageSteps(image["image_size"], **options)
 
 
 def vocabulary_of(row):
@@ -62,7 +63,7 @@ def vocabulary_of(row):
 
 def as_float32(model):
     """The model itself if it computes in float32, else a copy that does, with the same weights."""
-    if all(tower.dtype_policy.name == "float32" for tower in model.towers.values()):
+    if all(tower.dtype_policy.name == "float32" for tower in model.towers().values()):
         return model
     copy = build(preset_folder.model_config(model), dtype="float32", preprocessor=model.preprocessor)
     for new, old in zip(copy.weights, model.weights, strict=True):

@@ -37,7 +37,7 @@ def check_preprocessor(model):
 
 def model_config(model):
     """The architecture of a model in the form of a complete row."""
-    towers = {name: _tower_config(tower) for name, tower in model.towers.items()}
+    towers = {name: _tower_config(tower) for name, tower in model.towers().items()}
     return {
         "kzoo": kzoo.__version__,
         "preset": model.name,

@@ -16,6 +16,7 @@ from kzoo.weights import collect_tensors
 
 # how a tower computes, and where the scale starts and ends: no other library's config says these
 UNSTORED = ("name", "dtype", "trainable", "fused", "scale", "max_scale", "momentum")
+COMPARED = (*PARTS, "similarity", "images")
 WRITTEN = ("transformers", "open_clip")
 
 
@@ -36,14 +37,8 @@ def save_checkpoint(model, folder, name):
     if name not in WRITTEN:
         raise ValueError(f"format {name!r} is unknown; choose one of kzoo, {', '.join(WRITTEN)}.")
     preset_folder.check_preprocessor(model)
-    row, refusals = _row_of(model), []
-    for format in (format for format in FORMATS if format.name == name):
-        files, refusal = _described(format, row)
-        if refusal is None:
-            break
-        refusals.append(f"{format.value or format.name} {refusal}")
-    else:
-        raise ValueError(f"this model cannot be written in the format of {name}: {'; '.join(refusals)}.")
+    row = _row_of(model)
+    format, files = _fitting(row, name)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = collect_tensors(format.module.entries(files[format.file], ()), model)
@@ -57,12 +52,26 @@ def save_checkpoint(model, folder, name):
         path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
+def _fitting(row, name):
+    """The format of a library that can say all of a row, and its config files."""
+    kinds = tuple(row[part]["kind"] for part in PARTS if row.get(part))
+    refusals = []
+    for format in FORMATS:
+        if format.name == name and kinds in format.module.HOLDS:
+            files, refusal = _described(format, row)
+            if refusal is None:
+                return format, files
+            refusals.append(f"{format.value or format.name} {refusal}")
+    reason = "; ".join(refusals) or f"it has no model of {' and '.join(kinds)}"
+    raise ValueError(f"this model cannot be written in the format of {name}: {reason}.")
+
+
 def _row_of(model):
     """A model as a complete row, with every argument of every part."""
     row = preset_folder.model_config(model)
     images = dict(model.preprocessor.images.get_config())
     row |= {"images": images, "tokenizer": model.preprocessor.rules()}
-    return row | {part: _complete(part, row[part]) for part in (*PARTS, "similarity", "images") if row.get(part)}
+    return row | {part: _complete(part, row) for part in COMPARED if row.get(part) is not None}
 
 
 def _described(format, row):
@@ -72,27 +81,25 @@ def _described(format, row):
         if format.value and files[format.file]["model_type"] != format.value:
             return None, "is another model"
         again = format.module.read_row(files[format.file], files.get(STEPS_FILE, {}))
-    except AttributeError:
-        return None, "is read and not written"
     except (ValueError, KeyError, TypeError) as error:
         return None, f"cannot say it: {error}"
-    for part in (*PARTS, "similarity", "images"):
-        if bool(row.get(part)) != bool(again.get(part)):
-            return None, f"has {'no' if row.get(part) else 'a'} {part}"
-        got = _complete(part, again[part]) if again.get(part) else {}
+    for part in COMPARED:
+        if (row.get(part) is None) != (again.get(part) is None):
+            return None, f"has {'a' if row.get(part) is None else 'no'} {part}"
+        got = {} if again.get(part) is None else _complete(part, again)
         for key, value in (row.get(part) or {}).items():
             if key not in UNSTORED and got.get(key) != value:
                 return None, f"has no {part} with {key}={value!r}, only {got.get(key)!r}"
     return files, None
 
 
-def _complete(part, config):
-    """A config with the defaults of its class, in one spelling."""
-    config = dict(config)
+def _complete(part, row):
+    """A part of a row with the defaults of its class, in one spelling."""
+    config = dict(row[part])
     if part == "similarity":
         kind, owner = None, SimilarityHead
     elif part == "images":
-        kind = config.pop("kind", "patches" if "max_patches" in config else "pixels")
+        kind = config.pop("kind", "patches" if row["image_encoder"]["kind"] == "naflex_vit" else "pixels")
         owner = STEPS[kind]
     else:
         kind = config.pop("kind")

@@ -101,7 +101,7 @@ def _opened(path, row, sized, dtype, preprocessor):
     with empty_weights():
         model = build(sized, dtype, preprocessor)
     adapt = _resampling(stored, model)
-    tables = {id(getattr(*tower.position_table)): path for path, tower in _tables(stored)}
+    tables = {id(getattr(*tower.position_table())): path for path, tower in _tables(stored)}
     for old, new in zip(stored.weights, model.weights, strict=True):
         array = keras.ops.convert_to_numpy(old)
         new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
@@ -110,8 +110,8 @@ def _opened(path, row, sized, dtype, preprocessor):
 
 def _tables(model):
     """`(path, tower)` of every tower of a model with a position table."""
-    for name, tower in model.towers.items():
-        place = getattr(tower, "position_table", None)
+    for name, tower in model.towers().items():
+        place = tower.position_table() if hasattr(tower, "position_table") else None
         if place is not None:
             layer, attribute = place
             path = name if layer is tower else f"{name}.{_attribute_of(tower, layer)}"
@@ -126,7 +126,7 @@ def _resampling(stored, model):
     """Path of a position table -> function that resamples it from the size that is stored to the model's."""
     functions = {}
     for (path, old), (_, new) in zip(_tables(stored), _tables(model)):
-        rows = getattr(*new.position_table).shape[0]
+        rows = getattr(*new.position_table()).shape[0]
         if hasattr(old, "grid"):
             functions[path] = lambda table, grids=(old.grid, new.grid): resize_grid(table, *grids)
         else:

@@ -38,7 +38,8 @@ def read_row(name):
 
     Returns:
         dict with `preset`, `family`, `paper`, `licence`, `image_encoder`, `text_encoder`, `images`,
-        `tokenizer`, `similarity`, `loss`, `weights`, `parameters` and, where there are any, `notes`.
+        `tokenizer`, `similarity`, `loss`, `weights`, `parameters` and, where there are any, `model` (the class, if
+        not a dual encoder), `text_decoder`, `source` (of the numbers) and `notes`.
 
     Raises:
         ValueError: no such preset; the sentence offers the nearest names.
@@ -114,23 +115,31 @@ def _line(value):
 
 
 def _summary(row):
-    size = row["image_encoder"]["image_size"]
-    height, width = (size, size) if isinstance(size, int) else size
     weights, licence = row["weights"], row["licence"]
     return {
         "name": row["preset"],
         "parameters": f"{row['parameters']['total']:,}",
-        "image size": f"{height} x {width}",
-        "tokens": row["text_encoder"]["context_length"],
+        "image size": _size(row["image_encoder"]),
+        "tokens": (row.get("text_encoder") or row["text_decoder"])["context_length"],
         "weights": weights["repo"] if weights else "none",
         "licence": licence["name"] if licence else "none",
     }
 
 
+def _size(image):
+    if "image_size" not in image:
+        return f"{image['max_patches']} patches"
+    size = image["image_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return f"{height} x {width}"
+
+
 def _merged(base, change):
-    """`change` over `base`, dict by dict."""
+    """`change` over `base`, dict by dict; a tower, tokenizer or image step of another kind starts anew."""
     result = dict(base)
     for key, value in change.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both else value
+        if both and value.get("kind", result[key].get("kind")) == result[key].get("kind"):
+            value = _merged(result[key], value)
+        result[key] = value
     return result

@@ -52,7 +52,6 @@ class BertBody(Configured, keras.layers.Layer):
                 given["dropout"], dtype=self.dtype_policy, name="embedding_dropout"
             )
 
-    @property
     def position_table(self):
         """`(layer, attribute)` of the position table."""
         return self, "position_embedding"

@@ -65,7 +65,6 @@ class EfficientNet(Configured, keras.layers.Layer):
     """
 
     kind = "efficientnet"  # its name in preset tables
-    position_table = None
 
     def __init__(
         self,

@@ -125,7 +125,6 @@ class ResNet(Configured, keras.layers.Layer):
         else:
             self.projection.build((None, shape[3]))
 
-    @property
     def position_table(self):
         """`(layer, attribute)` of the position table, where there is one."""
         return (self.attention_pool, "position_embedding") if self.pool == "attention" else None

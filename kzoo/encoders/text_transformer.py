@@ -134,7 +134,6 @@ class TextTransformer(Configured, keras.layers.Layer):
         if self.projection is not None:
             self.projection.build((None, self.width))
 
-    @property
     def position_table(self):
         """`(layer, attribute)` of the position table."""
         return self, "position_embedding"

@@ -162,7 +162,6 @@ class VisionTransformer(Configured, keras.layers.Layer):
         if self.projection is not None:
             self.projection.build((None, self.pooled_width))
 
-    @property
     def position_table(self):
         """`(layer, attribute)` of the position table."""
         return self.embedding, "position_embedding"

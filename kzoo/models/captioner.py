@@ -49,23 +49,21 @@ class Captioner(DualEncoder):
         super().__init__(image_encoder, text_encoder, similarity, preprocessor, loss, **kwargs)
         self._attach(text_decoder=text_decoder)
 
-    @property
     def towers(self):
-        towers = super().towers if self.is_contrastive else {"image_encoder": self.image_encoder}
+        towers = super().towers() if self.is_contrastive else {"image_encoder": self.image_encoder}
         return towers | {"text_decoder": self.text_decoder}
 
     @property
     def is_contrastive(self):
         return self.text_encoder is not None
 
-    @property
     def token_tower(self):
         """The layer that token ids enter."""
         return self.text_decoder if self.text_encoder is None else self.text_encoder
 
     # -- forward --
     def check_batch(self, batch):
-        check_batch(batch, self.image_encoder, self.token_tower)
+        check_batch(batch, self.image_encoder, self.token_tower())
 
     def call(self, batch, training=None, outputs=()):
         wanted = self.wanted(outputs)
@@ -85,7 +83,7 @@ class Captioner(DualEncoder):
         return self.text_decoder(source[:, :-1], features["image"]["tokens"], training=training)
 
     def loss_tensors(self, x, y_pred):
-        tensors = caption_targets(x["token_ids"], self.token_tower.pad_id, x.get("padding_mask"))
+        tensors = caption_targets(x["token_ids"], self.token_tower().pad_id, x.get("padding_mask"))
         if "caption_states" in y_pred:
             tensors["caption_logits"] = self.text_decoder.logits(y_pred["caption_states"])
         return tensors

@@ -70,7 +70,6 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         self.loss_spec = tuple(loss or ({"loss": "InfoNCE"},))
         self.build()
 
-    @property
     def towers(self):
         """Name -> tower, in the order of a preset row."""
         return {"image_encoder": self.image_encoder, "text_encoder": self.text_encoder}

@@ -85,6 +85,12 @@ class Tokenizer:
         )
 
     @classmethod
+    def from_folder(cls, folder, rules, context_length, vocab_size=None):
+        if rules["kind"] != "clip_bpe":
+            raise FileNotFoundError
+        return cls.from_file(folder, context_length, rules["pad_id"], rules["clean"])
+
+    @classmethod
     def train(cls, captions, vocab_size, context_length):
         """Learn a byte-level BPE from captions; ids 0, 1, 2 are padding, start and end of text.
 

@@ -113,4 +113,5 @@ def read_row(config, preprocessing=None):
         raise ValueError(f"{CONFIG_FILE} describes no SigLIP, and of big_vision's files this version reads SigLIP's.")
     for tower in ("image_encoder", "text_encoder"):
         row[tower]["activation"] = "gelu_tanh"
+    row["tokenizer"] |= {"clean": "big_vision"}
     return row

@@ -10,6 +10,15 @@ from kzoo.weights.mapping import SCALAR, SINGLE, Entry
 STEM, CONFIG_FILE = "open_clip_model", "open_clip_config.json"
 DROP = ("*.num_batches_tracked", "text.transformer.pooler.*", "*.position_ids", "*.token_type_ids", "attn_mask")
 
+HOLDS = {
+    ("vit", "text_transformer"),
+    ("vit", "bert"),
+    ("vit", "text_transformer", "multimodal_decoder"),
+    ("resnet", "text_transformer"),
+    ("resnet", "bert"),
+}
+LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
+
 complete = open_clip_text.complete
 
 
@@ -64,6 +73,7 @@ def read_row(config, preprocessing=None):
             "interpolation": steps.get("interpolation", "bicubic"),
         },
         "tokenizer": open_clip_text.read_tokenizer(model.part("text_cfg")),
+        "layout": {name: model.get(name, False) for name in LAYOUT},
     }
     if "multimodal_cfg" in model:
         row["model"] = "captioner"
@@ -88,17 +98,19 @@ def write_config(row):
         ValueError: towers that open_clip has not.
     """
     image, text, similarity = row["image_encoder"], row["text_encoder"], row["similarity"]
-    if row["model"] == "matching_encoder" or text is None:
-        raise ValueError(f"open_clip has no {row['model']} of this kind")
+    if row["model"] == "matching_encoder":
+        raise ValueError("open_clip has no image-text matching head")
     words, files = open_clip_text.write_text(row)
     vision = open_clip_vision.write_vision(image)
-    # only the custom text tower knows these
+    layout = row.get("layout", {})
+    # only models with a tower of their own kind know these
     special = {"eos_id", "embed_cls", "hf_model_name"} & set(words) or "timm_model_name" in vision
     activations = {tower["activation"] for tower in (image, text) if "activation" in tower}
     model = {
         "embed_dim": image["embed_dim"] or image["width"],
         "quick_gelu": "quick_gelu" in activations,
-        "custom_text": bool(special or words.get("proj_bias") or words.get("proj_type")),
+        "custom_text": bool(special) or layout.get("custom_text", bool(words.get("proj_bias"))),
+        "nonscalar_logit_scale": layout.get("nonscalar_logit_scale", False),
         "vision_cfg": vision,
         "text_cfg": words,
     }

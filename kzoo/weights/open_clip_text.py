@@ -62,7 +62,7 @@ _TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does d
     ("roberta", "roberta_bpe"),
     ("bert", "wordpiece"),
 )
-_CLEAN = {"canonicalize": "siglip", "lower": "openai", "whitespace": "whitespace"}
+_CLEAN = {"canonicalize": "canonicalize", "lower": "openai", "whitespace": "whitespace"}
 
 
 def text_entries(model, prefix):

@@ -243,8 +243,6 @@ def write_vision(image):
     Raises:
         ValueError: a tower that open_clip has not.
     """
-    if image["kind"] not in ("vit", "resnet"):
-        raise ValueError(f"open_clip has no image tower of kind {image['kind']}")
     size = list(image["image_size"])
     vision = {"image_size": size[0] if size[0] == size[1] else size}
     if image["kind"] == "resnet":

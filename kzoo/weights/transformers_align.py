@@ -7,6 +7,7 @@ from kzoo.weights.mapping import CONVOLUTION, DEPTHWISE, POINTWISE, SCALAR, Entr
 
 STEM = layout.STEM
 DROP = (*layout.DROP, *bert.DROP, "*.num_batches_tracked")
+HOLDS = {("efficientnet", "bert")}
 TOKENS = 64  # to which its processor pads every text
 RESIZE = 346 / 289  # its processor's resize, in units of the crop
 

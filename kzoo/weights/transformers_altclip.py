@@ -7,6 +7,7 @@ from kzoo.weights.mapping import TRANSPOSE, Entry, dense, norm
 
 STEM, DROP = layout.STEM, (*layout.DROP, *bert.DROP)
 RENAMES = [(r"^vision_model\.encoder\.layer\.", "vision_model.encoder.layers.")]  # newer versions write the singular
+HOLDS = {("vit", "bert")}
 TOKENS = 77
 
 ENTRIES = [

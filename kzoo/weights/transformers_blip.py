@@ -13,6 +13,7 @@ STEM = layout.STEM
 # the output matrix of the captioning head is the token table, and its bias stands there twice
 DROP = (*layout.DROP, *bert.DROP, "*.cls.predictions.decoder.*")
 RETRIEVAL, CAPTIONS = "BlipForImageTextRetrieval", "BlipForConditionalGeneration"
+HOLDS = {("vit", "bert"), ("vit", "bert_decoder")}
 TOKENS = 35  # that its texts were cut to
 ENCODER_ID, DECODER_ID = 30523, 30522  # [ENC] and [DEC], added to BERT's vocabulary
 

@@ -6,6 +6,7 @@ from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import TRANSPOSE, Entry
 
 STEM, DROP = layout.STEM, (*layout.DROP, *bert.DROP)
+HOLDS = {("vit", "bert")}
 TOKENS = 52  # that it was trained on
 
 ENTRIES = [
@@ -48,6 +49,8 @@ def read_row(config, preprocessing):
 def write_config(row):
     """The inverse of `read_row`: file name -> content."""
     image, text = row["image_encoder"], row["text_encoder"]
+    if row["model"] != "dual_encoder":
+        raise ValueError("it has no image-text matching head")
     config = {
         "architectures": ["ChineseCLIPModel"],
         "model_type": "chinese_clip",

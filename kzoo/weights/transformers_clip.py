@@ -5,6 +5,7 @@ from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import TRANSPOSE, Entry
 
 STEM, DROP = layout.STEM, layout.DROP
+HOLDS = {("vit", "text_transformer")}
 METACLIP = "metaclip_2"
 LEGACY_EOS = 2  # in every CLIP config before 2023; the library then pools at the largest id instead
 

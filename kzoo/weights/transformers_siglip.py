@@ -8,6 +8,7 @@ from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, Transform, dense, fused_attention, norm
 
 STEM, DROP = layout.STEM, layout.DROP
+HOLDS = {("vit", "text_transformer"), ("naflex_vit", "text_transformer")}
 NAFLEX = "siglip2"
 GEMMA = 256000  # ids of SigLIP 2's vocabulary
 
@@ -65,8 +66,8 @@ def read_row(config, preprocessing):
         image, steps = _fixed(vision, preprocessing, tower)
     text_tower = layout.tower(text, width=768, **common)
     vocab_size = text.get("vocab_size", 32000)
-    gemma = {"kind": "gemma", "clean": "lower", "start_id": None, "eot_id": 1, "pad_id": 0}
-    sentencepiece = {"kind": "sentencepiece", "clean": "siglip", "start_id": None, "eot_id": 1, "pad_id": 1}
+    gemma = {"kind": "gemma", "clean": "lowercase", "start_id": None, "eot_id": 1, "pad_id": 0}
+    sentencepiece = {"kind": "sentencepiece", "clean": "big_vision", "start_id": None, "eot_id": 1, "pad_id": 1}
     return {
         "image_encoder": image,
         "text_encoder": {

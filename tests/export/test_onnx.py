@@ -15,7 +15,7 @@ import kzoo
 from kzoo.export import ExportError, exporter, runtime
 from kzoo.layers import SimilarityHead
 from kzoo.presets import read_row
-from kzoo.presets.loader import build
+from kzoo.presets.build import build
 
 PAIRS = toy_pairs(7)
 NATIVE = {"jax": "jax2onnx", "tensorflow": "tf2onnx", "torch": "torch.onnx"}

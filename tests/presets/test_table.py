@@ -7,7 +7,7 @@ import pytest
 from shared_case import TESTS
 
 import kzoo
-from kzoo.presets.loader import build
+from kzoo.presets.build import build
 from kzoo.presets.table import read_row
 
 NAMES = [row["name"] for row in kzoo.list_presets()]

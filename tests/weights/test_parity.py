@@ -5,8 +5,8 @@ import pytest
 from shared_case import TESTS, numpy
 
 import kzoo
+from kzoo.presets.build import build
 from kzoo.presets.foreign import recognise
-from kzoo.presets.loader import build
 
 # the noise of float32 is 3e-7 to 6e-7; a wrong epsilon moves embeddings by 6e-6
 TOLERANCE, LOGITS = 3e-6, 1e-4
