@@ -74,7 +74,10 @@ def _filled(checkpoint, row, sized, dtype, preprocessor):
     tensors = checkpoint.tensors()
     _check_depth(row, len(tensors), checkpoint.folder)
     with keras.StatelessScope(initialize_variables=False):
-        stored = build(row, dtype)
+        try:
+            stored = build(row, dtype)
+        except ValueError as error:
+            raise ValueError(f"the config in {checkpoint.folder} describes what cannot be built: {error}") from error
         checkpoint.check_tensors(tensors, stored)
     with empty_weights():
         model = build(sized, dtype, preprocessor)

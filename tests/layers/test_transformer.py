@@ -97,8 +97,8 @@ def test_heads_must_divide_the_width():
 
 
 def test_unknown_activation():
-    with pytest.raises(ValueError, match="activation 'relu' is unknown; choose one of gelu, gelu_tanh, quick_gelu"):
-        TransformerBlock(8, 2, 16, activation="relu")
+    with pytest.raises(ValueError, match="activation 'selu' is unknown; choose one of gelu, gelu_tanh, quick_gelu"):
+        TransformerBlock(8, 2, 16, activation="selu")
 
 
 def test_config_is_the_arguments_with_defaults():

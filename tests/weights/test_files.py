@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_an_index_cannot_reach_out_of_its_folder(folder):
     (folder / "model.safetensors").rename(folder.parent / "elsewhere.safetensors")
     index = {"weight_map": {"logit_scale": "../elsewhere.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=r"names ../elsewhere.safetensors, which is not a file beside it"):
+    with pytest.raises(ValueError, match=r"names ../elsewhere.safetensors, which is no safetensors file beside it"):
         kzoo.from_preset(folder)
 
 
@@ -84,16 +85,29 @@ def test_all_problems_come_in_one_report(folder):
         del tensors["text_projection.weight"]
         tensors["visual_projection.weight"] = tensors["visual_projection.weight"][:, :-1].copy()
         tensors["text_model.extra"] = np.zeros(3, "float32")
+        tensors["module.logit_scale"] = tensors["logit_scale"]
 
     rewrite(folder, spoil)
     with pytest.raises(ValueError) as caught:
         kzoo.from_preset(folder)
     report = str(caught.value)
     assert "1 missing: text_projection.weight" in report
-    assert (
-        "1 of another shape: visual_projection.weight is (24, 47), which makes [(47, 24)] and not [(48, 24)]" in report
-    )
+    assert "1 of another shape: visual_projection.weight is (24, 47), which does not make [(48, 24)]" in report
     assert "1 left over: text_model.extra" in report
+    assert "1 twice there: logit_scale" in report
+
+
+def test_a_tensor_of_the_right_size_in_another_shape(folder):
+    def spoil(tensors):
+        tensors["visual_projection.weight"] = tensors["visual_projection.weight"].T.copy()
+        tensors["text_projection.weight"] = tensors["text_projection.weight"].reshape(-1)
+
+    rewrite(folder, spoil)
+    with pytest.raises(ValueError) as caught:
+        kzoo.from_preset(folder)
+    report = str(caught.value)
+    assert "visual_projection.weight is (48, 24), which makes [(24, 48)] and not [(48, 24)]" in report
+    assert "text_projection.weight is (768,), which makes [(768,)] and not [(32, 24)]" in report
 
 
 def test_a_truncated_file(folder):
@@ -119,15 +133,19 @@ def test_no_weights_at_all(folder, caplog):
 
 def test_a_model_of_another_family_is_named(folder):
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "align"}))
-    with pytest.raises(ValueError, match="model_type 'align'; this version reads clip, siglip, and CLIP of open_clip"):
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "flava"}))
+    sentence = "model_type 'flava'; this version reads clip, metaclip_2, siglip, .*, blip, and models of open_clip"
+    with pytest.raises(ValueError, match=sentence):
+        kzoo.from_preset(folder)
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "blip", "architectures": ["BlipModel"]}))
+    with pytest.raises(ValueError, match=r"says architectures=\['BlipModel'\]; this version reads BLIP as"):
         kzoo.from_preset(folder)
 
 
 @pytest.mark.parametrize(
     "part, change, sentence",
     [
-        ("vision_config", {"hidden_act": "swish"}, "vision_config says hidden_act='swish'; this version knows"),
+        ("vision_config", {"hidden_act": "selu"}, "vision_config says hidden_act='selu'; this version knows"),
         ("vision_config", "none", 'vision_config holds "none", but an object is expected'),
     ],
 )
@@ -142,11 +160,17 @@ def test_a_config_that_is_not_understood(folder, part, change, sentence):
 @pytest.mark.parametrize(
     "part, change, sentence",
     [
-        ("vision_cfg", {"layers": [1, 2, 1, 1]}, "describes a ResNet"),
-        ("vision_cfg", {"timm_model_name": "vit_base"}, "says timm_model_name='vit_base', which this version cannot"),
-        ("vision_cfg", {"attentional_pool": True}, "says attentional_pool=True"),
-        ("text_cfg", {"hf_model_name": "roberta-base"}, "says hf_model_name='roberta-base'"),
-        ("vision_cfg", {"pool_type": "avg", "final_ln_after_pool": False}, "says final_ln_after_pool=False"),
+        ("vision_cfg", {"layers": [1, 2, 1, 1]}, "do not fit the model .* missing: visual.bn1.weight"),
+        (
+            "vision_cfg",
+            {"timm_model_name": "vit_base"},
+            "says timm_model_name='vit_base'; of timm's towers this version",
+        ),
+        ("vision_cfg", {"pos_embed_type": "sin_cos_2d"}, "says pos_embed_type='sin_cos_2d', which this version cannot"),
+        ("vision_cfg", {"scale_heads": True}, "says scale_heads=True, which this version cannot build"),
+        ("vision_cfg", {"attentional_pool": "other"}, "says attentional_pool='other'; this version knows True"),
+        ("text_cfg", {"hf_model_name": "t5-base"}, "says hf_model_name='t5-base'; this version knows roberta-base"),
+        ("text_cfg", {"pool_type": "first"}, "says pool_type='first'; this version knows 'argmax'"),
     ],
 )
 def test_an_open_clip_config_that_cannot_be_built(tmp_path, part, change, sentence):
@@ -182,3 +206,107 @@ def test_a_checkpoint_becomes_a_preset_of_kzoo(folder, tmp_path):
     model.save_to_preset(tmp_path / "mine")
     again = kzoo.from_preset(tmp_path / "mine")
     assert np.array_equal(numpy(again({"token_ids": IDS})["text_embeddings"]), embed(folder))
+
+
+def test_a_link_out_of_the_folder_is_refused(folder):
+    for name in ("model.safetensors", "config.json"):
+        original = folder / name
+        original.rename(folder.parent / name)
+        original.symlink_to(folder.parent / name)
+        with pytest.raises(ValueError, match=f"{name} is a link to .*, outside of the folder; nothing there is opened"):
+            kzoo.from_preset(folder)
+        original.unlink()
+        (folder.parent / name).rename(original)
+    (folder / "weights").mkdir()
+    (folder / "model.safetensors").rename(folder / "weights" / "real.safetensors")
+    (folder / "model.safetensors").symlink_to("weights/real.safetensors")
+    assert kzoo.from_preset(folder).count_params() == 84161
+
+
+@pytest.mark.parametrize(
+    "part, change, sentence",
+    [
+        # nothing of these sizes is ever allocated: names and shapes are compared first
+        ("text_config", {"vocab_size": 10**12}, r"token_embedding.weight is \(512, 32\), which does not make"),
+        ("vision_config", {"hidden_size": 3 * 10**7}, "of another shape"),
+        (
+            "vision_config",
+            {"num_hidden_layers": 10**9},
+            "image_encoder depth=1000000000, but the file holds 78 tensors",
+        ),
+        ("vision_config", {"num_attention_heads": 5}, "describes what cannot be built: num_heads=5 does not divide"),
+    ],
+)
+def test_a_config_that_asks_for_the_moon(folder, part, change, sentence):
+    config = json.loads((folder / "config.json").read_text())
+    config[part] |= change
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=sentence):
+        kzoo.from_preset(folder)
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    """A SigLIP of big_vision, to be spoilt, without the fixture's inputs and outputs."""
+    for name in ("model.npz", "open_clip_config.json"):
+        shutil.copy(TESTS / "fixtures" / "bv_siglip_plain" / name, tmp_path)
+    return tmp_path
+
+
+def test_an_npz_file_under_its_own_name_and_with_a_prefix(arrays):
+    expected = kzoo.from_preset(arrays)
+    stored = dict(np.load(arrays / "model.npz"))
+    (arrays / "model.npz").unlink()
+    np.savez_compressed(arrays / "webli_en_b16.npz", **{f"params/{name}": array for name, array in stored.items()})
+    model = kzoo.from_preset(arrays)
+    for one, other in zip(model.weights, expected.weights, strict=True):
+        assert np.array_equal(numpy(one), numpy(other)), one.path
+    np.savez(arrays / "another.npz", a=np.zeros(1))
+    with pytest.raises(FileNotFoundError, match=r"has no model.npz"):
+        kzoo.from_preset(arrays)
+
+
+def test_pickled_arrays_are_never_opened(arrays):
+    stored = dict(np.load(arrays / "model.npz"))
+    np.savez(arrays / "model.npz", **stored | {"t": np.array([print], dtype=object)})
+    with pytest.raises(
+        ValueError, match=r"model.npz cannot be read as npz, is it whole\? \(t.npy holds Python objects"
+    ):
+        kzoo.from_preset(arrays)
+
+
+def test_a_truncated_npz_file(arrays):
+    path = arrays / "model.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="model.npz cannot be read as npz, is it whole"):
+        kzoo.from_preset(arrays)
+
+
+def test_an_array_that_claims_to_be_larger_than_it_is(arrays):
+    """The header says a terabyte, the file holds a few bytes: found before anything is allocated."""
+    with zipfile.ZipFile(arrays / "model.npz", "a") as archive, archive.open("bomb.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**6)})
+        file.write(b"0" * 64)
+    with pytest.raises(ValueError, match=r"bomb.npy says \(1000000, 1000000\) of float32, which is not what it holds"):
+        kzoo.from_preset(arrays)
+
+
+def test_older_spellings_are_read(tmp_path):
+    """open_clip moves a custom text tower from the root to `text.`; AltCLIP's vision blocks are called two ways."""
+    for name, file, change in (
+        ("oc_clip_vit_custom_text", "open_clip_model.safetensors", lambda name: name.removeprefix("text.")),
+        (
+            "hf_altclip_tiny",
+            "model.safetensors",
+            lambda name: name.replace("vision_model.encoder.layers.", "vision_model.encoder.layer."),
+        ),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(TESTS / "fixtures" / name, folder)
+        tensors = load_file(folder / file)
+        renamed = {change(key): tensor for key, tensor in tensors.items()}
+        assert renamed.keys() != tensors.keys()
+        save_file(renamed, folder / file)
+        model, expected = kzoo.from_preset(folder), kzoo.from_preset(TESTS / "fixtures" / name)
+        for one, other in zip(model.weights, expected.weights, strict=True):
+            assert np.array_equal(numpy(one), numpy(other)), one.path
