@@ -25,7 +25,7 @@ KINDS = {
     "bert_decoder": "BERT decoder",
     "efficientnet": "EfficientNet",
     "multimodal_decoder": "transformer decoder",
-    "naflex_vit": "vision transformer for pictures of any shape",
+    "naflex_vit": "NaFlex vision transformer",
     "resnet": "ResNet",
     "text_transformer": "text transformer",
     "vit": "vision transformer",
@@ -78,7 +78,7 @@ def render(model, format, repo=None):
     licence = row["licence"] if released else None
     data = ModelCardData(
         library_name="keras",
-        pipeline_tag="zero-shot-image-classification" if model.is_contrastive else "image-to-text",
+        pipeline_tag="zero-shot-image-classification" if model.text_encoder is not None else "image-to-text",
         tags=["kzoo", *([row["family"]] if row else []), *([format] if format in LAYOUTS else []), "image-text"],
         base_model=source,
         **_licence_data(licence, source),
@@ -90,10 +90,15 @@ def render(model, format, repo=None):
         f"## Use\n\n{_use(model, format, repo)}",
         f"## Architecture\n\n{_architecture(model)}",
         f"## Images and texts\n\n{_preprocessing(model)}",
-        f"## Similarity and loss\n\n{_similarity(model)}",
+        f"## {'Loss' if model.similarity is None else 'Similarity and loss'}\n\n{_similarity(model)}",
         f"## Origin\n\n{_origin(model, row, licence)}",
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n" + "\n\n".join(sections) + "\n"))
+
+
+def _towers(model):
+    towers = {name: getattr(model, name, None) for name in ROLES}
+    return {name: tower for name, tower in towers.items() if tower is not None}
 
 
 def _row(model):
@@ -102,7 +107,7 @@ def _row(model):
         row = read_row(model.name)
     except ValueError:
         return None
-    for name, tower in model.towers.items():
+    for name, tower in _towers(model).items():
         own, sizes = {"kind": tower.kind, **tower.get_config()}, ("image_size", "context_length", "mean", "std")
         others = {key for key, value in row.get(name, {"kind": None}).items() if _plain(own.get(key)) != _plain(value)}
         if others.difference(sizes):
@@ -125,15 +130,15 @@ def _licence_data(licence, source):
 
 def _summary(model, row):
     family = f" of the `{row['family']}` family" if row else ""
-    parts = [f"a {_kind(tower)} for {ROLES[name]}" for name, tower in model.towers.items()]
-    text = f"An image-text model{family}: {', '.join(parts[:-1])} and {parts[-1]}. "
-    if model.is_contrastive:
+    parts = [f"a {_kind(tower)} for {ROLES[name]}" for name, tower in _towers(model).items()]
+    text = f"An image-text model{family}: {', '.join(parts[:-1])} and {parts[-1]}."
+    if model.text_encoder is not None:
         text += (
-            f"Embeddings of images and texts meet in one space of {model.embed_dim} dimensions: it classifies images "
+            f" Embeddings of images and texts meet in one space of {model.embed_dim} dimensions: it classifies images "
             "by texts that name the classes (zero-shot), and finds images by text and texts by image."
         )
-    else:
-        text += "It writes captions, and has no embedding of texts."
+    if "text_decoder" in _towers(model):
+        text += " The decoder writes captions."
     if row:
         linked = re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", row["paper"])
         text += f"\n\nPaper: {linked}."
@@ -143,7 +148,7 @@ def _summary(model, row):
 def _use(model, format, repo):
     name = f"hf://{repo}" if repo else "path/to/this/folder"
     call = 'classify(["photo.jpg"], ["cat", "dog"], templates="a photo of a {}.")'
-    if model.preprocessor.tokenizer is None or not model.is_contrastive:
+    if model.preprocessor.tokenizer is None or model.text_encoder is None:
         call = 'encode_image(["photo.jpg"])'
     return (
         f'```python\nimport kzoo\n\nmodel = kzoo.from_preset("{name}")\nmodel.{call}\n```\n\n'
@@ -152,17 +157,19 @@ def _use(model, format, repo):
 
 
 def _architecture(model):
-    configs = [tower.get_config() | {"embed_dim": getattr(tower, "embed_dim", None)} for tower in model.towers.values()]
+    configs = [
+        tower.get_config() | {"embed_dim": getattr(tower, "embed_dim", None)} for tower in _towers(model).values()
+    ]
     for config in configs:
         if "mlp_dim" in config:
             config["mlp_dim"] = config["mlp_dim"] or 4 * config["width"]
-    lines = [("", *(name.replace("_", " ") for name in model.towers)), ("---",) * (len(configs) + 1)]
+    lines = [("", *(name.replace("_", " ") for name in _towers(model))), ("---",) * (len(configs) + 1)]
     lines.append(("input", *map(_input, configs)))
     for title, keys in ROWS.items():
         cells = [_cell(next((config[key] for key in keys if config.get(key)), None)) for config in configs]
         if any(cells):
             lines.append((title, *cells))
-    lines.append(("parameters", *(f"{tower.count_params():,}" for tower in model.towers.values())))
+    lines.append(("parameters", *(f"{tower.count_params():,}" for tower in _towers(model).values())))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{table}\n\n{model.count_params():,} parameters in all."
 

@@ -8,6 +8,9 @@ from PIL import Image
 from shared_case import TESTS, tiny_model, toy_pairs
 
 import kzoo
+from kzoo.encoders import BertDecoder, MultimodalDecoder, TextTransformer, VisionTransformer
+from kzoo.models import Captioner
+from kzoo.preprocessing import ImageSteps, Preprocessor
 from kzoo.presets import card
 from kzoo.presets.table import read_row
 
@@ -112,6 +115,24 @@ def test_a_name_of_the_table_on_other_towers_says_nothing():
     assert "# clip_nano\n" in text
     for part in ("`clip`", "arXiv", "preset `clip_nano`"):
         assert part not in text
+
+
+def test_a_captioner_with_and_without_a_text_tower():
+    common = {"width": 24, "depth": 2, "num_heads": 2}
+    image = VisionTransformer(16, 8, name="image_encoder", **common)
+    text = TextTransformer(320, 10, name="text_encoder", **common)
+    preprocessor = Preprocessor(ImageSteps(16, resize_size=20), vocabulary={"train": 320, "context_length": 10})
+    decoder = MultimodalDecoder(320, name="text_decoder", **common)
+    both = card.render(Captioner(image, text, decoder, preprocessor=preprocessor), "kzoo")
+    assert "a text transformer for texts and a transformer decoder for captions. Embeddings of images" in both
+    assert "| input | 16 x 16 pixels, patches of 8 x 8 | 10 token ids, vocabulary of 320 | tokens of the" in both
+    assert "scaled until they cover 20 x 20 pixels, cropped or padded to 16 x 16 (bicubic)" in both
+    assert "`scale * cosine`, with scale 14.2857. `model.compile()` trains it with InfoNCE + 2 * Captioning." in both
+    decoder = BertDecoder(320, 10, cross_width=24, name="text_decoder", **common)
+    alone = card.render(Captioner(image, None, decoder, preprocessor=preprocessor), "kzoo")
+    assert ModelCard(alone).data.pipeline_tag == "image-to-text"
+    assert "a vision transformer for images and a BERT decoder for captions. The decoder writes captions.\n" in alone
+    assert "## Loss\n\n`model.compile()` trains it with 2 * Captioning.\n" in alone and "zero-shot" not in alone
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,14 @@ def test_shards_are_fetched_by_their_index(server, tmp_path):
     assert sorted(server.downloads()) == sorted(["config.json", f"{WEIGHTS}.index.json", *files])
 
 
+def test_weights_whose_name_only_the_repository_knows(server, tmp_path):
+    for name in ("config.json", "siglip_b16.npz", "other.safetensors"):
+        (tmp_path / name).write_text(name)
+    server.put("owner/model", tmp_path)
+    hub.fetch("owner/model", None, lambda folder: ["model.safetensors", "*.npz"], "the model")
+    assert sorted(server.downloads()) == ["config.json", "siglip_b16.npz"]
+
+
 def test_the_layout_that_has_weights_is_taken(server, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(TESTS / "fixtures" / "oc_clip_vit_tiny", folder)
