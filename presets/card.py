@@ -18,7 +18,7 @@ NOTE = f"{MARKER}, which writes it anew when the model is saved. Delete this lin
 LICENCES = (
     *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "openrail"),
     *("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
-    *("gemma", "apple-ascl", "apple-amlr"),
+    *("creativeml-openrail-m", "gemma", "apple-ascl", "apple-amlr"),
 )
 KINDS = {
     "bert": "BERT encoder",
@@ -119,8 +119,13 @@ def _plain(value):
     return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
+def _is_of_weights(licence):
+    """Whether a licence of the table is one that may be claimed for weights: a known one, and not of the code alone."""
+    return licence is not None and licence["name"] != "unknown" and not licence["status"].startswith("of the code")
+
+
 def _licence_data(licence, source):
-    if licence is None:
+    if not _is_of_weights(licence):
         return {}
     name = re.sub(r"\s+", "-", licence["name"].lower())
     if name in LICENCES:
@@ -250,10 +255,10 @@ def _origin(model, row, licence):
     else:
         items.append("Weights: where they come from is not recorded.")
     if licence:
-        items.append(
-            f"Licence: {licence['name']}, the one that kzoo's table gives for the weights of {repo} "
-            f"({licence['status']}); look it up there before you rely on it."
-        )
+        known = f"Licence: {licence['name']}, the one that kzoo's table gives"
+        if not _is_of_weights(licence):
+            known = f"Licence: none is stated; kzoo's table has {licence['name']}"
+        items.append(f"{known} for {repo} ({licence['status']}); look it up there before you rely on it.")
     else:
         items.append("Licence: none is stated; kzoo knows of none for these weights.")
     items.append(f"Written by kzoo {kzoo.__version__}.")

@@ -155,9 +155,16 @@ def test_the_licence_of_released_weights_and_how_it_is_known(licensed, name, fro
     data = ModelCard(text).data.to_dict()
     assert {key: value for key, value in data.items() if key.startswith("license")} == front_matter
     assert data["base_model"] == SOURCE
-    assert f"- Licence: {name}, the one that kzoo's table gives for the weights of {SOURCE} (from memory); look" in text
+    assert f"- Licence: {name}, the one that kzoo's table gives for {SOURCE} (from memory); look it up" in text
     page = f"[{SOURCE}](https://huggingface.co/{SOURCE}/tree/{COMMIT}), commit `0123456`"
     assert f"- Weights: started from {page}; training since then" in text
+
+
+@pytest.mark.parametrize("name, status", [("unknown", "not on its card"), ("MIT", "of the code, from memory")])
+def test_no_licence_is_claimed_that_is_not_of_the_weights(licensed, name, status):
+    text = card.render(licensed({"name": name, "status": status}), "kzoo")
+    assert ModelCard(text).data.license is None
+    assert f"- Licence: none is stated; kzoo's table has {name} for {SOURCE} ({status}); look it up there" in text
 
 
 def test_no_licence_is_claimed_for_other_weights(licensed):
