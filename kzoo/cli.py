@@ -227,14 +227,23 @@ def convert(
     model: Annotated[str, typer.Argument(help="Preset, hf://owner/name, or folder in any layout that kzoo reads.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write.")],
     format: Annotated[Layout, typer.Option(help="Layout to write.")] = Layout.kzoo,
+    push: Annotated[
+        str | None, typer.Option(help="owner/name on the Hugging Face Hub to push to; public if it is new.")
+    ] = None,
     backend: BackendOption = None,
 ):
-    """Write a model in the layout of kzoo, transformers or open_clip."""
+    """Write a model in the layout of kzoo, transformers or open_clip, and push it to the Hugging Face Hub."""
     _needs_keras()
     import kzoo
+    from kzoo.weights import hub
 
-    kzoo.from_preset(model).save_to_preset(folder, format=format.value)
+    if push is not None:
+        hub.check_target(push)  # before the work
+    opened = kzoo.from_preset(model)
+    opened.save_to_preset(folder, format=format.value)
     console.print(f"wrote {folder}")
+    if push is not None:
+        console.print(f"pushed {opened.push_to_hub(push, format=format.value)}", soft_wrap=True)
 
 
 def _needs_keras():

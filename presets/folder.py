@@ -1,10 +1,11 @@
-"""The folder that `save_to_preset` writes: config.json, model.weights.h5, tokenizer.json."""
+"""The folder that `save_to_preset` writes: config.json, model.weights.h5, tokenizer.json, README.md."""
 
 import json
 from pathlib import Path
 
 import kzoo
 from kzoo.preprocessing import Preprocessor
+from kzoo.presets.card import write_card
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
@@ -24,9 +25,10 @@ def save_preset(model, folder):
     check_preprocessor(model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = model_config(model) | {"preprocessor": model.preprocessor.save(folder)}
+    config = model_config(model) | {"source": model.source, "preprocessor": model.preprocessor.save(folder)}
     model.save_weights(folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    write_card(model, folder, "kzoo")
 
 
 def check_preprocessor(model):

@@ -48,6 +48,11 @@ class Format:
         """Name, without ending, of the file in a folder that holds its weights."""
         return self.module.stem(folder) if hasattr(self.module, "stem") else self.module.STEM
 
+    @property
+    def weight_file(self):
+        """Pattern of the name of the file that holds its weights; its shards are found by an index."""
+        return f"{'*' if hasattr(self.module, 'stem') else self.module.STEM}.{self.endings[0]}"
+
 
 _transformers = partial(Format, "transformers", "config.json", "model_type")
 FORMATS = (
@@ -136,9 +141,9 @@ def recognise(folder, title=None):
     return next(iter(with_weights or found), None)
 
 
-def weight_stems(folder):
-    """Names, without endings, that the weights of the layouts declared in a folder have."""
-    return [each.format.module.STEM for each in _declared(folder, folder.name)]
+def weight_files(folder):
+    """Patterns of the names that files of weights have in the layouts declared in a folder, best first."""
+    return [each.format.weight_file for each in _declared(folder, folder.name)]
 
 
 def _declared(folder, title):

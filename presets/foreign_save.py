@@ -11,6 +11,7 @@ from kzoo.layers.similarity import SimilarityHead
 from kzoo.preprocessing.preprocessor import STEPS, TOKENIZER_FILE
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.build import PARTS, TOWERS
+from kzoo.presets.card import write_card
 from kzoo.presets.foreign import FORMATS, STEPS_FILE, plain
 from kzoo.weights import collect_tensors
 
@@ -21,7 +22,7 @@ WRITTEN = ("transformers", "open_clip")
 
 
 def save_checkpoint(model, folder, name):
-    """Write a model as another library stores it: its config, `*.safetensors`, `tokenizer.json`.
+    """Write a model as another library stores it: its config, `*.safetensors`, `tokenizer.json`, a card.
 
     The config is read back before anything is written: where it would describe another model than this one,
     nothing is.
@@ -50,6 +51,7 @@ def save_checkpoint(model, folder, name):
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    write_card(model, folder, name)
 
 
 def _fitting(row, name):

@@ -9,7 +9,7 @@ from kzoo.layers.initializers import empty_weights
 from kzoo.layers.patch_embedding import as_size
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.build import PARTS, build
-from kzoo.presets.foreign import recognise, weight_stems
+from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import read_row
 from kzoo.weights import hub
 from kzoo.weights.positions import resize_grid, resize_sequence
@@ -48,7 +48,7 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
     if name.startswith(hub.SCHEME):
         repo, revision = hub.split_name(name)
         title = repo.partition("/")[2]
-        path = hub.fetch(repo, revision, _weight_stems if load_weights else _no_stems, name)
+        path = hub.fetch(repo, revision, _weight_files if load_weights else _no_files, name)
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
@@ -65,8 +65,11 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
     if not load_weights:
         return _untrained(build(sized, dtype, preprocessor), path)
     if checkpoint is None:
-        return _opened(path, row, sized, dtype, preprocessor)
-    return _filled(checkpoint, row, sized, dtype, preprocessor)
+        model = _opened(path, row, sized, dtype, preprocessor)
+    else:
+        model = _filled(checkpoint, row, sized, dtype, preprocessor)
+    model.source = hub.name_of(path) or row.get("source")
+    return model
 
 
 def _filled(checkpoint, row, sized, dtype, preprocessor):
@@ -167,14 +170,14 @@ def _fetched(row):
             "open a folder of your own."
         )
     wanted = f"{name} has its weights in {weights['repo']} on the Hugging Face Hub"
-    return hub.fetch(weights["repo"], weights.get("revision"), _weight_stems, wanted)
+    return hub.fetch(weights["repo"], weights.get("revision"), _weight_files, wanted)
 
 
-def _weight_stems(folder):
-    return weight_stems(folder) or [preset_folder.WEIGHTS_FILE.partition(".")[0]]
+def _weight_files(folder):
+    return weight_files(folder) or [preset_folder.WEIGHTS_FILE]
 
 
-def _no_stems(folder):
+def _no_files(folder):
     return []
 
 

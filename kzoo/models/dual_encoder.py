@@ -1,5 +1,7 @@
 """The dual encoder: two towers, one space."""
 
+from tempfile import TemporaryDirectory
+
 import keras
 import numpy as np
 
@@ -48,6 +50,7 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
 
     kind = "dual_encoder"  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
+    source = None  # "hf://owner/name@commit" that from_preset took the weights from
 
     def __init__(self, image_encoder, text_encoder, similarity=None, preprocessor=None, loss=None, **kwargs):
         # no autocast: each tower casts for itself, pixels would lose precision on the way
@@ -131,6 +134,8 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
             format: `"kzoo"` (`config.json`, `model.weights.h5`, `tokenizer.json`), or the layout of another library,
                 `"transformers"` or `"open_clip"`, which then opens it too.
 
+        A model card, `README.md`, is written beside it; a `README.md` that kzoo did not write stays as it is.
+
         Raises:
             ValueError: no preprocessor, or a format that cannot describe this model; nothing is written.
         """
@@ -142,6 +147,41 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
             from kzoo.presets.foreign_save import save_checkpoint
 
             save_checkpoint(self, folder, format)
+
+    def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None):
+        """Put the model on the Hugging Face Hub, where `kzoo.from_preset("hf://owner/name")` opens it.
+
+        The files and the card of `save_to_preset` are written into a temporary folder and uploaded by the hub's own
+        client: token, endpoint and progress bar are its own (`hf auth login` or `HF_TOKEN`, `HF_ENDPOINT`). Other files
+        of the repository stay, and so does a `README.md` that kzoo did not write.
+
+        Args:
+            repo: `"owner/name"`; made if it is not there.
+            format: as in `save_to_preset`.
+            private: of a repository that is made now; one that is there stays what it is.
+            revision: branch to commit to, made if it is not there; default the main one.
+            message: of the commit.
+
+        Returns:
+            str: URL of the commit.
+
+        Raises:
+            ValueError: not a name of the hub, or as in `save_to_preset`; nothing is uploaded.
+            PermissionError: no token, or one that may not write there.
+            ConnectionError: the client is offline, the hub cannot be reached or refuses the files.
+
+        Example:
+            >>> model.push_to_hub("me/my-clip", private=True)
+            'https://huggingface.co/me/my-clip/commit/...'
+        """
+        from kzoo.presets.card import is_own, write_card
+        from kzoo.weights import hub
+
+        hub.check_target(repo)
+        with TemporaryDirectory() as folder:
+            self.save_to_preset(folder, format)
+            write_card(self, folder, format, f"{repo}@{revision}" if revision else repo)
+            return hub.push(folder, repo, is_own, private, revision, message or f"{self.name}, written by kzoo")
 
     def export(self, folder, format="onnx", **kwargs):
         """Write verified graphs that run without Keras; see `kzoo.export.export`.

@@ -24,7 +24,8 @@ def test_a_folder_opens_as_the_same_model(folder, model):
     images = toy_pairs(3)["images"]
     assert np.array_equal(again.encode_image(images), model.encode_image(images))
     assert again.loss_spec == model.loss_spec and again.name == model.name
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.weights.h5", "tokenizer.json"]
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["README.md", "config.json", "model.weights.h5", "tokenizer.json"]
 
 
 def test_a_saved_model_can_be_saved_again_after_training(folder, tmp_path):
