@@ -13,8 +13,8 @@ def describe_towers(towers, format):
         graphs[tower.name] = {
             "file": f"{tower.name}.onnx" if format == "onnx" else ".",
             "signature": SIGNATURES[tower.name] if format == "tf_saved_model" else None,
-            "inputs": [_array(tower.input_name, tower.dtype, tower.shape)],
-            "outputs": [_array(name, "float32", (tower.embed_dim,)) for name in tower.output_names],
+            "inputs": [_array(name, dtype, shape) for name, (shape, dtype) in tower.inputs.items()],
+            "outputs": [_array(name, "float32", shape) for name, shape in tower.outputs.items()],
         }
     return graphs
 

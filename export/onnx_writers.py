@@ -47,14 +47,13 @@ def _with_jax2onnx(tower):
     jax2onnx = require("jax2onnx", "jax", PURPOSE)
     import jax
 
-    spec = jax.ShapeDtypeStruct(("batch", *tower.shape), tower.dtype)
     proto = jax2onnx.to_onnx(
-        lambda x: tuple(tower.graph(x).values()),
-        inputs=[spec],
+        lambda *inputs: tuple(tower.graph(*inputs).values()),
+        inputs=[jax.ShapeDtypeStruct(("batch", *shape), dtype) for shape, dtype in tower.inputs.values()],
         model_name=tower.name,
         opset=OPSET,
-        input_names=[tower.input_name],
-        output_names=tower.output_names,
+        input_names=list(tower.inputs),
+        output_names=list(tower.outputs),
     )
     return "jax2onnx", proto
 
@@ -63,9 +62,11 @@ def _with_tf2onnx(tower):
     tf2onnx = require("tf2onnx", "export", PURPOSE)
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, *tower.shape), tower.dtype, name=tower.input_name)]
+    signature = [tf.TensorSpec((None, *shape), dtype, name=name) for name, (shape, dtype) in tower.inputs.items()]
     proto, _ = tf2onnx.convert.from_function(
-        tf.function(lambda x: tower.graph(x), input_signature=signature), input_signature=signature, opset=OPSET
+        tf.function(lambda *inputs: tower.graph(*inputs), input_signature=signature),
+        input_signature=signature,
+        opset=OPSET,
     )
     return "tf2onnx", proto
 
@@ -79,19 +80,20 @@ def _with_torch(tower):
             super().__init__()
             self.layer = tower.graph  # not self.graph, which is taken in the modules that torch traces to
 
-        def forward(self, x):
-            return tuple(self.layer(x).values())
+        def forward(self, *inputs):
+            return tuple(self.layer(*inputs).values())
 
     module = Module().eval()
     list(module.parameters())  # Keras registers its variables with torch when they are first asked for
-    sample = keras.ops.convert_to_tensor(tower.samples[1])
+    sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.samples[1].values())
+    batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         module,
-        (sample,),
+        sample,
         dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        input_names=[tower.input_name],
-        output_names=tower.output_names,
+        dynamic_shapes=(tuple({0: batch} for _ in sample),),  # of the arguments that `*inputs` takes
+        input_names=list(tower.inputs),
+        output_names=list(tower.outputs),
         opset_version=OPSET,
         verbose=False,
     )

@@ -48,18 +48,19 @@ class Runtime(Embedder):
         onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
         self.embed_dim = self.manifest["embed_dim"]
         self.preprocessor = Preprocessor.load(folder, self.manifest["preprocessor"])
-        self.sessions = {}  # input name -> (session, output name)
+        self.sessions = {}  # name of the first input -> (session, names of the inputs, name of the output)
         for graph in self.manifest["graphs"].values():
             path = folder / graph["file"]
             if not path.is_file():
                 raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
             session = onnxruntime.InferenceSession(str(path), providers=providers or ["CPUExecutionProvider"])
-            self.sessions[graph["inputs"][0]["name"]] = (session, graph["outputs"][0]["name"])
+            names = [each["name"] for each in graph["inputs"]]
+            self.sessions[names[0]] = (session, names, graph["outputs"][0]["name"])
 
     def embed_batch(self, batch):
-        (name,) = (name for name in batch if name in self.sessions)
-        session, output = self.sessions[name]
-        return session.run([output], {name: batch[name]})[0]
+        (first,) = (name for name in batch if name in self.sessions)
+        session, names, output = self.sessions[first]
+        return session.run([output], {name: batch[name] for name in names})[0]
 
     def scale_and_bias(self):
         return self.manifest["similarity"]["scale"], self.manifest["similarity"]["bias"]

@@ -26,9 +26,9 @@ def write_saved_model(model, towers, folder):
     archive = keras.export.ExportArchive()
     archive.track(model)
     for tower in towers:
-        spec = tf.TensorSpec((None, *tower.shape), tower.dtype, name=tower.input_name)
+        specs = [tf.TensorSpec((None, *shape), dtype, name=name) for name, (shape, dtype) in tower.inputs.items()]
         archive.track(tower.graph)
-        archive.add_endpoint(SIGNATURES[tower.name], tower.graph.__call__, input_signature=[spec])
+        archive.add_endpoint(SIGNATURES[tower.name], tower.graph.__call__, input_signature=specs)
     rows = [tf.TensorSpec((None, model.embed_dim), "float32", name=name) for name in ("images", "texts")]
     archive.add_endpoint(
         "similarity", lambda images, texts: {"logits": model.similarity(images, texts)}, input_signature=rows
@@ -43,6 +43,9 @@ def run_saved_model(folder, tower):
 
     signature = tf.saved_model.load(str(folder)).signatures[SIGNATURES[tower.name]]
     return [
-        {name: value.numpy() for name, value in signature(**{tower.input_name: tf.constant(sample)}).items()}
+        {
+            name: value.numpy()
+            for name, value in signature(**dict(zip(sample, map(tf.constant, sample.values())))).items()
+        }
         for sample in tower.samples
     ]

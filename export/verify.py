@@ -13,7 +13,7 @@ class ExportError(RuntimeError):
 def reference(tower):
     """What the running model gives on the tower's samples: per batch, output name -> array."""
     return [
-        {name: keras.ops.convert_to_numpy(value) for name, value in tower.graph(sample).items()}
+        {name: keras.ops.convert_to_numpy(value) for name, value in tower.graph(*sample.values()).items()}
         for sample in tower.samples
     ]
 
@@ -22,10 +22,8 @@ def run_onnx(path, tower):
     """What onnxruntime gives on the tower's samples, in the form of `reference`."""
     onnxruntime = require("onnxruntime", "export", "Verifying an ONNX graph")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return [
-        dict(zip(tower.output_names, session.run(tower.output_names, {tower.input_name: sample})))
-        for sample in tower.samples
-    ]
+    names = list(tower.outputs)
+    return [dict(zip(names, session.run(names, sample))) for sample in tower.samples]
 
 
 def worst_difference(expected, got, tolerance, what):

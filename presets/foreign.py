@@ -100,7 +100,7 @@ class Checkpoint:
         rules = row["tokenizer"]
         token_tower = row.get("text_encoder") or row["text_decoder"]
         length = token_tower["context_length"]
-        vocabulary = {"source": str(self.folder), "context_length": length, "rules": rules}
+        vocabulary = {"source": self.title, "context_length": length, "rules": rules}
         try:
             tokenizer = Tokenizer.from_folder(self.folder, rules, length, token_tower["vocab_size"])
         except FileNotFoundError:

@@ -39,7 +39,7 @@ def read_row(name):
     Returns:
         dict with `preset`, `family`, `paper`, `licence`, `image_encoder`, `text_encoder`, `images`,
         `tokenizer`, `similarity`, `loss`, `weights`, `parameters` and, where there are any, `model` (the class, if
-        not a dual encoder), `text_decoder`, `source` (of the numbers) and `notes`.
+        not a dual encoder), `text_decoder`, `config_source` (of the numbers) and `notes`.
 
     Raises:
         ValueError: no such preset; the sentence offers the nearest names.

@@ -164,7 +164,7 @@ def test_a_config_that_is_not_understood(folder, part, change, sentence):
         (
             "vision_cfg",
             {"timm_model_name": "vit_base"},
-            "says timm_model_name='vit_base'; of timm's towers this version",
+            "says timm_model_name='vit_base'; of timm's towers",
         ),
         ("vision_cfg", {"pos_embed_type": "sin_cos_2d"}, "says pos_embed_type='sin_cos_2d', which this version cannot"),
         ("vision_cfg", {"scale_heads": True}, "says scale_heads=True, which this version cannot build"),
@@ -232,7 +232,7 @@ def test_a_link_out_of_the_folder_is_refused(folder):
         (
             "vision_config",
             {"num_hidden_layers": 10**9},
-            "image_encoder depth=1000000000, but the file holds 78 tensors",
+            "depth=1000000000, but the file holds 78 tensors",
         ),
         ("vision_config", {"num_attention_heads": 5}, "describes what cannot be built: num_heads=5 does not divide"),
     ],
@@ -253,25 +253,25 @@ def arrays(tmp_path):
     return tmp_path
 
 
-def test_an_npz_file_under_its_own_name_and_with_a_prefix(arrays):
+def test_an_npz_file_under_its_own_name_and_without_the_prefix(arrays):
     expected = kzoo.from_preset(arrays)
     stored = dict(np.load(arrays / "model.npz"))
     (arrays / "model.npz").unlink()
-    np.savez_compressed(arrays / "webli_en_b16.npz", **{f"params/{name}": array for name, array in stored.items()})
+    assert all(name.startswith("params/") for name in stored)
+    stored = {name.removeprefix("params/"): array for name, array in stored.items()}
+    np.savez_compressed(arrays / "webli_en_b16.npz", **stored)
     model = kzoo.from_preset(arrays)
     for one, other in zip(model.weights, expected.weights, strict=True):
         assert np.array_equal(numpy(one), numpy(other)), one.path
     np.savez(arrays / "another.npz", a=np.zeros(1))
-    with pytest.raises(FileNotFoundError, match=r"has no model.npz"):
+    with pytest.raises(FileNotFoundError, match="has no open_clip_model.safetensors"):
         kzoo.from_preset(arrays)
 
 
 def test_pickled_arrays_are_never_opened(arrays):
     stored = dict(np.load(arrays / "model.npz"))
     np.savez(arrays / "model.npz", **stored | {"t": np.array([print], dtype=object)})
-    with pytest.raises(
-        ValueError, match=r"model.npz cannot be read as npz, is it whole\? \(t.npy holds Python objects"
-    ):
+    with pytest.raises(ValueError, match=r"model.npz cannot be read as npz, .* \(t.npy holds Python objects"):
         kzoo.from_preset(arrays)
 
 
@@ -293,13 +293,10 @@ def test_an_array_that_claims_to_be_larger_than_it_is(arrays):
 
 def test_older_spellings_are_read(tmp_path):
     """open_clip moves a custom text tower from the root to `text.`; AltCLIP's vision blocks are called two ways."""
+    vision = "vision_model.encoder.layer"
     for name, file, change in (
         ("oc_clip_vit_custom_text", "open_clip_model.safetensors", lambda name: name.removeprefix("text.")),
-        (
-            "hf_altclip_tiny",
-            "model.safetensors",
-            lambda name: name.replace("vision_model.encoder.layers.", "vision_model.encoder.layer."),
-        ),
+        ("hf_altclip_tiny", "model.safetensors", lambda name: name.replace(f"{vision}s.", f"{vision}.")),
     ):
         folder = tmp_path / name
         shutil.copytree(TESTS / "fixtures" / name, folder)
