@@ -3,6 +3,7 @@
 import numpy as np
 
 from kzoo.preprocessing.images import ImageSteps
+from kzoo.preprocessing.sealing import check_fingerprint, fingerprint
 from kzoo.preprocessing.tokenizer import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -24,7 +25,22 @@ class Preprocessor:
     """
 
     def __init__(self, images, tokenizer=None, vocabulary=None):
-        self.images, self.tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
+        self.images, self._tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
+
+    @property
+    def tokenizer(self):
+        """The `Tokenizer`. One can be put where there is none; it cannot be exchanged for one with other ids."""
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer):
+        have = self._tokenizer
+        if have is not None and (tokenizer is None or tokenizer.fingerprint() != have.fingerprint()):
+            raise ValueError(
+                f"this preprocessor has a vocabulary of {have.vocab_size} ids already, and another would not fit the "
+                "weights of its model; build a new model with load_weights=False to start from another vocabulary."
+            )
+        self._tokenizer = tokenizer
 
     def __call__(self, images=None, texts=None):
         """Arrays of the modalities given: `images` uint8 `(n, height, width, 3)`, `token_ids` int32 and
@@ -80,19 +96,31 @@ class Preprocessor:
         self.vocabulary = self.vocabulary | {"context_length": context_length}
         if self.tokenizer is not None and self.tokenizer.context_length != context_length:
             config = self.tokenizer.get_config() | {"context_length": context_length}
-            self.tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
+            self._tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
 
     # -- config --
     def get_config(self):
-        """All of it, the vocabulary as the text of its `tokenizer.json`."""
-        tokenizer = self.tokenizer and {**self.tokenizer.get_config(), "json": self.tokenizer.to_json()}
+        """All of it, the vocabulary as the text of its `tokenizer.json`, with the fingerprint of that text."""
+        tokenizer = None
+        if self.tokenizer is not None:
+            text = self.tokenizer.to_json()
+            tokenizer = self.tokenizer.get_config() | {"fingerprint": fingerprint(text), "json": text}
         return {"images": self.images.get_config(), "tokenizer": tokenizer, "vocabulary": self.vocabulary}
 
     @classmethod
     def from_config(cls, config):
+        """The inverse of `get_config`.
+
+        Raises:
+            ValueError: the vocabulary is not the one whose fingerprint the config has.
+        """
         tokenizer = config["tokenizer"]
         if tokenizer is not None:
-            tokenizer = Tokenizer.from_json(tokenizer["json"], **{k: v for k, v in tokenizer.items() if k != "json"})
+            settings = dict(tokenizer)
+            text, expected = settings.pop("json"), settings.pop("fingerprint", None)
+            if expected is not None:  # configs of the first version have none
+                check_fingerprint(text, expected)
+            tokenizer = Tokenizer.from_json(text, **settings)
         return cls(ImageSteps(**config["images"]), tokenizer, config["vocabulary"])
 
     def save(self, folder):
@@ -104,7 +132,12 @@ class Preprocessor:
 
     @classmethod
     def load(cls, folder, config):
-        """The inverse of `save`."""
+        """The inverse of `save`.
+
+        Raises:
+            FileNotFoundError: `tokenizer.json` is not there.
+            ValueError: it is not the one that was saved.
+        """
         if config["tokenizer"] is not None:
             text = (folder / TOKENIZER_FILE).read_text("utf-8")
             config = config | {"tokenizer": config["tokenizer"] | {"json": text}}
