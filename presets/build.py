@@ -55,7 +55,7 @@ def image_steps(row):
 def vocabulary_of(row):
     """What a preprocessor without a tokenizer needs to know to get one, or to say where it is."""
     token_tower, rules = row.get("text_encoder") or row["text_decoder"], row["tokenizer"]
-    known = {"context_length": token_tower["context_length"], "rules": rules}
+    known = {name: token_tower[name] for name in ("context_length", "vocab_size")} | {"rules": rules}
     if rules["kind"] == "trained_bpe":
         return known | {"train": token_tower["vocab_size"]}
     return known | {"source": row["weights"]["repo"] if row.get("weights") else "its checkpoint"}

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from kzoo.preprocessing import Preprocessor, Tokenizer
-from kzoo.presets.build import PARTS, image_steps
+from kzoo.preprocessing import Preprocessor
+from kzoo.preprocessing.vocabularies import KINDS
+from kzoo.presets.build import PARTS, image_steps, vocabulary_of
 from kzoo.weights import (
     TensorFiles,
     big_vision,
@@ -97,15 +98,15 @@ class Checkpoint:
 
     def preprocessor(self, row):
         """Image steps of its config, vocabulary of its files, if they are there."""
-        rules = row["tokenizer"]
-        token_tower = row.get("text_encoder") or row["text_decoder"]
-        length = token_tower["context_length"]
-        vocabulary = {"source": self.title, "context_length": length, "rules": rules}
-        try:
-            tokenizer = Tokenizer.from_folder(self.folder, rules, length, token_tower["vocab_size"])
-        except FileNotFoundError:
-            tokenizer = None  # said when a text is to be read: token ids need no vocabulary
-        return Preprocessor(image_steps(row), tokenizer, vocabulary)
+        rules, token_tower = row["tokenizer"], row.get("text_encoder") or row["text_decoder"]
+        preprocessor = Preprocessor(image_steps(row), vocabulary=vocabulary_of(row) | {"source": self.title})
+        if rules["kind"] in KINDS:
+            try:
+                preprocessor.open_vocabulary(self.folder)
+            except FileNotFoundError:
+                return preprocessor  # said when a text is to be read: token ids need no vocabulary
+            check_end_of_text(preprocessor.tokenizer, token_tower, self.folder)
+        return preprocessor
 
     def tensors(self):
         """Its weights."""
@@ -121,6 +122,16 @@ class Checkpoint:
     def fill(self, tensors, model, adapt):
         """Put the weights into a model that they fit."""
         load_tensors(self.format.module.entries(self.config, tensors), model, tensors, adapt)
+
+
+def check_end_of_text(tokenizer, token_tower, folder):
+    """Stops where the vocabulary of a folder ends texts with another id than the tower pools at."""
+    pooled = token_tower.get("eot_id") if token_tower.get("pool", "end_of_text") == "end_of_text" else None
+    if token_tower["kind"] == "text_transformer" and pooled not in (None, tokenizer.eot_id):
+        raise ValueError(
+            f"the vocabulary in {folder} ends every text with id {tokenizer.eot_id}, but the model looks for id {pooled}; "
+            "it belongs to another model."
+        )
 
 
 def recognise(folder, title=None):

@@ -1,8 +1,8 @@
-"""Byte-level BPE vocabularies: CLIP's, from its files, and small ones learned from captions."""
+"""Byte-level BPE vocabularies: CLIP's and RoBERTa's, from their files, and small ones learned from captions."""
 
 import gzip
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 CLIP_SPECIALS = ("<start_of_text>", "<end_of_text>")  # as open_clip calls ids 49406 and 49407
 TRAINED_SPECIALS = ("<pad>", "<start_of_text>", "<end_of_text>")
@@ -39,9 +39,15 @@ def _pairs(lines):
     return [tuple(line.split()) for line in lines[1:] if line.strip()]
 
 
-def clip_bpe(vocab, merges, specials=CLIP_SPECIALS):
-    """CLIP's tokenizer: lower case, the split pattern, bytes, merges, start and end of text."""
-    model = models.BPE(vocab, merges, end_of_word_suffix="</w>", continuing_subword_prefix="", unk_token=specials[1])
+def clip_bpe(vocab, merges, unknown):
+    """CLIP's vocabulary: lower case, the split pattern, bytes, merges of words that end in `</w>`.
+
+    Args:
+        vocab: dict, token to id.
+        merges: list of pairs.
+        unknown: the token that stands for what is not in the vocabulary; CLIP's end of text.
+    """
+    model = models.BPE(vocab, merges, end_of_word_suffix="</w>", continuing_subword_prefix="", unk_token=unknown)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = _lower_case()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -50,7 +56,14 @@ def clip_bpe(vocab, merges, specials=CLIP_SPECIALS):
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    return _finished(tokenizer, specials)
+    return tokenizer
+
+
+def roberta_bpe(vocab, merges):
+    """RoBERTa's vocabulary, which is GPT-2's: case kept, a space belongs to the word after it, none before the text."""
+    tokenizer = Tokenizer(models.BPE(vocab, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return tokenizer
 
 
 def byte_level_bpe(captions, vocab_size):
@@ -68,19 +81,8 @@ def byte_level_bpe(captions, vocab_size):
         show_progress=False,
     )
     tokenizer.train_from_iterator(captions, trainer)
-    return _finished(tokenizer, TRAINED_SPECIALS[1:])
+    return tokenizer
 
 
 def _lower_case():
     return normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
-
-
-def _finished(tokenizer, specials):
-    start, end = specials
-    tokenizer.add_special_tokens(list(specials))
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in specials],
-    )
-    return tokenizer

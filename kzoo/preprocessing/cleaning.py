@@ -2,6 +2,7 @@
 
 import html
 import re
+import string
 import unicodedata
 
 # code point -> what stands for it; None drops it
@@ -14,19 +15,44 @@ _LIGATURES |= {0x0149: "'n", 0x01C4: "D\u017d", 0x01C5: "D\u017e", 0x01C6: "d\u0
 _FULL_WIDTH = {code: unicodedata.normalize("NFKC", chr(code)) for code in (0x3000, *range(0xFF01, 0xFFEF))}
 _CONTROLS = dict.fromkeys((*range(0x09), 0x0B, *range(0x0E, 0x20), 0x7F, 0xFEFF, *range(0x206A, 0x2070)))
 _CONTROLS |= dict.fromkeys(range(0xFFF9, 0xFFFD))
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _TABLE = _QUOTES | _LIGATURES | _FULL_WIDTH | _CONTROLS
 
 
-def clean_openai(text):
-    """The cleaning of OpenAI's CLIP and of open_clip.
+def repair(text):
+    """What open_clip does to every text first, whatever comes then.
 
     HTML entities resolved twice, ligatures and full-width letters taken apart, curly quotes straightened,
-    control characters removed, NFC, white space collapsed, lower case. For this open_clip calls the library
-    ftfy, which also repairs text that was decoded with a wrong encoding. That repair is not made here: an
-    exported model reads a text as its training did, without a library to install.
+    control characters removed, NFC. For this open_clip calls the library ftfy, which also repairs text that was
+    decoded with a wrong encoding. That repair is not made here: an exported model reads a text as its training
+    did, without a library to install.
     """
-    text = html.unescape(html.unescape(text)).translate(_TABLE)
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).strip().lower()
+    return unicodedata.normalize("NFC", html.unescape(html.unescape(text)).translate(_TABLE))
+
+
+def clean_whitespace(text):
+    """Repaired, white space collapsed, case kept: open_clip's towers of transformers (its `"whitespace"`)."""
+    return re.sub(r"\s+", " ", repair(text)).strip()
+
+
+def clean_openai(text):
+    """Repaired, white space collapsed, lower case: OpenAI's CLIP and open_clip's (its `"lower"`)."""
+    return clean_whitespace(text).lower()
+
+
+def clean_big_vision(text):
+    """SigLIP as big_vision trained it: "_" to a space, ASCII punctuation out, lower case, white space collapsed."""
+    return " ".join(text.replace("_", " ").translate(_NO_PUNCTUATION).lower().split())
+
+
+def clean_canonicalize(text):
+    """SigLIP in open_clip (its `"canonicalize"`): the same after a repair, which straightens quotes for removal."""
+    return clean_big_vision(repair(text))
+
+
+def clean_lowercase(text):
+    """SigLIP 2: lower case and nothing else. Its vocabularies do not all do it, and all were trained on it."""
+    return text.lower()
 
 
 def clean_nothing(text):
@@ -34,4 +60,11 @@ def clean_nothing(text):
     return text
 
 
-CLEANERS = {"openai": clean_openai, "none": clean_nothing}
+CLEANERS = {
+    "openai": clean_openai,
+    "whitespace": clean_whitespace,
+    "canonicalize": clean_canonicalize,
+    "big_vision": clean_big_vision,
+    "lowercase": clean_lowercase,
+    "none": clean_nothing,
+}

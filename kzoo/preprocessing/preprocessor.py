@@ -2,6 +2,7 @@
 
 from kzoo.preprocessing.images import ImageSteps
 from kzoo.preprocessing.patches import PatchSteps
+from kzoo.preprocessing.sealing import check_fingerprint, fingerprint
 from kzoo.preprocessing.tokenizer import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -15,7 +16,8 @@ class Preprocessor:
         images: the `ImageSteps` or `PatchSteps`.
         tokenizer: the `Tokenizer`, or None while there is no vocabulary.
         vocabulary: what is known of a vocabulary that is not there: `"source"`, where it comes from, or `"train"`,
-            the number of ids that `adapt` may learn; `"context_length"`; `"rules"` of the preset's row.
+            the number of ids that `adapt` may learn; `"context_length"` and `"vocab_size"` of the text tower;
+            `"rules"` of the preset's row.
 
     Example:
         >>> batch = model.preprocessor(images=["cat.jpg"], texts=["a cat"])
@@ -24,7 +26,22 @@ class Preprocessor:
     """
 
     def __init__(self, images, tokenizer=None, vocabulary=None):
-        self.images, self.tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
+        self.images, self._tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
+
+    @property
+    def tokenizer(self):
+        """The `Tokenizer`. One can be put where there is none; it cannot be exchanged for one with other ids."""
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer):
+        have = self._tokenizer
+        if have is not None and (tokenizer is None or tokenizer.fingerprint() != have.fingerprint()):
+            raise ValueError(
+                f"this preprocessor has a vocabulary of {have.vocab_size} ids already, and another would not fit the "
+                "weights of its model; build a new model with load_weights=False to start from another vocabulary."
+            )
+        self._tokenizer = tokenizer
 
     def __call__(self, images=None, texts=None):
         """Arrays of the modalities given: `images` uint8 `(n, height, width, 3)`, `token_ids` int32 and
@@ -76,6 +93,22 @@ class Preprocessor:
             raise ValueError(self._no_vocabulary())
         self.tokenizer = Tokenizer.train(captions, self.vocabulary["train"], self.vocabulary["context_length"])
 
+    def open_vocabulary(self, folder):
+        """Open the vocabulary of this model's preset from a folder of its files.
+
+        Args:
+            folder: path; see `Tokenizer.from_folder` for the files.
+
+        Raises:
+            FileNotFoundError: none of the files is there.
+            ValueError: the vocabulary of another model, or one is open already.
+        """
+        known = self.vocabulary
+        rules = known.get("rules", {})
+        tokenizer = Tokenizer.from_folder(folder, rules, known["context_length"], known.get("vocab_size"))
+        self.tokenizer = tokenizer
+        self.vocabulary = known | {"rules": rules | {"start_id": tokenizer.start_id, "eot_id": tokenizer.eot_id}}
+
     def resize(self, image_size, context_length):
         """Prepare pictures `(height, width)` and texts of other sizes than before; None for towers of any size."""
         if image_size is not None:
@@ -83,7 +116,7 @@ class Preprocessor:
         self.vocabulary = self.vocabulary | {"context_length": context_length}
         if self.tokenizer is not None and self.tokenizer.context_length != context_length:
             config = self.tokenizer.get_config() | {"context_length": context_length}
-            self.tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
+            self._tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
 
     def rules(self):
         """The rules of the tokenizer, as in a preset's row: kind, cleaning, special ids."""
@@ -92,15 +125,27 @@ class Preprocessor:
 
     # -- config --
     def get_config(self):
-        """All of it, the vocabulary as the text of its `tokenizer.json`."""
-        tokenizer = self.tokenizer and {**self.tokenizer.get_config(), "json": self.tokenizer.to_json()}
+        """All of it, the vocabulary as the text of its `tokenizer.json`, with the fingerprint of that text."""
+        tokenizer = None
+        if self.tokenizer is not None:
+            text = self.tokenizer.to_json()
+            tokenizer = self.tokenizer.get_config() | {"fingerprint": fingerprint(text), "json": text}
         return {"images": self.images.get_config(), "tokenizer": tokenizer, "vocabulary": self.vocabulary}
 
     @classmethod
     def from_config(cls, config):
+        """The inverse of `get_config`.
+
+        Raises:
+            ValueError: the vocabulary is not the one whose fingerprint the config has.
+        """
         tokenizer = config["tokenizer"]
         if tokenizer is not None:
-            tokenizer = Tokenizer.from_json(tokenizer["json"], **{k: v for k, v in tokenizer.items() if k != "json"})
+            settings = dict(tokenizer)
+            text, expected = settings.pop("json"), settings.pop("fingerprint", None)
+            if expected is not None:  # configs of the first version have none
+                check_fingerprint(text, expected)
+            tokenizer = Tokenizer.from_json(text, **settings)
         images = dict(config["images"])
         steps = STEPS[images.pop("kind", ImageSteps.kind)]
         return cls(steps(**images), tokenizer, config["vocabulary"])
@@ -114,7 +159,12 @@ class Preprocessor:
 
     @classmethod
     def load(cls, folder, config):
-        """The inverse of `save`."""
+        """The inverse of `save`.
+
+        Raises:
+            FileNotFoundError: `tokenizer.json` is not there.
+            ValueError: it is not the one that was saved.
+        """
         if config["tokenizer"] is not None:
             text = (folder / TOKENIZER_FILE).read_text("utf-8")
             config = config | {"tokenizer": config["tokenizer"] | {"json": text}}
@@ -125,6 +175,6 @@ class Preprocessor:
             return "this preprocessor has no vocabulary yet; learn one with model.preprocessor.adapt(captions)."
         source = self.vocabulary.get("source", "its checkpoint")
         return (
-            f"the vocabulary of this model comes with {source} and is not here; open it from a file: "
-            "model.preprocessor.tokenizer = kzoo.preprocessing.Tokenizer.from_file(path, context_length)."
+            f"the vocabulary of this model comes with {source} and is not here; open it from a folder of its files: "
+            "model.preprocessor.open_vocabulary(folder)."
         )

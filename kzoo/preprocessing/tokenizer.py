@@ -2,28 +2,35 @@
 
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tokenizers
+from tokenizers import decoders, models
 
-from kzoo.preprocessing.bpe import byte_level_bpe, clip_bpe, read_merges, read_simple_vocab
+from kzoo.preprocessing import charsmap, sealing
+from kzoo.preprocessing.bpe import TRAINED_SPECIALS, byte_level_bpe
 from kzoo.preprocessing.cleaning import CLEANERS
-
-SIMPLE_VOCAB = "bpe_simple_vocab_16e6.txt.gz"
+from kzoo.preprocessing.vocabularies import frame, read_by_hand
 
 
 class Tokenizer:
     """A vocabulary with the rules of its model: cleaning, start and end, truncation, padding.
 
-    Make one with `from_file` or `train`. Every row has `context_length` ids; the end-of-text id survives
-    truncation, and truncated texts are counted in a warning.
+    Make one with `from_folder`, `from_file` or `train`. Every row has `context_length` ids; the end-of-text id
+    survives truncation, and truncated texts are counted in a warning. A special token that is written out in a text,
+    such as "</s>", is ordinary text; only CLIP's vocabularies read theirs, as the libraries they come from do.
 
     Args:
-        vocabulary: a `tokenizers.Tokenizer` whose post-processor adds start and end.
+        vocabulary: a `tokenizers.Tokenizer` whose post-processor adds start and end. It is changed, and belongs to
+            this object from then on.
         context_length: ids per row.
         pad_id: id that fills a row.
-        clean: `"openai"` (see `kzoo.preprocessing.cleaning`) or `"none"`.
+        clean: a key of `kzoo.preprocessing.cleaning.CLEANERS`, what happens to a text first.
+
+    Attributes:
+        start_id, eot_id: ids before and after each text, None where there is none.
 
     Inputs:
         texts: list of strings.
@@ -34,6 +41,7 @@ class Tokenizer:
 
     Raises:
         TypeError: texts is not a list of strings.
+        ValueError: a string holds half of a surrogate pair.
 
     Example:
         >>> tokenizer = Tokenizer.train(["a cat", "a dog"], vocab_size=300, context_length=8)
@@ -48,47 +56,78 @@ class Tokenizer:
         pad_token = vocabulary.id_to_token(pad_id)
         if pad_token is None:
             raise ValueError(f"pad_id {pad_id} is not in the vocabulary of {self.vocab_size} ids.")
-        self.eot_id = vocabulary.encode("").ids[-1]  # the post-processor ends every text with it
+        specials = vocabulary.num_special_tokens_to_add(False)
+        if context_length <= specials:
+            raise ValueError(f"context_length is {context_length}, but start and end alone take {specials} ids.")
+        vocabulary.no_truncation()  # what a file says of them is not what its model wants
+        vocabulary.no_padding()
+        vocabulary.decoder = _decoder(vocabulary)
+        vocabulary.encode_special_tokens = not _is_clip(vocabulary)
+        self._charsmap, self._file_normalizer = charsmap.lift(vocabulary)
+        probe = vocabulary.encode("a")
+        special = probe.special_tokens_mask or [0]
+        self.start_id = probe.ids[0] if special[0] else None
+        self.eot_id = probe.ids[-1] if special[-1] else None
         vocabulary.enable_truncation(max_length=context_length)
         vocabulary.enable_padding(pad_id=pad_id, pad_token=pad_token, length=context_length)
 
     @classmethod
-    def from_file(cls, path, context_length, pad_id=0, clean=None):
-        """Open a vocabulary in one of the three layouts that checkpoints carry.
+    def from_folder(cls, folder, rules, context_length, vocab_size=None):
+        """Open the vocabulary in a checkpoint's folder by the rules of its preset.
+
+        Which files are read, the first that is there:
+
+        | kind | files | models |
+        | --- | --- | --- |
+        | `clip_bpe` | `tokenizer.json`, `vocab.json` with `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` | CLIP, CoCa |
+        | `sentencepiece` | `tokenizer.json`, `spiece.model` | SigLIP |
+        | `gemma` | `tokenizer.json`, `tokenizer.model` | SigLIP 2 |
+        | `wordpiece` | `tokenizer.json`, `vocab.txt` | ALIGN, BLIP, Chinese-CLIP, LiT, CLIPA, ConVIRT |
+        | `roberta_bpe` | `tokenizer.json`, `vocab.json` with `merges.txt` | RoBERTa towers of open_clip |
+        | `xlm_roberta` | `tokenizer.json`, `sentencepiece.bpe.model` | XLM-R towers, XLM-V of MetaCLIP 2 |
+
+        Start, end, truncation (which keeps the end) and padding (on the right) are set by the rules, whatever the
+        file says of them; so is the lower case of `wordpiece`.
 
         Args:
-            path: a `tokenizer.json`, a `bpe_simple_vocab_16e6.txt.gz`, or a folder that holds one of them or
-                `vocab.json` with `merges.txt`.
+            folder: path.
+            rules: dict with `"kind"`, `"clean"` (see `Tokenizer`) and `"pad_id"`; `"start_id"` and `"eot_id"` (None for
+                no such id; without the key the file's own); and, where a preset needs it, `"lowercase"` (of
+                `wordpiece`, default True), `"context_length"`, `"special_ids"`, a dict of roles such as `"unk"` to
+                the ids they must have, and `"added_tokens"`, special tokens that follow the vocabulary.
+            context_length: ids per row, where the rules do not say it.
+            vocab_size: rows of the model's token table; no id of a text may lie behind it.
+
+        Raises:
+            FileNotFoundError: none of the files is there.
+            ValueError: a file holds the vocabulary of another model.
+
+        Example:
+            >>> rules = {"kind": "gemma", "clean": "lowercase", "pad_id": 0, "start_id": None, "eot_id": 1}
+            >>> tokenizer = Tokenizer.from_folder("siglip2-base-patch16-224", rules, 64, vocab_size=256000)
+        """
+        vocabulary = sealing.open_sealed(Path(folder), rules, vocab_size)
+        return cls(vocabulary, rules.get("context_length", context_length), rules["pad_id"], rules["clean"])
+
+    @classmethod
+    def from_file(cls, path, context_length, pad_id=0, clean=None):
+        """Open a vocabulary by hand, without the rules of a preset.
+
+        Args:
+            path: a file, or a folder that holds one: `tokenizer.json`, `vocab.json` with `merges.txt` (CLIP's or
+                RoBERTa's), `bpe_simple_vocab_16e6.txt.gz`, `vocab.txt` (lower-cased WordPiece), `spiece.model`,
+                `tokenizer.model` (Gemma's) or `sentencepiece.bpe.model` (XLM-R's). A `tokenizer.json` keeps its own
+                start and end, the others get those of their kind.
             context_length: ids per row.
             pad_id: id that fills a row.
-            clean: default `"openai"` for the `.gz`, `"none"` for the others, which hold their normaliser.
+            clean: see `Tokenizer`; default `"openai"` for the `.gz`, `"none"` for the others.
 
         Raises:
             FileNotFoundError: nothing of the kind is there.
+            ValueError: the file cannot be read as what its name says.
         """
-        path = Path(path)
-        folder = path if path.is_dir() else path.parent
-        if path.is_dir():
-            names = ("tokenizer.json", "vocab.json", SIMPLE_VOCAB)
-            path = next((path / name for name in names if (path / name).is_file()), path)
-        if path.name.endswith(".gz") and path.is_file():
-            return cls(clip_bpe(*read_simple_vocab(path)), context_length, pad_id, clean or "openai")
-        if path.name == "vocab.json" and (folder / "merges.txt").is_file():
-            vocab = json.loads(path.read_text("utf-8"))
-            special = ("<|startoftext|>", "<|endoftext|>")
-            vocabulary = clip_bpe(vocab, read_merges(folder / "merges.txt"), special)
-            return cls(vocabulary, context_length, pad_id, clean or "none")
-        if path.suffix == ".json" and path.is_file():
-            return cls(tokenizers.Tokenizer.from_file(str(path)), context_length, pad_id, clean or "none")
-        raise FileNotFoundError(
-            f"{path} holds no vocabulary; expected tokenizer.json, vocab.json with merges.txt, or {SIMPLE_VOCAB}."
-        )
-
-    @classmethod
-    def from_folder(cls, folder, rules, context_length, vocab_size=None):
-        if rules["kind"] != "clip_bpe":
-            raise FileNotFoundError
-        return cls.from_file(folder, context_length, rules["pad_id"], rules["clean"])
+        vocabulary, found = read_by_hand(Path(path))
+        return cls(vocabulary, context_length, pad_id, clean or ("openai" if found.suffix == ".gz" else "none"))
 
     @classmethod
     def train(cls, captions, vocab_size, context_length):
@@ -103,7 +142,9 @@ class Tokenizer:
             >>> Tokenizer.train(["a cat", "a dog"], vocab_size=300, context_length=8).vocab_size <= 300
             True
         """
-        return cls(byte_level_bpe(captions, vocab_size), context_length, pad_id=0, clean="none")
+        vocabulary = byte_level_bpe(captions, vocab_size)
+        frame(vocabulary, *(vocabulary.token_to_id(token) for token in TRAINED_SPECIALS[1:]))
+        return cls(vocabulary, context_length, pad_id=0, clean="none")
 
     @property
     def vocab_size(self):
@@ -123,8 +164,10 @@ class Tokenizer:
     def encode(self, texts):
         """What a call returns, and how many texts were cut, for callers that report on their own."""
         check_texts(texts)
-        clean = CLEANERS[self.clean]
-        rows = self.vocabulary.encode_batch([clean(text) for text in texts])
+        cleaned = [CLEANERS[self.clean](text) for text in texts]
+        if self._charsmap is not None:
+            cleaned = [self._charsmap(text) for text in cleaned]
+        rows = self.vocabulary.encode_batch(cleaned)
         shape = (len(rows), self.context_length)
         batch = {
             "token_ids": np.array([row.ids for row in rows], "int32").reshape(shape),
@@ -136,7 +179,7 @@ class Tokenizer:
         """Rows of ids back to a list of strings: each row up to its end of text, without special ids."""
         rows = [list(map(int, row)) for row in token_ids]
         rows = [row[: row.index(self.eot_id)] if self.eot_id in row else row for row in rows]
-        return [text.replace("</w>", " ").strip() for text in self.vocabulary.decode_batch(rows)]
+        return [text.strip() for text in self.vocabulary.decode_batch(rows)]
 
     def get_config(self):
         """Everything but the vocabulary itself, which `to_json` gives."""
@@ -144,12 +187,22 @@ class Tokenizer:
 
     def to_json(self):
         """The vocabulary as the text of a `tokenizer.json`."""
-        return self.vocabulary.to_str()
+        text = self.vocabulary.to_str()
+        if self._charsmap is None:
+            return text
+        return json.dumps(json.loads(text) | {"normalizer": self._file_normalizer}, ensure_ascii=False)
+
+    def fingerprint(self):
+        """sha256 of the vocabulary and what it does to a text, without context length and padding."""
+        return sealing.fingerprint(self.to_json())
 
     @classmethod
     def from_json(cls, text, **config):
         """The inverse of `to_json` and `get_config`."""
         return cls(tokenizers.Tokenizer.from_str(text), **config)
+
+    def __reduce__(self):  # a copied `tokenizers.Tokenizer` forgets that special tokens in a text are text
+        return partial(type(self).from_json, **self.get_config()), (self.to_json(),)
 
 
 def check_texts(texts):
@@ -159,3 +212,25 @@ def check_texts(texts):
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text {index} is of type {type(text).__name__}, but a string is expected.")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"text {index} holds half of a surrogate pair, {text[error.start]!r}; decode it anew."
+            ) from error
+
+
+def _is_clip(vocabulary):
+    return isinstance(vocabulary.model, models.BPE) and vocabulary.model.end_of_word_suffix == "</w>"
+
+
+def _decoder(vocabulary):
+    """Tokens to text, by what the model is: files carry no decoder, or one that leaves marks of words in the text."""
+    model = vocabulary.model
+    if isinstance(model, models.WordPiece):
+        return decoders.WordPiece(prefix=model.continuing_subword_prefix)
+    if isinstance(model, models.Unigram) or vocabulary.token_to_id("▁") is not None:
+        return decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    if _is_clip(vocabulary):  # the mark of a word's end to the symbol for a space, which ByteLevel turns into one
+        return decoders.Sequence([decoders.Replace("</w>", "Ġ"), decoders.ByteLevel()])
+    return decoders.ByteLevel()

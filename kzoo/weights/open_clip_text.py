@@ -47,14 +47,7 @@ HF_CONFIGS = {  # of the towers that released models name; open_clip asks the hu
 }
 OWN_CONFIG = "text_tower/config.json"  # where the config of another such tower lies, beside the weights
 
-_SPECIAL = {  # ids of start, end and padding
-    "clip_bpe": {},
-    "sentencepiece": {"start_id": None, "eot_id": 1, "pad_id": 1},
-    "gemma": {"start_id": None, "eot_id": 1, "pad_id": 0},
-    "wordpiece": {"start_id": 101, "eot_id": 102, "pad_id": 0},
-    "roberta_bpe": {"start_id": 0, "eot_id": 2, "pad_id": 1},
-    "xlm_roberta": {"start_id": 0, "eot_id": 2, "pad_id": 1},
-}
+_PAD = {"sentencepiece": 1, "gemma": 0, "wordpiece": 0, "roberta_bpe": 1, "xlm_roberta": 1}
 _TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does decides
     ("SigLIP2", "gemma"),
     ("SigLIP", "sentencepiece"),
@@ -194,8 +187,8 @@ def read_tokenizer(text):
         return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": "openai"}
     kind = next((kind for part, kind in _TOKENIZERS if part in name), None)
     if kind is None:
-        return {"kind": name}
-    rules = {"kind": kind, "clean": _CLEAN.get(arguments.get("clean", "whitespace"), "none"), **_SPECIAL[kind]}
+        return {"kind": name, "clean": "none", "pad_id": 0}
+    rules = {"kind": kind, "clean": _CLEAN.get(arguments.get("clean", "whitespace"), "none"), "pad_id": _PAD[kind]}
     return rules | ({"eot_id": 0} if arguments.get("strip_sep_token") else {})
 
 

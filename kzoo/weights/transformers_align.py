@@ -99,7 +99,7 @@ def read_row(config, preprocessing):
         "similarity": {"scale": 1.0, "max_scale": 1000.0, "form": "temperature"},
         "loss": [{"loss": "InfoNCE", "label_smoothing": 0.1}],
         "images": steps,
-        "tokenizer": {"kind": "wordpiece", "clean": "none", "start_id": 101, "eot_id": 102, "pad_id": 0},
+        "tokenizer": {"kind": "wordpiece", "clean": "none", "pad_id": text.get("pad_token_id", 0)},
     }
 
 

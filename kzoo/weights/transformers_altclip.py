@@ -50,7 +50,7 @@ def read_row(config, preprocessing):
         "similarity": {},
         "loss": [{"loss": "InfoNCE"}],
         "images": steps,
-        "tokenizer": {"kind": "xlm_roberta", "clean": "none", "start_id": 0, "eot_id": 2, "pad_id": 1},
+        "tokenizer": {"kind": "xlm_roberta", "clean": "none", "pad_id": text.get("pad_token_id", 1)},
     }
 
 

@@ -15,7 +15,7 @@ DROP = (*layout.DROP, *bert.DROP, "*.cls.predictions.decoder.*")
 RETRIEVAL, CAPTIONS = "BlipForImageTextRetrieval", "BlipForConditionalGeneration"
 HOLDS = {("vit", "bert"), ("vit", "bert_decoder")}
 TOKENS = 35  # that its texts were cut to
-ENCODER_ID, DECODER_ID = 30523, 30522  # [ENC] and [DEC], added to BERT's vocabulary
+DECODER_ID = 30522  # [DEC], added to BERT's vocabulary; every caption starts with it
 
 _BLOCK, _LAYER = "vision_model.encoder.layers.{n}", "image_encoder.blocks.{n}"
 _VISION = [
@@ -93,7 +93,7 @@ def read_row(config, preprocessing):
     words["dropout"] = text.get("hidden_dropout_prob", 0.0)
     words["cross_width"] = text.get("encoder_hidden_size", image["width"])
     row = {"images": steps, "image_encoder": image}
-    special = {"kind": "wordpiece", "clean": "none", "eot_id": text.get("sep_token_id", 102), "pad_id": words["pad_id"]}
+    rules = {"kind": "wordpiece", "clean": "none", "pad_id": words["pad_id"], "added_tokens": ["[DEC]", "[ENC]"]}
     if architecture == RETRIEVAL:
         embed_dim = config.get("image_text_hidden_size", 256)
         head = {"embed_dim": embed_dim, "projection_bias": True}
@@ -103,14 +103,14 @@ def read_row(config, preprocessing):
             "text_encoder": words | head,
             "similarity": {"scale": 1.0, "form": "fixed"},
             "loss": [{"loss": "InfoNCE", "temperature": 0.07}],
-            "tokenizer": {**special, "start_id": 101},
+            "tokenizer": rules,
         }
     return row | {
         "model": "captioner",
         "text_decoder": words | {"kind": "bert_decoder"},
         "similarity": None,
         "loss": [{"loss": "Captioning", "label_smoothing": text.get("label_smoothing", 0.0)}],
-        "tokenizer": {**special, "start_id": text.get("bos_token_id", DECODER_ID)},
+        "tokenizer": {**rules, "start_id": text.get("bos_token_id", DECODER_ID)},
     }
 
 
@@ -124,8 +124,8 @@ def write_config(row):
         "model_type": "blip_text_model",
         **bert.write_tower(text),
         "encoder_hidden_size": text["cross_width"],
-        "sep_token_id": row["tokenizer"]["eot_id"],
-        "bos_token_id": row["tokenizer"]["start_id"],
+        "sep_token_id": row["tokenizer"].get("eot_id", 102),
+        "bos_token_id": row["tokenizer"]["start_id"] if captions else DECODER_ID,
         "is_decoder": True,
     }
     config = {

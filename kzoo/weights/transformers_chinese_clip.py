@@ -42,7 +42,7 @@ def read_row(config, preprocessing):
         "similarity": {},
         "loss": [{"loss": "InfoNCE"}],
         "images": steps,
-        "tokenizer": {"kind": "wordpiece", "clean": "none", "start_id": 101, "eot_id": 102, "pad_id": 0},
+        "tokenizer": {"kind": "wordpiece", "clean": "none", "pad_id": text.get("pad_token_id", 0)},
     }
 
 

@@ -40,7 +40,6 @@ def read_row(config, preprocessing):
     vocab_size, eos = text.get("vocab_size", 49408), text.get("eos_token_id", 49407)
     # CLIP's vocabulary ends with its end of text, so the largest id is the last; MetaCLIP 2 means what it says
     eot_id = vocab_size - 1 if eos == LEGACY_EOS and not metaclip else eos
-    special = {"pad_id": text.get("pad_token_id", 1), "eot_id": eot_id}
     common = {"activation": "quick_gelu", "epsilon": 1e-5}
     return {
         "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
@@ -55,9 +54,11 @@ def read_row(config, preprocessing):
         "similarity": {},
         "loss": [{"loss": "InfoNCE"}],
         "images": steps,
-        "tokenizer": {"kind": "xlm_roberta", "start_id": 0, "clean": "none", **special}
-        if metaclip
-        else {"kind": "clip_bpe", "clean": "none", **special},
+        "tokenizer": {
+            "kind": "xlm_roberta" if metaclip else "clip_bpe",
+            "clean": "none",
+            "pad_id": text.get("pad_token_id", 1),
+        },
     }
 
 

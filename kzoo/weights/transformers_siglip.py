@@ -66,8 +66,8 @@ def read_row(config, preprocessing):
         image, steps = _fixed(vision, preprocessing, tower)
     text_tower = layout.tower(text, width=768, **common)
     vocab_size = text.get("vocab_size", 32000)
-    gemma = {"kind": "gemma", "clean": "lowercase", "start_id": None, "eot_id": 1, "pad_id": 0}
-    sentencepiece = {"kind": "sentencepiece", "clean": "big_vision", "start_id": None, "eot_id": 1, "pad_id": 1}
+    gemma = {"kind": "gemma", "clean": "lowercase", "pad_id": 0}
+    sentencepiece = {"kind": "sentencepiece", "clean": "big_vision", "pad_id": 1}
     return {
         "image_encoder": image,
         "text_encoder": {

@@ -1,0 +1,99 @@
+"""Keeps a model and its vocabulary together: by the rules of its preset, and by a fingerprint once it is saved."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from kzoo.preprocessing.vocabularies import KINDS, bert_normalizer, frame, framing_ids, read_kind
+
+REQUIRED = ("kind", "clean", "pad_id")
+OPTIONAL = ("start_id", "eot_id", "lowercase", "special_ids", "added_tokens", "context_length")
+ROLES = {"sot": "start", "bos": "start", "cls": "start", "eot": "end", "eos": "end"}  # as libraries call them
+
+
+def open_sealed(folder, rules, vocab_size=None):
+    """The vocabulary of a checkpoint's folder under the rules of its preset; see `Tokenizer.from_folder`."""
+    missing, unknown = [key for key in REQUIRED if key not in rules], rules.keys() - {*REQUIRED, *OPTIONAL}
+    if missing or unknown:
+        raise ValueError(
+            f"the tokenizer of the preset has keys {', '.join(sorted(rules))}; {', '.join(REQUIRED)} are needed, and "
+            f"{', '.join(OPTIONAL)} may follow."
+        )
+    kind = rules["kind"]
+    if kind not in KINDS:
+        raise ValueError(f"the tokenizer of the preset is of kind {kind!r}; this version reads {', '.join(KINDS)}.")
+    vocabulary, path = read_kind(folder, kind)
+    added = [token for token in rules.get("added_tokens", ()) if vocabulary.token_to_id(token) is None]
+    vocabulary.add_special_tokens(added)
+    rules = dict(zip(("start_id", "eot_id"), framing_ids(vocabulary, kind))) | rules
+    if kind == "wordpiece":
+        vocabulary.normalizer = bert_normalizer(rules.get("lowercase", True))
+    _check_specials(vocabulary, path, rules)
+    if vocab_size is not None:
+        _check_size(vocabulary, path, rules, vocab_size)
+    frame(vocabulary, rules["start_id"], rules["eot_id"])
+    return vocabulary
+
+
+def _check_specials(vocabulary, path, rules):
+    names = KINDS[rules["kind"]].names
+    for role, index in _special_ids(rules):
+        expected = names.get(ROLES.get(role, role), ())
+        if not expected and role != "pad":  # CLIP's padding is whatever id 0 is, or its end of text
+            raise ValueError(
+                f"a vocabulary of kind {rules['kind']} has no special token {role!r}, only {', '.join(names)}."
+            )
+        token = vocabulary.id_to_token(index)
+        if token is None or (expected and token not in expected):
+            found = "no token" if token is None else repr(token)
+            raise ValueError(
+                f"{path} has {found} at id {index}, where the preset expects {' or '.join(expected) or 'its padding'}; "
+                "this vocabulary belongs to another model."
+            )
+
+
+def _special_ids(rules):
+    """Pairs of a role and the id that the preset has for it."""
+    framing = [("pad", rules["pad_id"]), ("start", rules["start_id"]), ("end", rules["eot_id"])]
+    return [(role, index) for role, index in [*framing, *rules.get("special_ids", {}).items()] if index is not None]
+
+
+def _check_size(vocabulary, path, rules, vocab_size):
+    """The token table needs a row for every id that a text may get; other special tokens may lie behind its end."""
+    unread = {index for index, token in vocabulary.get_added_tokens_decoder().items() if token.special}
+    if rules["kind"] == "clip_bpe":  # its special tokens are read out of texts
+        unread = set()
+    unread -= {index for _, index in _special_ids(rules)}
+    largest = max(index for index in vocabulary.get_vocab().values() if index not in unread)
+    if largest >= vocab_size:
+        raise ValueError(
+            f"{path} has ids up to {largest}, but the token table of the preset has {vocab_size} rows; this vocabulary "
+            "belongs to another model."
+        )
+
+
+def fingerprint(text):
+    """sha256 of a `tokenizer.json`, whatever its layout: without truncation and padding, which its model sets.
+
+    Args:
+        text: content of the file.
+    """
+    # scores were float32 in their training; written and read again, their last digits as float64 may change
+    content = json.loads(text, parse_float=lambda digits: float(np.float32(digits)))
+    content = {key: value for key, value in content.items() if key not in ("truncation", "padding")}
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def check_fingerprint(text, expected):
+    """Stops unless a `tokenizer.json` is the one that was saved with its model."""
+    try:
+        got = fingerprint(text)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"tokenizer.json is damaged: {error}.") from error
+    if got != expected:
+        raise ValueError(
+            f"tokenizer.json is not the one that the model was saved with: its fingerprint is {got[:12]}..., but "
+            f"{expected[:12]}... is recorded; put the original back, for other ids mean nothing to the weights."
+        )

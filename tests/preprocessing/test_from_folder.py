@@ -1,0 +1,243 @@
+"""Vocabularies of every kind by the rules of a preset: ids and padding of transformers, from each file layout."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import processors
+from toy_vocabularies import RULES, WRITERS
+from transformers import (
+    BertTokenizer,
+    CLIPTokenizer,
+    RobertaTokenizer,
+    Siglip2Tokenizer,
+    SiglipTokenizer,
+    T5Tokenizer,
+    XLMRobertaTokenizer,
+)
+
+from kzoo.preprocessing import Tokenizer
+
+KINDS = list(WRITERS)
+LIBRARY = {
+    "clip_bpe": CLIPTokenizer,
+    "sentencepiece": SiglipTokenizer,
+    "gemma": Siglip2Tokenizer,
+    "wordpiece": BertTokenizer,
+    "roberta_bpe": RobertaTokenizer,
+    "xlm_roberta": XLMRobertaTokenizer,
+}
+CLEAN = {"sentencepiece": "big_vision", "gemma": "lowercase"}  # what the library's class does by itself
+TEXTS = [
+    "a photo of a cat",
+    "Happy RUNNING dogs, it's 2024!",
+    "don't. Photo - cat's (red) e=mc^2",
+    "café naïve straße e\u0301",
+    "日本語 テスト 😀 👍🏽",
+    "fine Ａ №2",
+    "x" * 40,
+    "the cat " * 9,
+    "",
+]
+
+
+def vocabulary_of(kind, folder, length=12, **rules):
+    """The toy vocabulary of a kind, opened from a folder where it is written first."""
+    WRITERS[kind](folder)
+    return Tokenizer.from_folder(folder, RULES[kind] | rules, length)
+
+
+def ids_of_transformers(kind, folder, texts, length):
+    """Rows of ids and masks by the library's own class, asked for what the checkpoints were trained with."""
+    theirs = LIBRARY[kind].from_pretrained(str(folder), local_files_only=True)
+    if kind == "gemma":  # the class has no end of its own: SigLIP 2 appends it
+        rows = [[*theirs(text, add_special_tokens=False)["input_ids"][: length - 1], 1] for text in texts]
+    else:
+        rows = theirs(list(texts), truncation=True, max_length=length)["input_ids"]
+    padding = RULES[kind]["pad_id"]
+    masks = [[True] * len(row) + [False] * (length - len(row)) for row in rows]
+    return [row + [padding] * (length - len(row)) for row in rows], masks
+
+
+@pytest.mark.filterwarnings("ignore:.*were cut")
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_equal_those_of_transformers(tmp_path, kind):
+    tokenizer = vocabulary_of(kind, tmp_path, clean=CLEAN.get(kind, "none"))
+    batch = tokenizer(TEXTS)
+    ids, masks = ids_of_transformers(kind, tmp_path, TEXTS, 12)
+    assert batch["token_ids"].tolist() == ids
+    assert batch["padding_mask"].tolist() == masks
+
+
+@pytest.mark.filterwarnings("ignore:.*were cut")
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokenizer_json_of_transformers_gives_the_ids_of_the_original_files(tmp_path, kind):
+    texts = [*TEXTS, "a </s> cat", "<s> <pad> <unk>", "<eos> <bos>", "[SEP] [CLS] [MASK]"]
+    expected = vocabulary_of(kind, tmp_path)(texts)["token_ids"]
+    library = T5Tokenizer if kind == "sentencepiece" else LIBRARY[kind]  # as open_clip's SigLIP repositories have it
+    extra = {"extra_ids": 0} if kind == "sentencepiece" else {}
+    theirs = library.from_pretrained(str(tmp_path), local_files_only=True, **extra)
+    other = tmp_path / "other"
+    theirs.save_pretrained(other)
+    assert sorted(path.name for path in other.iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
+    opened = Tokenizer.from_folder(other, RULES[kind], 12)
+    assert np.array_equal(opened(texts)["token_ids"], expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_file_says_of_specials_padding_and_truncation_does_not_count(tmp_path, kind):
+    tokenizer = vocabulary_of(kind, tmp_path)
+    text = "a photo" if kind != "clip_bpe" else "ab a"
+    expected = tokenizer([text])["token_ids"].tolist()
+    file = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    file.enable_padding(direction="left", length=5, pad_id=3, pad_token=file.id_to_token(3))
+    file.enable_truncation(2, direction="left")
+    token = file.id_to_token(4)
+    file.post_processor = processors.TemplateProcessing(single=[token, "$A"], special_tokens=[(token, 4)])
+    file.decoder = None
+    (tmp_path / "tokenizer.json").write_text(file.to_str(), "utf-8")
+    opened = Tokenizer.from_folder(tmp_path, RULES[kind], 12)
+    assert opened([text])["token_ids"].tolist() == expected
+    assert (opened.start_id, opened.eot_id) == (RULES[kind]["start_id"], RULES[kind]["eot_id"])
+    assert opened.decode(expected) == [text]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncation_around_the_context_length(tmp_path, kind):
+    tokenizer = vocabulary_of(kind, tmp_path, length=64)
+    text = "a b ab a" if kind == "clip_bpe" else "a photo of the dog"
+    batch = tokenizer([text])
+    whole = batch["token_ids"][batch["padding_mask"]].tolist()
+    for length in (len(whole) + 1, len(whole), len(whole) - 1):
+        opened = Tokenizer.from_folder(tmp_path, RULES[kind], length)
+        batch, cut = opened.encode([text])
+        assert cut == (length < len(whole))
+        expected = [*whole[: length - 1], RULES[kind]["eot_id"]] if cut else whole
+        assert batch["token_ids"][0].tolist() == expected + [RULES[kind]["pad_id"]] * (length - len(expected))
+        assert batch["padding_mask"][0].tolist() == [True] * len(expected) + [False] * (length - len(expected))
+    specials = 1 if RULES[kind]["start_id"] is None else 2
+    with pytest.raises(ValueError, match=f"context_length is {specials}, but start and end alone take {specials} ids"):
+        Tokenizer.from_folder(tmp_path, RULES[kind], specials)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_text_is_start_and_end(tmp_path, kind):
+    tokenizer = vocabulary_of(kind, tmp_path, length=6)
+    rules = RULES[kind]
+    specials = [rules["eot_id"]] if rules["start_id"] is None else [rules["start_id"], rules["eot_id"]]
+    batch = tokenizer([""])
+    assert batch["token_ids"].tolist() == [specials + [rules["pad_id"]] * (6 - len(specials))]
+    assert batch["padding_mask"].sum() == len(specials)
+    assert tokenizer.decode(batch["token_ids"]) == [""]
+    assert tokenizer([])["token_ids"].shape == (0, 6)
+
+
+@pytest.mark.parametrize(
+    "kind, text, expected",
+    [
+        ("clip_bpe", "AB a", "ab a"),
+        ("sentencepiece", "A_photo of the cat!", "a photo of the cat"),
+        ("gemma", "Ein Ä 😀  of\nit's", "ein ä 😀  of\nit's"),
+        ("wordpiece", "Running cats, café", "running cats, cafe"),
+        ("roberta_bpe", "A café of 日本 😀", "A café of 日本 😀"),
+        ("xlm_roberta", "a café of 日本", "a café of 日本"),
+    ],
+)
+def test_decode(tmp_path, kind, text, expected):
+    tokenizer = vocabulary_of(kind, tmp_path, length=48)
+    ids = tokenizer([text, text])["token_ids"]
+    assert tokenizer.decode(ids) == [expected, expected]
+    assert tokenizer.decode(ids[:, : ids[0].tolist().index(tokenizer.eot_id)]) == [expected, expected]  # no end yet
+    after_the_end = np.concatenate([ids, ids], axis=1)
+    assert tokenizer.decode(after_the_end) == [expected, expected]
+
+
+def test_decode_leaves_special_ids_out(tmp_path):
+    tokenizer = vocabulary_of("wordpiece", tmp_path)
+    cat = tokenizer.vocabulary.token_to_id("cat")
+    assert tokenizer.decode([[101, cat, 103, 100, cat, 0, 102, cat]]) == ["cat cat"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "clip_bpe"])
+def test_special_tokens_written_in_a_text_are_text(tmp_path, kind):
+    tokenizer = vocabulary_of(kind, tmp_path, length=64)
+    ids = {tokenizer.start_id, tokenizer.eot_id, tokenizer.pad_id} - {None}
+    text = " ".join(["a", *map(tokenizer.vocabulary.id_to_token, ids), "b"])
+    for copied in (tokenizer, copy.deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):
+        batch = copied([text])
+        inner = batch["token_ids"][batch["padding_mask"]][tokenizer.start_id is not None : -1].tolist()
+        assert len(inner) > 4 and not ids & set(inner)
+
+
+@pytest.mark.filterwarnings("ignore:.*were cut")
+def test_clipa_ends_with_padding(tmp_path):
+    tokenizer = vocabulary_of("wordpiece", tmp_path, eot_id=0)
+    ends_in_sep = vocabulary_of("wordpiece", tmp_path)
+    rows, reference = tokenizer(["a cat", "the cat " * 9]), ends_in_sep(["a cat", "the cat " * 9])
+    assert np.array_equal(rows["token_ids"], np.where(reference["token_ids"] == 102, 0, reference["token_ids"]))
+    assert np.array_equal(rows["padding_mask"], reference["padding_mask"])
+    assert tokenizer.decode(rows["token_ids"][:1]) == ["a cat"]
+
+
+def test_cased_and_lower_cased_wordpiece(tmp_path):
+    cased = vocabulary_of("wordpiece", tmp_path, lowercase=False)
+    theirs = BertTokenizer.from_pretrained(str(tmp_path), do_lower_case=False, local_files_only=True)
+    expected = theirs("Photo café photo", padding="max_length", max_length=12)["input_ids"]
+    assert cased(["Photo café photo"])["token_ids"][0].tolist() == expected
+    # the rule counts, not what a tokenizer.json says
+    theirs.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    lower = Tokenizer.from_folder(tmp_path, RULES["wordpiece"], 12)
+    assert lower(["Photo"])["token_ids"].tolist() == lower(["photo"])["token_ids"].tolist()
+
+
+def test_rules_may_set_their_own_context_length(tmp_path):
+    assert vocabulary_of("wordpiece", tmp_path, length=12, context_length=9).context_length == 9
+
+
+@pytest.mark.parametrize(
+    "kind, names",
+    [
+        ("clip_bpe", "tokenizer.json, vocab.json with merges.txt, bpe_simple_vocab_16e6.txt.gz"),
+        ("sentencepiece", "tokenizer.json, spiece.model"),
+        ("gemma", "tokenizer.json, tokenizer.model"),
+        ("wordpiece", "tokenizer.json, vocab.txt"),
+        ("roberta_bpe", "tokenizer.json, vocab.json with merges.txt"),
+        ("xlm_roberta", "tokenizer.json, sentencepiece.bpe.model"),
+    ],
+)
+def test_a_folder_without_a_vocabulary(tmp_path, kind, names):
+    (tmp_path / "vocab.json").write_text("{}")  # half of a pair is none
+    with pytest.raises(FileNotFoundError, match=f"holds no vocabulary of kind {kind}; looked for {names}"):
+        Tokenizer.from_folder(tmp_path, RULES[kind], 12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_hand_a_file_has_the_start_and_end_of_its_kind(tmp_path, kind):
+    expected = vocabulary_of(kind, tmp_path, clean="none")
+    opened = Tokenizer.from_file(tmp_path, 12, pad_id=RULES[kind]["pad_id"])
+    texts = ["a photo of", "ab"]
+    assert np.array_equal(opened(texts)["token_ids"], expected(texts)["token_ids"])
+    (file, *_) = sorted(tmp_path.iterdir(), reverse=True)
+    assert Tokenizer.from_file(file, 12, RULES[kind]["pad_id"]).fingerprint() == expected.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "files, sentence",
+    [
+        ({"tokenizer.json": b"{]"}, "tokenizer.json is damaged"),
+        ({"vocab.json": b"{}", "merges.txt": b"#version: 0.2\n"}, "neither the end of text of CLIP"),
+        ({"vocab.json": b"[1]", "merges.txt": b"#version: 0.2\n"}, "holds no JSON object"),
+        ({"vocab.json": b"{]", "merges.txt": b"#version: 0.2\n"}, "vocab.json is not JSON"),
+        ({"vocab.json": b'{"</s>": 0, "<unk>": 1}', "merges.txt": b"#version: 0.2\na b\n"}, "vocab.json is damaged"),
+        ({"bpe_simple_vocab_16e6.txt.gz": b"plain"}, "txt.gz is damaged"),
+        ({"vocab.txt": b"a\nb\n"}, r"holds no \[UNK\], so it is no vocabulary of kind wordpiece"),
+        ({"vocab.txt": b"\xff\xfe"}, "vocab.txt is damaged"),
+    ],
+)
+def test_damaged_files(tmp_path, files, sentence):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        Tokenizer.from_file(tmp_path, 12)
