@@ -129,7 +129,7 @@ def check_end_of_text(tokenizer, token_tower, folder):
     pooled = token_tower.get("eot_id") if token_tower.get("pool", "end_of_text") == "end_of_text" else None
     if token_tower["kind"] == "text_transformer" and pooled not in (None, tokenizer.eot_id):
         raise ValueError(
-            f"the vocabulary in {folder} ends every text with id {tokenizer.eot_id}, but the model looks for id {pooled}; "
+            f"the vocabulary in {folder} ends texts with id {tokenizer.eot_id}, but the model looks for id {pooled}; "
             "it belongs to another model."
         )
 

@@ -1,16 +1,16 @@
-"""How weights start: drawn from a normal distribution, or empty where a checkpoint is about to fill them."""
+"""How weights start: drawn from a normal distribution, or with nothing where a checkpoint is about to fill them."""
 
 from contextlib import contextmanager
 
 import keras
 from keras import ops
 
-_empty = False  # whether weights start as zeros
+_empty = False  # whether weights start with nothing
 
 
 @contextmanager
 def empty_weights():
-    """Inside, weights start as zeros: drawing random numbers takes longer than reading a checkpoint over them.
+    """Inside, weights hold nothing: drawing random numbers takes longer than reading a checkpoint over them.
 
     Example:
         >>> with empty_weights():
@@ -25,12 +25,20 @@ def empty_weights():
         _empty = before
 
 
+def _nothing(shape, dtype):
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.raw_ops.Empty(shape=shape, dtype=dtype or keras.config.floatx())  # costs no memory until it is filled
+    return ops.zeros(shape, dtype)
+
+
 @keras.saving.register_keras_serializable(package="kzoo")
 class Normal(keras.initializers.RandomNormal):
     """`N(0, stddev^2)`."""
 
     def __call__(self, shape, dtype=None):
-        return ops.zeros(shape, dtype) if _empty else super().__call__(shape, dtype)
+        return _nothing(shape, dtype) if _empty else super().__call__(shape, dtype)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -42,4 +50,4 @@ class HeNormal(keras.initializers.HeNormal):
     """
 
     def __call__(self, shape, dtype=None):
-        return ops.zeros(shape, dtype) if _empty else super().__call__(shape, dtype)
+        return _nothing(shape, dtype) if _empty else super().__call__(shape, dtype)

@@ -129,15 +129,19 @@ def check_tensors(entries, drop, model, tensors, place):
         ValueError: tensors missing, left over, twice there, or of another shape: all of them in one report.
     """
     problems = {"missing": [], "of another shape": [], "left over": [], "twice there": list(tensors.duplicates)}
-    used = set()
+    used, filled = set(), set()
     for name, _, variables, transform in expand(entries, model):
         used.add(name)
+        filled |= {id(variable) for variable in variables}
         if name not in tensors:
             problems["missing"].append(name)
             continue
         problem = _misfit(tensors.shape(name), [tuple(variable.shape) for variable in variables], transform)
         if problem:
             problems["of another shape"].append(f"{name} {problem}")
+    unfilled = [each.path for each in model.weights if id(each) not in filled and "seed_generator" not in each.path]
+    if unfilled:
+        raise ValueError(f"the map of this format has no line for {_listed(unfilled)}; {place} cannot be opened.")
     kept = [name for name in tensors if not any(fnmatch.fnmatchcase(name, pattern) for pattern in drop)]
     problems["left over"] = sorted(set(kept) - used)
     found = [f"{len(names)} {kind}: {_listed(names)}" for kind, names in problems.items() if names]
@@ -154,9 +158,14 @@ def load_tensors(entries, model, tensors, adapt):
         tensors: `TensorFiles`.
         adapt: path of a parameter -> function of its array, for tables that the model has in another size.
     """
-    for name, paths, variables, transform in expand(entries, model):
-        for path, variable, part in zip(paths, variables, transform.to_parameters(tensors.read(name))):
-            variable.assign(adapt[path](part) if path in adapt else part)
+    # the largest last: it is held more than once while it is converted, and by then little else is to come
+    by_size = sorted(expand(entries, model), key=lambda line: math.prod(tensors.shape(line[0])))
+    for name, paths, variables, transform in by_size:
+        parts = list(transform.to_parameters(tensors.read(name)))
+        for path, variable in zip(paths, variables):
+            part = parts.pop(0)
+            part = keras.ops.convert_to_tensor(adapt[path](part) if path in adapt else part, variable.dtype)
+            variable.assign(part)  # a backend may copy it once more; the array of the file is gone by now
 
 
 def collect_tensors(entries, model):

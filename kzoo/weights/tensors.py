@@ -14,7 +14,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
 OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of files that are ever opened
 PREFIX = re.compile(r"^(module\.|params/)")  # what torch's data parallelism and flax put in front of every name
 ENDINGS = ("safetensors", "safetensors.index.json")  # of weights, by default
-RELEASE = 2**27  # bytes after which a mapped file is mapped anew, so that what was read counts as memory no longer
+RELEASE = 2**25  # bytes after which a mapped file is mapped anew, so that what was read counts as memory no longer
 
 
 class TensorFiles:
