@@ -5,6 +5,7 @@ import warnings
 from contextlib import contextmanager
 
 import keras
+import numpy as np
 
 from kzoo.extras import require
 
@@ -63,12 +64,31 @@ def _with_tf2onnx(tower):
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *shape), dtype, name=name) for name, (shape, dtype) in tower.inputs.items()]
+    function = tf.function(lambda *inputs: tower.graph(*inputs), input_signature=signature)
     proto, _ = tf2onnx.convert.from_function(
-        tf.function(lambda *inputs: tower.graph(*inputs), input_signature=signature),
-        input_signature=signature,
-        opset=OPSET,
+        function, input_signature=signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
     )
+    _embed_captures(proto, function.get_concrete_function().graph.captures)
     return "tf2onnx", proto
+
+
+def _erfc(graph, node, name, arguments):
+    """`1 - erf(x)` for the `Erfc` of TensorFlow's exact GELU, which ONNX does not have."""
+    shapes, dtypes, one = node.output_shapes, node.output_dtypes, np.array(1.0, "float32")
+    graph.remove_node(name)
+    erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
+    inputs = [graph.make_const(f"{name}_one", one).output[0], erf.output[0]]
+    return graph.make_node("Sub", inputs, name=name, outputs=node.output, shapes=shapes, dtypes=dtypes)
+
+
+def _embed_captures(proto, captures):
+    """Tensors that a layer keeps, such as the positions of keras-hub's ViT, come as further inputs: make them part
+    of the graph."""
+    onnx = require("onnx", "export", PURPOSE)
+    values = {inside.name: outside for outside, inside in captures}
+    for value in [each for each in proto.graph.input if each.name in values]:
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values[value.name].numpy(), value.name))
+        proto.graph.input.remove(value)
 
 
 def _with_torch(tower):

@@ -17,4 +17,4 @@ def test_example(path, tmp_path, monkeypatch, capsys):
 
 
 def test_all_are_there():
-    assert {path.stem for path in EXAMPLES} == {"quickstart", "finetune_pairs", "zero_shot", "export_onnx"}
+    assert {path.stem for path in EXAMPLES} == {"quickstart", "finetune_pairs", "lit", "zero_shot", "export_onnx"}

@@ -5,6 +5,7 @@ import keras  # noqa: F401  before this room's modules, see kzoo.backend.registe
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.efficientnet import EfficientNet
+from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
@@ -20,4 +21,5 @@ __all__ = [
     "ResNet",
     "TextTransformer",
     "VisionTransformer",
+    "from_keras_hub",
 ]
