@@ -8,10 +8,10 @@ BACKENDS := jax tensorflow torch
 demo: $(DEMO)/ready  ## train on icons, measure, export: one backend, about seven minutes
 	$(DEMO)/bin/kzoo demo
 
-test: $(TEST)/ready lint  ## the whole suite on each backend
+test: $(TEST)/ready lint  ## the whole suite on each backend, in two processes
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend TF_CPP_MIN_LOG_LEVEL=3 $(TEST)/bin/python -m pytest || exit 1; \
+		KERAS_BACKEND=$$backend TF_CPP_MIN_LOG_LEVEL=3 $(TEST)/bin/python -m pytest -n 2 --dist worksteal || exit 1; \
 	done
 
 lint: $(TEST)/ready

@@ -2,9 +2,9 @@
 
     KERAS_BACKEND=torch python benchmarks/load.py
 
-Prints, each measured in a process of its own: the time of a plain read of the file, of building the model untrained,
-of `kzoo.from_preset` and of `CLIPModel.from_pretrained` with every weight read once; and by how much the peak of memory rose above what the imports
-took, in units of the weights. Needs 1.8 GB of disk for the file, which is removed.
+Prints, each measured in a process of its own: the time of a plain read of the file, of building the model untrained, of
+`kzoo.from_preset`, and of `CLIPModel.from_pretrained` with every weight read once; and by how much the peak of memory
+rose above what the imports took, in units of the weights. Needs 1.8 GB of disk for the file, which is removed.
 """
 
 import json

@@ -19,6 +19,7 @@ TOWERS = {
         encoders.VisionTransformer,
     )
 }
+TOWERS["keras_hub"] = encoders.from_keras_hub
 MODELS = {model.kind: model for model in (DualEncoder, Captioner, MatchingEncoder)}
 PARTS = ("image_encoder", "text_encoder", "text_decoder")  # towers that a row may have
 

@@ -136,7 +136,8 @@ def _resampling(stored, model):
         if hasattr(old, "grid"):
             functions[path] = lambda table, grids=(old.grid, new.grid): resize_grid(table, *grids)
         else:
-            functions[path] = lambda table, rows=rows: resize_sequence(table, rows)
+            extra = int(getattr(new, "class_embedding", None) is not None)  # of the appended token
+            functions[path] = lambda table, rows=rows, extra=extra: resize_sequence(table, rows, extra)
     return functions
 
 

@@ -51,7 +51,12 @@ class Configured:
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{name: _restored(value) for name, value in config.items()})
+        config = {name: _restored(value) for name, value in config.items()}
+        trainable = config.pop("trainable", True)
+        instance = cls(**config)
+        if not trainable:  # of a layer that is made locked, Keras would leave the sub-layers open
+            instance.trainable = False
+        return instance
 
 
 def _restored(value):

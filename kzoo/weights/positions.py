@@ -26,12 +26,16 @@ def resize_grid(table, grid, new_grid):
     return np.concatenate([table[:extra], x.reshape(-1, table.shape[1])]).astype("float32")
 
 
-def resize_sequence(table, length):
-    """Resample the table of a text tower linearly, as open_clip does: `(old length, width)` to `(length, width)`."""
+def resize_sequence(table, length, extra=0):
+    """Resample the table of a text tower linearly, as open_clip does: `(old length, width)` to `(length, width)`.
+
+    The last `extra` rows, which are no places of the text, stay.
+    """
     if len(table) == length:
         return table
-    matrix = _resampling(len(table), length, _triangle, radius=1.0, antialias=False)
-    return (matrix @ table.astype("float64")).astype("float32")
+    places = len(table) - extra
+    matrix = _resampling(places, length - extra, _triangle, radius=1.0, antialias=False)
+    return np.concatenate([(matrix @ table[:places].astype("float64")).astype("float32"), table[places:]])
 
 
 def _resampling(old, new, kernel, radius, antialias):

@@ -175,8 +175,15 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
     assert max(manifest["worst_difference"].values()) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["hf_siglip_tiny", "oc_clipa_tiny"])
-def test_checkpoints_without_class_token_or_causal_mask_export(name, tmp_path):
-    manifest = kzoo.from_preset(TESTS / "fixtures" / name).export(tmp_path / "onnx")
+@pytest.mark.parametrize(
+    "name", ["hf_siglip2_naflex_tiny", "oc_clip_rn_tiny", "hf_altclip_tiny", "oc_coca_cascade_tiny"]
+)
+def test_towers_of_other_families_export(name, tmp_path):
+    model = kzoo.from_preset(TESTS / "fixtures" / name)
+    manifest = model.export(tmp_path / "onnx")
     assert max(manifest["worst_difference"].values()) < 2e-6
+    pictures = toy_pairs(3, size=40)["images"]
+    np.testing.assert_allclose(
+        runtime.load(tmp_path / "onnx").encode_image(pictures), model.encode_image(pictures), atol=2e-6
+    )
     assert {graph["exporter"] for graph in manifest["graphs"].values()} == {NATIVE[keras.config.backend()]}

@@ -133,23 +133,6 @@ def test_fingerprint_is_of_the_vocabulary_alone(tmp_path):
     assert opened("wordpiece", tmp_path, lowercase=False).fingerprint() != tokenizer.fingerprint()
 
 
-def test_without_ids_in_the_rules_those_of_the_file_hold(tmp_path):
-    ids = {name: RULES["wordpiece"][name] for name in ("start_id", "eot_id")}
-    sealed = opened("wordpiece", tmp_path)
-    rules = {name: value for name, value in RULES["wordpiece"].items() if name not in ids}
-    loose = Tokenizer.from_folder(tmp_path, rules, 12)
-    assert {"start_id": loose.start_id, "eot_id": loose.eot_id} == ids
-    assert np.array_equal(loose(["a cat"])["token_ids"], sealed(["a cat"])["token_ids"])
-
-
-def test_tokens_that_follow_the_vocabulary(tmp_path):
-    size = opened("wordpiece", tmp_path).vocab_size
-    rules = RULES["wordpiece"] | {"added_tokens": ["[DEC]", "[ENC]"], "start_id": size}
-    tokenizer = Tokenizer.from_folder(tmp_path, rules, 12)
-    assert tokenizer.start_id == size == tokenizer.vocabulary.token_to_id("[DEC]") and tokenizer.vocab_size == size + 2
-    assert tokenizer(["a cat"])["token_ids"][0, 0] == size
-
-
 def test_fingerprint_is_of_scores_as_they_were_trained(tmp_path):
     content = json.loads(opened("sentencepiece", tmp_path).to_json())
     expected, score = fingerprint(json.dumps(content)), content["model"]["vocab"][7][1]

@@ -1,0 +1,51 @@
+"""Every family, by its nano preset: trained for two steps, asked, saved and opened again."""
+
+import keras
+import numpy as np
+import pytest
+from shared_case import numpy, toy_pairs
+
+import kzoo
+from kzoo.presets.table import TABLES
+
+FAMILIES = sorted(path.stem for path in TABLES.glob("*.json"))
+PAIRS = toy_pairs(8)
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"{family}_nano" for family in FAMILIES), "siglip2_naflex_nano", "blip_caption_nano"]
+)
+def test_two_steps_and_a_round_trip(name, tmp_path):
+    model = kzoo.from_preset(name, load_weights=False)
+    model.preprocessor.adapt(PAIRS["captions"])
+    before = {part: [numpy(each) for each in tower.weights] for part, tower in model.towers().items()}
+    model.compile("adamw")
+    data = kzoo.data.pairs(PAIRS, model.preprocessor, batch_size=4)
+    history = model.fit(data, epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"][0]) and set(model.objective.term_names) <= set(history)
+    for part, tower in model.towers().items():
+        moved = any(not np.array_equal(numpy(new), old) for new, old in zip(tower.weights, before[part]))
+        assert moved == tower.trainable, part
+    results = model.evaluate(kzoo.data.pairs(PAIRS, model.preprocessor, 8, shuffle=False), verbose=0)
+    assert ("text_to_image_recall@1" in results) == model.is_contrastive
+    model.save_to_preset(tmp_path)
+    again = kzoo.from_preset(tmp_path)
+    assert type(again) is type(model) and again.loss_spec == model.loss_spec
+    assert np.array_equal(again.encode_image(PAIRS["images"]), model.encode_image(PAIRS["images"]))
+    if model.is_contrastive:
+        assert np.array_equal(again.encode_text(PAIRS["captions"]), model.encode_text(PAIRS["captions"]))
+        assert model.classify(PAIRS["images"][:2], ["red", "blue"]).shape == (2, 2)
+    else:
+        with pytest.raises(ValueError, match="has no text tower: it writes captions and embeds none"):
+            model.encode_text(["a red circle"])
+
+
+def test_a_locked_tower_stays_locked_in_every_file(tmp_path):
+    model = kzoo.from_preset("lit_nano", load_weights=False)
+    model.preprocessor.adapt(PAIRS["captions"])
+    locked = len(model.trainable_variables)
+    assert not model.image_encoder.trainable_variables and locked == len(model.text_encoder.trainable_variables) + 1
+    model.save_to_preset(tmp_path / "preset")
+    model.save(tmp_path / "model.keras")
+    for again in (kzoo.from_preset(tmp_path / "preset"), keras.saving.load_model(tmp_path / "model.keras")):
+        assert not again.image_encoder.trainable_variables and len(again.trainable_variables) == locked
