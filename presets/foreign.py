@@ -45,6 +45,11 @@ class Format:
         """Of files that hold its weights."""
         return getattr(self.module, "ENDINGS", ENDINGS)
 
+    def completed(self, config, read):
+        """A config with what other files of the checkpoint add to it; `read` gives the content of one by its name."""
+        module = self.module
+        return module.complete(config, read(module.OWN_CONFIG)) if hasattr(module, "complete") else config
+
     def stem(self, folder):
         """Name, without ending, of the file in a folder that holds its weights."""
         return self.module.stem(folder) if hasattr(self.module, "stem") else self.module.STEM
@@ -146,7 +151,7 @@ def recognise(folder, title=None):
     Raises:
         ValueError: the folder declares a model that this version does not read, or holds links that leave it.
     """
-    check_links(folder)
+    check_links(folder, {format.module.OWN_CONFIG for format in FORMATS if hasattr(format.module, "OWN_CONFIG")})
     found = _declared(folder, title or folder.resolve().name)
     with_weights = [each for each in found if has_weights(folder, each.format.stem(folder), each.format.endings)]
     return next(iter(with_weights or found), None)
@@ -162,7 +167,7 @@ def _declared(folder, title):
     for format in FORMATS:
         config = read_json(folder / format.file)
         if format.key in config and format.value in (None, config[format.key]):
-            config = getattr(format.module, "complete", lambda config, folder: config)(config, folder)
+            config = format.completed(config, lambda name: read_json(folder / name))
             found.append(Checkpoint(folder, title, format, config))
         model_type = config.get("model_type", model_type)
     if model_type and not found:

@@ -42,7 +42,8 @@ def save_checkpoint(model, folder, name):
     format, files = _fitting(row, name)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = collect_tensors(format.module.entries(files[format.file], ()), model)
+    config = format.completed(files[format.file], lambda name: files.get(name, {}))
+    tensors = collect_tensors(format.module.entries(config, ()), model)
     save_file(tensors, folder / f"{format.module.STEM}.safetensors", metadata={"format": "pt"})
     tokenizer = model.preprocessor.tokenizer
     if tokenizer is not None:
@@ -82,7 +83,8 @@ def _described(format, row):
         files = format.module.write_config(row)
         if format.value and files[format.file]["model_type"] != format.value:
             return None, "is another model"
-        again = format.module.read_row(files[format.file], files.get(STEPS_FILE, {}))
+        config = format.completed(files[format.file], lambda name: files.get(name, {}))
+        again = format.module.read_row(config, files.get(STEPS_FILE, {}))
     except (ValueError, KeyError, TypeError) as error:
         return None, f"cannot say it: {error}"
     for part in COMPARED:

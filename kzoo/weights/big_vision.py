@@ -9,7 +9,7 @@ from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, Transform
 STEM, ENDINGS, CONFIG_FILE = "model", ("npz",), open_clip.CONFIG_FILE
 DROP = ()
 
-complete = open_clip.complete
+OWN_CONFIG, complete = open_clip.OWN_CONFIG, open_clip.complete
 
 
 def stem(folder):

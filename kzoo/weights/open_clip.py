@@ -19,7 +19,7 @@ HOLDS = {
 }
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
 
-complete = open_clip_text.complete
+OWN_CONFIG, complete = open_clip_text.OWN_CONFIG, open_clip_text.complete
 
 
 def _model(config):

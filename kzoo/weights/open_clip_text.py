@@ -4,7 +4,6 @@ transformers; and CoCa's decoder.
 Read from open_clip 3.3.0.
 """
 
-import json
 from pathlib import PurePosixPath
 
 from kzoo.weights import transformers_bert as bert
@@ -93,13 +92,16 @@ DECODER = [
 ]
 
 
-def complete(config, folder):
-    """A config with that of a text tower of transformers, if it lies in the folder: `text_cfg`, `hf_config`."""
+def complete(config, own):
+    """A config with that of a text tower of transformers in its `text_cfg`, as `hf_config`.
+
+    Args:
+        config: content of `open_clip_config.json`.
+        own: content of `OWN_CONFIG`, {} where there is none.
+    """
     model = config.get("model_cfg")
-    path = folder / OWN_CONFIG
-    if isinstance(model, dict) and isinstance(model.get("text_cfg"), dict) and path.is_file():
-        text = model["text_cfg"] | {"hf_config": json.loads(path.read_text("utf-8"))}
-        config = config | {"model_cfg": model | {"text_cfg": text}}
+    if own and isinstance(model, dict) and isinstance(model.get("text_cfg"), dict):
+        config = config | {"model_cfg": model | {"text_cfg": model["text_cfg"] | {"hf_config": own}}}
     return config
 
 

@@ -166,17 +166,22 @@ class Arrays:
             raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({error})") from error
 
 
-def check_links(folder):
-    """Stops where a file that would be opened is a link that leaves the folder.
+def check_links(folder, names=()):
+    """Stops where a file that would be opened is a link that leaves the folder, or lies behind one.
 
     In the hub's cache a snapshot is a folder of links into the blobs of the same repository, which is as far as
     they may lead.
+
+    Args:
+        folder: path.
+        names: of files in folders below it, such as `"text_tower/config.json"`.
     """
     home = folder.resolve()
     if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
         home = home.parent.parent
-    for path in folder.iterdir():
-        if path.is_symlink() and path.name.endswith(OPENED) and not path.resolve().is_relative_to(home):
+    links = [path for path in folder.iterdir() if path.is_symlink() and path.name.endswith(OPENED)]
+    for path in [*links, *(folder / name for name in names)]:
+        if not path.resolve().is_relative_to(home):
             raise ValueError(
                 f"{path} is a link to {path.resolve()}, outside of the folder; nothing there is opened. Copy the file "
                 "into the folder."
