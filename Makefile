@@ -2,6 +2,8 @@ PYTHON ?= python3
 DEMO := .venv-demo
 TEST := .venv-test
 BACKENDS := jax tensorflow torch
+# tests compile many programs and run each for a moment: XLA makes them quickly rather than quick
+QUICK := XLA_FLAGS=--xla_backend_optimization_level=0 TF_CPP_MIN_LOG_LEVEL=3
 
 .PHONY: demo test lint format clean
 
@@ -11,7 +13,7 @@ demo: $(DEMO)/ready  ## train on icons, measure, export: one backend, about seve
 test: $(TEST)/ready lint  ## the whole suite on each backend, in two processes
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend TF_CPP_MIN_LOG_LEVEL=3 $(TEST)/bin/python -m pytest -n 2 --dist worksteal || exit 1; \
+		KERAS_BACKEND=$$backend $(QUICK) $(TEST)/bin/python -m pytest -n 2 --dist worksteal || exit 1; \
 	done
 
 lint: $(TEST)/ready

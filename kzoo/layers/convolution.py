@@ -60,10 +60,11 @@ class ConvNorm(Configured, keras.layers.Layer):
             before, after = (padding, padding) if isinstance(padding, int) else padding
             sides = ((before, after), (before, after))
             self.pad = keras.layers.ZeroPadding2D(sides, data_format=_LAST, dtype=policy, name="pad")
+        initial = HeNormal(depthwise)
         if depthwise:
-            self.convolution = keras.layers.DepthwiseConv2D(kernel_size, depthwise_initializer=HeNormal(), **common)
+            self.convolution = keras.layers.DepthwiseConv2D(kernel_size, depthwise_initializer=initial, **common)
         else:
-            self.convolution = keras.layers.Conv2D(filters, kernel_size, kernel_initializer=HeNormal(), **common)
+            self.convolution = keras.layers.Conv2D(filters, kernel_size, kernel_initializer=initial, **common)
         self.norm = keras.layers.BatchNormalization(epsilon=epsilon, momentum=momentum, dtype="float32", name="norm")
         self.activation = activation and activation_function(activation)
 
