@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from kzoo.layers.initializers import empty_weights
+from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.build import PARTS, build
@@ -76,12 +76,11 @@ def _filled(checkpoint, row, sized, dtype, preprocessor):
     """The model of a checkpoint, in memory once: names and shapes are compared before anything is allocated."""
     tensors = checkpoint.tensors()
     _check_depth(row, len(tensors), checkpoint.folder)
-    with keras.StatelessScope(initialize_variables=False):
-        try:
-            stored = build(row, dtype)
-        except ValueError as error:
-            raise ValueError(f"the config in {checkpoint.folder} describes what cannot be built: {error}") from error
-        checkpoint.check_tensors(tensors, stored)
+    try:
+        stored = without_values(build, row, dtype)
+    except ValueError as error:
+        raise ValueError(f"the config in {checkpoint.folder} describes what cannot be built: {error}") from error
+    checkpoint.check_tensors(tensors, stored)
     with empty_weights():
         model = build(sized, dtype, preprocessor)
     checkpoint.fill(tensors, model, _resampling(stored, model))

@@ -1,6 +1,7 @@
 """How weights start: drawn from a normal distribution, or with nothing where a checkpoint is about to fill them."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import keras
@@ -25,6 +26,21 @@ def empty_weights():
         yield
     finally:
         _empty = before
+
+
+def without_values(build, *args):
+    """What `build(*args)` returns, with weights that have names and shapes but no values and take no memory.
+
+    Keras keeps a list, by thread, of the weights that were made without values, and gives them values as soon as it
+    can: in a thread of its own nothing of them stays behind.
+    """
+
+    def described():
+        with keras.StatelessScope(initialize_variables=False):
+            return build(*args)
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(described).result()
 
 
 def _nothing(shape, dtype):

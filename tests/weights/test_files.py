@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -243,6 +244,8 @@ def test_a_config_that_asks_for_the_moon(folder, part, change, sentence):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=sentence):
         kzoo.from_preset(folder)
+    with keras.StatelessScope():  # leaving one, Keras gives values to the weights that have none yet
+        pass
 
 
 @pytest.fixture
