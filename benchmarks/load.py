@@ -75,9 +75,9 @@ def transformers(folder):
 
 def write_checkpoint(folder):
     """A CLIP checkpoint of transformers with the tensors of ViT-L/14, all of one random block."""
-    import keras
     from safetensors.numpy import save_file
 
+    from kzoo.layers.initializers import without_values
     from kzoo.presets.build import build
     from kzoo.presets.table import read_row
     from kzoo.weights import transformers_clip
@@ -85,14 +85,13 @@ def write_checkpoint(folder):
 
     row = read_row(PRESET)
     row["text_encoder"]["eot_id"] = 49407
-    with keras.StatelessScope(initialize_variables=False):
-        model = build(row)
-        config = model_config(row)
-        block = np.random.default_rng(0).normal(0, 0.02, 2**26).astype("float32")
-        tensors = {}
-        for name, _, variables, transform in expand(transformers_clip.entries(config, ()), model):
-            parts = [block[: int(np.prod(each.shape))].reshape(each.shape) for each in variables]
-            tensors[name] = np.array(transform.to_tensor(parts), order="C")
+    model = without_values(build, row)
+    config = model_config(row)
+    block = np.random.default_rng(0).normal(0, 0.02, 2**26).astype("float32")
+    tensors = {}
+    for name, _, variables, transform in expand(transformers_clip.entries(config, ()), model):
+        parts = [block[: int(np.prod(each.shape))].reshape(each.shape) for each in variables]
+        tensors[name] = np.array(transform.to_tensor(parts), order="C")
     save_file(tensors, Path(folder) / "model.safetensors", metadata={"format": "pt"})
     (Path(folder) / "config.json").write_text(json.dumps(config))
     return sum(tensor.nbytes for tensor in tensors.values())
