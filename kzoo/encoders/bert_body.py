@@ -70,15 +70,18 @@ class BertBody(Configured, keras.layers.Layer):
     def _tokens(self, token_ids, context, padding_mask, training):
         """`(batch, length, width)` after the last block."""
         length = check_token_ids(token_ids.shape, self.context_length)
-        x = embed(self.token_embedding, token_ids) + self._positions(token_ids, length)
-        if self.type_embedding is not None:
-            x = x + self.type_embedding[0]  # a text alone is all of the first type
-        x = self.embedding_norm(x)
+        x = self._embedded(token_ids, self._positions(token_ids, length))
         if self.embedding_dropout is not None:
             x = self.embedding_dropout(x, training=training)
         for block in self.blocks:
             x = block(x, context=context, padding_mask=padding_mask, training=training)
         return x
+
+    def _embedded(self, token_ids, positions):
+        x = embed(self.token_embedding, token_ids) + positions
+        if self.type_embedding is not None:
+            x = x + self.type_embedding[0]  # a text alone is all of the first type
+        return self.embedding_norm(x)
 
     def _positions(self, token_ids, length):
         """Rows of the position table: in order, or counted over the real ids, where padding has the row of its id."""

@@ -71,8 +71,22 @@ class BertDecoder(BertBody):
 
     # -- forward --
     def call(self, token_ids, image_tokens, padding_mask=None, training=None):
-        x = self._tokens(token_ids, image_tokens, padding_mask, training)
+        return self._states(self._tokens(token_ids, image_tokens, padding_mask, training))
+
+    def _states(self, x):
         return self.head_norm(self.activation(self.head_dense(x)))  # (batch, length, width)
+
+    def memory(self, image_tokens):
+        """What `step` needs of the image tokens: per block keys and values, `(batch, S, width)` each."""
+        return [block.memory(image_tokens) for block in self.blocks]
+
+    def step(self, step, token_ids, cache, memory, copies=1):
+        """The states at one position of each row; arguments and result as in `MultimodalDecoder.step`."""
+        x, caches = self._embedded(token_ids, step.rows_of(self.position_embedding)), []
+        for block, past, context in zip(self.blocks, cache, memory, strict=True):
+            x, past = block.step(x, past, step.at, step.seen, context, copies)
+            caches.append(past)
+        return self._states(x), caches
 
     def logits(self, states):
         """Next-token logits, float32 `(..., vocab_size)`: the matrix is the token table."""

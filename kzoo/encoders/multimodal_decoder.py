@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import layer_norm
+from kzoo.layers.step import fold, unfold
 from kzoo.layers.transformer import dense, transformer_blocks
 
 
@@ -88,6 +89,30 @@ class MultimodalDecoder(Configured, keras.layers.Layer):
             x = block(x, padding_mask=padding_mask, training=training)
             x = cross_block(x, context=image_tokens, training=training)
         return self.final_norm(x)  # (batch, length, width)
+
+    def memory(self, image_tokens):
+        """What `step` needs of the image tokens: per cross block keys and values, `(batch, S, width)` each."""
+        return [block.memory(image_tokens) for block in self.cross_blocks]
+
+    def step(self, step, text_tokens, cache, memory, copies=1):
+        """The states at one position of each row, as `call` gives them.
+
+        Args:
+            step: `kzoo.layers.step.Step`.
+            text_tokens: float tensor `(rows, 1, width)`, at that position.
+            cache: per block keys and values `(rows, S, width)` of the positions before.
+            memory: as `memory` gives it, of `rows / copies` pictures.
+            copies: rows per picture, beside each other.
+
+        Returns:
+            `(states, cache)`: `(rows, 1, width)`, and the cache with this position.
+        """
+        x, caches = text_tokens, []
+        for block, cross_block, past, context in zip(self.blocks, self.cross_blocks, cache, memory, strict=True):
+            x, past = block.step(x, past, step.at, step.seen)
+            x = unfold(cross_block.read(fold(x, copies), context))
+            caches.append(past)
+        return self.final_norm(x), caches
 
     def logits(self, states):
         """Next-token logits, float32 `(..., vocab_size)`."""

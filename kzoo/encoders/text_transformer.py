@@ -163,6 +163,25 @@ class TextTransformer(Configured, keras.layers.Layer):
             embedding = self.projection(embedding)
         return {"embedding": embedding, "tokens": tokens}
 
+    def step(self, step, cache):
+        """The tokens at one position of each row, as a causal tower's `call` gives them, and the cache with it.
+
+        Args:
+            step: `kzoo.layers.step.Step`.
+            cache: per block keys and values `(rows, S, width)` of the positions before.
+
+        Returns:
+            `(tokens, cache)`: `(rows, 1, width)`, and the cache with this position.
+        """
+        x = embed(self.token_embedding, step.ids) + step.rows_of(self.position_embedding)
+        visible, caches = step.seen, []
+        if self.class_embedding is not None:
+            visible = ops.logical_and(visible, ops.cast(self._class_mask(step.token_ids)[:, :-1], "bool"))
+        for block, past in zip(self.blocks, cache, strict=True):
+            x, past = block.step(x, past, step.at, visible)
+            caches.append(past)
+        return (x if self.class_embedding is not None else self.final_norm(x)), caches
+
     def _class_mask(self, token_ids):
         """Keys that are seen, `(batch, length + 1)`; the causal mask decides for the ids among themselves."""
         real = ops.cast(ops.not_equal(token_ids, self.pad_id), "int32")

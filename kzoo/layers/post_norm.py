@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import activation_function, layer_norm
+from kzoo.layers.step import fold, unfold
 from kzoo.layers.transformer import Attention, dense
 
 
@@ -82,10 +83,27 @@ class PostNormBlock(Configured, keras.layers.Layer):
         x = self.attention_norm(self._added(x, self.attention(x, padding_mask=padding_mask), training))
         if self.cross_attention is not None and context is not None:
             x = self.cross_norm(self._added(x, self.cross_attention(x, context), training))
+        return self._fed_forward(x, training)
+
+    def memory(self, context):
+        """What `step` needs of a context, the same for every step."""
+        return self.cross_attention.keys_values(context)
+
+    def step(self, x, cache, at, visible, memory, copies):
+        """The causal block with its cross-attention at one position of each row.
+
+        Arguments and result as in `Attention.step`; `memory` and `copies` as in `kzoo.layers.step.fold`.
+        """
+        mixed, cache = self.attention.step(x, cache, at, visible)
+        x = fold(self.attention_norm(self._added(x, mixed)), copies)
+        x = self.cross_norm(self._added(x, self.cross_attention.read(x, memory)))
+        return unfold(self._fed_forward(x)), cache
+
+    def _fed_forward(self, x, training=None):
         mixed = self.mlp_down(self.activation(self.mlp_up(x)))
         return self.mlp_norm(self._added(x, mixed, training))
 
-    def _added(self, x, branch, training):
+    def _added(self, x, branch, training=None):
         if self.dropout is not None:
             branch = self.dropout(branch, training=training)
         return ops.add(x, branch)  # not `+`: norms are float32, branches may be half precision

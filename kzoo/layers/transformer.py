@@ -113,9 +113,37 @@ class Attention(Configured, keras.layers.Layer):
         else:
             context = x if context is None else context
             query, key, value = self.query(x), self.key(context), self.value(context)
+        return self._attended(query, key, value, self.causal, padding_mask)
+
+    def keys_values(self, context):
+        """Keys and values of a context, `(batch, S, width)` each, for `read`."""
+        return self.key(context), self.value(context)
+
+    def read(self, x, memory, visible=None):
+        """Attention of `x` `(batch, T, any)` to keys and values made before; `visible` as `padding_mask`."""
+        return self._attended(self.query(x), *memory, padding_mask=visible)
+
+    def step(self, x, cache, at, visible):
+        """Causal self-attention at one position of each row, whose past is in a cache.
+
+        Args:
+            x: float tensor `(rows, 1, any)`.
+            cache: keys and values `(rows, S, width)` of the positions before.
+            at: bool tensor `(rows, S)`, True at the position of `x`.
+            visible: bool tensor `(rows, S)`, True at the positions that it sees.
+
+        Returns:
+            `(output, cache)`: `(rows, 1, out_width)`, and the cache with this position.
+        """
+        here = ops.expand_dims(at, -1)
+        cache = tuple(ops.where(here, new, old) for new, old in zip(self.keys_values(x), cache))
+        return self.read(x, cache, visible), cache
+
+    def _attended(self, query, key, value, causal=False, padding_mask=None):
+        length = query.shape[1]
         query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
-        mixed = attend(query, key, value, self.causal, padding_mask)  # (batch, T, heads, d)
-        return self.out(ops.reshape(mixed, (-1, x.shape[1], self.width)))
+        mixed = attend(query, key, value, causal, padding_mask)  # (batch, T, heads, d)
+        return self.out(ops.reshape(mixed, (-1, length, self.width)))
 
     def _project_fused(self, x):
         parts = (self.query, self.key, self.value)
@@ -229,6 +257,24 @@ class TransformerBlock(Configured, keras.layers.Layer):
         if self.norm_context is not None:
             context = self.norm_context(context)
         mixed = self.attention(self.norm_1(x), context=context, padding_mask=padding_mask)
+        return self._after(x, mixed, training)
+
+    def memory(self, context):
+        """What `read` needs of a context, the same for every step."""
+        return self.attention.keys_values(self.norm_context(context))
+
+    def read(self, x, memory):
+        """The block with `cross`, for `x` `(batch, T, width)` and the `memory` of its context."""
+        x = ops.cast(x, self.compute_dtype)
+        return self._after(x, self.attention.read(self.norm_1(x), memory))
+
+    def step(self, x, cache, at, visible):
+        """The causal block at one position of each row; arguments and result as in `Attention.step`."""
+        x = ops.cast(x, self.compute_dtype)
+        mixed, cache = self.attention.step(self.norm_1(x), cache, at, visible)
+        return self._after(x, mixed), cache
+
+    def _after(self, x, mixed, training=None):
         x = x + self._branch(mixed, self.scale_1, training)
         mixed = self.mlp_down(self.activation(self.mlp_up(self.norm_2(x))))
         return x + self._branch(mixed, self.scale_2, training)

@@ -3,12 +3,15 @@
 import keras
 from keras import ops
 
+from kzoo.layers.step import Step
+from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.checks import check_batch
 from kzoo.models.dual_encoder import DualEncoder
+from kzoo.writer import Writer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Captioner(DualEncoder):
+class Captioner(Writer, DualEncoder):
     """A contrastive captioner (CoCa), or a captioner alone (BLIP).
 
     Args:
@@ -48,6 +51,7 @@ class Captioner(DualEncoder):
         loss = loss or [{"loss": "InfoNCE"}] * (text_encoder is not None) + [{"loss": "Captioning", "weight": 2.0}]
         super().__init__(image_encoder, text_encoder, similarity, preprocessor, loss, **kwargs)
         self._attach(text_decoder=text_decoder)
+        object.__setattr__(self, "compiled_functions", {})  # past Keras' tracking, which locks built models
 
     def towers(self):
         towers = super().towers() if self.is_contrastive else {"image_encoder": self.image_encoder}
@@ -80,7 +84,73 @@ class Captioner(DualEncoder):
     def caption_states(self, batch, features, training=None):
         """The decoder's states at every token but the last, `(batch, length - 1, width)`."""
         source = features["text"]["tokens"] if self.text_decoder.reads_text_tokens else batch["token_ids"]
-        return self.text_decoder(source[:, :-1], features["image"]["tokens"], training=training)
+        return self.text_decoder(source[:, :-1], self.image_tokens(features), training=training)
+
+    def image_tokens(self, features):
+        """The tokens of a batch's pictures; stops with a sentence where the image tower gives none."""
+        tokens = features["image"].get("tokens")
+        if tokens is None:
+            raise ValueError(
+                f"the image tower {type(self.image_encoder).__name__} gives an embedding and no tokens, but a caption "
+                "is written from tokens; take a tower that gives them, or Captioner.from_dual_encoder."
+            )
+        return tokens
+
+    # -- one id at a time --
+    caption_vocab_size = property(lambda self: self.text_decoder.vocab_size)
+    caption_pad_id = property(lambda self: self.token_tower().pad_id)
+
+    def open_decoder(self, batch):
+        self.check_batch(batch)
+        return CaptionDecoder(self, batch)
+
+    def caption_memory(self, image_tokens):
+        """What every step of a caption needs of its picture: keys and values of the cross-attention, per block.
+
+        Args:
+            image_tokens: float tensor `(pictures, length, width)`.
+
+        Returns:
+            list of pairs of float tensors `(pictures, length, width)`.
+        """
+        return self.text_decoder.memory(image_tokens)
+
+    def empty_cache(self, rows, length):
+        """The cache of rows that no id has been read of yet: per causal block two float tensors
+        `(rows, length, width)`, of keys and of values."""
+        return [
+            tuple(ops.zeros((rows, length, block.attention.width), block.compute_dtype) for _ in range(2))
+            for block in self._causal_blocks()
+        ]
+
+    def caption_step(self, token_ids, positions, cache, memory, copies=1):
+        """Read one id of each row, with all that was read before in a cache.
+
+        Equal to the row `positions` of what a call gives for the ids up to there.
+
+        Args:
+            token_ids: int tensor `(rows, length)`: every id up to and including the position; what follows is not
+                looked at.
+            positions: int tensor `(rows,)`; rows need not be at the same one.
+            cache: as `empty_cache` or the step before gave it.
+            memory: of the pictures, as `caption_memory` gives it.
+            copies: rows per picture, beside each other.
+
+        Returns:
+            `(logits, states, cache)`: float32 `(rows, vocab_size)` for the id at `positions + 1`; the decoder's states
+            `(rows, width)`; and the cache with this position.
+        """
+        step, depth = Step(token_ids, positions), len(self._causal_blocks()) - len(self.text_decoder.blocks)
+        source, past = step.ids, []
+        if self.text_decoder.reads_text_tokens:
+            source, past = self.text_encoder.step(step, cache[:depth])
+        states, cache = self.text_decoder.step(step, source, cache[depth:], memory, copies)
+        states = ops.squeeze(states, 1)
+        return self.text_decoder.logits(states), states, [*past, *cache]
+
+    def _causal_blocks(self):
+        own = self.text_encoder.blocks if self.text_decoder.reads_text_tokens else []
+        return [*own, *self.text_decoder.blocks]
 
     def loss_tensors(self, x, y_pred):
         tensors = caption_targets(x["token_ids"], self.token_tower().pad_id, x.get("padding_mask"))
