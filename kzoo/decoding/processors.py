@@ -39,8 +39,8 @@ def process(logits, past, options):
         )
     banned = _repeating(past, options.no_repeat_ngram)
     if options.end_id is not None and len(past) < options.min_length:
-        banned = np.append(banned, options.end_id)
-    if options.repetition_penalty == 1.0 and not banned.size:
+        banned.append(options.end_id)
+    if options.repetition_penalty == 1.0 and not banned:
         return logits
     logits = logits.copy()
     if options.repetition_penalty != 1.0:
@@ -54,11 +54,11 @@ def process(logits, past, options):
 
 def _repeating(past, size):
     """The ids that would complete an n-gram of `size` ids that stands in `past`."""
-    if not size or len(past) < size:
-        return np.empty(0, "int64")
-    windows = np.lib.stride_tricks.sliding_window_view(past, size)
+    if not size:
+        return []
+    past = past.tolist()  # a few dozen ids: faster than numpy
     last = past[len(past) - size + 1 :]
-    return windows[np.all(windows[:, :-1] == last, axis=1), -1].astype("int64")
+    return [past[end] for end in range(size - 1, len(past)) if past[end - size + 1 : end] == last]
 
 
 def log_normaliser(logits):
@@ -66,7 +66,13 @@ def log_normaliser(logits):
     peak = logits.max()
     if peak == -np.inf:
         return -np.inf
-    return float(peak) + float(np.log(np.exp(logits - peak).sum()))
+    return float(peak) + float(np.log(exponentials(logits, peak).sum()))
+
+
+def exponentials(logits, peak):
+    """exp(logits - peak), in one array."""
+    shifted = logits - peak
+    return np.exp(shifted, out=shifted)
 
 
 def largest(values, count):

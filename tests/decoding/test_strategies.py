@@ -52,18 +52,19 @@ def naive_draw(of_words, number, temperature=1.0, top_k=None, top_p=1.0):
     """The id that a number in [0, 1) falls on, by sorting a whole vocabulary."""
     ranked = sorted(range(len(of_words)), key=lambda word: (-of_words[word], word))[:top_k]
     weights = np.exp([of_words[word] / temperature for word in ranked])
-    shares, kept = weights / weights.sum(), {}
-    for word, share in zip(ranked, shares):
-        if sum(kept.values()) < top_p:
+    kept, mass = {}, 0.0
+    for word, share in zip(ranked, weights / weights.sum()):
+        if mass < top_p:
             kept[word] = share
-    mass = 0.0
+            mass += share
+    reached = 0.0
     for word in sorted(kept):
-        mass += kept[word] / sum(kept.values())
-        if mass > number:
+        reached += kept[word] / mass
+        if reached > number:
             return word
 
 
-@pytest.mark.parametrize("words", [3, 200])
+@pytest.mark.parametrize("words", [3, 600])
 @pytest.mark.parametrize(
     "options",
     [
@@ -94,10 +95,9 @@ def test_sampling_draws_as_its_definitions_say(options, words):
             assert scores[place, caption] == pytest.approx(score, rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", [11, None])
-def test_samples_are_as_frequent_as_they_are_probable(seed):
+def test_samples_are_as_frequent_as_they_are_probable():
     draws, options = 3000, {"max_length": 3, "min_length": 2}  # two words, of which the first is not the end
-    token_ids, _ = run(2, strategy="sample", num_captions=draws, temperature=1.4, seed=seed, **options)
+    token_ids, _ = run(2, strategy="sample", num_captions=draws, temperature=1.4, seed=11, **options)
     chi_square = 0.0
     for first in WORDS:
         for second in (END, *WORDS):
@@ -122,7 +122,7 @@ def test_a_seed_fixes_the_captions_and_no_seed_frees_them():
     assert len({tuple(caption) for caption in free.reshape(6, 12).tolist()}) == 6
 
 
-@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}], ids=str)
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-37}], ids=str)
 def test_the_narrowest_sampling_is_greedy_search(options):
     token_ids, scores = run(*range(10), strategy="sample", max_length=8, **options)
     greedy, greedy_scores = run(*range(10), max_length=8)
