@@ -19,6 +19,7 @@ _NAMES = {
 }
 _ROOMS = (
     "data",
+    "decoding",
     "encoders",
     "evaluation",
     "export",
