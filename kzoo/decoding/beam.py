@@ -113,5 +113,5 @@ class _Picture:
         """The best captions, best first. Beams that were not given up have reached `max_length`."""
         if not self.done:
             for beam in np.flatnonzero(self.log_sums > -np.inf):
-                self._end(self.log_sums[beam], self.token_ids[beam, : self.options.max_length].copy())
+                self._end(self.log_sums[beam], self.token_ids[beam].copy())
         return self.ended

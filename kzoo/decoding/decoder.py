@@ -19,17 +19,17 @@ class Decoder(Protocol):
     pictures: int
     pad_id: int
 
-    def begin(self, copies):
-        """Start afresh with `n * copies` rows; those of a picture stand beside each other."""
+    def begin(self, copies, length):
+        """Start afresh with `n * copies` rows of `length` ids; those of a picture stand beside each other."""
 
     def step(self, token_ids, position, parents=None):
         """Read one more id of each row.
 
-        Positions come in order from 0, each once. The last that can come is `context_length - 1`, from contrastive
+        Positions come in order from 0, each once. The last that can come is `length - 1`, from contrastive
         search, which asks for the state there.
 
         Args:
-            token_ids: int32 array `(rows, context_length)`: every id up to and including `position`, then `pad_id`.
+            token_ids: int32 array `(rows, length)`: every id up to and including `position`, then `pad_id`.
                 Written to again after this call, so it is not to be kept.
             position: int, the position to read.
             parents: int array `(rows,)`: the row whose past, up to `position - 1`, each row goes on from. None: each

@@ -17,11 +17,11 @@ class Rows:
         self.prefixes = [np.asarray(prefix, "int32") for prefix in prefixes for _ in range(copies)]
         self.prefix_lengths = np.array([len(prefix) for prefix in self.prefixes])
         rows = len(self.prefixes)
-        self.token_ids = np.full((rows, decoder.context_length), decoder.pad_id, "int32")
+        self.token_ids = np.full((rows, options.max_length), decoder.pad_id, "int32")
         self.finished = np.zeros(rows, bool)
         self.log_sums = np.zeros(rows)
         self.counts = np.zeros(rows, int)  # generated ids
-        decoder.begin(copies)
+        decoder.begin(copies, options.max_length)
         self.force(0)
 
     def force(self, position):
@@ -61,7 +61,7 @@ class Rows:
 
     def result(self):
         """Token ids `(n, num_captions, max_length)`, and each row's mean log-probability `(n, num_captions)`."""
-        token_ids = self._of_captions(self.token_ids[:, : self.options.max_length])
+        token_ids = self._of_captions(self.token_ids)
         return token_ids, self._of_captions(self.log_sums / self.counts).astype("float32")
 
     def _of_captions(self, of_rows):
