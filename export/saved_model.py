@@ -42,10 +42,9 @@ def run_saved_model(folder, tower):
     import tensorflow as tf
 
     signature = tf.saved_model.load(str(folder)).signatures[SIGNATURES[tower.name]]
-    return [
-        {
+    return tower.run(
+        lambda inputs: {
             name: value.numpy()
-            for name, value in signature(**dict(zip(sample, map(tf.constant, sample.values())))).items()
+            for name, value in signature(**{name: tf.constant(array) for name, array in inputs.items()}).items()
         }
-        for sample in tower.samples
-    ]
+    )

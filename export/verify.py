@@ -11,11 +11,12 @@ class ExportError(RuntimeError):
 
 
 def reference(tower):
-    """What the running model gives on the tower's samples: per batch, output name -> array."""
-    return [
-        {name: keras.ops.convert_to_numpy(value) for name, value in tower.graph(*sample.values()).items()}
-        for sample in tower.samples
-    ]
+    """What the running model gives on the tower's samples, one after the other: output name -> array."""
+    return tower.run(
+        lambda inputs: {
+            name: keras.ops.convert_to_numpy(value) for name, value in tower.graph(*inputs.values()).items()
+        }
+    )
 
 
 def run_onnx(path, tower):
@@ -23,11 +24,11 @@ def run_onnx(path, tower):
     onnxruntime = require("onnxruntime", "export", "Verifying an ONNX graph")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = list(tower.outputs)
-    return [dict(zip(names, session.run(names, sample))) for sample in tower.samples]
+    return tower.run(lambda inputs: dict(zip(names, session.run(names, inputs))))
 
 
 def worst_difference(expected, got, tolerance, what):
-    """The largest absolute difference over all batches and outputs.
+    """The largest difference over all batches and outputs: absolute, and relative to the largest value above 1.
 
     Args:
         expected, got: as `reference` gives them.
@@ -45,7 +46,7 @@ def worst_difference(expected, got, tolerance, what):
                 raise ExportError(
                     f"{what}: at batch {rows} the output {name} has shape {found[name].shape}, not {values.shape}."
                 )
-            difference = float(np.max(np.abs(found[name] - values)))
+            difference = float(np.max(np.abs(found[name] - values)) / max(1.0, np.max(np.abs(values))))
             if not difference <= tolerance:  # also catches NaN
                 raise ExportError(
                     f"{what}: at batch {rows} the output {name} differs from the model by {difference:.2e}, more than "
