@@ -120,6 +120,18 @@ def test_without_an_end_all_captions_are_full():
     assert token_ids.shape == (2, 4, 7) and np.all(token_ids != PAD)
 
 
-def test_too_few_captions_stop_with_a_sentence():
-    with pytest.raises(ValueError, match="picture 0 has 16 captions under these options, but num_captions is 20"):
-        run(0, strategy="beam", num_beams=20, num_captions=20, max_length=9, no_repeat_ngram=1)
+@pytest.mark.parametrize(
+    "there_are, options",
+    [
+        (16, {"no_repeat_ngram": 1, "max_length": 9}),  # up to three words, none twice: 1 + 3 + 3 * 2 + 3 * 2 * 1
+        (9, {"min_length": 3, "max_length": 3}),  # two words, and no place for an end
+        (0, {"no_repeat_ngram": 1, "prefix": (START, END)}),  # the end is banned, and the words run out
+    ],
+)
+def test_too_few_captions_stop_with_a_sentence(there_are, options):
+    sentence = f"picture 0 has {there_are} captions under these options, but num_captions is 20"
+    with pytest.raises(ValueError, match=sentence):
+        run(0, strategy="beam", num_beams=20, num_captions=20, **options)
+    if there_are:
+        token_ids, scores = run(0, strategy="beam", num_beams=20, num_captions=there_are, **options)
+        assert len(set(map(ids_of, token_ids[0]))) == there_are and np.all(np.isfinite(scores))
