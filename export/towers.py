@@ -1,6 +1,6 @@
 """The graphs that a model leaves as: one per tower, named arrays in, named rows out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -11,7 +11,8 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.models.dual_encoder import tower_inputs
 
 STEPS = 16  # of a caption that are compared
-PAST = ("keys", "values")
+PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a step -> its outputs, inputs of the next
+MEMORY = ("memory_keys", "memory_values")
 BATCHES = (1, 2, 5)  # differ from each other and from every sequence length a tower could confuse them with
 
 
@@ -38,7 +39,7 @@ class CaptionMemory(keras.layers.Layer):
         self.built = True
 
     def call(self, image_tokens):
-        return dict(zip(PAST, _stack(self.decoder.memory(image_tokens))))
+        return dict(zip(MEMORY, _stack(self.decoder.memory(image_tokens))))
 
 
 class CaptionStep(keras.layers.Layer):
@@ -53,7 +54,7 @@ class CaptionStep(keras.layers.Layer):
         logits, states, cache = self.model.caption_step(
             token_ids, positions, _unstack(keys, values), _unstack(memory_keys, memory_values)
         )
-        return {"logits": logits, "states": ops.cast(states, "float32")} | dict(zip(PAST, _stack(cache)))
+        return {"logits": logits, "states": ops.cast(states, "float32")} | dict(zip(PAST.values(), _stack(cache)))
 
 
 def _stack(cache):
@@ -74,15 +75,14 @@ class Tower:
         graph: the layer; called with its inputs by position, it returns a dict.
         samples: real inputs, for each of `BATCHES` a dict of arrays in the order of the graph's arguments.
         outputs: name -> shape of one row.
-        carried: names of outputs that are inputs as well: where a sample lacks one, it takes what the sample before
-            gave.
+        carried: name of an input -> name of the output that it takes from the sample before, where it has none.
     """
 
     name: str
     graph: keras.layers.Layer
     samples: list
     outputs: dict
-    carried: tuple = ()
+    carried: dict = field(default_factory=dict)
 
     @property
     def inputs(self):
@@ -98,7 +98,7 @@ class Tower:
         """
         found = {}
         for sample in self.samples:
-            inputs = {name: sample[name] if name in sample else found[name] for name in self.inputs}
+            inputs = {name: sample[name] if name in sample else found[self.carried[name]] for name in self.inputs}
             found = graph(inputs)
             yield found
 
@@ -134,7 +134,7 @@ def step_tower(model, tokens):
     caches = ops.convert_to_numpy(_stack(model.empty_cache(1, length))[0])
     for each in tokens:
         rows = each.shape[0]
-        memory = {f"memory_{name}": ops.convert_to_numpy(value) for name, value in CaptionMemory(model)(each).items()}
+        memory = {name: ops.convert_to_numpy(value) for name, value in CaptionMemory(model)(each).items()}
         ids = random.integers(0, model.caption_vocab_size, (rows, length)).astype("int32")
         past = {name: np.repeat(caches, rows, axis=0) for name in PAST}
         for step in range(min(STEPS, length)):
@@ -142,7 +142,7 @@ def step_tower(model, tokens):
             samples.append({"token_ids": ids, "positions": positions, **past, **memory})
             past = {}
     shapes = {"logits": (model.caption_vocab_size,), "states": (model.text_decoder.width,)}
-    shapes |= {name: caches.shape[1:] for name in PAST}
+    shapes |= {name: caches.shape[1:] for name in PAST.values()}
     return Tower("caption_step", graph, samples, shapes, PAST)
 
 
