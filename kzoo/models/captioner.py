@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.layers.linear_logits import LinearLogits
 from kzoo.models.checks import check_batch
 from kzoo.models.dual_encoder import DualEncoder
 
@@ -15,7 +16,8 @@ class Captioner(DualEncoder):
         image_encoder: as in `DualEncoder`; its tokens are what the decoder attends to.
         text_encoder: as in `DualEncoder`; its tokens are what CoCa's decoder reads. None for a decoder that reads
             token ids: the model then has no text embedding.
-        text_decoder: layer from text tokens (or token ids) and image tokens to states, with a method `logits`.
+        text_decoder: layer from text tokens (or token ids) and image tokens to states, with methods `logits` and
+            `output_weights`.
         similarity, preprocessor, loss: as in `DualEncoder`.
 
     Inputs:
@@ -85,7 +87,8 @@ class Captioner(DualEncoder):
     def loss_tensors(self, x, y_pred):
         tensors = caption_targets(x["token_ids"], self.token_tower().pad_id, x.get("padding_mask"))
         if "caption_states" in y_pred:
-            tensors["caption_logits"] = self.text_decoder.logits(y_pred["caption_states"])
+            states = ops.cast(y_pred["caption_states"], self.text_decoder.compute_dtype)
+            tensors["caption_logits"] = LinearLogits(states, *self.text_decoder.output_weights())
         return tensors
 
 
