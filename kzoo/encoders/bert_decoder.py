@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.encoders.bert_body import BertBody
+from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.transformer import dense
 
@@ -89,7 +90,10 @@ class BertDecoder(BertBody):
         return self._states(x), caches
 
     def logits(self, states):
-        """Next-token logits, float32 `(..., vocab_size)`: the matrix is the token table."""
+        """Next-token logits, float32 `(..., vocab_size)`."""
+        return LinearLogits(ops.cast(states, self.compute_dtype), *self.output_weights()).whole()
+
+    def output_weights(self):
+        """Kernel `(width, vocab_size)`, which is the token table, and bias `(vocab_size,)` of `logits`."""
         table, bias = (ops.convert_to_tensor(each) for each in (self.token_embedding, self.head_bias))
-        logits = ops.matmul(ops.cast(states, self.compute_dtype), ops.cast(ops.transpose(table), self.compute_dtype))
-        return ops.cast(logits, "float32") + ops.cast(bias, "float32")
+        return ops.transpose(table), bias

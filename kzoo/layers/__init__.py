@@ -2,6 +2,7 @@
 
 import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
+from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import gelu, gelu_tanh, l2_normalize, quick_gelu
 from kzoo.layers.patch_embedding import PatchEmbedding
 from kzoo.layers.pooling import AttentionPooling, pool_end_of_text
@@ -12,6 +13,7 @@ __all__ = [
     "Attention",
     "AttentionPooling",
     "LayerScale",
+    "LinearLogits",
     "PatchEmbedding",
     "SimilarityHead",
     "TransformerBlock",

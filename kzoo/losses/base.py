@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear_logits import LinearLogits
 
 
 class Loss(Configured, keras.layers.Layer):
@@ -29,6 +30,7 @@ class Loss(Configured, keras.layers.Layer):
 
     default_inputs = ("image_embeddings", "text_embeddings")
     optional_inputs = {"sample_weight": "sample_weight"}  # keyword of `call` -> name of the tensor
+    takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
 
     def __init__(self, inputs=None, name=None, **kwargs):
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
@@ -71,7 +73,10 @@ class Loss(Configured, keras.layers.Layer):
                 f"{', '.join(sorted(tensors))}; name other tensors with {type(self).__name__}(inputs=(...))."
             )
         optional = {key: tensors[name] for key, name in self.optional_inputs.items() if name in tensors}
-        value = self(*(tensors[name] for name in self.input_names), **optional)
+        inputs = [tensors[name] for name in self.input_names]
+        if not self.takes_linear_logits:
+            inputs = [each.whole() if isinstance(each, LinearLogits) else each for each in inputs]
+        value = self(*inputs, **optional)
         return value, (value,)
 
     def compute_mask(self, inputs, previous_mask):

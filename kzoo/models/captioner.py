@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.step import Step
 from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.checks import check_batch
@@ -18,7 +19,8 @@ class Captioner(Writer, DualEncoder):
         image_encoder: as in `DualEncoder`; its tokens are what the decoder attends to.
         text_encoder: as in `DualEncoder`; its tokens are what CoCa's decoder reads. None for a decoder that reads
             token ids: the model then has no text embedding.
-        text_decoder: layer from text tokens (or token ids) and image tokens to states, with a method `logits`.
+        text_decoder: layer from text tokens (or token ids) and image tokens to states, with methods `logits` and
+            `output_weights`.
         similarity, preprocessor, loss: as in `DualEncoder`.
 
     Inputs:
@@ -155,7 +157,8 @@ class Captioner(Writer, DualEncoder):
     def loss_tensors(self, x, y_pred):
         tensors = caption_targets(x["token_ids"], self.token_tower().pad_id, x.get("padding_mask"))
         if "caption_states" in y_pred:
-            tensors["caption_logits"] = self.text_decoder.logits(y_pred["caption_states"])
+            states = ops.cast(y_pred["caption_states"], self.text_decoder.compute_dtype)
+            tensors["caption_logits"] = LinearLogits(states, *self.text_decoder.output_weights())
         return tensors
 
 
