@@ -105,7 +105,7 @@ def _with_torch(tower):
 
     module = Module().eval()
     list(module.parameters())  # Keras registers its variables with torch when they are first asked for
-    sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.samples[1].values())
+    sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         module,

@@ -89,6 +89,11 @@ class Tower:
         """Name -> shape of one row and dtype."""
         return {name: (array.shape[1:], str(array.dtype)) for name, array in self.samples[0].items()}
 
+    @property
+    def example(self):
+        """A sample of more than one row with every input: of a batch of one, torch would take the size for fixed."""
+        full = (sample for sample in self.samples if sample.keys() >= self.inputs.keys())
+        return next(sample for sample in full if len(next(iter(sample.values()))) > 1)
 
     def run(self, graph):
         """What a graph gives on the samples, one after the other, as dicts of arrays.
@@ -110,7 +115,9 @@ def towers_of(model):
     images = [sample_images(model.preprocessor, rows) for rows in BATCHES]
     images = [{name: batch[name] for name in tower_inputs(image, "image")} for batch in images]
     tokens = [model.image_tokens(model.features(batch)) for batch in images] if writes else []
-    outputs = {"image_embeddings": (model.embed_dim,)} | {"image_tokens": each.shape[1:] for each in tokens[:1]}
+    outputs = {"image_embeddings": (model.embed_dim,)}
+    if writes:
+        outputs["image_tokens"] = tokens[0].shape[1:]
     towers = [Tower("image_encoder", Graph(image, *outputs), images, outputs)]
     if text is not None:
         ids = [{"token_ids": sample_token_ids(text, model.preprocessor, rows)} for rows in BATCHES]

@@ -186,4 +186,3 @@ def _texts(tokenizer, token_ids, several):
         return texts
     count = token_ids.shape[1]
     return [texts[start : start + count] for start in range(0, len(texts), count)]
-

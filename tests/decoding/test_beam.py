@@ -77,7 +77,7 @@ class Table:
     def __init__(self, probabilities):
         self.probabilities = probabilities
 
-    def begin(self, copies):
+    def begin(self, copies, length):
         pass
 
     def step(self, token_ids, position, parents=None):

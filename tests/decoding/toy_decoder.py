@@ -39,12 +39,12 @@ class ToyDecoder:
         self.seeds, self.language = seeds, {"words": words, "ties": ties}
         self.pictures, self.steps = len(seeds), 0
 
-    def begin(self, copies):
-        self.copies = copies
+    def begin(self, copies, length):
+        self.copies, self.length = copies, length
         self.told = [()] * (self.pictures * copies)
 
     def step(self, token_ids, position, parents=None):
-        assert token_ids.dtype == np.int32 and token_ids.shape == (len(self.told), self.context_length)
+        assert token_ids.dtype == np.int32 and token_ids.shape == (len(self.told), self.length)
         assert not np.array_equal(parents, np.arange(len(self.told))), "rows that stay come without parents"
         pasts = self.told if parents is None else [self.told[parent] for parent in parents]
         if parents is not None:
