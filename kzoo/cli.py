@@ -84,15 +84,23 @@ def describe(name: Annotated[str, typer.Argument(help="Preset name.")]):
 
 @app.command()
 def demo(
+    captioner: Annotated[bool, typer.Option("--captioner", help="Name icons, instead of finding them.")] = False,
     backend: BackendOption = None,
     minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 5.0,
-    output: Annotated[Path, typer.Option(help="Folder for report, model and export.")] = Path("kzoo-demo"),
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for report and model; default kzoo-demo or kzoo-demo-captioner.")
+    ] = None,
 ):
-    """Train on icons from scratch, measure on held-out icons, export, and ask the export."""
+    """Train on icons from scratch and measure on held-out icons; export, and ask the export."""
     _needs_keras()
-    from kzoo.demo.run import run_demo
+    if captioner:
+        from kzoo.demo.captioner import run_captioner_demo
 
-    run_demo(minutes, output, console)
+        run_captioner_demo(minutes, output or Path("kzoo-demo-captioner"), console)
+    else:
+        from kzoo.demo.run import run_demo
+
+        run_demo(minutes, output or Path("kzoo-demo"), console)
 
 
 @app.command()

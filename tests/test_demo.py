@@ -1,8 +1,10 @@
-"""The demo with seconds instead of minutes: everything it leaves, and the export's own process."""
+"""The demos with seconds instead of minutes: everything they leave, and the export's own process."""
 
 import base64
 import io
+import json
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 import kzoo
+from kzoo.demo.baselines import baselines, frequent_words
+from kzoo.demo.captioner import run_captioner_demo
 from kzoo.demo.run import run_demo
 
 
@@ -24,7 +28,8 @@ def test_it_learns_and_says_so(finished):
     found, _, text = finished
     key = "text_to_image_recall@10"
     assert found.before[key] < 0.05 and found.after[key] > found.before[key]
-    assert found.losses[-1] < found.losses[0] if len(found.losses) > 1 else found.losses[0] < np.log(256)
+    (losses,) = found.losses.values()
+    assert losses[-1] < losses[0] if len(losses) > 1 else losses[0] < np.log(256)
     for part in (
         "held out",
         "caption to icon",
@@ -60,3 +65,69 @@ def test_the_report_is_one_page_with_its_pictures_inside(finished):
     assert all(query in page for query in found.queries)
     assert f"{found.after['text_to_image_recall@1']:.1%}" in page
     assert "http" not in page
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory):
+    output = tmp_path_factory.mktemp("captioner")
+    console = Console(record=True, width=160, file=io.StringIO())
+    return run_captioner_demo(minutes=0.2, output=output, console=console), output, console.export_text()
+
+
+def test_the_captioner_is_scored_beside_its_baselines(captioned):
+    found, output, text = captioned
+    numbers = json.loads((output / "metrics.json").read_text())
+    assert numbers["scores"] == found.scores and numbers["held_out"] == len(found.captions)
+    assert numbers["losses"].keys() == {"captioning", "info_nce"}
+    for scores in found.scores.values():
+        assert all(f"{value:.3f}" in text for value in scores.values())
+    for name in ("frequent_words", "nearest_caption", "nearest_picture", "best_caption"):
+        assert found.scores[name]["exact_match"] == 0.0
+        assert found.scores[name]["word_f1"] <= found.scores["best_caption"]["word_f1"] < 1.0
+    assert found.scores["truth"]["exact_match"] == found.scores["truth"]["word_f1"] == 1.0
+
+
+def test_the_captioner_opens_and_writes_the_same(captioned):
+    found, output, _ = captioned
+    model = kzoo.from_preset(output / "model")
+    assert model.caption(found.images[:8]) == found.written["greedy"][:8]
+
+
+def test_the_captioners_report_shows_icons_with_both_names(captioned):
+    found, output, _ = captioned
+    page = (output / "report.html").read_text()
+    pictures = re.findall(r"data:image/png;base64,([^'\"]+)", page)
+    assert len(pictures) == 54 + 8 + 1  # the grid, icons with all that was said of them, the losses
+    assert f"{found.scores['beam']['word_f1']:.1%}" in page and f"{found.scores['beam']['cider_d']:.2f}" in page
+    first = f"<b>{found.written['beam'][0]}</b>"
+    assert first in page and f"{first}<br>{found.captions[0]}" in page
+    assert f"{found.unseen_words} of the {len(found.captions)} names" in page
+    assert "http" not in page
+
+
+def test_baselines_by_hand():
+    class Model:
+        """Embeds what it is given by a table."""
+
+        def encode_image(self, images):
+            return np.array(images, "float32")
+
+        def encode_text(self, texts):
+            return np.array([[1, 0], [0, 1], [0.6, 0.8]], "float32")[: len(texts)]
+
+    train = {"images": [[0.6, 0.8], [1, 0], [0, 1]], "captions": ["lock open", "lock", "door open outline"]}
+    test = {"images": [[0, 1], [0.9, 0.1]], "captions": ["door open", "lock open outline"]}
+    assert baselines(Model(), train, test) == {
+        "frequent_words": ["lock open", "lock open"],
+        "nearest_caption": ["lock", "lock open"],
+        "nearest_picture": ["door open outline", "lock"],
+        "best_caption": ["door open outline", "lock open"],
+    }
+
+
+def test_frequent_words_are_as_many_as_in_the_mean():
+    captions = kzoo.data.icons("train", size=8)["captions"]
+    counts = Counter(word for caption in captions for word in caption.split())
+    assert counts["outline"] > counts["off"] == sorted(counts.values())[-2]
+    assert sum(counts.values()) / len(captions) == pytest.approx(2.48, abs=0.1)
+    assert frequent_words(captions) == "outline off"

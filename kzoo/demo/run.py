@@ -1,28 +1,22 @@
-"""The demo, step by step."""
+"""The demo of a dual encoder, step by step."""
 
 import json
-import platform
 import subprocess
 import sys
 import tempfile
-import time
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import kzoo
-from kzoo.data.icon_fonts import icons
 from kzoo.demo.ask import best
+from kzoo.demo.icons import Findings, begin, cut_captions_said_once, train_for
 from kzoo.demo.report import write_report
-from kzoo.extras import require
 from kzoo.preprocessing import Augmentation
-from kzoo.training import TimeBudget
 
 PRESET = "clip_nano"
 BATCH_SIZE = 256
@@ -34,17 +28,9 @@ TEMPLATES = ("{}", "{} outline", "{} off")
 
 
 @dataclass
-class Findings:
+class RetrievalFindings(Findings):
     """Everything the report shows."""
 
-    images: np.ndarray  # of the test part, as the model sees them
-    pictures: np.ndarray  # the same, as people see them
-    captions: list
-    parameters: int = 0
-    backend: str = ""
-    trained_on: int = 0
-    minutes: float = 0.0
-    losses: list = field(default_factory=list)
     before: dict = field(default_factory=dict)
     after: dict = field(default_factory=dict)
     image_embeddings: np.ndarray = None
@@ -65,39 +51,21 @@ def run_demo(minutes=5.0, output="kzoo-demo", console=None):
         console: a `rich.console.Console`.
 
     Returns:
-        `Findings`.
+        `RetrievalFindings`.
     """
-    with warnings.catch_warnings():
-        # the demo says itself how many captions are cut, once and not for each time they are read
-        warnings.filterwarnings("ignore", message=".* longer than the context")
+    with cut_captions_said_once():
         return _run(minutes, Path(output), console or Console())
 
 
 def _run(minutes, output, console):
     output.mkdir(parents=True, exist_ok=True)
-    for package in ("matplotlib", "onnxruntime"):  # before five minutes of training, not after
-        require(package, "demo", "The demo")
-    keras.utils.set_random_seed(0)
-
-    model = kzoo.from_preset(PRESET, load_weights=False)
-    size = model.image_encoder.image_size[0]
-    train, test = icons("train", size), icons("test", size)
-    model.preprocessor.adapt(train["captions"])
-    pictures = icons("test", size=64)["images"]
-    found = Findings(test["images"], pictures, test["captions"], model.count_params(), keras.config.backend())
-    found.trained_on = len(train["captions"])
-    console.print(
-        f"[bold]{PRESET}[/] ({found.parameters:,} parameters) on {found.backend}, Python {platform.python_version()}: "
-        f"{len(train['captions']):,} icons to train on, {len(test['captions'])} held out"
-    )
-    _, cut = model.preprocessor.tokenizer.encode(test["captions"])
-    if cut:
-        length = model.text_encoder.context_length
-        console.print(f"{cut} captions of the held-out icons are longer than the context of {length} ids and are cut")
+    model, train, test, found = begin(PRESET, ("matplotlib", "onnxruntime"), RetrievalFindings, console)
     held_out = kzoo.data.pairs(test, model.preprocessor, BATCH_SIZE, shuffle=False)
-    found.before = _measure(model, held_out)
-    _train(model, train, minutes, found, console)
-    found.after = _measure(model, held_out)
+    model.compile(keras.optimizers.Muon(LEARNING_RATE, weight_decay=0.3, adam_weight_decay=0.0))
+    found.before = model.evaluate(held_out, verbose=0)
+    data = kzoo.data.pairs(train, model.preprocessor, BATCH_SIZE, augmentation=AUGMENTATION, word_dropout=0.2)
+    train_for(minutes, model, data, LEARNING_RATE, found, console)
+    found.after = model.evaluate(held_out, verbose=0)
     console.print(_table(found))
 
     found.image_embeddings = model.encode_image(test["images"])
@@ -109,44 +77,6 @@ def _run(minutes, output, console):
     report = write_report(found, output / "report.html")
     console.print(f"the report with pictures: [bold]{report}[/]")
     return found
-
-
-def _measure(model, data):
-    if not model.compiled:
-        model.compile(keras.optimizers.Muon(LEARNING_RATE, weight_decay=0.3, adam_weight_decay=0.0))
-    return model.evaluate(data, verbose=0)
-
-
-def _train(model, train, minutes, found, console):
-    data = kzoo.data.pairs(train, model.preprocessor, BATCH_SIZE, augmentation=AUGMENTATION, word_dropout=0.2)
-    budget = TimeBudget(minutes, LEARNING_RATE)
-    columns = ("[progress.description]{task.description}", BarColumn(), TimeElapsedColumn())
-    columns = [TextColumn(column) if isinstance(column, str) else column for column in columns]
-    started = time.monotonic()
-    with Progress(*columns, console=console) as progress:
-        watch = _Watch(budget, progress, found.losses)
-        model.fit(data, epochs=100_000, verbose=0, callbacks=[budget, watch])
-    found.minutes = (time.monotonic() - started) / 60
-
-
-class _Watch(keras.callbacks.Callback):
-    """Moves the progress bar by the clock and keeps the loss of each epoch."""
-
-    def __init__(self, budget, progress, losses):
-        super().__init__()
-        self.budget, self.progress, self.losses = budget, progress, losses
-        self.task = progress.add_task("compiling the first step", total=1.0)
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        text = f"epoch {self.epoch + 1}  loss {logs['loss']:.3f}  in-batch accuracy {logs['in_batch_accuracy']:.0%}"
-        self.progress.update(self.task, completed=self.budget.spent(), description=text)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.losses.append(float(logs["loss"]))
 
 
 def _table(found):
