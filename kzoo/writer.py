@@ -12,7 +12,7 @@ TOKENIZER = "tokenizer"  # stands for the end id of the model's tokenizer; None 
 class Writer(Embedder):
     """`caption` and `generate` on top of a decoder.
 
-    A subclass has `preprocessor`, `caption_vocab_size` and `caption_pad_id`, and defines `open_decoder(batch)`, the
+    A subclass has `preprocessor` and `caption_vocab_size`, and defines `open_decoder(batch)`, the
     `kzoo.decoding.Decoder` of what its image tower reads.
     """
 
