@@ -59,18 +59,18 @@ class CaptionLoop(keras.layers.Layer):
     def call(self, *inputs):
         import tensorflow as tf
 
-        model, tokenizer = self.model, self.model.preprocessor.tokenizer
+        model, special_id = self.model, self.model.preprocessor.special_id
         features = model.features(dict(zip(self.names, inputs)), training=False)
         memory = model.caption_memory(model.image_tokens(features))
         rows, places = tf.shape(inputs[0])[0], np.arange(self.max_length)
-        start, pad = np.int32(tokenizer.start_id), np.int32(model.caption_pad_id)
+        start, end, pad = special_id("start_id"), special_id("eot_id"), np.int32(model.caption_pad_id)
 
         def body(position, token_ids, done, cache):
             logits, _, cache = model.caption_step(token_ids, tf.fill([rows], position), cache, memory)
             chosen = tf.where(done, pad, tf.argmax(logits, axis=-1, output_type="int32"))
             token_ids = tf.where(places == position + 1, chosen[:, None], token_ids)
-            if tokenizer.eot_id is not None:
-                done = done | (chosen == tokenizer.eot_id)
+            if end is not None:
+                done = done | (chosen == end)
             return position + 1, token_ids, done, cache
 
         token_ids = tf.where(places == 0, start, tf.fill([rows, self.max_length], pad))
@@ -98,7 +98,15 @@ def onnx_towers(model):
 def saved_towers(model):
     """The signatures of a model in a SavedModel: its towers, and a captioner's whole search."""
     towers = towers_of(model)
-    return [*towers, _caption_tower(model, towers[0])] if writes_captions(model) else towers
+    if not writes_captions(model):
+        return towers
+    start = model.preprocessor.special_id("start_id")
+    if start is None or start >= model.caption_vocab_size:
+        raise ValueError(
+            f"the id that begins a caption is {start}, not one of this model's {model.caption_vocab_size}, so the "
+            "search in a SavedModel has no start; give the model its vocabulary."
+        )
+    return [*towers, _caption_tower(model, towers[0])]
 
 
 def _memory_tower(model, tokens):
@@ -143,7 +151,7 @@ def worst_choice(model, tower, got, tolerance, what):
     Raises:
         ExportError: a worse choice than `tolerance` allows, relative to the largest logit above 1.
     """
-    worst, end_id = 0.0, model.preprocessor.tokenizer.eot_id
+    worst, end_id = 0.0, model.preprocessor.special_id("eot_id")
     for sample, found in zip(tower.samples, got, strict=True):
         token_ids = found["token_ids"]
         features = model.features(sample)

@@ -50,7 +50,7 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
         ImportError: an extra is missing; the sentence names it.
         FileExistsError: the folder holds something else than an export.
         ExportError: a graph could not be written, or differs from the model.
-        ValueError: an unknown format, a model without a preprocessor, a captioner without a vocabulary.
+        ValueError: an unknown format, a model without a preprocessor, a SavedModel of a captioner without a start id.
 
     Example:
         >>> model.export("my_clip_onnx")["worst_difference"]
@@ -60,8 +60,6 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
         raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}.")
     if model.preprocessor is None:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
-    if writes_captions(model):
-        model.preprocessor.check_vocabulary()  # its export could write no text
     folder = Path(folder)
     if folder.exists() and not (is_export(folder) or (folder.is_dir() and not any(folder.iterdir()))):
         raise FileExistsError(f"{folder} exists and is not an export; choose another folder or remove it.")

@@ -91,7 +91,7 @@ class Writer(Embedder):
         Args:
             images: as in `caption`; where the model has no preprocessor, arrays as the image tower takes them.
             prefix: ids that every row begins with, the start id first; or a list of such, one for each picture, whose
-                lengths may differ. Default: the start id of the tokenizer.
+                lengths may differ. Default: the start id of the tokenizer, or of the preset's rules.
             strategy: as in `caption`.
             end_id: id that ends a caption; None: rows go on up to `max_length`. Default: that of the tokenizer.
             on_token: function that is called whenever an id was written, with an int32 array
@@ -114,7 +114,9 @@ class Writer(Embedder):
             (2, 20)
         """
         if end_id == TOKENIZER:
-            end_id = self._of_tokenizer("eot_id", "end_id")
+            if self.preprocessor is None or not (self.preprocessor.tokenizer or self.preprocessor.special_id("eot_id")):
+                raise ValueError("end_id is not given, and there is no tokenizer to take it from; give it.")
+            end_id = self.preprocessor.special_id("eot_id")
         return self._written(self.as_list(images), prefix, strategy, end_id, lambda: on_token, batch_size, options)
 
     def _written(self, images, prefix, strategy, end_id, stream, batch_size, options):
@@ -135,18 +137,12 @@ class Writer(Embedder):
     def _pixels(self, images):
         return {"images": np.asarray(images)} if self.preprocessor is None else self.preprocessor.encode_images(images)
 
-    def _of_tokenizer(self, attribute, argument):
-        tokenizer = self.preprocessor and self.preprocessor.tokenizer
-        if not tokenizer:
-            raise ValueError(f"{argument} is not given, and there is no tokenizer to take it from; give it.")
-        return getattr(tokenizer, attribute)
-
     def _prefixes(self, prefix, count):
         """One list of ids for each picture."""
         if prefix is None:
-            prefix = [self._of_tokenizer("start_id", "prefix")]
+            prefix = [self.preprocessor and self.preprocessor.special_id("start_id")]
             if prefix == [None]:
-                raise ValueError("this tokenizer has no id that begins a text; give prefix, the ids to begin with.")
+                raise ValueError("no tokenizer says which id begins a text; give prefix, the ids to begin with.")
         if len(prefix) and np.ndim(prefix[0]) == 0:
             prefix = [prefix] * count
         if len(prefix) != count:

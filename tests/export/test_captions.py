@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from shared_case import toy_pairs
+from shared_case import TESTS, toy_pairs
 
 import kzoo
 from kzoo.export import ExportError, runtime
@@ -130,13 +130,20 @@ def test_a_search_that_takes_worse_ids_is_told(coca_captions):
     got = [{"token_ids": token_ids[:1]}, {"token_ids": token_ids[:2]}, {"token_ids": token_ids}]
     assert worst_choice(model, tower, got, 2e-5, "caption") < 2e-6
     got[1] = {"token_ids": np.where(np.arange(15) == 2, (token_ids[:2] + 1) % 512, token_ids[:2])}
-    with pytest.raises(
-        ExportError, match="caption: at batch 2 a caption takes an id whose logit is .* below"
-    ):
+    with pytest.raises(ExportError, match="caption: at batch 2 a caption takes an id whose logit is .* below"):
         worst_choice(model, tower, got, 2e-5, "caption")
 
 
-def test_a_captioner_without_a_vocabulary(tmp_path):
-    model = kzoo.from_preset("coca_nano", load_weights=False)
-    with pytest.raises(ValueError, match="has no vocabulary yet"):
-        model.export(tmp_path / "onnx")
+def test_without_a_vocabulary_there_are_ids_and_no_search_in_a_graph(tmp_path):
+    """A checkpoint without its tokenizer: the runtime writes ids, as the model does."""
+    model = kzoo.from_preset(TESTS / "fixtures" / "oc_coca_tiny")
+    model.export(tmp_path / "onnx")
+    served, given = runtime.load(tmp_path / "onnx"), {"prefix": [3], "end_id": None}
+    expected = model.generate(PICTURES, strategy="beam", **given)
+    found = served.generate(PICTURES, strategy="beam", **given)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-4)
+    with pytest.raises(ValueError, match="the vocabulary of this model comes with oc_coca_tiny and is not here"):
+        served.caption(PICTURES)
+    with pytest.raises(ValueError, match="the id that begins a caption is None, not one of this model's"):
+        model.export(tmp_path / "saved", format="tf_saved_model")

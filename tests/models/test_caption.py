@@ -182,13 +182,23 @@ def test_bad_ids(coca):
         coca.generate(PICTURES, prefix=[1, 512])
     with pytest.raises(ValueError, match="prefix 0 has 16 ids, but the decoder can hold 15; shorten it"):
         coca.generate(PICTURES, prefix=[1] * 16)
+
+
+def test_a_model_without_a_vocabulary():
+    """The preset's rules may know how a caption begins and ends; a model of arrays only is told."""
     bare = kzoo.from_preset("coca_nano", load_weights=False)
-    with pytest.raises(ValueError, match="prefix is not given, and there is no tokenizer to take it from"):
-        bare.generate(PICTURES, end_id=2)
-    with pytest.raises(ValueError, match="end_id is not given, and there is no tokenizer"):
-        bare.generate(PICTURES, prefix=[1])
+    assert bare.generate(PICTURES)[0][:, 0].tolist() == [1] * 4
     with pytest.raises(ValueError, match="has no vocabulary yet"):
         bare.caption(PICTURES)
+    images = bare.preprocessor.encode_images(PICTURES)["images"]
+    towers = (bare.image_encoder, bare.text_encoder, bare.text_decoder)
+    of_arrays = Captioner(*towers)
+    given = {"prefix": [1], "end_id": 2}
+    np.testing.assert_array_equal(of_arrays.generate(images, **given)[0], bare.generate(PICTURES)[0])
+    with pytest.raises(ValueError, match="no tokenizer says which id begins a text; give prefix"):
+        of_arrays.generate(images, end_id=2)
+    with pytest.raises(ValueError, match="end_id is not given, and there is no tokenizer"):
+        of_arrays.generate(images, prefix=[1])
 
 
 def test_an_image_tower_without_tokens(coca):
