@@ -16,6 +16,8 @@ class Writer(Embedder):
     `kzoo.decoding.Decoder` of what its image tower reads.
     """
 
+    caption_start_id = None  # that stands before the ids of a text, where its decoder begins with one
+
     def caption(
         self,
         images,
@@ -72,6 +74,8 @@ class Writer(Embedder):
             return on_token and on_ids
 
         token_ids, scores = self._written(images, prefix, strategy, tokenizer.eot_id, stream, batch_size, options)
+        if self.caption_start_id is not None:
+            token_ids = token_ids[..., 1:]  # no id of the text
         captions = _texts(tokenizer, token_ids, several)
         return (captions, scores) if return_scores else captions
 
@@ -91,7 +95,7 @@ class Writer(Embedder):
         Args:
             images: as in `caption`; where the model has no preprocessor, arrays as the image tower takes them.
             prefix: ids that every row begins with, the start id first; or a list of such, one for each picture, whose
-                lengths may differ. Default: the start id of the tokenizer.
+                lengths may differ. Default: the start id of the decoder, else that of the tokenizer.
             strategy: as in `caption`.
             end_id: id that ends a caption; None: rows go on up to `max_length`. Default: that of the tokenizer.
             on_token: function that is called whenever an id was written, with an int32 array
@@ -143,6 +147,8 @@ class Writer(Embedder):
 
     def _prefixes(self, prefix, count):
         """One list of ids for each picture."""
+        if prefix is None and self.caption_start_id is not None:
+            prefix = [self.caption_start_id]
         if prefix is None:
             prefix = [self._of_tokenizer("start_id", "prefix")]
             if prefix == [None]:
@@ -174,7 +180,8 @@ class Writer(Embedder):
                 "shorten them."
             )
         ids = [row[mask].tolist() for row, mask in zip(batch["token_ids"], batch["padding_mask"])]
-        ids = [row[:-1] if tokenizer.eot_id is not None else row for row in ids]
+        start = [] if self.caption_start_id is None else [self.caption_start_id]
+        ids = [start + (row[:-1] if tokenizer.eot_id is not None else row) for row in ids]
         return ids * (count if isinstance(prefix, str) else 1)
 
 
