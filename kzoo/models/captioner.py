@@ -86,7 +86,7 @@ class Captioner(Writer, DualEncoder):
             name: of the new model; default that of `model` and `_captioner`.
 
         Returns:
-            `Captioner`, whose decoder is untrained. If the texts of the tokenizer have no start id (SigLIP), the decoder
+            `Captioner`, whose decoder is untrained. If the tokenizer has no start id (SigLIP), the decoder
             has one: the id of padding, or, where that is the end of text, another.
 
         Raises:
@@ -113,9 +113,7 @@ class Captioner(Writer, DualEncoder):
             loss = [*model.loss_spec, {"loss": "Captioning", "weight": 2.0}]
         parts = {"similarity": model.similarity, "preprocessor": model.preprocessor, "loss": loss}
         name = name or f"{model.name}_captioner"
-        captioner = cls(
-            model.image_encoder, model.text_encoder, decoder, **parts, name=name, dtype=model.dtype_policy
-        )
+        captioner = cls(model.image_encoder, model.text_encoder, decoder, **parts, name=name, dtype=model.dtype_policy)
         captioner.source = model.source
         return captioner
 
