@@ -81,7 +81,7 @@ class Captioner(Writer, DualEncoder):
             noise: with `"embedding"`, standard deviation of the noise on text embeddings when it is trained from texts
                 alone (CLOSE): `model.fit(model.preprocessor(texts=captions))`. See `GaussianEmbeddingNoise`.
             depth: pairs of blocks of the decoder.
-            width: channels of the decoder; default those of the text tower.
+            width: channels of the decoder; default those of the text tower, or of the embedding where it says none.
             num_heads: attention heads; default those of the text tower, for another width one for 64 channels.
             name: of the new model; default that of `model` and `_captioner`.
 
