@@ -22,7 +22,7 @@ captioner.compile(AdamW(3e-3))
 captioner.fit(data, epochs=5, verbose=2)
 assert np.array_equal(captioner.encode_image(test["images"][:8]), before)
 
-# a decoder that attends to the embedding, and sees no picture in training: a text's embedding, with noise, stands for it
+# a decoder that attends to embeddings and sees no picture in training: a text's embedding, with noise, stands for one
 blind = kzoo.Captioner.from_dual_encoder(model, "embedding", noise=0.1, depth=1)
 blind.compile(AdamW(3e-3))
 blind.fit(model.preprocessor(texts=list(icons["captions"])), batch_size=128, epochs=5, verbose=2)
