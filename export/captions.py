@@ -59,11 +59,12 @@ class CaptionLoop(keras.layers.Layer):
     def call(self, *inputs):
         import tensorflow as tf
 
-        model, special_id = self.model, self.model.preprocessor.special_id
+        model = self.model
         features = model.features(dict(zip(self.names, inputs)), training=False)
         memory = model.caption_memory(model.image_tokens(features))
         rows, places = tf.shape(inputs[0])[0], np.arange(self.max_length)
-        start, end, pad = special_id("start_id"), special_id("eot_id"), np.int32(model.caption_pad_id)
+        start, pad = model.first_id(), np.int32(model.caption_pad_id)
+        end = model.preprocessor.special_id("eot_id")
 
         def body(position, token_ids, done, cache):
             logits, _, cache = model.caption_step(token_ids, tf.fill([rows], position), cache, memory)
@@ -100,7 +101,7 @@ def saved_towers(model):
     towers = towers_of(model)
     if not writes_captions(model):
         return towers
-    start = model.preprocessor.special_id("start_id")
+    start = model.first_id()
     if start is None or start >= model.caption_vocab_size:
         raise ValueError(
             f"the id that begins a caption is {start}, not one of this model's {model.caption_vocab_size}, so the "
@@ -157,7 +158,8 @@ def worst_choice(model, tower, got, tolerance, what):
         features = model.features(sample)
         if model.text_decoder.reads_text_tokens:
             features |= model.features({"token_ids": token_ids})
-        states = model.caption_states({"token_ids": token_ids}, features)
+        first = 0 if model.caption_start_id is None else 1  # which the model puts before the ids itself
+        states = model.caption_states({"token_ids": token_ids[:, first:]}, features)
         logits = ops.convert_to_numpy(model.text_decoder.logits(states))
         chosen = np.take_along_axis(logits, token_ids[:, 1:, None], axis=-1)[..., 0]
         written = np.cumsum(token_ids[:, :-1] == end_id, axis=1) == 0  # up to the end, with it

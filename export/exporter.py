@@ -87,6 +87,7 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
                 "context_length": model.token_tower().context_length,
                 "vocab_size": model.caption_vocab_size,
                 "pad_id": model.caption_pad_id,
+                "start_id": model.caption_start_id,  # of the decoder, where the tokenizer has none
             }
         (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         if folder.exists():

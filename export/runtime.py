@@ -85,6 +85,7 @@ class CaptionRuntime(Writer, Runtime):
     """An exported captioner; made by `load`."""
 
     caption_vocab_size = property(lambda self: self.manifest["captions"]["vocab_size"])
+    caption_start_id = property(lambda self: self.manifest["captions"]["start_id"])
 
     def open_decoder(self, batch):
         (tokens,) = self.run_graph("image_encoder", batch, ["image_tokens"])

@@ -16,6 +16,8 @@ class Writer(Embedder):
     `kzoo.decoding.Decoder` of what its image tower reads.
     """
 
+    caption_start_id = None  # that stands before the ids of a text, where its decoder begins with one
+
     def caption(
         self,
         images,
@@ -72,6 +74,8 @@ class Writer(Embedder):
             return on_token and on_ids
 
         token_ids, scores = self._written(images, prefix, strategy, tokenizer.eot_id, stream, batch_size, options)
+        if self.caption_start_id is not None:
+            token_ids = token_ids[..., 1:]  # no id of the text
         captions = _texts(tokenizer, token_ids, several)
         return (captions, scores) if return_scores else captions
 
@@ -91,7 +95,8 @@ class Writer(Embedder):
         Args:
             images: as in `caption`; where the model has no preprocessor, arrays as the image tower takes them.
             prefix: ids that every row begins with, the start id first; or a list of such, one for each picture, whose
-                lengths may differ. Default: the start id of the tokenizer, or of the preset's rules.
+                lengths may differ. Default: the start id of the decoder, of the tokenizer, of the preset's rules: the
+                first that there is.
             strategy: as in `caption`.
             end_id: id that ends a caption; None: rows go on up to `max_length`. Default: that of the tokenizer.
             on_token: function that is called whenever an id was written, with an int32 array
@@ -137,10 +142,16 @@ class Writer(Embedder):
     def _pixels(self, images):
         return {"images": np.asarray(images)} if self.preprocessor is None else self.preprocessor.encode_images(images)
 
+    def first_id(self):
+        """The id that captions begin with, or None where nothing says it."""
+        if self.caption_start_id is not None:
+            return self.caption_start_id
+        return self.preprocessor and self.preprocessor.special_id("start_id")
+
     def _prefixes(self, prefix, count):
         """One list of ids for each picture."""
         if prefix is None:
-            prefix = [self.preprocessor and self.preprocessor.special_id("start_id")]
+            prefix = [self.first_id()]
             if prefix == [None]:
                 raise ValueError("no tokenizer says which id begins a text; give prefix, the ids to begin with.")
         if len(prefix) and np.ndim(prefix[0]) == 0:
@@ -170,7 +181,8 @@ class Writer(Embedder):
                 "shorten them."
             )
         ids = [row[mask].tolist() for row, mask in zip(batch["token_ids"], batch["padding_mask"])]
-        ids = [row[:-1] if tokenizer.eot_id is not None else row for row in ids]
+        start = [] if self.caption_start_id is None else [self.caption_start_id]
+        ids = [start + (row[:-1] if tokenizer.eot_id is not None else row) for row in ids]
         return ids * (count if isinstance(prefix, str) else 1)
 
 

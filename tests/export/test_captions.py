@@ -59,7 +59,7 @@ def test_the_graphs(exported):
     assert list(manifest["graphs"]) == ["image_encoder", "text_encoder", "caption_memory", "caption_step"]
     assert {graph["exporter"] for graph in manifest["graphs"].values()} == {NATIVE[keras.config.backend()]}
     assert max(manifest["worst_difference"].values()) < 5e-6
-    assert manifest["captions"] == {"context_length": 15, "vocab_size": 512, "pad_id": 0}
+    assert manifest["captions"] == {"context_length": 15, "vocab_size": 512, "pad_id": 0, "start_id": None}
     step = manifest["graphs"]["caption_step"]
     assert [each["name"] for each in step["inputs"]] == [
         *("token_ids", "positions", "keys", "values", "memory_keys", "memory_values"),
