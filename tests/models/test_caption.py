@@ -208,5 +208,5 @@ def test_an_image_tower_without_tokens(coca):
 
     tower = Pooled(32, 16, width=24, depth=1, num_heads=2, embed_dim=32)
     model = Captioner(tower, coca.text_encoder, coca.text_decoder, preprocessor=coca.preprocessor)
-    with pytest.raises(ValueError, match="Pooled gives an embedding and no tokens, but a caption is"):
+    with pytest.raises(ValueError, match="Pooled gives an embedding and no tokens, but this decoder"):
         model.caption(PICTURES)
