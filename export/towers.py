@@ -13,17 +13,20 @@ BATCHES = (1, 2, 5)  # differ from each other and from every sequence length a t
 
 
 class Graph(keras.layers.Layer):
-    """A tower as it is exported: raw pixels or token ids to unit-length embeddings, in float32, and to `tokens`."""
+    """A tower as it is exported: raw pixels or token ids to unit-length embeddings, in float32; of a captioner also to
+    `image_tokens`, what its decoder attends to."""
 
-    def __init__(self, encoder, embedding, tokens=None):
+    def __init__(self, encoder, output_name, captioner=None):
         super().__init__(autocast=False, name=f"{encoder.name}_graph")
-        self.encoder, self.embedding, self.tokens = encoder, embedding, tokens
+        self.encoder, self.output_name, self.captioner = encoder, output_name, captioner
         self.built = True
 
     def call(self, *inputs):
         features = self.encoder(*inputs, training=False)
-        outputs = {self.embedding: l2_normalize(features["embedding"])}
-        return outputs if self.tokens is None else outputs | {self.tokens: features["tokens"]}
+        outputs = {self.output_name: l2_normalize(features["embedding"])}
+        if self.captioner is not None:
+            outputs["image_tokens"] = self.captioner.image_tokens({"image": features})
+        return outputs
 
 
 @dataclass
@@ -76,13 +79,14 @@ def towers_of(model):
     images = [sample_images(model.preprocessor, rows) for rows in BATCHES]
     images = [{name: batch[name] for name in tower_inputs(image, "image")} for batch in images]
     outputs = {"image_embeddings": (model.embed_dim,)}
-    if hasattr(model, "image_tokens"):  # which a caption is written from
+    captioner = model if hasattr(model, "image_tokens") else None
+    if captioner is not None:
         outputs["image_tokens"] = model.image_tokens(model.features(images[0])).shape[1:]
-    towers = [Tower("image_encoder", Graph(image, *outputs), images, outputs)]
+    towers = [Tower("image_encoder", Graph(image, "image_embeddings", captioner), images, outputs)]
     if text is not None:
         ids = [{"token_ids": sample_token_ids(text, model.preprocessor, rows)} for rows in BATCHES]
         outputs = {"text_embeddings": (model.embed_dim,)}
-        towers.append(Tower("text_encoder", Graph(text, *outputs), ids, outputs))
+        towers.append(Tower("text_encoder", Graph(text, "text_embeddings"), ids, outputs))
     return towers
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from shared_case import TESTS, toy_pairs
+from shared_case import TESTS, tiny_model, toy_pairs
 
 import kzoo
 from kzoo.export import ExportError, runtime
 from kzoo.export.captions import worst_choice
 from kzoo.export.towers import Tower
+from kzoo.models import Captioner
 
 PAIRS = toy_pairs(5)
 PICTURES = PAIRS["images"]
@@ -147,3 +148,17 @@ def test_without_a_vocabulary_there_are_ids_and_no_search_in_a_graph(tmp_path):
         served.caption(PICTURES)
     with pytest.raises(ValueError, match="the id that begins a caption is None, not one of this model's"):
         model.export(tmp_path / "saved", format="tf_saved_model")
+
+
+def test_a_head_that_reads_the_embedding(tmp_path):
+    """Its image graph gives what the decoder attends to, not the tokens of the tower."""
+    model = Captioner.from_dual_encoder(tiny_model(), memory="embedding", depth=1)
+    random = np.random.default_rng(0)
+    for weight in model.text_decoder.weights:
+        if len(weight.shape) > 1:
+            weight.assign(random.normal(0.0, 2.0 * weight.shape[0] ** -0.5, weight.shape).astype("float32"))
+    model.export(tmp_path / "onnx")
+    served = runtime.load(tmp_path / "onnx")
+    captions = model.caption(PICTURES, "beam")
+    assert served.caption(PICTURES, "beam") == captions and len(set(captions)) > 1
+    np.testing.assert_allclose(served.encode_image(PICTURES), model.encode_image(PICTURES), atol=2e-6)
