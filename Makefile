@@ -3,7 +3,7 @@ DEMO := .venv-demo
 TEST := .venv-test
 BACKENDS := jax tensorflow torch
 # tests compile many programs and run each for a moment: XLA makes them quickly rather than quick
-QUICK := XLA_FLAGS=--xla_backend_optimization_level=0 TF_CPP_MIN_LOG_LEVEL=3
+QUICK := OMP_NUM_THREADS=1 XLA_FLAGS=--xla_backend_optimization_level=0 TF_CPP_MIN_LOG_LEVEL=3
 
 .PHONY: demo test lint format clean
 

@@ -39,17 +39,16 @@ def export_in_tensorflow(model, folder, format, names=None):
 
 def main(preset, folder, format, *names):
     """The process: open the preset on TensorFlow, write, print the exporter's name."""
+    from kzoo.export.captions import onnx_towers, saved_towers
     from kzoo.export.onnx_writers import write_onnx
     from kzoo.export.saved_model import write_saved_model
-    from kzoo.export.towers import towers_of
     from kzoo.presets.loader import from_preset
 
     model = from_preset(preset)
-    towers = towers_of(model)
     if format == "tf_saved_model":
-        exporter = write_saved_model(model, towers, Path(folder))
+        exporter = write_saved_model(model, saved_towers(model), Path(folder))
     else:
-        for tower in towers:
+        for tower in onnx_towers(model):
             if tower.name in names:
                 exporter = write_onnx(tower, Path(folder) / f"{tower.name}.onnx")
     print(f"{exporter} on tensorflow")

@@ -9,11 +9,12 @@ from pathlib import Path
 import keras
 
 import kzoo
+from kzoo.export.captions import onnx_towers, saved_towers, worst_choice, writes_captions
 from kzoo.export.child import export_in_tensorflow
 from kzoo.export.manifest import MANIFEST_FILE, describe_towers, is_export
 from kzoo.export.onnx_writers import write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
-from kzoo.export.towers import BATCHES, towers_of
+from kzoo.export.towers import BATCHES
 from kzoo.export.verify import ExportError, reference, run_onnx, worst_difference
 from kzoo.presets.build import as_float32
 
@@ -31,11 +32,16 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
     take raw uint8 pixels and token ids in any batch and return unit-length float32 embeddings. Each is run at
     batch 1, 2 and 5 and compared with the model first; above `tolerance` an error is all that is left.
 
+    A `Captioner` leaves with `caption_memory.onnx` (what every step needs of a picture's tokens, which its image
+    encoder gives too) and `caption_step.onnx` (one id of each row, with a cache of fixed shape and the rows at
+    positions of their own), compared over 16 steps; or with the signature `caption`, a greedy search in the graph.
+
     Args:
-        model: a `DualEncoder` with a preprocessor. Models of other dtypes leave in float32.
+        model: a `DualEncoder` or `Captioner` with a preprocessor. Models of other dtypes leave in float32.
         folder: path to write. An earlier export there is replaced, anything else is refused.
         format: `"onnx"` or `"tf_saved_model"`.
-        tolerance: bound on the absolute difference of the embeddings.
+        tolerance: bound on the difference of the embeddings, and of what else a graph gives relative to its largest
+            value.
 
     Returns:
         dict: the manifest.
@@ -44,6 +50,7 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
         ImportError: an extra is missing; the sentence names it.
         FileExistsError: the folder holds something else than an export.
         ExportError: a graph could not be written, or differs from the model.
+        ValueError: an unknown format, a model without a preprocessor, a SavedModel of a captioner without a start id.
 
     Example:
         >>> model.export("my_clip_onnx")["worst_difference"]
@@ -62,7 +69,7 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
         scratch = Path(scratch) / "export"
         scratch.mkdir()
         write = _write_onnx if format == "onnx" else _write_saved_model
-        graphs = write(model, towers_of(model), scratch, tolerance)
+        graphs = write(model, scratch, tolerance)
         manifest = {
             "kzoo": kzoo.__version__,
             "format": format,
@@ -75,6 +82,13 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
             "verified_batches": list(BATCHES),
             "preprocessor": model.preprocessor.save(scratch),
         }
+        if writes_captions(model):
+            manifest["captions"] = {
+                "context_length": model.token_tower().context_length,
+                "vocab_size": model.caption_vocab_size,
+                "pad_id": model.caption_pad_id,
+                "start_id": model.caption_start_id,  # of the decoder, where the tokenizer has none
+            }
         (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         if folder.exists():
             shutil.rmtree(folder)
@@ -82,8 +96,9 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
     return manifest
 
 
-def _write_onnx(model, towers, folder, tolerance):
-    """Every tower through the running backend's exporter, through TensorFlow's where that fails."""
+def _write_onnx(model, folder, tolerance):
+    """Every graph through the running backend's exporter, through TensorFlow's where that fails."""
+    towers = onnx_towers(model)
     graphs = describe_towers(towers, "onnx")
     for tower in towers:
         path = folder / graphs[tower.name]["file"]
@@ -104,11 +119,17 @@ def _write_onnx(model, towers, folder, tolerance):
     return graphs
 
 
-def _write_saved_model(model, towers, folder, tolerance):
+def _write_saved_model(model, folder, tolerance):
+    towers = saved_towers(model)
     graphs = describe_towers(towers, "tf_saved_model")
     exporter = write_saved_model(model, towers, folder)
     for tower in towers:
-        graphs[tower.name] |= _verified(tower, exporter, run_saved_model(folder, tower), tolerance)
+        got = run_saved_model(folder, tower)
+        if tower.name == "caption":
+            worst = worst_choice(model, tower, got, tolerance, f"{tower.name} by {exporter}")
+            graphs[tower.name] |= {"exporter": exporter, "worst_difference": worst}
+        else:
+            graphs[tower.name] |= _verified(tower, exporter, got, tolerance)
     return graphs
 
 

@@ -3,7 +3,9 @@
 import json
 
 MANIFEST_FILE = "manifest.json"
-SIGNATURES = {"image_encoder": "encode_image", "text_encoder": "encode_text"}
+PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
+MEMORY = ("memory_keys", "memory_values")  # what every step needs of a picture
+SIGNATURES = {"image_encoder": "encode_image", "text_encoder": "encode_text", "caption": "caption"}
 
 
 def describe_towers(towers, format):
@@ -14,7 +16,7 @@ def describe_towers(towers, format):
             "file": f"{tower.name}.onnx" if format == "onnx" else ".",
             "signature": SIGNATURES[tower.name] if format == "tf_saved_model" else None,
             "inputs": [_array(name, dtype, shape) for name, (shape, dtype) in tower.inputs.items()],
-            "outputs": [_array(name, "float32", shape) for name, shape in tower.outputs.items()],
+            "outputs": [_array(name, tower.output_dtype, shape) for name, shape in tower.outputs.items()],
         }
     return graphs
 

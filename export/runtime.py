@@ -9,9 +9,11 @@ Example:
 from pathlib import Path
 
 from kzoo.embedder import BATCH_SIZE, Embedder
-from kzoo.export.manifest import read_manifest
+from kzoo.export.manifest import MEMORY, read_manifest
+from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
 from kzoo.preprocessing import Preprocessor
+from kzoo.writer import Writer
 
 
 def load(folder, providers=None):
@@ -22,12 +24,14 @@ def load(folder, providers=None):
         providers: onnxruntime execution providers; default the CPU.
 
     Returns:
-        `Runtime` with `encode_image`, `encode_text`, `classify` and `similarity`, as on the model.
+        `Runtime` with `encode_image`, `encode_text`, `classify` and `similarity`, as on the model; of a captioner a
+        `CaptionRuntime`, with `caption` and `generate` too.
 
     Raises:
         ValueError: no export, an export of another format, or one with files missing.
     """
-    return Runtime(Path(folder), providers)
+    manifest = read_manifest(Path(folder))
+    return (CaptionRuntime if "captions" in manifest else Runtime)(Path(folder), manifest, providers)
 
 
 class Runtime(Embedder):
@@ -38,8 +42,8 @@ class Runtime(Embedder):
         preprocessor: the `kzoo.preprocessing.Preprocessor` of the model.
     """
 
-    def __init__(self, folder, providers=None):
-        self.manifest = read_manifest(folder)
+    def __init__(self, folder, manifest, providers=None):
+        self.manifest = manifest
         if self.manifest["format"] != "onnx":
             raise ValueError(
                 f"{folder} is an export of format {self.manifest['format']}, which this runtime does not run; open "
@@ -48,19 +52,26 @@ class Runtime(Embedder):
         onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
         self.embed_dim = self.manifest["embed_dim"]
         self.preprocessor = Preprocessor.load(folder, self.manifest["preprocessor"])
-        self.sessions = {}  # name of the first input -> (session, names of the inputs, name of the output)
-        for graph in self.manifest["graphs"].values():
+        self.sessions = {}
+        for name, graph in self.manifest["graphs"].items():
             path = folder / graph["file"]
             if not path.is_file():
                 raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
-            session = onnxruntime.InferenceSession(str(path), providers=providers or ["CPUExecutionProvider"])
-            names = [each["name"] for each in graph["inputs"]]
-            self.sessions[names[0]] = (session, names, graph["outputs"][0]["name"])
+            self.sessions[name] = onnxruntime.InferenceSession(
+                str(path), providers=providers or ["CPUExecutionProvider"]
+            )
+
+    def run_graph(self, name, arrays, outputs):
+        """What a graph gives for a dict that holds its inputs: a list of arrays, those called `outputs`."""
+        inputs = [each["name"] for each in self.manifest["graphs"][name]["inputs"]]
+        return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
 
     def embed_batch(self, batch):
-        (first,) = (name for name in batch if name in self.sessions)
-        session, names, output = self.sessions[first]
-        return session.run([output], {name: batch[name] for name in names})[0]
+        if "token_ids" not in batch:
+            return self.run_graph("image_encoder", batch, ["image_embeddings"])[0]
+        if "text_encoder" not in self.sessions:
+            raise ValueError(f"{self.manifest['preset']} has no text tower: it writes captions and embeds none.")
+        return self.run_graph("text_encoder", batch, ["text_embeddings"])[0]
 
     def scale_and_bias(self):
         return self.manifest["similarity"]["scale"], self.manifest["similarity"]["bias"]
@@ -68,3 +79,16 @@ class Runtime(Embedder):
     def similarity(self, images, texts, batch_size=BATCH_SIZE):
         """`scale * cosine + bias` of every picture with every text: float32 array `(n, m)`."""
         return self.logits(images, texts, batch_size)
+
+
+class CaptionRuntime(Writer, Runtime):
+    """An exported captioner; made by `load`."""
+
+    caption_vocab_size = property(lambda self: self.manifest["captions"]["vocab_size"])
+    caption_start_id = property(lambda self: self.manifest["captions"]["start_id"])
+
+    def open_decoder(self, batch):
+        (tokens,) = self.run_graph("image_encoder", batch, ["image_tokens"])
+        memory = dict(zip(MEMORY, self.run_graph("caption_memory", {"image_tokens": tokens}, list(MEMORY))))
+        known = self.manifest["captions"]
+        return OnnxDecoder(self.sessions["caption_step"], memory, known["context_length"], known["pad_id"])

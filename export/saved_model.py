@@ -29,10 +29,11 @@ def write_saved_model(model, towers, folder):
         specs = [tf.TensorSpec((None, *shape), dtype, name=name) for name, (shape, dtype) in tower.inputs.items()]
         archive.track(tower.graph)
         archive.add_endpoint(SIGNATURES[tower.name], tower.graph.__call__, input_signature=specs)
-    rows = [tf.TensorSpec((None, model.embed_dim), "float32", name=name) for name in ("images", "texts")]
-    archive.add_endpoint(
-        "similarity", lambda images, texts: {"logits": model.similarity(images, texts)}, input_signature=rows
-    )
+    if model.similarity is not None:
+        rows = [tf.TensorSpec((None, model.embed_dim), "float32", name=name) for name in ("images", "texts")]
+        archive.add_endpoint(
+            "similarity", lambda images, texts: {"logits": model.similarity(images, texts)}, input_signature=rows
+        )
     archive.write_out(str(folder), verbose=False)
     return "keras.export"
 

@@ -4,66 +4,29 @@ from dataclasses import dataclass, field
 
 import keras
 import numpy as np
-from keras import ops
 from PIL import Image, ImageDraw
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.models.dual_encoder import tower_inputs
 
-STEPS = 16  # of a caption that are compared
-PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a step -> its outputs, inputs of the next
-MEMORY = ("memory_keys", "memory_values")
 BATCHES = (1, 2, 5)  # differ from each other and from every sequence length a tower could confuse them with
 
 
 class Graph(keras.layers.Layer):
-    """A tower as it is exported: raw pixels or token ids to unit-length embeddings, in float32, and to `tokens`."""
+    """A tower as it is exported: raw pixels or token ids to unit-length embeddings, in float32; of a captioner also to
+    `image_tokens`, what its decoder attends to."""
 
-    def __init__(self, encoder, embedding, tokens=None):
+    def __init__(self, encoder, output_name, captioner=None):
         super().__init__(autocast=False, name=f"{encoder.name}_graph")
-        self.encoder, self.embedding, self.tokens = encoder, embedding, tokens
+        self.encoder, self.output_name, self.captioner = encoder, output_name, captioner
         self.built = True
 
     def call(self, *inputs):
         features = self.encoder(*inputs, training=False)
-        outputs = {self.embedding: l2_normalize(features["embedding"])}
-        return outputs if self.tokens is None else outputs | {self.tokens: features["tokens"]}
-
-
-class CaptionMemory(keras.layers.Layer):
-    """`image_tokens` to keys and values of the cross-attention, `(batch, blocks, length, width)`."""
-
-    def __init__(self, model):
-        super().__init__(autocast=False, name="caption_memory_graph")
-        self.decoder = model.text_decoder
-        self.built = True
-
-    def call(self, image_tokens):
-        return dict(zip(MEMORY, _stack(self.decoder.memory(image_tokens))))
-
-
-class CaptionStep(keras.layers.Layer):
-    """One id of each row: `Captioner.caption_step` with its caches as two arrays `(batch, blocks, length, width)`."""
-
-    def __init__(self, model):
-        super().__init__(autocast=False, name="caption_step_graph")
-        self.model = model
-        self.built = True
-
-    def call(self, token_ids, positions, keys, values, memory_keys, memory_values):
-        logits, states, cache = self.model.caption_step(
-            token_ids, positions, _unstack(keys, values), _unstack(memory_keys, memory_values)
-        )
-        return {"logits": logits, "states": ops.cast(states, "float32")} | dict(zip(PAST.values(), _stack(cache)))
-
-
-def _stack(cache):
-    """Keys and values of all blocks as two tensors."""
-    return [ops.stack(each, axis=1) for each in zip(*cache)]
-
-
-def _unstack(keys, values):
-    return [(keys[:, block], values[:, block]) for block in range(keys.shape[1])]
+        outputs = {self.output_name: l2_normalize(features["embedding"])}
+        if self.captioner is not None:
+            outputs["image_tokens"] = self.captioner.image_tokens({"image": features})
+        return outputs
 
 
 @dataclass
@@ -75,6 +38,7 @@ class Tower:
         graph: the layer; called with its inputs by position, it returns a dict.
         samples: real inputs, for each of `BATCHES` a dict of arrays in the order of the graph's arguments.
         outputs: name -> shape of one row.
+        output_dtype: of all outputs.
         carried: name of an input -> name of the output that it takes from the sample before, where it has none.
     """
 
@@ -82,6 +46,7 @@ class Tower:
     graph: keras.layers.Layer
     samples: list
     outputs: dict
+    output_dtype: str = "float32"
     carried: dict = field(default_factory=dict)
 
     @property
@@ -109,48 +74,20 @@ class Tower:
 
 
 def towers_of(model):
-    """The graphs of a model, with real inputs to verify them on: of its towers, and of a captioner's steps."""
+    """The image tower and the text tower of a model, with real inputs to verify them on."""
     image, text = model.image_encoder, model.text_encoder
-    writes = hasattr(model, "caption_step")
     images = [sample_images(model.preprocessor, rows) for rows in BATCHES]
     images = [{name: batch[name] for name in tower_inputs(image, "image")} for batch in images]
-    tokens = [model.image_tokens(model.features(batch)) for batch in images] if writes else []
     outputs = {"image_embeddings": (model.embed_dim,)}
-    if writes:
-        outputs["image_tokens"] = tokens[0].shape[1:]
-    towers = [Tower("image_encoder", Graph(image, *outputs), images, outputs)]
+    captioner = model if hasattr(model, "image_tokens") else None
+    if captioner is not None:
+        outputs["image_tokens"] = model.image_tokens(model.features(images[0])).shape[1:]
+    towers = [Tower("image_encoder", Graph(image, "image_embeddings", captioner), images, outputs)]
     if text is not None:
         ids = [{"token_ids": sample_token_ids(text, model.preprocessor, rows)} for rows in BATCHES]
         outputs = {"text_embeddings": (model.embed_dim,)}
-        towers.append(Tower("text_encoder", Graph(text, *outputs), ids, outputs))
-    return towers + ([memory_tower(model, tokens), step_tower(model, tokens)] if writes else [])
-
-
-def memory_tower(model, tokens):
-    """From image tokens to what every step of a caption needs of them."""
-    graph = CaptionMemory(model)
-    samples = [{"image_tokens": ops.convert_to_numpy(each)} for each in tokens]
-    outputs = graph(samples[0]["image_tokens"])
-    return Tower("caption_memory", graph, samples, {name: value.shape[1:] for name, value in outputs.items()})
-
-
-def step_tower(model, tokens):
-    """One id of each row to the next: verified step by step, with the rows at different positions."""
-    graph, random, samples = CaptionStep(model), np.random.default_rng(0), []
-    length = model.token_tower().context_length
-    caches = ops.convert_to_numpy(_stack(model.empty_cache(1, length))[0])
-    for each in tokens:
-        rows = each.shape[0]
-        memory = {name: ops.convert_to_numpy(value) for name, value in CaptionMemory(model)(each).items()}
-        ids = random.integers(0, model.caption_vocab_size, (rows, length)).astype("int32")
-        past = {name: np.repeat(caches, rows, axis=0) for name in PAST}
-        for step in range(min(STEPS, length)):
-            positions = np.maximum(step - np.arange(rows, dtype="int32"), 0)  # each row starts a step later
-            samples.append({"token_ids": ids, "positions": positions, **past, **memory})
-            past = {}
-    shapes = {"logits": (model.caption_vocab_size,), "states": (model.text_decoder.width,)}
-    shapes |= {name: caches.shape[1:] for name in PAST.values()}
-    return Tower("caption_step", graph, samples, shapes, PAST)
+        towers.append(Tower("text_encoder", Graph(text, "text_embeddings"), ids, outputs))
+    return towers
 
 
 def sample_images(preprocessor, rows):

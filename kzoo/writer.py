@@ -12,9 +12,11 @@ TOKENIZER = "tokenizer"  # stands for the end id of the model's tokenizer; None 
 class Writer(Embedder):
     """`caption` and `generate` on top of a decoder.
 
-    A subclass has `preprocessor`, `caption_vocab_size` and `caption_pad_id`, and defines `open_decoder(batch)`, the
+    A subclass has `preprocessor` and `caption_vocab_size`, and defines `open_decoder(batch)`, the
     `kzoo.decoding.Decoder` of what its image tower reads.
     """
+
+    caption_start_id = None  # that stands before the ids of a text, where its decoder begins with one
 
     def caption(
         self,
@@ -72,6 +74,8 @@ class Writer(Embedder):
             return on_token and on_ids
 
         token_ids, scores = self._written(images, prefix, strategy, tokenizer.eot_id, stream, batch_size, options)
+        if self.caption_start_id is not None:
+            token_ids = token_ids[..., 1:]  # no id of the text
         captions = _texts(tokenizer, token_ids, several)
         return (captions, scores) if return_scores else captions
 
@@ -91,7 +95,8 @@ class Writer(Embedder):
         Args:
             images: as in `caption`; where the model has no preprocessor, arrays as the image tower takes them.
             prefix: ids that every row begins with, the start id first; or a list of such, one for each picture, whose
-                lengths may differ. Default: the start id of the tokenizer.
+                lengths may differ. Default: the start id of the decoder, of the tokenizer, of the preset's rules: the
+                first that there is.
             strategy: as in `caption`.
             end_id: id that ends a caption; None: rows go on up to `max_length`. Default: that of the tokenizer.
             on_token: function that is called whenever an id was written, with an int32 array
@@ -114,7 +119,9 @@ class Writer(Embedder):
             (2, 20)
         """
         if end_id == TOKENIZER:
-            end_id = self._of_tokenizer("eot_id", "end_id")
+            if self.preprocessor is None or not (self.preprocessor.tokenizer or self.preprocessor.special_id("eot_id")):
+                raise ValueError("end_id is not given, and there is no tokenizer to take it from; give it.")
+            end_id = self.preprocessor.special_id("eot_id")
         return self._written(self.as_list(images), prefix, strategy, end_id, lambda: on_token, batch_size, options)
 
     def _written(self, images, prefix, strategy, end_id, stream, batch_size, options):
@@ -135,18 +142,18 @@ class Writer(Embedder):
     def _pixels(self, images):
         return {"images": np.asarray(images)} if self.preprocessor is None else self.preprocessor.encode_images(images)
 
-    def _of_tokenizer(self, attribute, argument):
-        tokenizer = self.preprocessor and self.preprocessor.tokenizer
-        if not tokenizer:
-            raise ValueError(f"{argument} is not given, and there is no tokenizer to take it from; give it.")
-        return getattr(tokenizer, attribute)
+    def first_id(self):
+        """The id that captions begin with, or None where nothing says it."""
+        if self.caption_start_id is not None:
+            return self.caption_start_id
+        return self.preprocessor and self.preprocessor.special_id("start_id")
 
     def _prefixes(self, prefix, count):
         """One list of ids for each picture."""
         if prefix is None:
-            prefix = [self._of_tokenizer("start_id", "prefix")]
+            prefix = [self.first_id()]
             if prefix == [None]:
-                raise ValueError("this tokenizer has no id that begins a text; give prefix, the ids to begin with.")
+                raise ValueError("no tokenizer says which id begins a text; give prefix, the ids to begin with.")
         if len(prefix) and np.ndim(prefix[0]) == 0:
             prefix = [prefix] * count
         if len(prefix) != count:
@@ -174,7 +181,8 @@ class Writer(Embedder):
                 "shorten them."
             )
         ids = [row[mask].tolist() for row, mask in zip(batch["token_ids"], batch["padding_mask"])]
-        ids = [row[:-1] if tokenizer.eot_id is not None else row for row in ids]
+        start = [] if self.caption_start_id is None else [self.caption_start_id]
+        ids = [start + (row[:-1] if tokenizer.eot_id is not None else row) for row in ids]
         return ids * (count if isinstance(prefix, str) else 1)
 
 

@@ -15,6 +15,7 @@ TOWERS = {
         encoders.MultimodalDecoder,
         encoders.NaFlexVisionTransformer,
         encoders.ResNet,
+        encoders.TextDecoder,
         encoders.TextTransformer,
         encoders.VisionTransformer,
     )
@@ -34,7 +35,7 @@ def build(row, dtype=None, preprocessor=None):
     similarity = row["similarity"]
     model = MODELS[row.get("model", DualEncoder.kind)](
         **({"text_encoder": None} | towers),
-        similarity=None if similarity is None else SimilarityHead(name="similarity", **similarity),
+        similarity=None if similarity is None else _similarity(similarity),
         preprocessor=preprocessor,
         loss=row["loss"],
         name=row["preset"],
@@ -77,7 +78,17 @@ def _tower(config, name, dtype):
     kind, trainable = config.pop("kind"), config.pop("trainable", True)
     if kind not in TOWERS:
         raise ValueError(f"the {name} is of kind {kind!r}; this version knows {', '.join(TOWERS)}.")
-    tower = TOWERS[kind](name=name, dtype=dtype, **config)
+    return _locked(TOWERS[kind](name=name, dtype=dtype, **config), trainable)
+
+
+def _similarity(config):
+    config = dict(config)
+    trainable = config.pop("trainable", True)
+    return _locked(SimilarityHead(name="similarity", **config), trainable)
+
+
+def _locked(layer, trainable):
+    """The layer, locked after it was built: of one that is made locked, Keras would leave the sub-layers open."""
     if not trainable:
-        tower.trainable = False
-    return tower
+        layer.trainable = False
+    return layer

@@ -45,7 +45,7 @@ def model_config(model):
         "preset": model.name,
         "model": model.kind,
         **towers,
-        "similarity": model.similarity and _own_config(model.similarity),
+        "similarity": model.similarity and _own_config(model.similarity) | _lock(model.similarity),
         "loss": list(model.loss_spec),
         "layout": dict(model.layout),
     }
@@ -95,8 +95,11 @@ def read_weights(model, folder):
 
 
 def _tower_config(tower):
-    locked = {} if tower.trainable else {"trainable": False}
-    return {"kind": tower.kind, **_own_config(tower), **locked}
+    return {"kind": tower.kind, **_own_config(tower), **_lock(tower)}
+
+
+def _lock(layer):
+    return {} if layer.trainable else {"trainable": False}
 
 
 def _own_config(layer):

@@ -9,6 +9,7 @@ from PIL import Image
 from shared_case import TESTS, toy_pairs
 from typer.testing import CliRunner
 
+import kzoo
 from kzoo import cli
 
 PAIRS = toy_pairs(12)
@@ -48,7 +49,7 @@ def workshop(tmp_path_factory):
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("presets", "describe", "demo", "train", "evaluate", "embed", "classify", "export"):
+    for command in ("presets", "describe", "demo", "train", "evaluate", "embed", "classify", "caption", "export"):
         assert command in result.output
         assert run(command, "--help").exit_code == 0
 
@@ -96,6 +97,30 @@ def test_export_embed_and_classify(workshop, tmp_path):
         rows = [json.loads(line) for line in run("classify", place, workshop, *arguments).output.splitlines()]
         assert len(rows) == 12 and rows[0]["red circle"] + rows[0]["blue square"] == pytest.approx(1.0)
     assert "probability" in run("classify", workshop / "model", workshop / "0.png", "--labels", "red,blue").output
+
+
+def test_caption(workshop, tmp_path):
+    model = kzoo.from_preset("coca_nano", load_weights=False)
+    model.preprocessor.adapt(PAIRS["captions"])
+    model.save_to_preset(tmp_path / "coca")
+    files = sorted(workshop.glob("*.png"))[:3]
+    arguments = ("caption", *files, "--preset", tmp_path / "coca", "--batch-size", 2)
+    result = run(*arguments, "--strategy", "beam", "--max-length", 6, "--json")
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.output.splitlines() if line.startswith("{")]
+    captions, scores = model.caption(files, "beam", max_length=6, return_scores=True)
+    assert [row["image"] for row in rows] == [str(path) for path in files]
+    assert [row["caption"] for row in rows] == captions
+    assert [row["score"] for row in rows] == pytest.approx(scores.tolist(), rel=1e-4)
+    several = run(*arguments, "--strategy", "sample", "--num-captions", 2, "--seed", 1, "--max-length", 6, "--json")
+    rows = [json.loads(line) for line in several.output.splitlines() if line.startswith("{")]
+    assert [len(row["captions"]) for row in rows] == [len(row["scores"]) for row in rows] == [2, 2, 2]
+    assert "caption" in run(*arguments, "--max-length", 6).output
+
+
+def test_a_model_that_writes_no_captions(capsys, monkeypatch, workshop):
+    code, output = fails(capsys, monkeypatch, "caption", workshop, "--preset", workshop / "model")
+    assert code == 1 and "writes no captions: it has no decoder; take a captioner, such as coca_base" in output
 
 
 def test_convert(tmp_path):

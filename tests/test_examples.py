@@ -17,4 +17,5 @@ def test_example(path, tmp_path, monkeypatch, capsys):
 
 
 def test_all_are_there():
-    assert {path.stem for path in EXAMPLES} == {"quickstart", "finetune_pairs", "lit", "zero_shot", "export_onnx"}
+    names = {"quickstart", "finetune_pairs", "lit", "zero_shot", "export_onnx", "caption_head"}
+    assert {path.stem for path in EXAMPLES} == names

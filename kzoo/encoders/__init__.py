@@ -9,6 +9,7 @@ from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
+from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.vit import VisionTransformer
 
@@ -19,6 +20,7 @@ __all__ = [
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
     "ResNet",
+    "TextDecoder",
     "TextTransformer",
     "VisionTransformer",
     "from_keras_hub",

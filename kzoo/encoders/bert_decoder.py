@@ -38,6 +38,7 @@ class BertDecoder(BertBody):
 
     kind = "bert_decoder"  # its name in preset tables
     reads_text_tokens = False  # its inputs are token ids
+    reads_embedding, start_id = False, None  # see `DecoderBody`
     causal = True
 
     def __init__(

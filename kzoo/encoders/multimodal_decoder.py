@@ -3,14 +3,12 @@
 import keras
 from keras import ops
 
-from kzoo.layers.configured import Configured
-from kzoo.layers.numerics import layer_norm
-from kzoo.layers.step import fold, unfold
-from kzoo.layers.transformer import dense, transformer_blocks
+from kzoo.encoders.decoder_body import DecoderBody
+from kzoo.layers.transformer import dense
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class MultimodalDecoder(Configured, keras.layers.Layer):
+class MultimodalDecoder(DecoderBody):
     """Text tokens of the unimodal tower and image tokens in, next-token logits out.
 
     Args:
@@ -59,40 +57,17 @@ class MultimodalDecoder(Configured, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.vocab_size, self.width = vocab_size, width
-        policy = self.dtype_policy
-        options = {
-            "width": width,
-            "num_heads": num_heads,
-            "mlp_dim": mlp_dim or 4 * width,
-            "activation": activation,
-            "layer_scale": layer_scale,
-            "dropout": dropout,
-            "epsilon": epsilon,
-        }
-
-        # -- layers --
-        self.blocks = transformer_blocks(depth, policy, causal=True, **options)
-        self.cross_blocks = transformer_blocks(depth, policy, cross=True, **options)
-        self.final_norm = layer_norm(epsilon, "final_norm")
-        self.head = dense(vocab_size, width**-0.5, policy, "head", use_bias=False)
+        self._make_body()
+        self.head = dense(vocab_size, width**-0.5, self.dtype_policy, "head", use_bias=False)
         self.build((None, None, width))
 
     def build(self, text_tokens_shape, image_tokens_shape=None, padding_mask_shape=None):
-        for layer in (*self.blocks, *self.cross_blocks, self.final_norm, self.head):
-            layer.build((None, None, self.width))
+        self._build_body(self.width)
+        self.head.build((None, None, self.width))
 
     # -- forward --
     def call(self, text_tokens, image_tokens, padding_mask=None, training=None):
-        x = text_tokens
-        for block, cross_block in zip(self.blocks, self.cross_blocks):
-            x = block(x, padding_mask=padding_mask, training=training)
-            x = cross_block(x, context=image_tokens, training=training)
-        return self.final_norm(x)  # (batch, length, width)
-
-    def memory(self, image_tokens):
-        """What `step` needs of the image tokens: per cross block keys and values, `(batch, S, width)` each."""
-        return [block.memory(image_tokens) for block in self.cross_blocks]
+        return self._states(text_tokens, image_tokens, padding_mask, training)  # (batch, length, width)
 
     def step(self, step, text_tokens, cache, memory, copies=1):
         """The states at one position of each row, as `call` gives them.
@@ -107,12 +82,7 @@ class MultimodalDecoder(Configured, keras.layers.Layer):
         Returns:
             `(states, cache)`: `(rows, 1, width)`, and the cache with this position.
         """
-        x, caches = text_tokens, []
-        for block, cross_block, past, context in zip(self.blocks, self.cross_blocks, cache, memory, strict=True):
-            x, past = block.step(x, past, step.at, step.seen)
-            x = unfold(cross_block.read(fold(x, copies), context))
-            caches.append(past)
-        return self.final_norm(x), caches
+        return self._stepped(step, text_tokens, cache, memory, copies)
 
     def logits(self, states):
         """Next-token logits, float32 `(..., vocab_size)`."""

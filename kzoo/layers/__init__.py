@@ -2,6 +2,8 @@
 
 import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
+from kzoo.layers.embedding_memory import EmbeddingMemory
+from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import gelu, gelu_tanh, l2_normalize, quick_gelu
 from kzoo.layers.patch_embedding import PatchEmbedding
@@ -12,6 +14,8 @@ from kzoo.layers.transformer import Attention, LayerScale, TransformerBlock
 __all__ = [
     "Attention",
     "AttentionPooling",
+    "EmbeddingMemory",
+    "GaussianEmbeddingNoise",
     "LayerScale",
     "LinearLogits",
     "PatchEmbedding",

@@ -195,7 +195,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
     Inputs:
         x: float tensor `(batch, length, width)`.
-        context: float tensor `(batch, S, width)`, where `cross`.
+        context: float tensor `(batch, S, any)`, where `cross`.
         padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
 
     Returns:
@@ -244,10 +244,12 @@ class TransformerBlock(Configured, keras.layers.Layer):
         self.activation = activation_function(activation)
 
     def build(self, x_shape, context_shape=None, padding_mask_shape=None):
-        layers = (self.norm_1, self.norm_context, self.attention, self.scale_1, self.norm_2, self.mlp_up, self.scale_2)
-        for layer in layers:
+        for layer in (self.norm_1, self.scale_1, self.norm_2, self.mlp_up, self.scale_2):
             if layer is not None:
                 layer.build(x_shape)
+        if self.norm_context is not None:
+            self.norm_context.build(context_shape or x_shape)
+        self.attention.build(x_shape, context_shape)
         self.mlp_down.build((*x_shape[:-1], self.mlp_up.units))
         if self.dropout is not None:
             self.dropout.build(x_shape)

@@ -26,7 +26,7 @@ class CaptionDecoder:
     def begin(self, copies, length):
         """Start afresh with `copies` rows for each picture, of up to `length` ids."""
         self.copies, rows = copies, self.pictures * copies
-        self.memory = self._function("memory", lambda: self._remember)(self.batch)
+        self.memory = self._function("memory", _remembering)(self.batch)
         self.cache = self.model.empty_cache(rows, length)
 
     def step(self, token_ids, position, parents=None):
@@ -36,27 +36,30 @@ class CaptionDecoder:
         if parents is not None:
             arguments.append(np.asarray(parents, "int32"))
         key = ("step", self.copies, token_ids.shape[1], parents is not None)
-        logits, states, self.cache = self._function(key, lambda: self._stepper(self.copies))(*arguments)
+        step = self._function(key, lambda model: _stepping(model, self.copies))
+        logits, states, self.cache = step(*arguments)
         return ops.convert_to_numpy(logits), ops.convert_to_numpy(states)
 
-    # -- what is compiled, once for all batches of a model --
     def _function(self, key, make):
+        """What `make(model)` returns, compiled once for all batches of the model."""
         kept = self.model.compiled_functions
         if key not in kept:
-            kept[key] = compiled(self.model, make())
+            kept[key] = compiled(self.model, make(self.model))
         return kept[key]
 
-    def _remember(self, batch):
-        model = self.model
+
+def _remembering(model):
+    def memory(batch):
         return model.caption_memory(model.image_tokens(model.features(batch, training=False)))
 
-    def _stepper(self, copies):
-        model = self.model
+    return memory
 
-        def step(token_ids, positions, cache, memory, parents=None):
-            if parents is not None:
-                cache = [tuple(ops.take(each, parents, axis=0) for each in pair) for pair in cache]
-            logits, states, cache = model.caption_step(token_ids, positions, cache, memory, copies)
-            return logits, ops.cast(states, "float32"), cache
 
-        return step
+def _stepping(model, copies):
+    def step(token_ids, positions, cache, memory, parents=None):
+        if parents is not None:
+            cache = [tuple(ops.take(each, parents, axis=0) for each in pair) for pair in cache]
+        logits, states, cache = model.caption_step(token_ids, positions, cache, memory, copies)
+        return logits, ops.cast(states, "float32"), cache
+
+    return step

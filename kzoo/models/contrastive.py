@@ -45,11 +45,6 @@ class ContrastiveModel(keras.Model):
     def _training(self):
         return self._reading(self.objective.reads if self.compiled else ())  # uncompiled: Keras says so
 
-    @property
-    def is_contrastive(self):
-        """Whether both sides of a pair have an embedding."""
-        return True
-
     def build(self, batch_shape=None):
         """Nothing is left to build: the towers were built with their own shapes."""
 
@@ -76,7 +71,7 @@ class ContrastiveModel(keras.Model):
                 "kzoo.losses.InfoNCE(); Keras losses compare with a target, which pairs do not have."
             )
         super().compile(optimizer=AdamW() if optimizer == "adamw" else optimizer, **kwargs)
-        accuracy = ["in_batch_accuracy"] if self.is_contrastive else []
+        accuracy = ["in_batch_accuracy"] if _compares_pairs(loss) else []
         self._attach(objective=loss, means=NamedMeans([*loss.term_names, *accuracy]))
 
     def _attach(self, **parts):
@@ -110,7 +105,7 @@ class ContrastiveModel(keras.Model):
         if sample_weight is not None:
             tensors["sample_weight"] = sample_weight
         total, values = self.objective.from_tensors(tensors)
-        if self.is_contrastive:
+        if _compares_pairs(self.objective):
             values = [*values, in_batch_accuracy(*(y_pred[name] for name in PAIR))]
         self.means.update_state(values, rows=keras.ops.shape(next(iter(y_pred.values())))[0])
         # a head that the loss does not read gets a gradient of zero, not none
@@ -132,7 +127,8 @@ class ContrastiveModel(keras.Model):
             **kwargs: as in `keras.Model.fit`.
 
         Returns:
-            `keras.callbacks.History` with `loss`, each term of the loss and `in_batch_accuracy`.
+            `keras.callbacks.History` with `loss`, each term of the loss and, where it reads both embeddings,
+            `in_batch_accuracy`.
 
         Raises:
             ValueError: a batch of one pair.
@@ -160,7 +156,7 @@ class ContrastiveModel(keras.Model):
             return_dict: a dict by name (default), or Keras' list of the loss metrics.
 
         Returns:
-            dict: `loss`, each term, and of models with both embeddings `in_batch_accuracy`,
+            dict: `loss`, each term, and where the loss reads both embeddings `in_batch_accuracy`,
             `image_to_text_recall@k`, `text_to_image_recall@k`.
 
         Raises:
@@ -175,7 +171,7 @@ class ContrastiveModel(keras.Model):
         arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps}
         with self._training():
             results = super().evaluate(x, y, return_dict=return_dict, **arguments, **kwargs)
-        if not return_dict or not self.is_contrastive:
+        if not return_dict or not _compares_pairs(self.objective):
             return results
         embeddings = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
         image_ids = getattr(x, "image_ids", None)
@@ -206,3 +202,8 @@ class ContrastiveModel(keras.Model):
         """Arrays are checked where users hand them over: within a compiled step their values are gone."""
         if isinstance(x, (dict, list, tuple)):
             self.check_batch(x)
+
+
+def _compares_pairs(loss):
+    """Whether a loss reads both embeddings of a pair: accuracy and recall say nothing of what it trains otherwise."""
+    return set(PAIR) <= set(loss.reads)

@@ -73,6 +73,11 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         self.loss_spec = tuple(loss or ({"loss": "InfoNCE"},))
         self.build()
 
+    @property
+    def is_contrastive(self):
+        """Whether both sides of a pair have an embedding."""
+        return True
+
     def towers(self):
         """Name -> tower, in the order of a preset row."""
         return {"image_encoder": self.image_encoder, "text_encoder": self.text_encoder}
@@ -90,12 +95,15 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         return self.embeddings(self.features(batch, training), self.wanted(outputs))
 
     def features(self, batch, training=None):
-        """What the towers give for the modalities of a batch: `"image"`, `"text"` -> `"embedding"`, `"tokens"`."""
+        """What the towers give for the modalities of a batch: `"image"`, `"text"` -> `"embedding"`, `"tokens"`.
+
+        A locked tower runs as in inference: dropout would blur what others learn to read.
+        """
         found = {}
         for modality, tower in (("image", self.image_encoder), ("text", self.text_encoder)):
             reads = tower_inputs(tower, modality)
             if tower is not None and reads[0] in batch:
-                found[modality] = tower(*(batch.get(name) for name in reads), training=training)
+                found[modality] = tower(*(batch.get(name) for name in reads), training=training and tower.trainable)
         return found
 
     def embeddings(self, features, wanted):

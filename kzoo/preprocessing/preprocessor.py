@@ -118,6 +118,10 @@ class Preprocessor:
             config = self.tokenizer.get_config() | {"context_length": context_length}
             self._tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
 
+    def special_id(self, role):
+        """`"start_id"` or `"eot_id"`: of the tokenizer, where there is none of the rules; None for no such id."""
+        return getattr(self.tokenizer, role) if self.tokenizer else self.vocabulary.get("rules", {}).get(role)
+
     def rules(self):
         """The rules of the tokenizer, as in a preset's row: kind, cleaning, special ids."""
         known = {} if self.tokenizer is None else self.tokenizer.get_config()

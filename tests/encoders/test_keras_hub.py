@@ -10,7 +10,7 @@ from shared_case import numpy
 
 import kzoo.presets.folder
 from kzoo.encoders import TextTransformer, from_keras_hub
-from kzoo.models import DualEncoder
+from kzoo.models import Captioner, DualEncoder
 from kzoo.preprocessing import ImageSteps, Preprocessor
 
 TEXT = {"vocabulary_size": 40, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
@@ -277,3 +277,14 @@ def test_without_keras_hub_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(ImportError, match=r"needs keras_hub, which is not installed: pip install 'kzoo\[keras-hub\]'"):
         from_keras_hub("a backbone, if there were one")
+
+
+def test_a_captioning_decoder_on_backbones(vit, bert):
+    """It takes its sizes from them."""
+    captioner = Captioner.from_dual_encoder(model_of(vit, bert), freeze=False, depth=1)
+    decoder = captioner.text_decoder.get_config()
+    sizes = {"vocab_size": 40, "context_length": 6, "width": 4, "num_heads": 1, "context_width": 8}
+    assert {name: decoder[name] for name in sizes} == sizes
+    assert captioner({"images": IMAGES, "token_ids": IDS})["caption_logits"].shape == (4, 5, 40)
+    ids, _ = captioner.generate(IMAGES[:2], prefix=[2], end_id=3, max_length=4)
+    assert ids.shape == (2, 4)

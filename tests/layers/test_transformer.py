@@ -106,3 +106,21 @@ def test_config_is_the_arguments_with_defaults():
     assert config["causal"] is True and config["epsilon"] == 1e-5 and config["name"] == "block"
     again = TransformerBlock.from_config(config)
     assert again.get_config() == config
+
+
+def test_cross_block_reads_another_width():
+    """Through a norm of the context's own width, as numpy has it."""
+    block = TransformerBlock(8, 2, 16, cross=True)
+    block.build((None, 5, 8), (None, 7, 6))
+    fill(block)
+    context = random.normal(size=(2, 7, 6)).astype("float32")
+    centred = context - context.mean(axis=-1, keepdims=True)
+    normed = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+    normed = normed * numpy(block.norm_context.gamma) + numpy(block.norm_context.beta)
+    parts = [(block.attention.query, numpy(block.norm_1(X))), (block.attention.key, normed)]
+    parts.append((block.attention.value, normed))
+    q, k, v = ((x @ numpy(part.kernel) + numpy(part.bias)).reshape(2, -1, 2, 4) for part, x in parts)
+    mixed = naive_attention(q, k, v).reshape(2, 5, 8)
+    hidden = X + mixed @ numpy(block.attention.out.kernel) + numpy(block.attention.out.bias)
+    expected = hidden + numpy(block.mlp_down(block.activation(block.mlp_up(block.norm_2(hidden)))))
+    np.testing.assert_allclose(numpy(block(X, context=context)), expected, rtol=2e-5, atol=2e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from shared_case import numpy
+from shared_case import TESTS, numpy
 
 import kzoo
 
@@ -172,3 +172,23 @@ def test_patch_embeddings_are_theirs(tmp_path):
     with torch.no_grad():
         expected = theirs.vision_model.embeddings(torch.tensor(pixels.transpose(0, 3, 1, 2))).numpy()
     np.testing.assert_allclose(numpy(model.image_encoder.embedding(pixels)), expected, rtol=0, atol=EMBEDDINGS)
+
+
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        ({}, {}),
+        ({"num_beams": 3, "early_stopping": "never"}, {"strategy": "beam", "num_beams": 3}),
+        ({"repetition_penalty": 1.3, "no_repeat_ngram_size": 2}, {"repetition_penalty": 1.3, "no_repeat_ngram": 2}),
+    ],
+)
+def test_captions_are_theirs(theirs, ours):
+    folder = TESTS / "fixtures" / "hf_blip_caption_tiny"
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
+    other, model = hf.BlipForConditionalGeneration.from_pretrained(folder).eval(), kzoo.from_preset(folder)
+    mean, std = (numpy(each) for each in (model.image_encoder.mean, model.image_encoder.std))
+    pixels = torch.tensor((images / 255 - mean) / std, dtype=torch.float32).permute(0, 3, 1, 2)
+    expected = other.generate(pixel_values=pixels, max_length=14, do_sample=False, **theirs).numpy()
+    start, end = int(expected[0, 0]), other.config.text_config.sep_token_id
+    token_ids, _ = model.generate(images, prefix=[start], end_id=end, max_length=14, **ours)
+    np.testing.assert_array_equal(token_ids[:, : expected.shape[1]], expected)

@@ -1,0 +1,174 @@
+"""The graphs that a captioner leaves as beside its towers: memory and step in ONNX, a whole search in a SavedModel."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kzoo.decoding.options import MAX_LENGTH
+from kzoo.export.manifest import MEMORY, PAST
+from kzoo.export.towers import Tower, towers_of
+from kzoo.export.verify import ExportError
+
+STEPS = 16  # of a caption that are compared
+
+
+class CaptionMemory(keras.layers.Layer):
+    """`image_tokens` to keys and values of the cross-attention, `(batch, blocks, length, width)`."""
+
+    def __init__(self, model):
+        super().__init__(autocast=False, name="caption_memory_graph")
+        self.decoder = model.text_decoder
+        self.built = True
+
+    def call(self, image_tokens):
+        return dict(zip(MEMORY, _stack(self.decoder.memory(image_tokens))))
+
+
+class CaptionStep(keras.layers.Layer):
+    """One id of each row: `Captioner.caption_step` with its caches as two arrays `(batch, blocks, length, width)`."""
+
+    def __init__(self, model):
+        super().__init__(autocast=False, name="caption_step_graph")
+        self.model = model
+        self.built = True
+
+    def call(self, token_ids, positions, keys, values, memory_keys, memory_values):
+        logits, states, cache = self.model.caption_step(
+            token_ids, positions, _unstack(keys, values), _unstack(memory_keys, memory_values)
+        )
+        return {"logits": logits, "states": ops.cast(states, "float32")} | dict(zip(PAST.values(), _stack(cache)))
+
+
+def _stack(cache):
+    """Keys and values of all blocks as two tensors."""
+    return [ops.stack(each, axis=1) for each in zip(*cache)]
+
+
+def _unstack(keys, values):
+    return [(keys[:, block], values[:, block]) for block in range(keys.shape[1])]
+
+
+class CaptionLoop(keras.layers.Layer):
+    """Pictures to the token ids of their captions, by greedy search within one graph of TensorFlow."""
+
+    def __init__(self, model, names, max_length):
+        super().__init__(autocast=False, name="caption_graph")
+        self.model, self.names, self.max_length = model, names, max_length
+        self.built = True
+
+    def call(self, *inputs):
+        import tensorflow as tf
+
+        model = self.model
+        features = model.features(dict(zip(self.names, inputs)), training=False)
+        memory = model.caption_memory(model.image_tokens(features))
+        rows, places = tf.shape(inputs[0])[0], np.arange(self.max_length)
+        start, pad = model.first_id(), np.int32(model.caption_pad_id)
+        end = model.preprocessor.special_id("eot_id")
+
+        def body(position, token_ids, done, cache):
+            logits, _, cache = model.caption_step(token_ids, tf.fill([rows], position), cache, memory)
+            chosen = tf.where(done, pad, tf.argmax(logits, axis=-1, output_type="int32"))
+            token_ids = tf.where(places == position + 1, chosen[:, None], token_ids)
+            if end is not None:
+                done = done | (chosen == end)
+            return position + 1, token_ids, done, cache
+
+        token_ids = tf.where(places == 0, start, tf.fill([rows, self.max_length], pad))
+        loop = (np.int32(0), token_ids, tf.zeros([rows], "bool"), model.empty_cache(rows, self.max_length))
+        _, token_ids, _, _ = tf.while_loop(
+            lambda position, token_ids, done, cache: (position < self.max_length - 1) & ~tf.reduce_all(done), body, loop
+        )
+        return {"token_ids": token_ids}
+
+
+def writes_captions(model):
+    """Whether a model is a captioner."""
+    return hasattr(model, "caption_step")
+
+
+def onnx_towers(model):
+    """The graphs of a model in ONNX: its towers, and a captioner's memory and step."""
+    towers = towers_of(model)
+    if not writes_captions(model):
+        return towers
+    tokens = [model.image_tokens(model.features(sample)) for sample in towers[0].samples]
+    return [*towers, _memory_tower(model, tokens), _step_tower(model, tokens)]
+
+
+def saved_towers(model):
+    """The signatures of a model in a SavedModel: its towers, and a captioner's whole search."""
+    towers = towers_of(model)
+    if not writes_captions(model):
+        return towers
+    start = model.first_id()
+    if start is None or start >= model.caption_vocab_size:
+        raise ValueError(
+            f"the id that begins a caption is {start}, not one of this model's {model.caption_vocab_size}, so the "
+            "search in a SavedModel has no start; give the model its vocabulary."
+        )
+    return [*towers, _caption_tower(model, towers[0])]
+
+
+def _memory_tower(model, tokens):
+    """From image tokens to what every step of a caption needs of them."""
+    graph = CaptionMemory(model)
+    samples = [{"image_tokens": ops.convert_to_numpy(each)} for each in tokens]
+    outputs = graph(samples[0]["image_tokens"])
+    return Tower("caption_memory", graph, samples, {name: value.shape[1:] for name, value in outputs.items()})
+
+
+def _step_tower(model, tokens):
+    """One id of each row to the next: verified step by step, with the rows at different positions."""
+    graph, random, samples = CaptionStep(model), np.random.default_rng(0), []
+    length = model.token_tower().context_length
+    caches = ops.convert_to_numpy(_stack(model.empty_cache(1, length))[0])
+    for each in tokens:
+        rows = each.shape[0]
+        memory = {name: ops.convert_to_numpy(value) for name, value in CaptionMemory(model)(each).items()}
+        ids = random.integers(0, model.caption_vocab_size, (rows, length)).astype("int32")
+        past = {name: np.repeat(caches, rows, axis=0) for name in PAST}
+        for step in range(min(STEPS, length)):
+            positions = np.maximum(step - np.arange(rows, dtype="int32"), 0)  # each row starts a step later
+            samples.append({"token_ids": ids, "positions": positions, **past, **memory})
+            past = {}
+    shapes = {"logits": (model.caption_vocab_size,), "states": (model.text_decoder.width,)}
+    shapes |= {name: caches.shape[1:] for name in PAST.values()}
+    return Tower("caption_step", graph, samples, shapes, carried=PAST)
+
+
+def _caption_tower(model, image_tower):
+    """The whole search of a SavedModel; see `worst_choice` for how it is verified."""
+    max_length = min(MAX_LENGTH, model.token_tower().context_length)
+    graph = CaptionLoop(model, list(image_tower.inputs), max_length)
+    return Tower("caption", graph, image_tower.samples, {"token_ids": (max_length,)}, "int32")
+
+
+def worst_choice(model, tower, got, tolerance, what):
+    """By how much the ids of a greedy search lie below the likeliest ones, as the model sees the finished captions.
+
+    The model reads each caption as a whole, without a cache. A difference of zero is the same choice at every step.
+
+    Raises:
+        ExportError: a worse choice than `tolerance` allows, relative to the largest logit above 1.
+    """
+    worst, end_id = 0.0, model.preprocessor.special_id("eot_id")
+    for sample, found in zip(tower.samples, got, strict=True):
+        token_ids = found["token_ids"]
+        features = model.features(sample)
+        if model.text_decoder.reads_text_tokens:
+            features |= model.features({"token_ids": token_ids})
+        first = 0 if model.caption_start_id is None else 1  # which the model puts before the ids itself
+        states = model.caption_states({"token_ids": token_ids[:, first:]}, features)
+        logits = ops.convert_to_numpy(model.text_decoder.logits(states))
+        chosen = np.take_along_axis(logits, token_ids[:, 1:, None], axis=-1)[..., 0]
+        written = np.cumsum(token_ids[:, :-1] == end_id, axis=1) == 0  # up to the end, with it
+        regret = np.where(written, logits.max(axis=-1) - chosen, 0.0)
+        difference = float(regret.max() / max(1.0, np.abs(logits).max()))
+        if not difference <= tolerance:
+            raise ExportError(
+                f"{what}: at batch {len(token_ids)} a caption takes an id whose logit is {regret.max():.2e} below the "
+                f"likeliest, more than the bound {tolerance:.0e}."
+            )
+        worst = max(worst, difference)
+    return worst

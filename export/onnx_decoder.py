@@ -1,0 +1,51 @@
+"""An exported captioner as the search of `kzoo.decoding` sees it. numpy and onnxruntime, no Keras."""
+
+import numpy as np
+
+from kzoo.export.manifest import PAST
+
+
+class OnnxDecoder:
+    """The decoder of `kzoo.decoding.generate` for a batch of pictures and the graphs of an export.
+
+    Two pairs of caches, bound once, take turns as input and output of a step: nothing is allocated or copied between
+    steps, but where beams move.
+
+    Args:
+        step: the `onnxruntime.InferenceSession` of `caption_step`.
+        memory: arrays `memory_keys`, `memory_values` of the pictures, from `caption_memory`.
+        context_length: most ids of a row, the length of the graph's caches.
+        pad_id: fills rows behind their end.
+    """
+
+    def __init__(self, step, memory, context_length, pad_id):
+        self.session, self.pictures, self.of_pictures = step, len(next(iter(memory.values()))), memory
+        self.context_length, self.pad_id = context_length, pad_id
+
+    def begin(self, copies, length):
+        """Start afresh with `copies` rows for each picture."""
+        rows = self.pictures * copies
+        shapes = {each.name: each.shape[1:] for each in (*self.session.get_inputs(), *self.session.get_outputs())}
+        self.token_ids = np.full((rows, self.context_length), self.pad_id, "int32")
+        self.positions = np.zeros(rows, "int32")
+        self.now, self.then = ({name: np.zeros((rows, *shapes[name]), "float32") for name in PAST} for _ in range(2))
+        self.outputs = {name: np.empty((rows, *shapes[name]), "float32") for name in ("logits", "states")}
+        self.memory = {name: np.repeat(array, copies, axis=0) for name, array in self.of_pictures.items()}
+
+    def step(self, token_ids, position, parents=None):
+        """Logits `(rows, vocab_size)` of the next id and states `(rows, width)`; valid until the next step."""
+        if parents is not None:
+            for name in PAST:
+                np.take(self.now[name], parents, axis=0, out=self.then[name])
+            self.now, self.then = self.then, self.now
+        self.token_ids[:, : token_ids.shape[1]] = token_ids
+        self.positions[:] = position
+        binding = self.session.io_binding()
+        given = {"token_ids": self.token_ids, "positions": self.positions, **self.now, **self.memory}
+        for name, array in given.items():
+            binding.bind_cpu_input(name, array)
+        for name, array in {**self.outputs, **{PAST[name]: array for name, array in self.then.items()}}.items():
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self.session.run_with_iobinding(binding)
+        self.now, self.then = self.then, self.now
+        return self.outputs["logits"], self.outputs["states"]
