@@ -8,10 +8,10 @@ import pkgutil
 
 import keras  # before this room's modules, see kzoo.backend.register_with_keras
 
-from kzoo.losses.base import Loss, WeightedSum, weighted_mean
+from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.temperature import LearnableTemperature
 
-__all__ = ["LearnableTemperature", "Loss", "WeightedSum", "weighted_mean"]
+__all__ = ["LearnableTemperature", "Loss", "weighted_mean"]
 
 
 def _losses_of(module):
