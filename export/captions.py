@@ -6,8 +6,8 @@ from keras import ops
 
 from kzoo.decoding.options import MAX_LENGTH
 from kzoo.export.manifest import MEMORY, PAST
-from kzoo.export.towers import Tower, towers_of
-from kzoo.export.verify import ExportError
+from kzoo.export.towers import Tower, towers_of, writes_captions
+from kzoo.export.verify import ExportError, reference
 
 STEPS = 16  # of a caption that are compared
 
@@ -82,18 +82,13 @@ class CaptionLoop(keras.layers.Layer):
         return {"token_ids": token_ids}
 
 
-def writes_captions(model):
-    """Whether a model is a captioner."""
-    return hasattr(model, "caption_step")
-
-
 def onnx_towers(model):
     """The graphs of a model in ONNX: its towers, and a captioner's memory and step."""
     towers = towers_of(model)
     if not writes_captions(model):
         return towers
-    tokens = [model.image_tokens(model.features(sample)) for sample in towers[0].samples]
-    return [*towers, _memory_tower(model, tokens), _step_tower(model, tokens)]
+    memory = _memory_tower(model, reference(towers[0]))
+    return [*towers, memory, _step_tower(model, reference(memory))]
 
 
 def saved_towers(model):
@@ -110,22 +105,20 @@ def saved_towers(model):
     return [*towers, _caption_tower(model, towers[0])]
 
 
-def _memory_tower(model, tokens):
-    """From image tokens to what every step of a caption needs of them."""
-    graph = CaptionMemory(model)
-    samples = [{"image_tokens": ops.convert_to_numpy(each)} for each in tokens]
-    outputs = graph(samples[0]["image_tokens"])
-    return Tower("caption_memory", graph, samples, {name: value.shape[1:] for name, value in outputs.items()})
+def _memory_tower(model, features):
+    """From the image tower's tokens to what every step of a caption needs of them."""
+    samples, blocks = [{"image_tokens": each["image_tokens"]} for each in features], len(model.text_decoder.blocks)
+    shape = (blocks, samples[0]["image_tokens"].shape[1], model.text_decoder.width)
+    return Tower("caption_memory", CaptionMemory(model), samples, dict.fromkeys(MEMORY, shape))
 
 
-def _step_tower(model, tokens):
+def _step_tower(model, memories):
     """One id of each row to the next: verified step by step, with the rows at different positions."""
-    graph, random, samples = CaptionStep(model), np.random.default_rng(0), []
+    random, samples = np.random.default_rng(0), []
     length = model.token_tower().context_length
     caches = ops.convert_to_numpy(_stack(model.empty_cache(1, length))[0])
-    for each in tokens:
-        rows = each.shape[0]
-        memory = {name: ops.convert_to_numpy(value) for name, value in CaptionMemory(model)(each).items()}
+    for memory in memories:
+        rows = len(memory[MEMORY[0]])
         ids = random.integers(0, model.caption_vocab_size, (rows, length)).astype("int32")
         past = {name: np.repeat(caches, rows, axis=0) for name in PAST}
         for step in range(min(STEPS, length)):
@@ -134,7 +127,7 @@ def _step_tower(model, tokens):
             past = {}
     shapes = {"logits": (model.caption_vocab_size,), "states": (model.text_decoder.width,)}
     shapes |= {name: caches.shape[1:] for name in PAST.values()}
-    return Tower("caption_step", graph, samples, shapes, carried=PAST)
+    return Tower("caption_step", CaptionStep(model), samples, shapes, carried=PAST)
 
 
 def _caption_tower(model, image_tower):

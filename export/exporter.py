@@ -9,12 +9,12 @@ from pathlib import Path
 import keras
 
 import kzoo
-from kzoo.export.captions import onnx_towers, saved_towers, worst_choice, writes_captions
+from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
 from kzoo.export.manifest import MANIFEST_FILE, describe_towers, is_export
 from kzoo.export.onnx_writers import write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
-from kzoo.export.towers import BATCHES
+from kzoo.export.towers import BATCHES, writes_captions
 from kzoo.export.verify import ExportError, reference, run_onnx, worst_difference
 from kzoo.presets.build import as_float32
 

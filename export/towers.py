@@ -73,13 +73,18 @@ class Tower:
             yield found
 
 
+def writes_captions(model):
+    """Whether a model is a captioner."""
+    return hasattr(model, "caption_step")
+
+
 def towers_of(model):
     """The image tower and the text tower of a model, with real inputs to verify them on."""
     image, text = model.image_encoder, model.text_encoder
     images = [sample_images(model.preprocessor, rows) for rows in BATCHES]
     images = [{name: batch[name] for name in tower_inputs(image, "image")} for batch in images]
     outputs = {"image_embeddings": (model.embed_dim,)}
-    captioner = model if hasattr(model, "image_tokens") else None
+    captioner = model if writes_captions(model) else None
     if captioner is not None:
         outputs["image_tokens"] = model.image_tokens(model.features(images[0])).shape[1:]
     towers = [Tower("image_encoder", Graph(image, "image_embeddings", captioner), images, outputs)]

@@ -59,24 +59,23 @@ class Writer(Embedder):
         if self.preprocessor is None:
             raise ValueError("the model has no preprocessor, so it can write no text; set one, or take generate.")
         self.preprocessor.check_vocabulary()
-        tokenizer, images = self.preprocessor.tokenizer, self.as_list(images)
+        tokenizer, images = self.preprocessor.tokenizer, self._listed(images)
         if prefix is not None:
             prefix = self._prefix_ids(prefix, len(images))
-        several = options.get("num_captions", 1) != 1
 
         def stream():
             columns = []  # the ids of each position
 
             def on_ids(ids):
                 columns.append(ids)
-                on_token(_texts(tokenizer, np.stack(columns, axis=-1), several))
+                on_token(_texts(tokenizer, _nested(np.stack(columns, axis=-1), options)))
 
             return on_token and on_ids
 
         token_ids, scores = self._written(images, prefix, strategy, tokenizer.eot_id, stream, batch_size, options)
         if self.caption_start_id is not None:
             token_ids = token_ids[..., 1:]  # no id of the text
-        captions = _texts(tokenizer, token_ids, several)
+        captions = _texts(tokenizer, token_ids)
         return (captions, scores) if return_scores else captions
 
     def generate(
@@ -119,15 +118,13 @@ class Writer(Embedder):
             (2, 20)
         """
         if end_id == TOKENIZER:
-            if self.preprocessor is None or not (self.preprocessor.tokenizer or self.preprocessor.special_id("eot_id")):
+            end_id = self.preprocessor and self.preprocessor.special_id("eot_id")
+            if end_id is None and not (self.preprocessor and self.preprocessor.tokenizer):
                 raise ValueError("end_id is not given, and there is no tokenizer to take it from; give it.")
-            end_id = self.preprocessor.special_id("eot_id")
-        return self._written(self.as_list(images), prefix, strategy, end_id, lambda: on_token, batch_size, options)
+        return self._written(self._listed(images), prefix, strategy, end_id, lambda: on_token, batch_size, options)
 
     def _written(self, images, prefix, strategy, end_id, stream, batch_size, options):
         """Token ids and scores of all pictures; `stream()` is the `on_token` of a batch."""
-        if not len(images):
-            raise ValueError("images is empty; give at least one picture.")
         prefixes = self._prefixes(prefix, len(images))
         found = []
         for start in range(0, len(images), batch_size):
@@ -135,9 +132,13 @@ class Writer(Embedder):
             batch = self._pixels(images[rows])
             search = {"end_id": end_id, "on_token": stream(), **options}
             found.append(generate(self.open_decoder(batch), prefixes[rows], strategy, **search))
-        token_ids, scores = (np.concatenate(each) for each in zip(*found))
-        several = options.get("num_captions", 1) != 1
-        return (token_ids, scores) if several else (token_ids[:, 0], scores[:, 0])
+        return tuple(_nested(np.concatenate(each), options) for each in zip(*found))
+
+    def _listed(self, images):
+        images = self.as_list(images)
+        if not len(images):
+            raise ValueError("images is empty; give at least one picture.")
+        return images
 
     def _pixels(self, images):
         return {"images": np.asarray(images)} if self.preprocessor is None else self.preprocessor.encode_images(images)
@@ -170,7 +171,7 @@ class Writer(Embedder):
         """The ids of texts to begin with: without the end, which the tokenizer puts behind each text."""
         tokenizer = self.preprocessor.tokenizer
         texts = [prefix] if isinstance(prefix, str) else list(prefix)
-        if len(texts) not in (1, count) or (len(texts) == 1 and count > 1 and not isinstance(prefix, str)):
+        if not isinstance(prefix, str) and len(texts) != count:
             raise ValueError(
                 f"prefix has {len(texts)} texts for {count} pictures; give one for each, or one string for all."
             )
@@ -186,11 +187,13 @@ class Writer(Embedder):
         return ids * (count if isinstance(prefix, str) else 1)
 
 
-def _texts(tokenizer, token_ids, several):
+def _nested(of_captions, options):
+    """What is `(n, num_captions, ...)` as it is given out: without the second axis where there is one caption each."""
+    return of_captions if options.get("num_captions", 1) != 1 else of_captions[:, 0]
+
+
+def _texts(tokenizer, token_ids):
     """Rows of ids to captions, in the same nesting."""
-    rows = token_ids.reshape(-1, token_ids.shape[-1])
-    texts = tokenizer.decode(rows)
-    if not several:
-        return texts
-    count = token_ids.shape[1]
-    return [texts[start : start + count] for start in range(0, len(texts), count)]
+    if token_ids.ndim == 2:
+        return tokenizer.decode(token_ids)
+    return [tokenizer.decode(rows) for rows in token_ids]

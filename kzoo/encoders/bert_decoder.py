@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from kzoo.encoders.bert_body import BertBody
-from kzoo.layers.linear_logits import LinearLogits
+from kzoo.encoders.decoder_output import DecoderOutput
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.transformer import dense
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class BertDecoder(BertBody):
+class BertDecoder(DecoderOutput, BertBody):
     """Captioning decoder in BERT's layout: causal post-norm blocks that attend to image tokens, next-token logits.
 
     Args:
@@ -38,7 +38,6 @@ class BertDecoder(BertBody):
 
     kind = "bert_decoder"  # its name in preset tables
     reads_text_tokens = False  # its inputs are token ids
-    reads_embedding, start_id = False, None  # see `DecoderBody`
     causal = True
 
     def __init__(
@@ -89,10 +88,6 @@ class BertDecoder(BertBody):
             x, past = block.step(x, past, step.at, step.seen, context, copies)
             caches.append(past)
         return self._states(x), caches
-
-    def logits(self, states):
-        """Next-token logits, float32 `(..., vocab_size)`."""
-        return LinearLogits(ops.cast(states, self.compute_dtype), *self.output_weights()).whole()
 
     def output_weights(self):
         """Kernel `(width, vocab_size)`, which is the token table, and bias `(vocab_size,)` of `logits`."""

@@ -2,6 +2,7 @@
 
 import keras
 
+from kzoo.encoders.decoder_output import DecoderOutput
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.step import fold, unfold
@@ -10,15 +11,12 @@ from kzoo.layers.transformer import transformer_blocks
 OPTIONS = ("width", "num_heads", "activation", "layer_scale", "dropout", "epsilon")  # of the blocks
 
 
-class DecoderBody(Configured, keras.layers.Layer):
+class DecoderBody(DecoderOutput, Configured, keras.layers.Layer):
     """Pairs of blocks and a final norm; the base of `MultimodalDecoder` and `TextDecoder`.
 
     A subclass's constructor takes the arguments in `OPTIONS`, `vocab_size`, `depth` and `mlp_dim`, and calls
     `_make_body()`; its `build` calls `_build_body()`.
     """
-
-    start_id = None  # of a caption, where it is not the first id of its text
-    reads_embedding = False  # of the image tower, in place of its tokens
 
     def _make_body(self):
         given = self._arguments  # of the constructor

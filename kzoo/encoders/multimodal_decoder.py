@@ -84,10 +84,6 @@ class MultimodalDecoder(DecoderBody):
         """
         return self._stepped(step, text_tokens, cache, memory, copies)
 
-    def logits(self, states):
-        """Next-token logits, float32 `(..., vocab_size)`."""
-        return ops.cast(self.head(states), "float32")
-
     def output_weights(self):
         """Kernel `(width, vocab_size)` of `logits`, and None for the bias that it has not."""
         return ops.convert_to_tensor(self.head.kernel), None

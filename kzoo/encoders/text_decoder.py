@@ -8,7 +8,6 @@ from kzoo.encoders.text_transformer import check_token_ids
 from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.initializers import Normal
-from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import embed
 
 
@@ -136,10 +135,6 @@ class TextDecoder(DecoderBody):
         """The states at one position of each row; arguments and result as in `MultimodalDecoder.step`."""
         x = embed(self.token_embedding, token_ids) + step.rows_of(self.position_embedding)
         return self._stepped(step, x, cache, memory, copies)
-
-    def logits(self, states):
-        """Next-token logits, float32 `(..., vocab_size)`."""
-        return LinearLogits(ops.cast(states, self.compute_dtype), *self.output_weights()).whole()
 
     def output_weights(self):
         """Kernel `(width, vocab_size)` of `logits`, which is the token table, and None for the bias that it has not."""

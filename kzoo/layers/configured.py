@@ -32,19 +32,26 @@ class Configured:
             for name, parameter in signature.parameters.items()
             if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        unknown = set(kwargs) - set(own) - _KERAS_ARGUMENTS
+        more = [name for name in cls.more_arguments() if name not in own]
+        unknown = set(kwargs) - set(own) - set(more) - _KERAS_ARGUMENTS
         if unknown:
             raise TypeError(
                 f"{cls.__name__} does not know the argument {sorted(unknown)[0]!r}; "
-                f"it takes {', '.join([*own, *sorted(_KERAS_ARGUMENTS - set(own))])}."
+                f"it takes {', '.join([*own, *more, *sorted(_KERAS_ARGUMENTS - set(own))])}."
             )
         instance = super().__new__(cls, *args, **kwargs)
         bound = signature.bind_partial(instance, *args, **kwargs)
         bound.apply_defaults()
         arguments = {name: bound.arguments[name] for name in own if name in bound.arguments}
+        arguments |= {name: kwargs[name] for name in more if name in kwargs}
         # past Keras' attribute tracking: the constructor stores and tracks what it keeps
         object.__setattr__(instance, "_arguments", arguments)
         return instance
+
+    @classmethod
+    def more_arguments(cls):
+        """Names of arguments that the constructor knows beside those of its signature."""
+        return ()
 
     def get_config(self):
         return super().get_config() | self._arguments

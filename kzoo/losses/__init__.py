@@ -1,22 +1,34 @@
-"""Losses: one per file, called with tensors, composed with `+` and `*`."""
+"""Losses: one per file, called with tensors, composed with `+` and `*`.
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
+Every loss of this folder that is registered with Keras is public here, by the name of its class.
+"""
 
-from kzoo.losses.base import Loss, WeightedSum, weighted_mean
-from kzoo.losses.captioning import Captioning
-from kzoo.losses.info_nce import InfoNCE
-from kzoo.losses.sigmoid_contrastive import SigmoidContrastive
+import importlib
+import pkgutil
+
+import keras  # before this room's modules, see kzoo.backend.register_with_keras
+
+from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.temperature import LearnableTemperature
 
-__all__ = [
-    "Captioning",
-    "InfoNCE",
-    "LearnableTemperature",
-    "Loss",
-    "SigmoidContrastive",
-    "WeightedSum",
-    "weighted_mean",
-]
+__all__ = ["LearnableTemperature", "Loss", "weighted_mean"]
+
+
+def _losses_of(module):
+    return [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type)
+        and each.__module__ == module.__name__
+        and issubclass(each, Loss)
+        and keras.saving.get_registered_object(f"kzoo>{each.__name__}") is each
+    ]
+
+
+for _file in pkgutil.iter_modules(__path__):
+    for _loss in _losses_of(importlib.import_module(f"{__name__}.{_file.name}")):
+        globals()[_loss.__name__] = _loss
+        __all__.append(_loss.__name__)
 
 
 def from_spec(spec):

@@ -1,5 +1,6 @@
 """What every loss shares: named inputs, composition by `+` and `*`, the weighted mean over a batch."""
 
+import inspect
 import re
 
 import keras
@@ -7,6 +8,8 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear_logits import LinearLogits
+
+SCORES_HELD = 6  # float32 matrices of scores at the peak of a step: logits, targets, their product, gradients
 
 
 class Loss(Configured, keras.layers.Layer):
@@ -16,10 +19,13 @@ class Loss(Configured, keras.layers.Layer):
     `input_names` from the model's outputs and the batch, and those of `optional_inputs` that are there.
     Losses add up and take weights: `InfoNCE() + 2.0 * Captioning()`; each term is logged under its name.
 
-    To write one: set `default_inputs`, keep hyper-parameters in the constructor and the formula in `call`.
+    To write one: set `default_inputs`, keep hyper-parameters in the constructor and the formula in `call`. State
+    (queues, prototypes) are weights, changed where `call` is given `training=True`.
 
     Args:
         inputs: names of the tensors that the positional arguments of `call` read; default `default_inputs`.
+        **kwargs: `name`, under which the value is logged, and for each keyword of `optional_inputs` that is not an
+            argument of the constructor the name of the tensor it reads: `SupCon(labels="species")`.
 
     Example:
         >>> class SquaredDistance(Loss):
@@ -30,35 +36,46 @@ class Loss(Configured, keras.layers.Layer):
 
     default_inputs = ("image_embeddings", "text_embeddings")
     optional_inputs = {"sample_weight": "sample_weight"}  # keyword of `call` -> name of the tensor
+    required_inputs = ()  # keywords of `optional_inputs` that the loss cannot do without
+    input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
 
     def __init__(self, inputs=None, name=None, **kwargs):
+        renamed = {keyword: kwargs.pop(keyword) for keyword in self.optional_inputs if keyword in kwargs}
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
         self.term = name or _snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
         self.supports_masking = True  # a `mask` argument is the loss's own business
         self.input_names = tuple(inputs or self.default_inputs)
-        if len(self.input_names) != len(self.default_inputs):
-            raise ValueError(
-                f"{type(self).__name__} reads {len(self.default_inputs)} tensors, but inputs names "
-                f"{len(self.input_names)}: {self.input_names}."
-            )
+        self.optional_names = self.optional_inputs | renamed
+        self._check_count(len(self.input_names), f"inputs names {len(self.input_names)}: {self.input_names}")
         self.built = True
+
+    @classmethod
+    def more_arguments(cls):
+        return tuple(cls.optional_inputs)
+
+    def _check_count(self, count, received):
+        least, most = self.input_counts or [len(self.default_inputs)] * 2
+        if count < least or (most is not None and count > most):
+            wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+            raise ValueError(f"{type(self).__name__} reads {wanted} tensors, but {received}.")
 
     @property
     def reads(self):
         """Names of the tensors that the loss cannot do without."""
-        return self.input_names
+        return (*self.input_names, *(self.optional_names[keyword] for keyword in self.required_inputs))
 
     @property
     def term_names(self):
         """Names under which `from_tensors` reports the terms."""
         return (self.term,)
 
-    def from_tensors(self, tensors):
+    def from_tensors(self, tensors, training=None):
         """The loss of a dict of named tensors.
 
         Args:
             tensors: name -> tensor, the model's outputs and the batch.
+            training: whether state such as a queue is updated.
 
         Returns:
             `(total, values)`: the scalar to minimise and the value of each term, as `term_names`.
@@ -66,18 +83,62 @@ class Loss(Configured, keras.layers.Layer):
         Raises:
             ValueError: a tensor that the loss reads is not there.
         """
-        missing = [name for name in self.input_names if name not in tensors]
+        missing = [name for name in self.reads if name not in tensors]
         if missing:
             raise ValueError(
                 f"{type(self).__name__} reads {missing[0]!r}, but the model and the batch give only "
-                f"{', '.join(sorted(tensors))}; name other tensors with {type(self).__name__}(inputs=(...))."
+                f"{', '.join(sorted(tensors))}; name other tensors with {self._renaming(missing[0])}."
             )
-        optional = {key: tensors[name] for key, name in self.optional_inputs.items() if name in tensors}
+        keywords = {key: tensors[name] for key, name in self.optional_names.items() if name in tensors}
         inputs = [tensors[name] for name in self.input_names]
         if not self.takes_linear_logits:
             inputs = [each.whole() if isinstance(each, LinearLogits) else each for each in inputs]
-        value = self(*inputs, **optional)
+        if "training" in inspect.signature(self.call).parameters:
+            keywords["training"] = training
+        value = self(*inputs, **keywords)
         return value, (value,)
+
+    def _renaming(self, name):
+        keyword = {self.optional_names[key]: key for key in self.required_inputs}.get(name)
+        return f"{type(self).__name__}({f'{keyword}=...' if keyword else 'inputs=(...)'})"
+
+    def pairs(self, batch_size):
+        """`(rows, columns)` of the matrix of scores that a batch is compared in; None where it is in none."""
+        return None
+
+    def negatives(self, batch_size):
+        """How many others each anchor is told apart from; 0 where the loss compares with none."""
+        pairs = self.pairs(batch_size)
+        return pairs[1] - 1 if pairs else 0
+
+    def describe(self, batch_size, devices=1):
+        """Print what the loss reads, how many negatives an anchor has, and what memory its pairs take.
+
+        Args:
+            batch_size: rows on each device; losses see those of all.
+            devices: how many.
+
+        Example:
+            >>> InfoNCE(block_size=256).describe(4096, devices=8)
+            info_nce
+              reads       image_embeddings, text_embeddings; if there: sample_weight, logit_scale
+              negatives   32,767 per anchor, in a batch of 8 x 4,096
+              memory      about 192 MiB for blocks of 256 x 32,768 scores
+        """
+        batch = batch_size * devices
+        optional = [name for key, name in self.optional_names.items() if key not in self.required_inputs]
+        negatives, pairs = self.negatives(batch), self.pairs(batch)
+        says = {
+            "reads": ", ".join(self.reads) + (f"; if there: {', '.join(optional)}" if optional else ""),
+            "negatives": f"{negatives:,} per anchor, in a batch of {devices} x {batch_size:,}" if negatives else "none",
+            "memory": "no matrix of scores; it grows with the batch as the embeddings do",
+        }
+        if pairs:
+            block_size = getattr(self, "block_size", None)
+            shape = f"{min(block_size or pairs[0], pairs[0]):,} x {pairs[1]:,} scores"
+            mebibytes = SCORES_HELD * 4 * min(block_size or pairs[0], pairs[0]) * pairs[1] / 2**20
+            says["memory"] = f"about {mebibytes:,.0f} MiB for {f'blocks of {shape}' if block_size else shape}"
+        print(self.term, *(f"  {key:<11} {text}" for key, text in says.items()), sep="\n")
 
     def compute_mask(self, inputs, previous_mask):
         return None
@@ -92,7 +153,9 @@ class Loss(Configured, keras.layers.Layer):
         return self if other == 0 else NotImplemented  # lets sum([...]) start from 0
 
     def __mul__(self, weight):
-        return WeightedSum([(float(weight) * own, term) for own, term in _terms(self)])
+        if not callable(weight):
+            return WeightedSum([(_product(float(weight), own), term) for own, term in _terms(self)])
+        return WeightedSum([(_product(weight, own), term) for own, term in _terms(self)])
 
     __rmul__ = __mul__
 
@@ -101,17 +164,26 @@ class Loss(Configured, keras.layers.Layer):
 class WeightedSum(Loss):
     """`sum_k weight_k * term_k`, made by `+` and `*`. Called with one dict of named tensors.
 
+    A weight is a number or a schedule: a function of the training step, such as a
+    `keras.optimizers.schedules.LearningRateSchedule` (those are saved with the loss). The step, the number of calls
+    with `training=True`, is a weight of the sum.
+
     Example:
         >>> loss = InfoNCE() + 0.5 * SigmoidContrastive(scale=10.0, bias=-10.0)
         >>> loss({"image_embeddings": a, "text_embeddings": b})
+        >>> ramp = keras.optimizers.schedules.PolynomialDecay(0.0, 1000, end_learning_rate=0.4)
+        >>> loss = InfoNCE() + ramp * SupCon(labels="species")
     """
 
     default_inputs = ()
 
     def __init__(self, terms, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
-        self.weights_of_terms = [float(weight) for weight, _ in terms]
+        self.weights_of_terms = [weight if callable(weight) else float(weight) for weight, _ in terms]
         self.terms = [term for _, term in terms]
+        self.step = None
+        if any(map(callable, self.weights_of_terms)):
+            self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
     @property
     def reads(self):
@@ -125,12 +197,22 @@ class WeightedSum(Loss):
             names.append(term.term if not taken else f"{term.term}_{taken + 1}")
         return tuple(names)
 
-    def from_tensors(self, tensors):
-        values = tuple(term.from_tensors(tensors)[0] for term in self.terms)
-        return sum(weight * value for weight, value in zip(self.weights_of_terms, values)), values
+    def from_tensors(self, tensors, training=None):
+        values = tuple(term.from_tensors(tensors, training)[0] for term in self.terms)
+        total = sum(self._weight(weight) * value for weight, value in zip(self.weights_of_terms, values))
+        if training and self.step is not None:
+            self.step.assign_add(1)
+        return total, values
 
-    def call(self, tensors):
-        return self.from_tensors(tensors)[0]
+    def call(self, tensors, training=None):
+        return self.from_tensors(tensors, training)[0]
+
+    def describe(self, batch_size, devices=1):
+        for term in self.terms:
+            term.describe(batch_size, devices)
+
+    def _weight(self, weight):
+        return ops.cast(weight(ops.convert_to_tensor(self.step)), "float32") if callable(weight) else weight
 
 
 def weighted_mean(values, sample_weight=None):
@@ -148,6 +230,15 @@ def _terms(loss):
     if isinstance(loss, Loss):
         return [(1.0, loss)]
     raise TypeError(f"a kzoo loss adds to kzoo losses, but got {type(loss).__name__}; see kzoo.losses.")
+
+
+def _product(weight, other):
+    """The product of two weights, of which one may be a schedule if the other is 1."""
+    if weight == 1.0 or other == 1.0:
+        return other if weight == 1.0 else weight
+    if callable(weight) or callable(other):
+        raise TypeError("a schedule is the whole weight of a loss; let it return the product with the other weight.")
+    return weight * other
 
 
 def _snake_case(name):

@@ -6,14 +6,13 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
-from kzoo.losses.base import Loss, weighted_mean
+from kzoo.losses.base import weighted_mean
+from kzoo.losses.pairwise import PairwiseLoss, Tile, check_direction, cross_entropies, mean_of_directions, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
-
-DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class InfoNCE(Loss):
+class InfoNCE(PairwiseLoss):
     """Softmax over the batch: each row must find its partner among all rows of the other side.
 
     With unit rows, `z_ij = <a_i, b_j> / temperature` and the target `T = (1 - e) I + e / B`:
@@ -27,6 +26,7 @@ class InfoNCE(Loss):
         label_smoothing: `e` above, in [0, 1).
         groups: split the batch into this many consecutive groups, with negatives from a row's own group
             only. A different, easier loss than the full batch's, not a way to evaluate it in parts.
+        block_size: rows compared at a time, exact and with less memory; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:
@@ -54,16 +54,27 @@ class InfoNCE(Loss):
         inspired by Guo et al., M2-Encoder, 2024, arXiv 2401.15896.
     """
 
-    optional_inputs = Loss.optional_inputs | {"scale": "logit_scale"}
+    optional_inputs = PairwiseLoss.optional_inputs | {"scale": "logit_scale"}
 
-    def __init__(self, temperature=None, direction="both", label_smoothing=0.0, groups=1, inputs=None, **kwargs):
-        super().__init__(inputs=inputs, **kwargs)
-        if direction not in DIRECTIONS:
-            raise ValueError(f"direction {direction!r} is unknown; choose one of {', '.join(DIRECTIONS)}.")
+    def __init__(
+        self,
+        temperature=None,
+        direction="both",
+        label_smoothing=0.0,
+        groups=1,
+        block_size=None,
+        inputs=None,
+        **kwargs,
+    ):
+        super().__init__(block_size, inputs, **kwargs)
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing is {label_smoothing}; give a number in [0, 1).")
         self.temperature = check_temperature(temperature)
-        self.direction, self.label_smoothing, self.groups = direction, label_smoothing, groups
+        self.direction = check_direction(direction)
+        self.label_smoothing, self.groups = label_smoothing, groups
+
+    def negatives(self, batch_size):
+        return batch_size // self.groups - 1
 
     def call(self, a, b, sample_weight=None, scale=None):
         batch = a.shape[0]
@@ -75,19 +86,17 @@ class InfoNCE(Loss):
             )
         if batch is not None and batch % self.groups:
             raise ValueError(f"a batch of {batch} rows does not split into groups={self.groups}; choose a divisor.")
-        a = self._grouped(l2_normalize(a))  # (groups, B, dim)
-        b = self._grouped(l2_normalize(b))
-        z = resolve_scale(self.temperature, scale) * ops.matmul(a, ops.transpose(b, (0, 2, 1)))  # (groups, B, B)
-        rows = {"both": (1, 2), "a_to_b": (2,), "b_to_a": (1,)}[self.direction]
-        per_row = sum(self._cross_entropy(z, axis) for axis in rows) / len(rows)  # (groups, B)
-        return weighted_mean(ops.reshape(per_row, (-1,)), sample_weight)
-
-    def _grouped(self, x):
-        return ops.reshape(x, (self.groups, -1, x.shape[-1]))
-
-    def _cross_entropy(self, z, axis):
-        """`LSE z - sum T z` over `axis`, per remaining row: `(groups, B, B)` to `(groups, B)`."""
-        positive = ops.diagonal(z, axis1=1, axis2=2)
+        group_size = ops.shape(a)[0] // self.groups
         e = self.label_smoothing
-        target = (1.0 - e) * positive + e * ops.mean(z, axis=axis) if e else positive
-        return ops.logsumexp(z, axis=axis) - target
+        others = e / ops.cast(group_size, "float32")
+
+        def tile(i, j, rows, columns):
+            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            if self.groups == 1:
+                return Tile(z, (1.0 - e) * same(i, j) + others if e else same(i, j))
+            group = same(i // group_size, j // group_size)
+            return Tile(z, (1.0 - e) * same(i, j) + others * group, keep=group > 0.0)
+
+        columns = {"b": l2_normalize(b), "scale": resolve_scale(self.temperature, scale)}
+        per_row = cross_entropies(tile, {"a": l2_normalize(a)}, columns, self.direction, self.block_size)
+        return weighted_mean(mean_of_directions(*per_row), sample_weight)

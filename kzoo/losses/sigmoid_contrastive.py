@@ -5,13 +5,13 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.similarity import add_log_scale
-from kzoo.losses.base import Loss, weighted_mean
+from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
 
 DEFAULT_SCALE, DEFAULT_BIAS = 10.0, -10.0
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class SigmoidContrastive(Loss):
+class SigmoidContrastive(PairwiseLoss):
     """Each pair of the batch is one yes-or-no question: does this text belong to this image?
 
     With unit rows and `y_ij` = +1 on positives, -1 elsewhere:
@@ -22,6 +22,7 @@ class SigmoidContrastive(Loss):
             loss is attached to, and 10 and -10 when it is called alone.
         bias: initial bias of the loss's own head; goes with `scale`.
         learnable: train the loss's own scale (as its logarithm) and bias.
+        block_size: rows compared at a time, exact and with less memory; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:
@@ -47,14 +48,14 @@ class SigmoidContrastive(Loss):
         Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, arXiv 2303.15343.
     """
 
-    optional_inputs = Loss.optional_inputs | {
+    optional_inputs = PairwiseLoss.optional_inputs | {
         "positives": "positives",
         "scale": "logit_scale",
         "bias": "logit_bias",
     }
 
-    def __init__(self, scale=None, bias=None, learnable=True, inputs=None, **kwargs):
-        super().__init__(inputs=inputs, **kwargs)
+    def __init__(self, scale=None, bias=None, learnable=True, block_size=None, inputs=None, **kwargs):
+        super().__init__(block_size, inputs, **kwargs)
         if (scale is None) != (bias is None):
             raise ValueError(f"scale={scale} and bias={bias} go together; give both, or neither for the model's head.")
         self.initial_scale, self.initial_bias, self.learnable = scale, bias, learnable
@@ -79,12 +80,16 @@ class SigmoidContrastive(Loss):
                 "SigmoidContrastive reads scale and bias of the model's similarity head, but this head has no "
                 "bias; give the loss its own: SigmoidContrastive(scale=10.0, bias=-10.0)."
             )
-        a, b = l2_normalize(a), l2_normalize(b)
-        z = scale * ops.matmul(a, ops.transpose(b)) + bias  # (B, B)
-        if positives is None:
-            index = ops.arange(ops.shape(z)[0])
-            positives = ops.equal(ops.expand_dims(index, 1), ops.expand_dims(index, 0))
-        y = 2.0 * ops.cast(positives, "float32") - 1.0
-        questions = ops.softplus(-y * z)
-        per_row = 0.5 * (ops.sum(questions, axis=1) + ops.sum(questions, axis=0))  # (B,)
-        return weighted_mean(per_row, sample_weight)
+        weight = ops.ones((ops.shape(a)[0],)) if sample_weight is None else ops.cast(sample_weight, "float32")
+        rows = {"a": l2_normalize(a), "weight": weight} | ({} if positives is None else {"positives": positives})
+        columns = {"b": l2_normalize(b), "weight": weight, "scale": scale, "bias": bias}
+
+        def questions(i, real, rows, columns):
+            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"])) + columns["bias"]
+            j = ops.arange(ops.shape(z)[1], dtype="int32")
+            y = 2.0 * (same(i, j) if positives is None else ops.cast(rows["positives"], "float32")) - 1.0
+            asked_twice = 0.5 * (rows["weight"][:, None] + columns["weight"][None, :])  # of row i and of column j
+            return {"sum": ops.sum(asked_twice * ops.softplus(-y * z), axis=1)}, {}
+
+        of_rows, _ = by_blocks(questions, rows, columns, self.block_size)
+        return ops.sum(of_rows["sum"]) / ops.maximum(ops.sum(weight), 1e-12)

@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.step import Step
 from kzoo.models.caption_decoder import CaptionDecoder
@@ -22,8 +21,8 @@ class Captioner(Writer, DualEncoder):
         image_encoder: as in `DualEncoder`; its tokens, or its embedding, are what the decoder attends to.
         text_encoder: as in `DualEncoder`; its tokens are what CoCa's decoder reads. With a decoder that reads
             token ids it may be None: the model then has no text embedding.
-        text_decoder: layer from text tokens (or token ids) and image tokens to states, with methods `logits` and
-            `output_weights`.
+        text_decoder: layer from text tokens (or token ids) and image tokens to states, with the methods of
+            `DecoderOutput`, `memory` and `step`.
         similarity, preprocessor, loss: as in `DualEncoder`.
 
     Inputs:
@@ -245,8 +244,7 @@ class Captioner(Writer, DualEncoder):
             x["token_ids"], self.caption_pad_id, x.get("padding_mask"), start_id=self.caption_start_id
         )
         if "caption_states" in y_pred:
-            states = ops.cast(y_pred["caption_states"], self.text_decoder.compute_dtype)
-            tensors["caption_logits"] = LinearLogits(states, *self.text_decoder.output_weights())
+            tensors["caption_logits"] = self.text_decoder.linear_logits(y_pred["caption_states"])
         return tensors
 
 

@@ -104,7 +104,7 @@ class ContrastiveModel(keras.Model):
         tensors |= head
         if sample_weight is not None:
             tensors["sample_weight"] = sample_weight
-        total, values = self.objective.from_tensors(tensors)
+        total, values = self.objective.from_tensors(tensors, training)
         if _compares_pairs(self.objective):
             values = [*values, in_batch_accuracy(*(y_pred[name] for name in PAIR))]
         self.means.update_state(values, rows=keras.ops.shape(next(iter(y_pred.values())))[0])

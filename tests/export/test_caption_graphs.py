@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from shared_case import TESTS, tiny_model, toy_pairs
+from shared_case import TESTS, captioner, spread, tiny_model, toy_pairs
 
 import kzoo
 from kzoo.export import ExportError, runtime
@@ -26,20 +26,9 @@ STRATEGIES = {
 }
 
 
-def captioner(name):
-    """A captioner whose captions differ from picture to picture."""
-    model = kzoo.from_preset(name, load_weights=False)
-    model.preprocessor.adapt(PAIRS["captions"])
-    random = np.random.default_rng(0)
-    for weight in model.weights:
-        if len(weight.shape) > 1:
-            weight.assign(random.normal(0.0, 2.0 * weight.shape[0] ** -0.5, weight.shape).astype("float32"))
-    return model
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    model = captioner("coca_nano")
+    model = captioner("coca_nano", PAIRS["captions"])
     folder = tmp_path_factory.mktemp("export") / "onnx"
     return model, folder, model.export(folder)
 
@@ -103,7 +92,7 @@ def test_the_runtime_reports_bad_input_as_the_model_does(exported):
 
 
 def test_a_captioner_without_a_text_tower(tmp_path):
-    model = captioner("blip_caption_nano")
+    model = captioner("blip_caption_nano", PAIRS["captions"])
     manifest = model.export(tmp_path / "onnx")
     assert list(manifest["graphs"]) == ["image_encoder", "caption_memory", "caption_step"]
     served = runtime.load(tmp_path / "onnx")
@@ -115,7 +104,7 @@ def test_a_captioner_without_a_text_tower(tmp_path):
 def test_a_saved_model_writes_captions_in_its_graph(tmp_path):
     import tensorflow as tf
 
-    model = captioner("coca_nano")
+    model = captioner("coca_nano", PAIRS["captions"])
     manifest = model.export(tmp_path / "saved", format="tf_saved_model")
     assert list(manifest["graphs"]) == ["image_encoder", "text_encoder", "caption"]
     assert manifest["graphs"]["caption"]["outputs"] == [{"name": "token_ids", "dtype": "int32", "shape": ["batch", 15]}]
@@ -153,10 +142,7 @@ def test_without_a_vocabulary_there_are_ids_and_no_search_in_a_graph(tmp_path):
 def test_a_head_that_reads_the_embedding(tmp_path):
     """Its image graph gives what the decoder attends to, not the tokens of the tower."""
     model = Captioner.from_dual_encoder(tiny_model(), memory="embedding", depth=1)
-    random = np.random.default_rng(0)
-    for weight in model.text_decoder.weights:
-        if len(weight.shape) > 1:
-            weight.assign(random.normal(0.0, 2.0 * weight.shape[0] ** -0.5, weight.shape).astype("float32"))
+    spread(model.text_decoder)
     model.export(tmp_path / "onnx")
     served = runtime.load(tmp_path / "onnx")
     captions = model.caption(PICTURES, "beam")

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from shared_case import numpy, toy_pairs
+from shared_case import captioner, numpy, toy_pairs
 
 import kzoo
 from kzoo.encoders import VisionTransformer
@@ -20,25 +20,14 @@ STRATEGIES = {
 }
 
 
-def captioner(name):
-    """A captioner whose captions differ from picture to picture."""
-    model = kzoo.from_preset(name, load_weights=False)
-    model.preprocessor.adapt(PAIRS["captions"])
-    random = np.random.default_rng(0)
-    for weight in model.weights:  # the same on each backend; the norms stay as they are
-        if len(weight.shape) > 1:
-            weight.assign(random.normal(0.0, 2.0 * weight.shape[0] ** -0.5, weight.shape).astype("float32"))
-    return model
-
-
 @pytest.fixture(scope="module")
 def coca():
-    return captioner("coca_nano")
+    return captioner("coca_nano", PAIRS["captions"])
 
 
 @pytest.fixture(scope="module")
 def blip():
-    return captioner("blip_caption_nano")
+    return captioner("blip_caption_nano", PAIRS["captions"])
 
 
 def whole_logits(model, images, token_ids):

@@ -1,0 +1,20 @@
+"""What captioning decoders have in common: states to logits of the next token."""
+
+from keras import ops
+
+from kzoo.layers.linear_logits import LinearLogits
+
+
+class DecoderOutput:
+    """Mixin for layers from tokens to states, with a method `output_weights` that gives the kernel and the bias."""
+
+    start_id = None  # of a caption, where it is not the first id of its text
+    reads_embedding = False  # of the image tower, in place of its tokens
+
+    def linear_logits(self, states):
+        """Next-token logits of states `(..., width)` as `LinearLogits`, which a loss need not hold as a whole."""
+        return LinearLogits(ops.cast(states, self.compute_dtype), *self.output_weights())
+
+    def logits(self, states):
+        """Next-token logits, float32 `(..., vocab_size)`."""
+        return self.linear_logits(states).whole()

@@ -1,0 +1,193 @@
+"""All pairs of a batch, computed whole or a block of rows at a time: the kernel that the pairwise losses share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from kzoo.layers.numerics import NEGATIVE
+from kzoo.losses.base import Loss
+
+DIRECTIONS = ("both", "a_to_b", "b_to_a")
+
+
+class PairwiseLoss(Loss):
+    """Base of the losses that compare every row of a batch with many others.
+
+    They say in a function what a block of rows makes of all columns, and leave the rest to `cross_entropies` or
+    `by_blocks`.
+
+    Args:
+        block_size: rows that are compared at a time; None compares all at once. Values and gradients are the same;
+            memory for the pairs grows with `block_size * batch` instead of `batch^2`, for one more forward pass.
+        inputs: names of the tensors to read.
+
+    Raises:
+        ValueError: `block_size` is not a positive whole number.
+    """
+
+    def __init__(self, block_size=None, inputs=None, **kwargs):
+        super().__init__(inputs=inputs, **kwargs)
+        if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
+            raise ValueError(f"block_size is {block_size!r}; give a positive number of rows, or None for all at once.")
+        self.block_size = block_size
+
+    def pairs(self, batch_size):
+        return batch_size, batch_size
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one block of rows says of all columns; every array is `(rows of the block, columns)`.
+
+    Args:
+        logits: `z_ij`.
+        target: `T_ij`, how much row i should choose column j; a row need not sum to 1.
+        column_target: `T_ij`, how much column j should choose row i; default `target`.
+        keep: bool, whether a pair stands in the denominators; default all do.
+        log_weight: added to `z_ij` in the denominators only.
+    """
+
+    logits: Any
+    target: Any = None
+    column_target: Any = None
+    keep: Any = None
+    log_weight: Any = None
+
+
+def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None):
+    """The softmax cross-entropy `sum_j T_ij (LSE_k z_ik - z_ij)` of every row, of every column, or of both.
+
+    Args:
+        tile: function `(i, j, rows, columns)` to a `Tile`: indices of the rows and the columns, int32, and the
+            tensors below, those of `rows` cut to the block. Other tensors that are trained it must not use, see
+            `by_blocks`.
+        rows: dict of tensors `(R, ...)`.
+        columns: dict of tensors that every block sees whole; the first has one row per column.
+        direction: `"a_to_b"`, rows choose among columns; `"b_to_a"`, columns choose among rows; `"both"`.
+        block_size: rows at a time, or None.
+
+    Returns:
+        `(of_rows, of_columns)`: float32 `(R,)` and `(C,)`, None where the direction was not asked for. Where the
+        denominator is empty it is left out, where the target is empty the value is 0.
+
+    Example:
+        >>> def tile(i, j, rows, columns):
+        ...     return Tile(columns["scale"] * rows["a"] @ ops.transpose(columns["b"]), target=same(i, j))
+        >>> cross_entropies(tile, {"a": a}, {"b": b, "scale": 10.0}, "both", block_size=256)
+    """
+
+    def block(i, real, rows, columns):
+        j = ops.arange(ops.shape(next(iter(columns.values())))[0], dtype="int32")
+        one = tile(i, j, rows, columns)
+        z = one.logits if one.log_weight is None else one.logits + one.log_weight
+        z = z if one.keep is None else ops.where(one.keep, z, NEGATIVE)
+        of_rows, of_columns = {}, {}
+        if direction != "b_to_a":
+            of_rows = {"value": _cross_entropy(_log_sum(z, 1), *_chosen(one.logits, one.target, 1))}
+        if direction != "a_to_b":
+            target = one.target if one.column_target is None else one.column_target
+            if real is not None:  # rows that fill up the last block are nobody's choice
+                z, target = ops.where(real[:, None], z, NEGATIVE), ops.where(real[:, None], target, 0.0)
+            tz, ts = _chosen(one.logits, target, 0)
+            of_columns = {"log_sum": _log_sum(z, 0), "tz": tz, "ts": ts}
+        return of_rows, of_columns
+
+    of_rows, of_columns = by_blocks(block, rows, columns, block_size)
+    columns_value = None
+    if of_columns:
+        log_z = _log_sum(of_columns["log_sum"], 0)
+        columns_value = _cross_entropy(log_z, ops.sum(of_columns["tz"], axis=0), ops.sum(of_columns["ts"], axis=0))
+    return of_rows.get("value"), columns_value
+
+
+def by_blocks(function, rows, columns, block_size=None):
+    """A function of a batch's rows, called with `block_size` rows at a time and called again for the gradient.
+
+    Args:
+        function: `(i, real, rows, columns)` to two dicts: values of each row, `(rows of the block, ...)`, and values
+            of the block, of one shape each. `i` are the rows' indices, int32; `real` is a bool mask of the rows that
+            are not there to fill up the last block, None when all are. A trained tensor that is neither in `rows`
+            nor in `columns` would get no gradient on TensorFlow, silently: pass every one.
+        rows: dict of tensors `(R, ...)`, cut into blocks.
+        columns: dict of tensors or numbers that each call sees whole.
+        block_size: None calls the function once, on everything.
+
+    Returns:
+        Two dicts: values of the rows `(R, ...)` in their order, and values of the blocks `(blocks, ...)`.
+
+    Example:
+        >>> function = lambda i, real, rows, columns: ({"best": ops.max(rows["a"] @ columns["b"], axis=1)}, {})
+        >>> by_blocks(function, {"a": a}, {"b": b}, block_size=256)[0]["best"]
+    """
+    rows = {name: ops.convert_to_tensor(value) for name, value in rows.items()}
+    columns = {name: ops.convert_to_tensor(value) for name, value in columns.items()}
+    count = ops.shape(next(iter(rows.values())))[0]
+    if block_size is None:
+        of_rows, of_blocks = function(ops.arange(count, dtype="int32"), None, rows, columns)
+        return of_rows, {name: value[None] for name, value in of_blocks.items()}
+
+    blocks = (count + block_size - 1) // block_size
+    index = ops.reshape(ops.arange(blocks * block_size, dtype="int32"), (-1, block_size))
+    cut = [_in_blocks(value, blocks * block_size - count, block_size) for value in rows.values()]
+    names = {}  # of the results, known once the function was called
+
+    def of_block(tensors):
+        i, *tensors = tensors
+        values = [*tensors, *columns.values()]
+        trained = [place for place, value in enumerate(values) if _is_float(value)]
+
+        def recomputed(*floats):
+            for place, value in zip(trained, floats):
+                values[place] = value
+            given = dict(zip(rows, values)), dict(zip(columns, values[len(rows) :]))
+            results = function(i, i < count, *given)
+            names["rows"], names["blocks"] = map(list, results)
+            return tuple(value for part in results for value in part.values())
+
+        # whole numbers and masks stay outside, where no gradient is asked of them
+        return keras.remat(recomputed)(*(values[place] for place in trained))
+
+    results = ops.map(of_block, (index, *cut))
+    of_rows = [ops.reshape(value, (-1, *value.shape[2:]))[:count] for value in results[: len(names["rows"])]]
+    return dict(zip(names["rows"], of_rows)), dict(zip(names["blocks"], results[len(names["rows"]) :]))
+
+
+def same(a, b):
+    """`[a_i = b_j]` as float32 `(len(a), len(b))`."""
+    return ops.cast(ops.equal(a[:, None], b[None, :]), "float32")
+
+
+def check_direction(direction):
+    """Stops unless `direction` is one of `DIRECTIONS`; returns it."""
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction {direction!r} is unknown; choose one of {', '.join(DIRECTIONS)}.")
+    return direction
+
+
+def mean_of_directions(of_rows, of_columns):
+    """What a row says as an anchor and as a partner, averaged over the directions that are there: `(B,)`."""
+    there = [value for value in (of_rows, of_columns) if value is not None]
+    return sum(there) / len(there)
+
+
+def _is_float(value):
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype))
+
+
+def _in_blocks(value, missing, block_size):
+    padding = [[0, missing]] + [[0, 0]] * (len(value.shape) - 1)
+    return ops.reshape(ops.pad(value, padding), (-1, block_size, *value.shape[1:]))
+
+
+def _chosen(logits, target, axis):
+    return ops.sum(target * logits, axis=axis), ops.sum(target, axis=axis)
+
+
+def _log_sum(z, axis):
+    return ops.logsumexp(z, axis=axis)
+
+
+def _cross_entropy(log_z, tz, ts):
+    return ts * ops.where(log_z > 0.5 * NEGATIVE, log_z, 0.0) - tz

@@ -1,0 +1,61 @@
+"""The golden cases of the losses: how one is built, given its state, and called."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+from shared_case import as_array, value_and_gradients
+
+import kzoo.losses
+
+TABLES = ("golden_image_text.json", "golden_ssl.json")
+
+
+@cache
+def golden():
+    """Pairs of a name and a case, of both tables."""
+    folder = Path(__file__).parents[1] / "golden"
+    tables = [json.loads((folder / table).read_text()) for table in TABLES]
+    return [(name, case) for table in tables for name, entry in table.items() for case in entry["cases"]]
+
+
+def parametrized(wanted=lambda name, case: True):
+    """The cases as parameters of a test, with names that tell them apart."""
+    chosen = [(name, case) for name, case in golden() if name in vars(kzoo.losses) and wanted(name, case)]
+    return [
+        pytest.param(name, case, id=f"{name}-{case.get('name', index)}") for index, (name, case) in enumerate(chosen)
+    ]
+
+
+def built(name, case, /, **arguments):
+    """The loss of a case, with the state that the case starts from."""
+    given = case["constructor"] | arguments
+    if isinstance(given.get("loss"), str):  # of a wrapper, as an expression over the losses
+        given["loss"] = eval(given["loss"], vars(kzoo.losses))
+    loss = getattr(kzoo.losses, name)(**given)
+    for key, value in case.get("state", {}).items():
+        getattr(loss, key).assign(as_array(case["inputs"][value]) if isinstance(value, str) else value)
+    return loss
+
+
+def called_with(case, inputs=None):
+    """`(args, kwargs)`: arrays of a case, given to the loss by position and by keyword."""
+    arrays = {key: as_array(value) for key, value in (inputs or case["inputs"]).items()}
+    keywords = {
+        keyword: arrays[value] if isinstance(value, str) else value for keyword, value in case["call"]["kwargs"].items()
+    }
+    return [arrays[key] for key in case["call"]["args"]], keywords
+
+
+def differentiated(loss, args, kwargs, **more):
+    """Value of a loss and its gradients for the positional arrays of floats."""
+    floats = [place for place, array in enumerate(args) if array.dtype.kind == "f"]
+
+    def function(*tensors):
+        given = list(args)
+        for place, tensor in zip(floats, tensors):
+            given[place] = tensor
+        return loss(*given, **kwargs, **more)
+
+    return value_and_gradients(function, [args[place] for place in floats])

@@ -1,0 +1,88 @@
+"""What holds for each loss, on the inputs of its golden cases: blocks, configs, half precision, degenerate batches."""
+
+import keras
+import numpy as np
+import pytest
+from golden_case import built, called_with, differentiated, parametrized
+from shared_case import numpy
+
+import kzoo.losses
+from kzoo.losses.pairwise import PairwiseLoss
+
+pytestmark = pytest.mark.filterwarnings("ignore:InfoNCE received a batch of one")
+
+
+def first_of_each(wanted=lambda loss: True):
+    seen = set()
+    cases = []
+    for parameter in parametrized():
+        name, _ = parameter.values
+        if name not in seen and wanted(getattr(kzoo.losses, name)):
+            seen.add(name)
+            cases.append(pytest.param(*parameter.values, id=name))
+    return cases
+
+
+PAIRWISE = parametrized(lambda name, case: issubclass(getattr(kzoo.losses, name), PairwiseLoss))
+
+
+@pytest.mark.parametrize("name, case", PAIRWISE)
+def test_blocks_give_the_same_value_and_gradients(name, case):
+    args, kwargs = called_with(case)
+    value, gradients = differentiated(built(name, case), args, kwargs)
+    for block_size in (2, 4):  # the last block is not full in most cases
+        value_of_blocks, gradients_of_blocks = differentiated(built(name, case, block_size=block_size), args, kwargs)
+        assert value_of_blocks == pytest.approx(value, rel=1e-5, abs=1e-6)
+        for one, other in zip(gradients, gradients_of_blocks, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(one).max()))
+
+
+@pytest.mark.parametrize("name, case", first_of_each())
+def test_config_round_trips(name, case):
+    loss = built(name, case, name="mine")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(again) is type(loss) and again.term == "mine"
+    assert again.get_config() == loss.get_config()
+    args, kwargs = called_with(case)
+    again.set_weights(loss.get_weights())
+    np.testing.assert_allclose(numpy(again(*args, **kwargs)), numpy(loss(*args, **kwargs)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name, case", first_of_each())
+def test_evaluation_leaves_the_state_alone(name, case):
+    loss = built(name, case)
+    before = loss.get_weights()
+    args, kwargs = called_with(case)
+    loss(*args, **kwargs)
+    for old, new in zip(before, loss.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name, case", first_of_each())
+def test_half_precision_inputs_are_computed_in_float32(name, case, dtype):
+    loss = built(name, case)
+    args, kwargs = called_with(case)
+    half = [keras.ops.cast(array, dtype) if array.dtype.kind == "f" else array for array in args]
+    rounded = [numpy(keras.ops.cast(array, "float32")) if hasattr(array, "dtype") else array for array in half]
+    value = numpy(loss(*half, **kwargs))
+    assert value.dtype == np.float32
+    np.testing.assert_allclose(value, numpy(loss(*rounded, **kwargs)), rtol=1e-5, atol=1e-6)
+
+
+DEGENERATE = {
+    "a zero vector": lambda array: np.concatenate([np.zeros_like(array[:1]), array[1:]]),
+    "identical rows": lambda array: np.broadcast_to(array[:1], array.shape).copy(),
+    "all zero": np.zeros_like,
+    "huge": lambda array: 1e4 * array,
+    "tiny": lambda array: 1e-4 * array,
+}
+
+
+@pytest.mark.parametrize("what", DEGENERATE)
+@pytest.mark.parametrize("name, case", first_of_each())
+def test_degenerate_batches_give_finite_values_and_gradients(name, case, what):
+    args, kwargs = called_with(case)
+    args = [DEGENERATE[what](array) if array.dtype.kind == "f" and array.ndim > 1 else array for array in args]
+    value, gradients = differentiated(built(name, case), args, kwargs)
+    assert np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients)
