@@ -20,7 +20,8 @@ class PairwiseLoss(Loss):
 
     Args:
         block_size: rows that are compared at a time; None compares all at once. Values and gradients are the same;
-            memory for the pairs grows with `block_size * batch` instead of `batch^2`, for one more forward pass.
+            memory for the pairs grows with `block_size * batch` instead of `batch^2`, for one more forward pass. Some
+            hundred rows serve well: with few, what the blocks say of the columns, `batch^2 / block_size`, is more.
         inputs: names of the tensors to read.
 
     Raises:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from golden_case import built, called_with, differentiated, parametrized
+from largest import largest_tensor
 from shared_case import numpy
 
 import kzoo.losses
@@ -21,6 +22,18 @@ def first_of_each(wanted=lambda loss: True):
             seen.add(name)
             cases.append(pytest.param(*parameter.values, id=name))
     return cases
+
+
+def tiled(case, times=16):
+    """The inputs of a case with a batch so large that all its pairs are more than all its numbers; None if it has
+    arrays of pairs, or tables, among its inputs."""
+    rows = len(next(iter(case["inputs"].values())))
+    arrays = {key: np.array(value) for key, value in case["inputs"].items()}
+    if "state" in case or any(array.ndim < 1 or len(array) != rows for array in arrays.values()):
+        return None
+    if any(array.shape[:2] == (rows, rows) for array in arrays.values()):
+        return None
+    return {key: np.concatenate([array] * times).tolist() for key, array in arrays.items()}
 
 
 PAIRWISE = parametrized(lambda name, case: issubclass(getattr(kzoo.losses, name), PairwiseLoss))
@@ -86,3 +99,16 @@ def test_degenerate_batches_give_finite_values_and_gradients(name, case, what):
     args = [DEGENERATE[what](array) if array.dtype.kind == "f" and array.ndim > 1 else array for array in args]
     value, gradients = differentiated(built(name, case), args, kwargs)
     assert np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name, case", [each for each in PAIRWISE if tiled(each.values[1])])
+def test_blocks_never_hold_all_pairs(name, case):
+    args, kwargs = called_with(case, tiled(case))
+    rows = len(args[0])
+
+    def largest(**arguments):
+        loss = built(name, case, **arguments)
+        return largest_tensor(lambda *tensors: loss(*tensors, *args[len(tensors) :], **kwargs), args[:1])
+
+    of_all = largest()
+    assert of_all >= rows**2 and of_all > 2 * largest(block_size=8)
