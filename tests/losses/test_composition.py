@@ -85,6 +85,93 @@ def test_a_loss_of_ones_own(model):
     assert history["distance"] == history["loss"] and history["loss"][-1] < history["loss"][0]
 
 
+@keras.saving.register_keras_serializable(package="test")
+class Spread(Loss):
+    """Reads labels it cannot do without, and counts its training steps."""
+
+    default_inputs = ("image_embeddings",)
+    optional_inputs = Loss.optional_inputs | {"labels": "labels"}
+    required_inputs = ("labels",)
+    input_counts = (1, 2)
+
+    def __init__(self, power=2.0, inputs=None, **kwargs):
+        super().__init__(inputs=inputs, **kwargs)
+        self.power = power
+        self.steps = self.add_weight(name="steps", shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, a, b=None, labels=None, sample_weight=None, training=False):
+        if training:
+            self.steps.assign_add(1)
+        return keras.ops.mean(keras.ops.cast(labels, "float32")) ** self.power
+
+
+def test_keywords_are_renamed_by_their_own_name():
+    loss = Spread(labels="species", name="by_species")
+    assert loss.reads == ("image_embeddings", "species")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    tensors = TENSORS | {"species": np.array([3, 3, 3, 3])}
+    assert float(numpy(again.from_tensors(tensors)[0])) == 9.0
+    with pytest.raises(ValueError, match=r"reads 'species', but .* name other tensors with Spread\(labels=...\)"):
+        again.from_tensors(TENSORS)
+    with pytest.raises(TypeError, match="does not know the argument 'label'; it takes power, inputs, sample_weight"):
+        Spread(label="species")
+    with pytest.raises(ValueError, match="Spread reads 1 to 2 tensors, but inputs names 3"):
+        Spread(inputs=("a", "b", "c"))
+
+
+def test_state_changes_in_training_only(model):
+    loss = Spread()
+    model.compile("sgd", loss=InfoNCE() + 0.1 * loss)
+    batch = batch_of(model, 8) | {"labels": np.arange(8)}
+    model.fit(batch, batch_size=4, epochs=2, verbose=0)
+    assert int(numpy(loss.steps)) == 4
+    model.evaluate(batch, batch_size=4, verbose=0)
+    assert int(numpy(loss.steps)) == 4
+
+
+def test_a_weight_may_be_a_schedule(model, tmp_path):
+    ramp = keras.optimizers.schedules.PolynomialDecay(0.0, 4, end_learning_rate=2.0)
+    loss = InfoNCE(temperature=0.5) + ramp * SigmoidContrastive(5.0, -5.0, learnable=False)
+    model.compile(keras.optimizers.SGD(0.0), loss=loss)
+    batch = batch_of(model, 8)
+    history = model.fit(batch, batch_size=8, epochs=3, verbose=0).history
+    terms = zip(history["info_nce"], history["sigmoid_contrastive"])
+    wanted = [info_nce + weight * sigmoid for (info_nce, sigmoid), weight in zip(terms, (0.0, 0.5, 1.0))]
+    np.testing.assert_allclose(history["loss"], wanted, rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert int(numpy(again.objective.step)) == 3
+    before = history["info_nce"][0] + 1.5 * history["sigmoid_contrastive"][0]
+    assert again.evaluate(batch, batch_size=8, verbose=0)["loss"] == pytest.approx(before, rel=1e-5)
+
+
+def test_a_schedule_is_a_whole_weight():
+    ramp = keras.optimizers.schedules.PolynomialDecay(0.0, 4, end_learning_rate=2.0)
+    both = ramp * (InfoNCE() + Captioning())
+    assert both.weights_of_terms == [ramp, ramp]
+    with pytest.raises(TypeError, match="a schedule is the whole weight of a loss"):
+        0.5 * both
+
+
+def test_describe(capsys):
+    (InfoNCE(block_size=256) + Captioning()).describe(4096, devices=8)
+    assert capsys.readouterr().out == (
+        "info_nce\n"
+        "  reads       image_embeddings, text_embeddings; if there: sample_weight, logit_scale\n"
+        "  negatives   32,767 per anchor, in a batch of 8 x 4,096\n"
+        "  memory      about 192 MiB for blocks of 256 x 32,768 scores\n"
+        "captioning\n"
+        "  reads       caption_logits, caption_labels; if there: sample_weight, caption_mask\n"
+        "  negatives   none\n"
+        "  memory      no matrix of scores; it grows with the batch as the embeddings do\n"
+    )
+
+
+def test_block_size_is_checked():
+    with pytest.raises(ValueError, match="block_size is 0; give a positive number of rows, or None"):
+        InfoNCE(block_size=0)
+
+
 def test_only_kzoo_losses_compile(model):
     with pytest.raises(TypeError, match="a kzoo loss is expected"):
         model.compile("sgd", loss="mse")
