@@ -5,7 +5,7 @@ BACKENDS := jax tensorflow torch
 # tests compile many programs and run each for a moment: XLA makes them quickly rather than quick
 QUICK := OMP_NUM_THREADS=1 XLA_FLAGS=--xla_backend_optimization_level=0 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: $(DEMO)/ready  ## train on icons, measure, export: one backend, about seven minutes
 	$(DEMO)/bin/kzoo demo
@@ -35,6 +35,9 @@ $(TEST)/ready: pyproject.toml constraints.txt
 	$(TEST)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[jax,tensorflow,torch,test]'
 	$(TEST)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps open_clip_torch
 	touch $@
+
+docs: $(TEST)/ready  ## the page of the losses, from their docstrings
+	$(TEST)/bin/python docs/make_losses.py
 
 clean:
 	rm -rf $(DEMO) $(TEST) kzoo-demo build *.egg-info

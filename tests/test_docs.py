@@ -1,0 +1,45 @@
+"""The page of the losses says what their docstrings say, and those say all that they should."""
+
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import kzoo.losses
+from kzoo.losses import Loss, WeightedSum
+
+SCRIPT = Path(__file__).parents[1] / "docs" / "make_losses.py"
+NAMES = [
+    name
+    for name in sorted(kzoo.losses.__all__)
+    if isinstance(vars(kzoo.losses)[name], type) and issubclass(vars(kzoo.losses)[name], Loss)
+]
+
+
+@pytest.fixture(scope="module")
+def docs():
+    spec = importlib.util.spec_from_file_location("make_losses", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_that_of_the_docstrings(docs):
+    assert docs.PAGE.read_text("utf-8") == docs.page(), "run: make docs"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if vars(kzoo.losses)[name] not in (Loss, WeightedSum)])
+def test_a_docstring_has_each_part_in_its_order(docs, name):
+    loss = vars(kzoo.losses)[name]
+    found = re.findall(rf"^({'|'.join(docs.SECTIONS)}):$", inspect.getdoc(loss), flags=re.MULTILINE)
+    optional = ("Args", "Raises")
+    assert [part for part in docs.SECTIONS if part in found] == found
+    assert set(docs.SECTIONS) - set(found) <= set(optional)
+    said = docs.sections(loss)
+    assert said[""][-1] in ".?" and len(said[""]) < 200
+    for argument in inspect.signature(loss.__init__).parameters:
+        assert argument in ("self", "kwargs") or f"{argument}" in said["Args"]
+    for argument in inspect.signature(loss.call).parameters:
+        assert argument in ("self", "training") or argument in said["Inputs"]
