@@ -24,15 +24,15 @@ HEAD = """# Losses
 
 Made from the docstrings by `make docs`; `help(kzoo.losses.InfoNCE)` says the rest: shapes, errors, an example.
 
-Every loss is called with tensors, `InfoNCE()(a, b)`, or attached to a model, `model.compile(loss=InfoNCE())`. There it reads
-tensors by name, from the model's outputs and the batch; `inputs=("view_1", "view_2")` names others, and a keyword such as
-`labels="species"` renames what is read by keyword. They add up, with numbers or schedules as weights:
-`InfoNCE() + 0.5 * SupCon(inputs=("view_1", "view_2"), labels="species")`. `loss.describe(batch_size=4096, devices=8)` prints
-what a loss reads, how many negatives an anchor has and what memory that takes.
+Every loss is called with tensors, `InfoNCE()(a, b)`, or attached to a model, `model.compile(loss=InfoNCE())`. There it
+reads tensors by name, from the model's outputs and the batch; `inputs=("view_1", "view_2")` names others, and a keyword
+such as `labels="species"` renames what is read by keyword. They add up, with numbers or schedules as weights:
+`InfoNCE() + 0.5 * SupCon(inputs=("view_1", "view_2"), labels="species")`. `loss.describe(4096, devices=8)` prints what
+a loss reads, how many negatives an anchor has and what memory that takes.
 
-**Needs** are the tensors a loss cannot do without, and in brackets what it also takes. **Memory**: "pairs" holds a score for
-each pair of rows, or one block of them at a time with `block_size=256`, which changes no value; "rows" grows with the batch
-as the embeddings do.
+**Needs** are the tensors a loss cannot do without, and in brackets what it also takes. **Memory**: "pairs" holds a
+score for each pair of rows, or one block of them at a time with `block_size=256`, which changes no value; "rows" grows
+with the batch as the embeddings do.
 """
 
 
