@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
+from kzoo.losses.soft_targets import soft_targets
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -78,6 +79,6 @@ class LogitDistillation(PairwiseLoss):
         def tile(i, j, rows, columns):
             z = columns["scale"] * ops.matmul(rows["x"], ops.transpose(columns["y"]))
             opinion = teacher_scale * ops.matmul(rows["teacher"], ops.transpose(columns["teacher"]))
-            return Tile(z, ops.stop_gradient(ops.softmax(opinion, axis=1)))
+            return Tile(z, soft_targets(opinion))
 
         return cross_entropies(tile, rows, columns, block_size=self.block_size)[0]

@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
+from kzoo.losses.soft_targets import soft_targets
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -113,7 +114,7 @@ class MomentumDistillation(PairwiseLoss):
             hard = ops.where(columns["known"], same(rows["ids"], columns["ids"]), 0.0)
             hard = hard / ops.maximum(ops.sum(hard, axis=1, keepdims=True), 1.0)
             opinion = columns["scale"] * ops.matmul(rows["teacher"], ops.transpose(columns["keys"]))
-            soft = ops.stop_gradient(ops.softmax(opinion, axis=1))
+            soft = soft_targets(opinion)
             return Tile(z, self.alpha * soft + (1.0 - self.alpha) * hard)
 
         return cross_entropies(tile, rows, columns, block_size=self.block_size)[0]

@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, same
+from kzoo.losses.soft_targets import soft_targets
 from kzoo.losses.temperature import LearnableTemperature, check_temperature, resolve_scale
 
 STATE = ("a_prototypes", "b_prototypes", "a_targets", "b_targets")
@@ -151,7 +152,7 @@ class PrototypeContrastive(PairwiseLoss):
             if self.target_temperature <= 0:
                 return Tile(z, same(rows["label"], k))
             near = ops.matmul(rows["prototype"], ops.transpose(columns["prototypes"])) / self.target_temperature
-            return Tile(z, ops.stop_gradient(ops.softmax(near, axis=1)))
+            return Tile(z, soft_targets(near))
 
         per_row, _ = cross_entropies(tile, rows, columns, block_size=self.block_size)
         counts = ops.cast(labels >= 0, "float32")

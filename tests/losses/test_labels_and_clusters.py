@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 from shared_case import numpy, value_and_gradients
@@ -216,6 +217,32 @@ def test_prototypes_may_be_state():
     loss.set_prototypes(PROTOTYPES["a_prototypes"], PROTOTYPES["b_prototypes"])
     np.testing.assert_array_equal(numpy(loss.a_targets), PROTOTYPES["b_prototypes"])
     np.testing.assert_array_equal(numpy(loss.b_targets), PROTOTYPES["a_prototypes"])
+
+
+def compiled(loss, **labels):
+    """The loss as a compiled function of embeddings of any batch, which sees the state as it is at each call."""
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        step = jax.jit(lambda train, state, a, b: loss.stateless_call(train, state, a, b, **labels)[0])
+        values = lambda variables: [variable.value for variable in variables]  # noqa: E731
+        return lambda a, b: step(values(loss.trainable_variables), values(loss.non_trainable_variables), a, b)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        rows = tf.TensorSpec((None, DIM), tf.float32)
+        return tf.function(lambda a, b: loss(a, b, **labels), input_signature=[rows, rows])
+    return lambda a, b: loss(a, b, **labels)
+
+
+@pytest.mark.parametrize("block_size", [None, 2])
+def test_a_compiled_step_sees_new_prototypes(block_size):
+    loss = PrototypeContrastive(num_prototypes=3, dim=DIM, block_size=block_size)
+    step = compiled(loss, a_labels=LABELS_A, b_labels=LABELS_B)
+    assert value(step, A, B) == pytest.approx(math.log(3.0), rel=1e-6)
+    loss.set_prototypes(**PROTOTYPES)
+    assert value(step, A, B) == pytest.approx(value(PrototypeContrastive(), A, B, **GIVEN), rel=1e-6)
 
 
 def test_the_temperature_of_prototypes_is_the_losses_own():

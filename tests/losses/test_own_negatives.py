@@ -133,17 +133,20 @@ def test_decoupled_global_local_holds_on_to_nothing_where_teacher_and_student_ag
     assert light == pytest.approx(heavy, rel=1e-6)
 
 
-def test_decoupled_global_local_weighs_rows():
-    weight = np.array([1.0, 0.0, 1.0, 0.0, 1.0], "float32")
-    kept = weight > 0
-    loss = DecoupledGlobalLocal(text_weight=0.0, image_weight=0.0, distill_weight=1.0)
-    plain = HardNegativeContrastive()
-    squares = value(loss, A, B, **teachers(), sample_weight=weight)
-    squares -= value(plain, A, B, negatives=NEGATIVES, sample_weight=weight)
-    of_kept = {key: array[kept] for key, array in teachers().items()}
-    alone = value(loss, A[kept], B[kept], **of_kept)
-    alone -= value(plain, A[kept], B[kept], negatives=NEGATIVES[kept])
-    assert squares == pytest.approx(alone, rel=1e-5)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_decoupled_global_local_weighs_the_squares_of_a_row(reduction):
+    weight = np.array([1.0, 0.0, 2.0, 0.0, 1.0], "float32")
+    none, whole = (
+        value(DecoupledGlobalLocal(0.2, 0.1, 0.1, share, 10.0, reduction), A, B, **teachers(), sample_weight=weight)
+        for share in (0.0, 1.0)
+    )
+    pairs = [(A, TEACHER_A), (B, TEACHER_B), (NEGATIVES, TEACHER_NEGATIVES)]
+    of_rows = [np.square(unit(x) - unit(teacher)).reshape(ROWS, -1) for x, teacher in pairs]
+    if reduction == "sum":
+        want = sum((weight[:, None] * each).sum() for each in of_rows)
+    else:
+        want = sum((weight * each.mean(axis=1)).sum() / weight.sum() for each in of_rows)
+    assert whole - none == pytest.approx(want, rel=1e-5)
 
 
 def test_the_temperature_of_decoupled_global_local_is_the_heads_where_it_has_none():
@@ -164,7 +167,7 @@ def test_counting_is_grounded_contrast_with_one_negative():
 
 def test_only_samples_that_count_something_count():
     wrong, mask = NEGATIVES[:, 0], np.array([True, False, True, False, False])
-    want = value(CountingContrastive(), A[mask], B[mask], counterfactual=wrong[mask])
+    want = np.mean([choice(A[i], [B[i], wrong[i]], 1.0) for i in np.flatnonzero(mask)])
     assert value(CountingContrastive(), A, B, counterfactual=wrong, mask=mask) == pytest.approx(want, rel=1e-6)
     assert value(CountingContrastive(), A, B, counterfactual=wrong, mask=np.zeros(ROWS, bool)) == 0.0
 
