@@ -51,7 +51,7 @@ class HardNegativeContrastive(PairwiseLoss):
 
     Reference:
         Yuksekgonul et al., When and why vision-language models behave like bags-of-words (NegCLIP), 2022, arXiv
-        2210.01936.
+        2210.01936 (number from memory).
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {

@@ -242,7 +242,7 @@ def test_a_compiled_step_sees_new_prototypes(block_size):
     step = compiled(loss, a_labels=LABELS_A, b_labels=LABELS_B)
     assert value(step, A, B) == pytest.approx(math.log(3.0), rel=1e-6)
     loss.set_prototypes(**PROTOTYPES)
-    assert value(step, A, B) == pytest.approx(value(PrototypeContrastive(), A, B, **GIVEN), rel=1e-6)
+    assert value(step, A, B) == pytest.approx(value(PrototypeContrastive(), A, B, **GIVEN), rel=1e-5)
 
 
 def test_the_temperature_of_prototypes_is_the_losses_own():
