@@ -10,8 +10,8 @@ from kzoo.losses.base import Loss, weighted_mean
 class MaskedImageModelling(Loss):
     """Mean squared error of the pixels of the masked patches.
 
-    With `t` the pixels of a patch, standardised as `(t - mean) / sqrt(var + 1e-6)` (unbiased) where `normalize_targets`:
-    `L = mean over masked patches of mean_p (prediction_p - t_p)^2`, over all masked patches of the batch.
+    With `t` the pixels of a patch, standardised as `(t - mean) / sqrt(var + 1e-6)`, variance unbiased, where
+    `normalize_targets`: `L` is the mean of `(prediction - t)^2` over the values of all masked patches of the batch.
 
     Args:
         normalize_targets: standardise each patch, which the paper finds to give better features.
@@ -54,7 +54,8 @@ class MaskedImageModelling(Loss):
         if self.normalize_targets:
             if values < 2:
                 raise ValueError(
-                    "MaskedImageModelling standardises patches, which have 1 value; normalize_targets=False."
+                    "MaskedImageModelling standardises patches over their values, but they have only 1; give whole "
+                    "patches or normalize_targets=False."
                 )
             target = target - ops.mean(target, axis=-1, keepdims=True)
             variance = ops.sum(ops.square(target), axis=-1, keepdims=True) / (values - 1)

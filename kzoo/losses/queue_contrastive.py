@@ -114,10 +114,12 @@ class QueueContrastive(PairwiseLoss):
             s = ops.matmul(rows["q"], ops.transpose(columns["queue"]))
             own = ops.sum(rows["q"] * rows["k"], axis=1, keepdims=True)
             others = [s] if more is None else [s, more(rows, s, columns["queue"])]
+            z = columns["scale"] * ops.concatenate([own, *others], axis=1)
             if "groups" in rows:
                 group = ops.arange(ops.shape(s)[1], dtype="int32") // self.queue_size
-                others = [ops.where(same(ops.cast(rows["groups"], "int32"), group) > 0.0, s, NEGATIVE)]
-            z = columns["scale"] * ops.concatenate([own, *others], axis=1)
+                of_group = same(ops.cast(rows["groups"], "int32"), group)
+                keep = ops.concatenate([ops.ones_like(own), of_group], axis=1) > 0.0
+                z = ops.where(keep, z, NEGATIVE)
             return {"value": ops.logsumexp(z, axis=1) - z[:, 0]}, {}
 
         columns = {"queue": ops.reshape(queue, (-1, self.dim)), "scale": resolve_scale(self.temperature)}

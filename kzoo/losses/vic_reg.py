@@ -12,7 +12,8 @@ class VICReg(Loss):
     """Views agree, every dimension keeps a standard deviation of 1, and no two dimensions say the same.
 
     `L = sim_weight mean((a - b)^2) + std_weight (V(a) + V(b)) / 2 + cov_weight (K(a) + K(b))` with
-    `V(x) = mean_d relu(1 - sqrt(var_d + 1e-4))` and `K(x) = (1/D) sum_(u != v) cov_uv^2`, unbiased, on rows as they are.
+    `V(x) = mean_d relu(1 - sqrt(var_d + 1e-4))` and `K(x) = (1/D) sum_(u != v) cov_uv^2`,
+    unbiased, on rows as they are.
 
     Args:
         sim_weight: weight of the agreement (invariance).
