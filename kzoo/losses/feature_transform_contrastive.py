@@ -14,7 +14,8 @@ class FeatureTransformContrastive(QueueContrastive):
 
     With unit `q`, `k`, queue `Q`, and numbers drawn for each dimension, `l ~ Beta(pos_alpha, pos_alpha) + 1` and
     `m ~ Beta(neg_alpha, neg_alpha)`: `q' = l q + (1 - l) k`, `k' = l k + (1 - l) q`,
-    `Q' = m Q + (1 - m) Q[permutation]` and `L_i = LSE(z_i) - z_i0`, `z_i = [q'_i k'_i, q'_i Q'_1 .. q'_i Q'_K] / t`. The queue gets the key as it was.
+    `Q' = m Q + (1 - m) Q[permutation]` and `L_i = LSE(z_i) - z_i0`,
+    `z_i = [q'_i k'_i, q'_i Q'_1 .. q'_i Q'_K] / t`. The queue gets the key as it was.
 
     Args:
         temperature: `t`, a float or a `LearnableTemperature`.
@@ -39,7 +40,7 @@ class FeatureTransformContrastive(QueueContrastive):
         float32 scalar, `QueueContrastive` where `lam_pos` and `lam_neg` are 1.
 
     Raises:
-        ValueError: embeddings that are not of length `dim`; sizes or shapes of a Beta distribution that are not positive.
+        ValueError: embeddings that are not of length `dim`; sizes or Beta shapes that are not positive.
 
     Recommendations:
         Where `QueueContrastive` is soon too easy; `MoCHi` makes each query harder negatives of its own.
@@ -48,7 +49,7 @@ class FeatureTransformContrastive(QueueContrastive):
         >>> loss = FeatureTransformContrastive(temperature=1.0, queue_size=4, dim=4)
         >>> loss.queue.assign(np.eye(4))
         >>> loss(np.eye(4), np.eye(4), lam_pos=np.ones((4, 4)), lam_neg=np.ones((4, 4)))
-        1.4938
+        1.1326
 
     Reference:
         Zhu et al., Improving Contrastive Learning by Visualizing Feature Transformation, 2021, arXiv 2108.02982.

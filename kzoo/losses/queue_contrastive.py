@@ -47,7 +47,7 @@ class QueueContrastive(PairwiseLoss):
         >>> loss = QueueContrastive(temperature=1.0, queue_size=4, dim=4)
         >>> loss.queue.assign(np.eye(4))
         >>> loss(np.eye(4), np.eye(4))
-        1.4938
+        1.1326
 
     Reference:
         He et al., MoCo, 2019, arXiv 1911.05722. Groups: contrastive context prediction, 2022, arXiv 2206.03281.

@@ -38,7 +38,7 @@ class SimDINO(Loss):
 
     Example:
         >>> SimDINO()(np.stack([np.eye(4)] * 2), np.stack([np.eye(4)] * 2))
-        -1.5493
+        -2.0986
 
     Reference:
         Wu et al., Simplifying DINO via Coding Rate Regularization, 2025, arXiv 2502.10385.
