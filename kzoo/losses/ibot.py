@@ -66,5 +66,5 @@ class IBOT(DINO):
         if training:
             masked = ops.sum(mask)
             mean = ops.einsum("bn,bnk->k", mask, ops.cast(teacher, "float32")) / ops.maximum(masked, 1.0)
-            self.move_center(ops.where(masked > 0.0, mean, self.center))
+            self.move_center(ops.where(masked > 0.0, mean, ops.convert_to_tensor(self.center)))
         return weighted_mean(per_image, sample_weight)

@@ -8,16 +8,16 @@ from shared_case import numpy
 from kzoo.losses import DINO, IBOT, FeatureTransformContrastive, MoCHi, QueueContrastive, SwAV
 
 ramp = keras.optimizers.schedules.PolynomialDecay(0.1, 2, end_learning_rate=0.5)
-QUEUE = {"queue_size": 7, "dim": 4, "seed": 0}
-GROUPS, MASK = np.array([1, 0, 1], "int32"), np.array([[1, 0], [1, 1], [0, 0]], "int32")
+QUEUE = {"queue_size": 10, "dim": 8, "seed": 0}
+GROUPS, MASK = np.array([1, 0, 1, 0, 0, 0], "int32"), np.array([[1, 0, 1, 0], [0, 1, 1, 0]], "int32")
 CASES = {
-    "queue": (lambda: QueueContrastive(**QUEUE), (3, 4), {}),
-    "groups": (lambda: QueueContrastive(**QUEUE, num_groups=2, block_size=2), (3, 4), {"groups": GROUPS}),
-    "mochi": (lambda: MoCHi(**QUEUE, n_hard=3, s=2, s_prime=2), (3, 4), {}),
-    "transform": (lambda: FeatureTransformContrastive(**QUEUE), (3, 4), {}),
-    "swav": (lambda: SwAV(5, 4, queue_size=7, seed=0), (3, 4), {}),
-    "dino": (lambda: DINO(dim=4, teacher_temperature=ramp), (2, 3, 4), {}),
-    "ibot": (lambda: IBOT(dim=4), (3, 2, 4), {"mask": MASK}),
+    "queue": (lambda: QueueContrastive(**QUEUE), (6, 8), {}),
+    "groups": (lambda: QueueContrastive(**QUEUE, num_groups=2, block_size=2), (6, 8), {"groups": GROUPS}),
+    "mochi": (lambda: MoCHi(**QUEUE, n_hard=3, s=2, s_prime=2), (6, 8), {}),
+    "transform": (lambda: FeatureTransformContrastive(**QUEUE), (6, 8), {}),
+    "swav": (lambda: SwAV(5, 8, queue_size=10, seed=0), (6, 8), {}),
+    "dino": (lambda: DINO(dim=5, teacher_temperature=ramp), (3, 6, 5), {}),
+    "ibot": (lambda: IBOT(dim=5), (2, 4, 5), {"mask": MASK}),
 }
 
 
@@ -63,7 +63,7 @@ def test_compiled_steps_change_the_state_like_plain_calls(case):
     make, shape, keywords = CASES[case]
     plain, traced = make(), make()
     run, before = None, plain.get_weights()
-    for seed in range(3):  # the third step passes the end of the queue
+    for seed in range(3):  # the third step is past the end of the queue
         args = list(np.random.default_rng(seed).normal(size=(2, *shape)).astype("float32"))
         run = run or compiled(traced, args, keywords)
         want = plain(*args, **keywords, training=True)

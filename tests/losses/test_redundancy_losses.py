@@ -9,7 +9,7 @@ from shared_case import numpy, value_and_gradients
 from kzoo.losses import BarlowTwins, MixedBarlowTwins, SplitInvariantEquivariant, VICReg
 
 
-def views(count=2, rows=5, dim=3, seed=0):
+def views(count=2, rows=6, dim=8, seed=0):
     return np.random.default_rng(seed).normal(size=(count, rows, dim)).astype("float32")
 
 
@@ -22,7 +22,7 @@ def standard(x):
 def test_barlow_twins_sees_neither_order_nor_scale_of_columns(seed):
     a, b = views(seed=seed)
     random = np.random.default_rng(seed)
-    scale, shift, order = random.uniform(0.5, 4.0, 3), random.normal(size=3), random.permutation(5)
+    scale, shift, order = random.uniform(0.5, 4.0, 8), random.normal(size=8), random.permutation(6)
     value = float(numpy(BarlowTwins()(a, b)))
     assert value == pytest.approx(float(numpy(BarlowTwins()((scale * a + shift)[order], b[order]))), rel=1e-3, abs=1e-4)
     assert value == pytest.approx(float(numpy(BarlowTwins()(b, a))), rel=1e-5)
@@ -35,15 +35,15 @@ def test_orthogonal_columns_that_agree_cost_nothing():
 
 def test_mixed_barlow_twins_equals_a_loop_with_a_share_of_each_row():
     a, b, m = views(3)
-    lam, permutation = np.array([0.1, 0.9, 0.5, 0.3, 0.7], "float32"), np.array([4, 2, 3, 1, 0])
+    lam, permutation = np.array([0.1, 0.9, 0.5, 0.3, 0.7, 0.6], "float32"), np.array([4, 2, 3, 5, 1, 0])
     loss = MixedBarlowTwins(lambd=0.1, mix_scale=3.0)
     A, B, M = standard(a), standard(b), standard(m)
     wanted = lam[:, None] * A + (1.0 - lam[:, None]) * B[permutation]
     more = 0.0
     for view in (A, B):
-        for u in range(3):
-            for v in range(3):
-                more += (sum(M[i, u] * view[i, v] - wanted[i, u] * view[i, v] for i in range(5)) / 5) ** 2
+        for u in range(8):
+            for v in range(8):
+                more += (sum(M[i, u] * view[i, v] - wanted[i, u] * view[i, v] for i in range(6)) / 6) ** 2
     want = float(numpy(BarlowTwins(0.1)(a, b))) + 0.3 * more
     assert float(numpy(loss(a, b, m, lam=lam, permutation=permutation))) == pytest.approx(want, rel=1e-5)
     plain = loss(a, b, a, lam=1.0, permutation=permutation)
@@ -61,7 +61,7 @@ def test_the_parts_of_split_representations_are_those_of_vicreg():
 
 
 def test_equal_rows_cost_vicreg_the_deviation_only():
-    ones = np.ones((4, 3), "float32")
+    ones = np.ones((6, 8), "float32")
     assert float(numpy(VICReg()(ones, ones))) == pytest.approx(0.99 * 25.0, rel=1e-6)
 
 

@@ -10,10 +10,10 @@ from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import FocalSupCon, InfoNCE, LearnableTemperature, RehearsalSupCon, SupCon, mix_hard_pairs
 
-LABELS = np.array([0, 1, 0, 2, 1], "int32")  # 2 stands alone
+LABELS = np.array([0, 1, 0, 2, 1, 1], "int32")  # 2 stands alone
 
 
-def views(count=2, rows=5, dim=4, seed=0):
+def views(count=2, rows=6, dim=8, seed=0):
     return np.random.default_rng(seed).normal(size=(count, rows, dim)).astype("float32")
 
 
@@ -42,9 +42,9 @@ def naive(z, mask, weight, temperature, focal=False):
 @pytest.mark.parametrize("loss_class", [SupCon, FocalSupCon])
 def test_equal_a_double_loop_with_soft_masks_and_weights(loss_class, block_size):
     a, b = views()
-    mask = np.random.default_rng(1).uniform(size=(5, 5)).astype("float32")
+    mask = np.random.default_rng(1).uniform(size=(6, 6)).astype("float32")
     mask[2] = 0.0  # no positive
-    weight = np.array([1.0, 0.0, 2.0, 0.5, 1.0], "float32")
+    weight = np.array([1.0, 0.0, 2.0, 0.5, 1.0, 3.0], "float32")
     loss = loss_class(0.3, block_size=block_size)
     want = naive(np.concatenate([a, b]), np.tile(mask, (2, 2)), np.tile(weight, 2), 0.3, loss_class is FocalSupCon)
     assert float(numpy(loss(a, b, mask=mask, sample_weight=weight))) == pytest.approx(want, rel=1e-5)
@@ -58,7 +58,7 @@ def test_equal_a_double_loop_with_soft_masks_and_weights(loss_class, block_size)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100.0))
 def test_order_lengths_and_names_of_classes_do_not_matter(seed, scale):
     a, b = views(seed=seed)
-    order = np.random.default_rng(seed).permutation(5)
+    order = np.random.default_rng(seed).permutation(6)
     for loss in (SupCon(0.2), FocalSupCon(0.2)):
         value = float(numpy(loss(a, b, labels=LABELS)))
         changed = loss(np.float32(scale) * a[order], b[order], labels=7 - LABELS[order])
@@ -82,7 +82,7 @@ def test_base_temperature_scales_the_loss():
 
 @pytest.mark.parametrize("loss_class", [SupCon, FocalSupCon])
 @pytest.mark.parametrize(
-    "rows, labels", [(5, np.arange(5)), (5, np.zeros(5, int)), (1, [3]), (2, [1, 1])], ids=["none", "all", "1", "2"]
+    "rows, labels", [(6, np.arange(6)), (6, np.zeros(6, int)), (1, [3]), (2, [1, 1])], ids=["none", "all", "1", "2"]
 )
 def test_no_and_only_positives_are_finite(loss_class, rows, labels):
     (a,) = views(1, rows)
@@ -94,7 +94,7 @@ def test_no_and_only_positives_are_finite(loss_class, rows, labels):
 
 
 def test_a_mask_of_false_gives_0():
-    value, gradients = value_and_gradients(lambda a, b: SupCon()(a, b, mask=np.zeros((5, 5), bool)), list(views()))
+    value, gradients = value_and_gradients(lambda a, b: SupCon()(a, b, mask=np.zeros((6, 6), bool)), list(views()))
     assert value == 0.0 and not np.any(gradients)
 
 
@@ -102,8 +102,8 @@ def test_a_mask_of_false_gives_0():
     "arguments, sentence",
     [
         ({}, "SupCon received one view without labels or mask"),
-        ({"labels": LABELS, "mask": np.eye(5)}, "SupCon received labels and mask; give one"),
-        ({"mask": np.ones((5, 4))}, r"the mask of SupCon is of shape \(5, 4\); give one of \(batch, batch\)"),
+        ({"labels": LABELS, "mask": np.eye(6)}, "SupCon received labels and mask; give one"),
+        ({"mask": np.ones((6, 4))}, r"the mask of SupCon is of shape \(6, 4\); give one of \(batch, batch\)"),
     ],
 )
 def test_what_says_no_positives_is_refused(arguments, sentence):
@@ -121,25 +121,25 @@ def test_one_or_two_views_are_read_by_name():
     assert float(numpy(one.from_tensors(tensors)[0])) == pytest.approx(
         float(numpy(SupCon()(a, labels=LABELS))), rel=1e-6
     )
-    assert one.pairs(5) == (5, 5) and SupCon().negatives(5) == 9
+    assert one.pairs(6) == (6, 6) and SupCon().negatives(6) == 11
     with pytest.raises(ValueError, match="SupCon reads 1 to 2 tensors, but inputs names 3"):
         SupCon(inputs=("a", "b", "c"))
 
 
 def test_rehearsal_equals_a_loop_with_weights():
     student, teacher = views()
-    rehearsal, weight = np.array([1, 1, 1, 0, 1], "int32"), np.array([1.0, 2.0, 0.0, 1.0, 3.0], "float32")
+    rehearsal, weight = np.array([1, 1, 1, 0, 1, 0], "int32"), np.array([1.0, 2.0, 0.0, 1.0, 3.0, 1.0], "float32")
     s, t, total = unit(student), unit(teacher), 0.0
     for k in (0, 1, 4):
-        positives = [p for p in range(5) if rehearsal[p] and LABELS[p] == LABELS[k]]
-        log_sum = math.log(sum(math.exp(s[k] @ s[i] / 0.3) for i in range(5) if i != k))
+        positives = [p for p in range(6) if rehearsal[p] and LABELS[p] == LABELS[k]]
+        log_sum = math.log(sum(math.exp(s[k] @ s[i] / 0.3) for i in range(6) if i != k))
         total -= weight[k] * np.mean([s[k] @ t[p] / 0.3 - log_sum for p in positives])
     loss = RehearsalSupCon(0.3)
     got = loss(student, teacher, labels=LABELS, rehearsal=rehearsal, sample_weight=weight)
     assert float(numpy(got)) == pytest.approx(total / 6.0, rel=1e-5)
 
 
-@pytest.mark.parametrize("rows, rehearsed", [(5, 0), (1, 1), (2, 1)])
+@pytest.mark.parametrize("rows, rehearsed", [(6, 0), (1, 1), (2, 1)])
 def test_rehearsal_of_few_rows_is_finite_and_leaves_the_teacher_alone(rows, rehearsed):
     loss, flags = RehearsalSupCon(), np.full(rows, rehearsed, "int32")
     value, (_, of_teacher) = value_and_gradients(
@@ -158,13 +158,13 @@ def test_rehearsal_needs_its_flags():
 def test_hard_pairs_equal_a_loop():
     (z,) = views(1)
     y = np.eye(3, dtype="float32")[LABELS]
-    lam = np.array([0.1, 0.9, 0.5, 0.3, 0.7], "float32")
-    permutation = np.array([4, 2, 3, 1, 0])
+    lam = np.array([0.1, 0.9, 0.5, 0.3, 0.7, 0.6], "float32")
+    permutation = np.array([4, 2, 3, 5, 1, 0])
     cosine = unit(z) @ unit(z).T
     got = [numpy(each) for each in mix_hard_pairs(z, y, lam, 0.8, permutation)]
-    for i in range(5):
-        positive = min((j for j in range(5) if LABELS[j] == LABELS[i]), key=lambda j: cosine[i, j])
-        negative = max((j for j in range(5) if LABELS[j] != LABELS[i]), key=lambda j: cosine[i, j])
+    for i in range(6):
+        positive = min((j for j in range(6) if LABELS[j] == LABELS[i]), key=lambda j: cosine[i, j])
+        negative = max((j for j in range(6) if LABELS[j] != LABELS[i]), key=lambda j: cosine[i, j])
         for x, mixed, hard in ((z, got[0], got[2]), (y, got[1], got[3])):
             np.testing.assert_allclose(
                 mixed[i], lam[i] * x[positive] + (1 - lam[i]) * x[negative], rtol=1e-5, atol=1e-6
@@ -174,12 +174,12 @@ def test_hard_pairs_equal_a_loop():
 
 def test_hard_pairs_that_are_drawn_stay_within_their_bounds():
     (z,) = views(1)
-    one_class = np.ones((5, 1), "float32")
+    one_class = np.ones((6, 1), "float32")
     first = [numpy(each) for each in mix_hard_pairs(z, one_class, seed=3)]
     again = [numpy(each) for each in mix_hard_pairs(z, one_class, seed=3)]
     for one, other in zip(first, again, strict=True):
         assert np.isfinite(one).all()
         np.testing.assert_array_equal(one, other)
-    labels = numpy(mix_hard_pairs(z, np.eye(5, dtype="float32"), seed=3)[3])
+    labels = numpy(mix_hard_pairs(z, np.eye(6, dtype="float32"), seed=3)[3])
     diagonal = np.diagonal(labels)
     assert np.all((diagonal <= 0.2 + 1e-6) | (diagonal > 1.0 - 1e-6))  # its own share, or mixed with itself

@@ -43,10 +43,10 @@ def test_sinkhorn_balances_prototypes():
 
 
 def test_small_crops_predict_but_give_no_codes():
-    views, weight = arrays(3, 4, 5), np.array([1.0, 2.0, 0.0, 1.0], "float32")
-    loss = SwAV(num_prototypes=3, dim=5, temperature=0.2, seed=0, inputs=("a", "b", "c"))
+    views, weight = arrays(3, 6, 8), np.array([1.0, 2.0, 0.0, 1.0, 1.0, 3.0], "float32")
+    loss = SwAV(num_prototypes=5, dim=8, temperature=0.2, seed=0, inputs=("a", "b", "c"))
     scores = unit(views) @ unit(numpy(loss.prototypes)).T
-    per_row = np.zeros(4)
+    per_row = np.zeros(6)
     for u in (0, 1):
         codes = naive_sinkhorn(scores[u], 0.05, 3)
         for v in range(3):
@@ -54,35 +54,36 @@ def test_small_crops_predict_but_give_no_codes():
                 per_row -= 0.25 * np.sum(codes * np.log(softmax(scores[v] / 0.2)), axis=1)
     got = loss(*views, sample_weight=weight)
     assert float(numpy(got)) == pytest.approx(np.average(per_row, weights=weight), rel=1e-4)
-    assert loss.pairs(4) == (12, 3) and loss.negatives(4) == 0
+    assert loss.pairs(6) == (18, 5) and loss.negatives(6) == 0
 
 
 def test_the_queue_of_swav_balances_codes_once_it_holds_rows():
-    (a, b), (c, d) = arrays(2, 4, 5), arrays(2, 4, 5, seed=1)
-    plain, queued = (SwAV(num_prototypes=3, dim=5, queue_size=size, seed=0) for size in (0, 6))
+    (a, b), (c, d) = arrays(2, 6, 8), arrays(2, 6, 8, seed=1)
+    plain, queued = (SwAV(num_prototypes=5, dim=8, queue_size=size, seed=0) for size in (0, 10))
     assert float(numpy(queued(a, b, training=True))) == pytest.approx(float(numpy(plain(a, b))), rel=1e-5)
-    np.testing.assert_allclose(numpy(queued.queue)[:, :4], unit(np.stack([a, b])), rtol=1e-5)
-    assert numpy(queued.pointer).tolist() == [4, 4]
+    np.testing.assert_allclose(numpy(queued.queue)[:, :6], unit(np.stack([a, b])), rtol=1e-5)
+    assert numpy(queued.pointer).tolist() == [6, 6]
     scores = [unit(x) @ unit(numpy(queued.prototypes)).T for x in (a, b, c, d)]
     want = 0.0
     for old, new, other in ((scores[0], scores[2], scores[3]), (scores[1], scores[3], scores[2])):
-        codes = naive_sinkhorn(np.concatenate([old, new]), 0.05, 3)[4:]
+        codes = naive_sinkhorn(np.concatenate([old, new]), 0.05, 3)[6:]
         want -= 0.5 * np.mean(np.sum(codes * np.log(softmax(other / 0.1)), axis=1))
     assert float(numpy(queued(c, d))) == pytest.approx(want, rel=1e-4)
 
 
 def test_prototypes_are_trained_and_equal_rows_are_undecided():
-    loss = SwAV(num_prototypes=3, dim=2, temperature=LearnableTemperature(0.1))
+    loss = SwAV(num_prototypes=5, dim=8, temperature=LearnableTemperature(0.1))
     assert len(loss.trainable_variables) == 2
-    loss.prototypes.assign(np.ones((3, 2)))
-    rows = np.ones((4, 2), "float32")
-    assert float(numpy(loss(rows, rows))) == pytest.approx(math.log(3), rel=1e-5)
+    loss.prototypes.assign(np.ones((5, 8)))
+    rows = np.ones((6, 8), "float32")
+    assert float(numpy(loss(rows, rows))) == pytest.approx(math.log(5), rel=1e-5)
 
 
 def test_dino_weighs_rows_and_moves_the_centre_after_the_loss():
-    student, teacher, weight = arrays(3, 4, 5), arrays(2, 4, 5, seed=1), np.array([1.0, 2.0, 0.0, 1.0], "float32")
+    student, teacher = arrays(3, 6, 5), arrays(2, 6, 5, seed=1)
+    weight = np.array([1.0, 2.0, 0.0, 1.0, 1.0, 3.0], "float32")
     loss = DINO(dim=5, teacher_temperature=0.5, center_momentum=0.8)
-    per_row = np.zeros(4)
+    per_row = np.zeros(6)
     for u, v in ((0, 1), (0, 2), (1, 0), (1, 2)):
         per_row -= np.sum(softmax(teacher[u] / 0.5) * np.log(softmax(student[v] / 0.1)), axis=1) / 4
     got = loss(student, teacher, sample_weight=weight, training=True)
@@ -91,7 +92,7 @@ def test_dino_weighs_rows_and_moves_the_centre_after_the_loss():
 
 
 def test_the_teachers_temperature_follows_a_schedule():
-    student, teacher = arrays(2, 4, 5), arrays(2, 4, 5, seed=1)
+    student, teacher = arrays(3, 6, 5), arrays(2, 6, 5, seed=1)
     ramp = keras.optimizers.schedules.PolynomialDecay(0.1, 1, end_learning_rate=0.5)
     loss = DINO(dim=5, teacher_temperature=ramp, center_momentum=1.0)
     loss = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
@@ -115,9 +116,8 @@ def test_ibot_counts_images_without_masks_as_0_and_centres_on_masked_patches():
     np.testing.assert_allclose(numpy(loss.center), center, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-def test_small_batches_of_views_are_finite(rows):
-    student, teacher = arrays(2, rows, 5), arrays(1, rows, 5, seed=1)
+def test_one_row_of_views_is_finite():
+    student, teacher = arrays(2, 1, 5), arrays(1, 1, 5, seed=1)
     for loss in (DINO(dim=5, teacher_temperature=1e-4), SimDINO()):
         value, (_, of_teacher) = value_and_gradients(loss, [student, teacher])
         assert np.isfinite(value) and not of_teacher.any()
