@@ -9,9 +9,10 @@ import pkgutil
 import keras  # before this room's modules, see kzoo.backend.register_with_keras
 
 from kzoo.losses.base import Loss, weighted_mean
+from kzoo.losses.hard_pairs import mix_hard_pairs
 from kzoo.losses.temperature import LearnableTemperature
 
-__all__ = ["LearnableTemperature", "Loss", "weighted_mean"]
+__all__ = ["LearnableTemperature", "Loss", "mix_hard_pairs", "weighted_mean"]
 
 
 def _losses_of(module):
