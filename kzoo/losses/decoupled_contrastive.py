@@ -79,6 +79,7 @@ class DecoupledContrastive(PairwiseLoss):
         per_row = mean_of_directions(of_a, of_b)
         if self.sigma is not None:
             cosine = ops.sum(a * b, axis=-1)
-            w = 2.0 - ops.cast(batch, "float32") * ops.softmax(ops.stop_gradient(cosine) / self.sigma)
+            force = ops.stop_gradient(cosine) / self.sigma
+            w = 2.0 - ops.cast(batch, "float32") * ops.exp(force - ops.logsumexp(force))
             per_row = per_row + (1.0 - w) * scale * cosine
         return weighted_mean(per_row, sample_weight)

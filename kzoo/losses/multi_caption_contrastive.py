@@ -25,8 +25,8 @@ class MultiCaptionContrastive(PairwiseLoss):
     Inputs:
         a: float tensor `(batch, dim)`.
         b: float tensor `(batch, K, dim)`. Any length, they are normalised.
-        mask: bool tensor `(batch, K)`, True where there is a caption; without its k-th caption a sample takes no part
-            in the k-th term.
+        mask: bool tensor `(batch, K)`, True where there is a caption (`text_mask` of the batch); default everywhere. A
+            sample without a k-th caption takes no part in the k-th term.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 

@@ -30,8 +30,8 @@ class OneToK(PairwiseLoss):
     Inputs:
         a: float tensor `(batch, dim)`.
         b: float tensor `(batch, K, dim)`. Any length, they are normalised.
-        mask: bool tensor `(batch, K)`, True where there is a text; default everywhere. What is missing is neither a
-            negative nor an anchor; an image without any text counts as 0 in `L_i2t`.
+        mask: bool tensor `(batch, K)`, True where there is a text (`text_mask` of the batch); default everywhere. What
+            is missing is neither a negative nor an anchor; an image without any text counts as 0 in `L_i2t`.
         sample_weight: float tensor `(batch,)`, of an image and its texts.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 

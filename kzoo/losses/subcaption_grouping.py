@@ -33,7 +33,7 @@ class SubcaptionGrouping(PairwiseLoss):
         float32 scalar. Patches that are all equally like a caption are averaged.
 
     Raises:
-        ValueError: `threshold` outside [0, 1), bad temperature, tensors of other ranks.
+        ValueError: `threshold` outside [0, 1), bad temperature, tensors of other shapes.
 
     Recommendations:
         Added to `MultiCaptionContrastive`, not instead: it says nothing of the whole image. Tokens on both sides are
@@ -59,10 +59,10 @@ class SubcaptionGrouping(PairwiseLoss):
         self.info_nce = InfoNCE(temperature, block_size=block_size)
 
     def call(self, patches, captions, sample_weight=None, scale=None):
-        if len(patches.shape) != 3 or len(captions.shape) != 3:
+        if len(patches.shape) != 3 or len(captions.shape) != 3 or patches.shape[2] != captions.shape[2]:
             raise ValueError(
-                "SubcaptionGrouping reads patches (batch, patches, dim) and captions (batch, K, dim), but got "
-                f"{patches.shape} and {captions.shape}."
+                "SubcaptionGrouping reads patches (batch, patches, dim) and captions (batch, K, dim) of one dim, "
+                f"but got {patches.shape} and {captions.shape}."
             )
         v, t = l2_normalize(patches), l2_normalize(captions)
         threshold = 1.0 / v.shape[1] if self.threshold is None else self.threshold
