@@ -37,7 +37,7 @@ class Matryoshka(Loss):
 
     Example:
         >>> Matryoshka(InfoNCE(), dims=[2, 4])(np.eye(4), np.eye(4))
-        0.6931
+        0.6932
         >>> Matryoshka(lambda dim: ESimCSE(queue_size=160, dim=dim), dims=[64, 128, 256])
         >>> model.compile(loss=Matryoshka(InfoNCE(), dims=[64, 128, 256]) + 2.0 * Captioning())
 

@@ -13,8 +13,8 @@ from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
 class MetaNodeContrastive(PairwiseLoss):
     """Nodes of a graph come close to their neighbours, while the sums of the clusters move apart.
 
-    With cosines of which those of a node with itself are set to 0, and `M_c` the sum of the raw embeddings of cluster c:
-    `L = -mean_i ln sum_j A_ij exp(tau cos(x_i, x_j)) + mean_c ln sum_d exp(tau cos(M_c, M_d))`.
+    With cosines of which those of a node with itself are set to 0, and `M_c` the sum of the raw embeddings of
+    cluster c: `L = -mean_i ln sum_j A_ij exp(tau cos(x_i, x_j)) + mean_c ln sum_d exp(tau cos(M_c, M_d))`.
     Nodes without an edge do not count in the first mean (our choice; the authors add 1e-10 to the sum).
 
     Args:
@@ -44,8 +44,8 @@ class MetaNodeContrastive(PairwiseLoss):
         0.6931
 
     Reference:
-        Kulatilleke et al., Efficient Block Contrastive Learning via Parameter-Free Meta-Node Approximation (PamC), 2022,
-        arXiv 2209.14067.
+        Kulatilleke et al., Efficient Block Contrastive Learning via Parameter-Free Meta-Node Approximation (PamC),
+        2022, arXiv 2209.14067.
     """
 
     default_inputs = ("node_embeddings",)

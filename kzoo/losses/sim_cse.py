@@ -40,7 +40,7 @@ class SimCSE(PairwiseLoss):
 
     Example:
         >>> SimCSE(temperature=0.5)(np.eye(4), np.eye(4))
-        0.3411
+        0.3408
 
     Reference:
         Gao et al., SimCSE: Simple Contrastive Learning of Sentence Embeddings, 2021, arXiv 2104.08821.

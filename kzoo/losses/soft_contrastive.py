@@ -67,7 +67,7 @@ class SoftContrastive(PairwiseLoss):
         def tile(i, j, rows, columns):
             z = columns["scale"] * ops.matmul(rows["x"], ops.transpose(columns["y"]))
             resemblance = ops.matmul(rows["label"], ops.transpose(columns["label"])) / self.label_temperature
-            return Tile(z, ops.stop_gradient(ops.softmax(resemblance, axis=1)))
+            return Tile(z, ops.stop_gradient(ops.exp(ops.log_softmax(resemblance, axis=1))))
 
         def of_rows(x, y):
             columns = {"y": y, "label": labels, "scale": scale}
