@@ -89,7 +89,7 @@ class Matryoshka(Loss):
         for loss, dim, weight in zip(inner, self.dims, self.weights_of_dims):
             cut = [_cut(each, dim, width) for each in tensors]
             more = {key: each if key in loss.pair_inputs else _cut(each, dim, width) for key, each in keywords.items()}
-            total = total + weight * loss(*cut, **more)  # which gets `training` from Keras
+            total = total + weight * loss(*cut, **more, training=training)  # which Keras drops where `call` has none
         return total
 
     def _renaming(self, name):

@@ -83,11 +83,11 @@ class Matryoshka2D(Matryoshka):
             drawn = keras.random.shuffle(ops.arange(earlier), seed=self.seed_generator)[:number]
 
         last = [stack[-1] for stack in stacks]
-        total = super().call(*last, **keywords)
+        total = super().call(*last, training=training, **keywords)
         for place in range(number):
             layer = place if drawn is None else drawn[place]
             these = [stack[layer] if drawn is None else ops.take(stack, layer, axis=0) for stack in stacks]
-            total = total + super().call(*these, **keywords) / number
+            total = total + super().call(*these, training=training, **keywords) / number
             for x, of_last in zip(these, last):
                 kl = weighted_mean(self._divergence(of_last, x), keywords.get("sample_weight"))
                 total = total + self.kl_weight * self.kl_temperature * kl / (number * len(stacks))

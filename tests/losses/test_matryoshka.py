@@ -113,6 +113,13 @@ def test_each_length_has_its_own_state():
         assert int(numpy(each.pointer)) == 3
 
 
+def test_state_is_returned_where_calls_are_stateless():
+    loss = Matryoshka(lambda dim: ESimCSE(0.5, queue_size=7, dim=dim), dims=[2, 6])
+    before = [numpy(variable) for variable in loss.non_trainable_variables]
+    _, after = loss.stateless_call([], before, A, B, momentum=C, training=True)
+    assert len(after) == 4 and all((numpy(new) != old).any() for new, old in zip(after, before))
+
+
 def test_it_trains_with_a_model_and_is_saved_with_it(model, tmp_path):
     loss = Matryoshka(InfoNCE(), dims=[4, 8, 12]) + 0.5 * Matryoshka(
         InfoNCE(LearnableTemperature(0.1)), [4, 12], name="own"
