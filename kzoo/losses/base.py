@@ -37,6 +37,7 @@ class Loss(Configured, keras.layers.Layer):
     default_inputs = ("image_embeddings", "text_embeddings")
     optional_inputs = {"sample_weight": "sample_weight"}  # keyword of `call` -> name of the tensor
     required_inputs = ()  # keywords of `optional_inputs` that the loss cannot do without
+    pair_inputs = ()  # keywords of `optional_inputs` that are matrices over the pairs of a batch: they have no features
     input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
 
