@@ -117,5 +117,7 @@ def value_and_gradients(function, arrays):
         value = function(*tensors)
         value.backward()
         gradients = [tensor.grad for tensor in tensors]
-    gradients = [np.zeros_like(array) if gradient is None else numpy(gradient) for array, gradient in zip(arrays, gradients)]
+    gradients = [
+        np.zeros_like(array) if gradient is None else numpy(gradient) for array, gradient in zip(arrays, gradients)
+    ]
     return float(numpy(value)), gradients

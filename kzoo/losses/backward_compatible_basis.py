@@ -56,9 +56,7 @@ class BackwardCompatibleBasis(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.new_weight, self.influence_weight, self.old_weight = new_weight, influence_weight, old_weight
 
-    def call(
-        self, feature, old_part, logits, labels, new_target, old_target, old_classifier, sample_weight=None
-    ):
+    def call(self, feature, old_part, logits, labels, new_target, old_target, old_classifier, sample_weight=None):
         labels = ops.cast(labels, "int32")
         old_classes = ops.stop_gradient(ops.cast(old_classifier, "float32"))
         old_logits = ops.matmul(l2_normalize(old_part), ops.transpose(old_classes))

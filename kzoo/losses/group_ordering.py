@@ -53,9 +53,7 @@ class GroupOrdering(PairwiseLoss):
     default_inputs = ("view_1", "view_2")
     input_counts = (2, None)
 
-    def __init__(
-        self, num_negatives=10, steepness=1.0, stop_gradient=True, block_size=None, inputs=None, **kwargs
-    ):
+    def __init__(self, num_negatives=10, steepness=1.0, stop_gradient=True, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
         self.num_negatives, self.steepness, self.stop_gradient = num_negatives, steepness, stop_gradient
 

@@ -98,7 +98,9 @@ class LeaveOneOutKNN(PairwiseLoss):
             of_label = ops.logical_and(ops.take_along_axis(same, where, axis=1), real_ones)
             lacks = ops.logical_and(defined, ops.logical_not(ops.any(of_label, axis=1)))[:, None]
             best = ops.max(ops.where(same, s, NEGATIVE), axis=1, keepdims=True)
-            z = columns["scale"] * ops.concatenate([ops.where(real_ones, near, 0.0), ops.where(lacks, best, 0.0)], axis=1)
+            z = columns["scale"] * ops.concatenate(
+                [ops.where(real_ones, near, 0.0), ops.where(lacks, best, 0.0)], axis=1
+            )
             every = masked_log_sum(z, ops.concatenate([real_ones, lacks], axis=1))
             value = every - masked_log_sum(z, ops.concatenate([of_label, lacks], axis=1))
             return {"value": ops.where(defined, value, 0.0), "defined": ops.cast(defined, "float32")}, {}
