@@ -93,7 +93,7 @@ def numpy(tensor):
 
 
 def value_and_gradients(function, arrays):
-    """A scalar function of float arrays: its value and its gradient for each array, as numpy; zeros where it has none."""
+    """A scalar function of float arrays: its value and its gradient for each array, as numpy; 0 where it has none."""
     backend = keras.config.backend()
     if backend == "jax":
         import jax

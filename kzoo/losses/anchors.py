@@ -1,4 +1,4 @@
-"""What losses over anchors, their positives and their negatives share: masks, log-sums, neighbours, distances, means."""
+"""What losses over anchors, positives and negatives share: masks, log-sums, neighbours, distances, means."""
 
 from keras import ops
 

@@ -51,7 +51,7 @@ class ArbitraryPairs(PairwiseLoss):
     """
 
     default_inputs = ("view_1", "view_2")
-    optional_inputs = Loss.optional_inputs | {"labels_a": "labels_1", "labels_b": "labels_2", "gates": "gates"}
+    optional_inputs = Loss.optional_inputs | {"labels_a": "labels_a", "labels_b": "labels_b", "gates": "gates"}
 
     def __init__(
         self,

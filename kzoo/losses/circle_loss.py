@@ -37,7 +37,7 @@ class CircleLoss(PairwiseLoss):
 
     Example:
         >>> CircleLoss()(np.eye(3), labels=np.array([0, 0, 1]))
-        55.0
+        54.4
 
     Reference:
         Sun et al., Circle Loss, 2020, arXiv 2002.10857.

@@ -50,7 +50,7 @@ class EquiangularBasisVectors(PairwiseLoss):
     Example:
         >>> loss = EquiangularBasisVectors(num_classes=4, dim=8)
         >>> loss(loss.basis, labels=np.arange(4))
-        1.0716
+        1.0714
 
     Reference:
         Shen et al., Equiangular Basis Vectors, 2023, arXiv 2303.11637.

@@ -44,7 +44,7 @@ class GroupOrdering(PairwiseLoss):
 
     Example:
         >>> GroupOrdering(num_negatives=1, steepness=1e4)(np.eye(2), np.eye(2))
-        0.0001
+        3.2e-05
 
     Reference:
         Shvetsova et al., Learning by Sorting, 2023, arXiv 2301.02009.
@@ -111,6 +111,8 @@ def _pairs(x, start):
 
 def _swapped(x, gate, start):
     lower, upper = _pairs(x, start)
+    if not lower.shape[1]:  # two inputs have one pair, which every other layer passes over
+        return x
     both = ops.stack([gate * lower + (1.0 - gate) * upper, (1.0 - gate) * lower + gate * upper], axis=2)
     count = 2 * gate.shape[1]
     both = ops.reshape(both, (-1, count))

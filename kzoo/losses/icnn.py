@@ -41,7 +41,7 @@ class ICNN(PairwiseLoss):
 
     Example:
         >>> ICNN(k=1)(np.array([[0.0], [1.0], [10.0], [11.0]]), labels=np.array([0, 0, 1, 1]))
-        0.0541
+        0.0267
 
     Reference:
         Mendez-Ruiz et al., SuSana Distancia, 2023, arXiv 2305.09062.

@@ -49,8 +49,8 @@ class MetricMix(PairwiseLoss):
         Mixing helps where classes are many and samples of each few; with large batches `SupCon` is simpler.
 
     Example:
-        >>> MetricMix()(np.eye(3), labels=np.array([0, 0, 1]), lam=0.5)
-        -0.0
+        >>> MetricMix()(np.array([[1, 0], [0, 1], [0, 1]]), labels=np.array([0, 0, 1]), lam=0.5)
+        0.2
 
     Reference:
         Venkataramanan et al., It Takes Two to Tango: Mixup for Deep Metric Learning, 2021, arXiv 2106.04990; written

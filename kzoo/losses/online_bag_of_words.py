@@ -56,9 +56,10 @@ class OnlineBagOfWords(PairwiseLoss):
         For pre-training of the image tower alone. Several levels of features are several losses: their sum.
 
     Example:
-        >>> loss = OnlineBagOfWords(num_words=6, dim=8, generator=None)
-        >>> loss(np.ones((3, 8)), np.ones((3, 5, 5, 8)))
-        5.1
+        >>> loss = OnlineBagOfWords(num_words=2, dim=2, generator=None)
+        >>> loss.dictionary.assign(np.eye(2))
+        >>> loss(np.zeros((1, 2)), np.ones((1, 3, 3, 2)))  # both words alike, and none preferred
+        0.0
 
     Reference:
         Gidaris et al., OBoW, 2020, arXiv 2012.11552. That the first words are random unit vectors is our choice.

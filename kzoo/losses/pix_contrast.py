@@ -45,7 +45,7 @@ class PixContrast(Loss):
     """
 
     default_inputs = ("map_1", "map_2", "key_map_1", "key_map_2")
-    optional_inputs = Loss.optional_inputs | {"boxes_a": "boxes_1", "boxes_b": "boxes_2"}
+    optional_inputs = Loss.optional_inputs | {"boxes_a": "boxes_a", "boxes_b": "boxes_b"}
     required_inputs = ("boxes_a", "boxes_b")
 
     def __init__(self, temperature=0.3, pos_ratio=0.7, inputs=None, **kwargs):

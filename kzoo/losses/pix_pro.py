@@ -49,7 +49,7 @@ class PixPro(Loss):
     """
 
     default_inputs = ("map_1", "map_2", "key_map_1", "key_map_2")
-    optional_inputs = Loss.optional_inputs | {"boxes_a": "boxes_1", "boxes_b": "boxes_2"}
+    optional_inputs = Loss.optional_inputs | {"boxes_a": "boxes_a", "boxes_b": "boxes_b"}
     required_inputs = ("boxes_a", "boxes_b")
 
     def __init__(self, gamma=2.0, pos_ratio=0.7, transform_layers=1, dim=None, inputs=None, **kwargs):

@@ -43,7 +43,7 @@ class SeparateCommonSalient(PairwiseLoss):
     Example:
         >>> c, s = np.eye(2), np.eye(2)
         >>> SeparateCommonSalient()(c, c, s, s, is_target=np.array([1, 0]))
-        -11.5094
+        -11.4456
 
     Reference:
         Louiset et al., SepCLR, 2024, arXiv 2402.11928. That the background's salient part is drawn to zero and that

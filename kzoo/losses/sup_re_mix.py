@@ -49,7 +49,7 @@ class SupReMix(PairwiseLoss):
 
     Example:
         >>> SupReMix(1.0)(np.eye(3), targets=np.array([1.0, 2.0, 3.0]), lam=0.5)
-        2.6519
+        2.4055
 
     Reference:
         Wu et al., SupReMix, 2023, arXiv 2309.16633. The weight `|y_i - y_n| + 1`, one `lam` for each row and the mean
