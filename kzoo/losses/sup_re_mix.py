@@ -20,7 +20,8 @@ class SupReMix(PairwiseLoss):
     anchor. With `w = |y_i - y_n| + 1`:
     `L_i = LSE(P: s/t; N: s/t + log w) - mean_P s/t`, averaged over the anchors that have a positive.
 
-    Mixtures of two rows make `batch^3` scores; with `block_size` no array is larger than `block_size * batch^2`.
+    Mixtures of two rows make `batch^3` scores, and the loss holds them all without `block_size`; with it they are made
+    for one lower row at a time, and no array is larger than `block_size * batch`.
 
     Args:
         temperature: a float or a `LearnableTemperature`.
@@ -79,7 +80,7 @@ class SupReMix(PairwiseLoss):
 
     def pairs(self, batch_size):
         rows = batch_size * len(self.input_names)
-        return rows, rows**2 + 2 * rows
+        return rows, 3 * rows if self.block_size else rows**2 + 2 * rows
 
     def negatives(self, batch_size):
         return 2 * (batch_size * len(self.input_names) - 1)
@@ -87,7 +88,7 @@ class SupReMix(PairwiseLoss):
     def call(self, a, b=None, targets=None, lam=None, sample_weight=None):
         views = [each for each in (a, b) if each is not None]
         shape = ops.shape(targets)
-        lam = keras.random.beta(shape, *self.beta, seed=self.seed_generator) if lam is None else lam
+        lam = keras.random.beta(shape, *map(float, self.beta), seed=self.seed_generator) if lam is None else lam
         lam = ops.broadcast_to(ops.cast(lam, "float32"), shape)
         z, y, lam = ops.concatenate([l2_normalize(view) for view in views]), *map(self._twice(b), (targets, lam))
         columns = {"z": z, "y": y, "scale": resolve_scale(self.temperature)}
@@ -102,32 +103,45 @@ class SupReMix(PairwiseLoss):
         z, y, scale = columns["z"], columns["y"], columns["scale"]
         j = ops.arange(ops.shape(y)[0], dtype="int32")
         equal = ops.equal(rows["y"][:, None], y[None, :])
-        same = ops.logical_and(equal, ops.not_equal(i[:, None], j[None, :]))
-        other = ops.logical_not(equal)
+        same, other = ops.logical_and(equal, ops.not_equal(i[:, None], j[None, :])), ops.logical_not(equal)
         s = ops.matmul(rows["z"], ops.transpose(z))  # (rows, batch)
-        inner = ops.matmul(z, ops.transpose(z))  # (batch, batch), of the rows that are mixed
-        lengths = ops.sum(ops.square(z), axis=1)
-
-        lam = rows["lam"][:, None]
-        own = ops.sum(ops.square(rows["z"]), axis=1)[:, None]
-        mixed_negative = mixed_cosine(lam, own, lengths[None, :], s, own, s)
         gap = ops.abs(rows["y"][:, None] - y[None, :]) if self.distance_weighting else ops.zeros_like(s)
+        lam, own = rows["lam"][:, None], _squared(rows["z"])[:, None]
+        mixed = mixed_cosine(lam, own, _squared(z)[None, :], s, own, s)
 
-        ahead = y[None, :] - rows["y"][:, None]  # (rows, batch)
-        near = ops.abs(ahead) <= (float("inf") if self.window is None else self.window)
-        below, above = ops.logical_and(ahead < 0.0, near), ops.logical_and(ahead > 0.0, near)
-        between = ops.logical_and(below[:, :, None], above[:, None, :])  # (rows, j, k)
-        share = ahead[:, None, :] / ops.where(between, ahead[:, None, :] - ahead[:, :, None], 1.0)
-        share = ops.where(between, share, 1.0)
-        mixed_positive = mixed_cosine(share, lengths[:, None], lengths[None, :], inner, s[:, :, None], s[:, None, :])
-
-        positives = [(s, same, (1,)), (mixed_positive, between, (1, 2))]
-        negatives = [(s, gap), (mixed_negative, (1.0 - lam) * gap)]
-        parts = [masked_log_sum(scale * each, mask, axis) for each, mask, axis in positives]
-        parts += [masked_log_sum(scale * each + ops.log1p(distance), other, 1) for each, distance in negatives]
-        log_sum = ops.logsumexp(ops.stack(parts), axis=0)
-        total = sum(ops.sum(ops.where(mask, scale * each, 0.0), axis) for each, mask, axis in positives)
-        count = sum(ops.sum(ops.cast(mask, "float32"), axis) for _, mask, axis in positives)
+        anchors = {"s": s, "y": rows["y"], "z": z, "targets": y, "scale": scale}
+        sides = {"z": z, "y": y, "s": ops.transpose(s)}
+        # one lower side at a time, or the mixtures of a block would be as many as block_size * batch^2
+        between, _ = by_blocks(self._mixtures, sides, anchors, 1 if self.block_size else None)
+        parts = [masked_log_sum(scale * s, same), ops.logsumexp(between["log_sum"], axis=0)]
+        parts += [masked_log_sum(scale * s + ops.log1p(gap), other)]
+        parts += [masked_log_sum(scale * mixed + ops.log1p((1.0 - lam) * gap), other)]
+        total = ops.sum(ops.where(same, scale * s, 0.0), axis=1) + ops.sum(between["total"], axis=0)
+        count = ops.sum(ops.cast(same, "float32"), axis=1) + ops.sum(between["count"], axis=0)
         defined = count > 0.0
-        value = ops.where(defined, log_sum, 0.0) - total / ops.maximum(count, 1.0)
+        value = ops.where(defined, ops.logsumexp(ops.stack(parts), axis=0), 0.0) - total / ops.maximum(count, 1.0)
         return {"value": value, "defined": ops.cast(defined, "float32")}, {}
+
+    def _mixtures(self, j, real, sides, anchors):
+        """Of each row as the lower side of mixtures, with all rows as the upper side, what they say to the anchors."""
+        ahead = anchors["targets"][None, :] - anchors["y"][:, None]  # (anchors, batch), of the upper side
+        back = anchors["y"][None, :] - sides["y"][:, None]  # (sides, anchors)
+        reach = float("inf") if self.window is None else self.window
+        above = ops.logical_and(ahead > 0.0, ahead <= reach)
+        below = ops.logical_and(back > 0.0, back <= reach)
+        there = ops.logical_and(below[:, :, None], above[None, :, :])  # (sides, anchors, batch)
+        share = ahead[None, :, :] / ops.where(there, ahead[None, :, :] + back[:, :, None], 1.0)
+        z, s = anchors["z"], anchors["s"]
+        inner = ops.matmul(sides["z"], ops.transpose(z))[:, None, :]
+        lengths = _squared(sides["z"])[:, None, None], _squared(z)
+        mixed = mixed_cosine(ops.where(there, share, 1.0), *lengths, inner, sides["s"][:, :, None], s[None, :, :])
+        logits = anchors["scale"] * mixed
+        return {
+            "log_sum": masked_log_sum(logits, there),
+            "total": ops.sum(ops.where(there, logits, 0.0), axis=2),
+            "count": ops.sum(ops.cast(there, "float32"), axis=2),
+        }, {}
+
+
+def _squared(x):
+    return ops.sum(ops.square(x), axis=-1)
