@@ -149,8 +149,8 @@ def test_invariants(name, seed, scale):
 def test_without_positives_or_negatives_the_loss_is_nothing_and_finite(name):
     loss, keywords = LABELLED[name], FIXED.get(name, {})
     for labels in (UNIQUE, np.zeros(7, "int32"), UNIQUE[:1], UNIQUE[:2]):
-        function = lambda x, labels=labels: loss(x, labels=labels, **keywords)
-        value, (gradient,) = value_and_gradients(function, [embeddings(len(labels))])
+        x = embeddings(len(labels))
+        value, (gradient,) = value_and_gradients(lambda x, y=labels: loss(x, labels=y, **keywords), [x])
         assert value == pytest.approx(0.0, abs=1e-6) and np.isfinite(gradient).all()
 
 
@@ -279,8 +279,8 @@ def test_common_and_salient_parts_without_a_set(target):
 
 def test_one_row_has_no_common_or_salient_spread():
     c, s = embeddings(1), embeddings(1, 3)
-    function = lambda *views: SeparateCommonSalient()(*views, is_target=np.ones(1))
-    value, gradients = value_and_gradients(function, [c, c, s, s])
+    loss = SeparateCommonSalient()
+    value, gradients = value_and_gradients(lambda *views: loss(*views, is_target=np.ones(1)), [c, c, s, s])
     assert value == pytest.approx(0.0, abs=1e-6) and all(np.isfinite(each).all() for each in gradients)
 
 
