@@ -89,11 +89,8 @@ class MetricMix(PairwiseLoss):
         return batch_size - 1
 
     def call(self, a, labels, lam=None, sample_weight=None):
-        lam = (
-            keras.random.beta((), float(self.alpha), float(self.alpha), seed=self.seed_generator)
-            if lam is None
-            else lam
-        )
+        if lam is None:
+            lam = keras.random.beta((), float(self.alpha), float(self.alpha), seed=self.seed_generator)
 
         def anchors(i, real, rows, columns):
             z, lam = columns["z"], columns["lam"]

@@ -1,4 +1,4 @@
-"""OnlineBagOfWords: codes and prediction in loops, how the dictionary changes, and that compiled steps change it too."""
+"""OnlineBagOfWords: codes and prediction in loops, how the dictionary changes, in compiled steps too."""
 
 import math
 
