@@ -1,0 +1,289 @@
+"""Losses of embeddings with labels against double loops; batches without positives, negatives or neighbours."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shared_case import numpy, value_and_gradients
+
+from kzoo.losses import (
+    ICNN,
+    CircleLoss,
+    LeaveOneOutKNN,
+    MetricMix,
+    ProtoTriplet,
+    SeparateCommonSalient,
+    SupReMix,
+    Triplet,
+)
+
+LABELS = np.array([0, 1, 0, 2, 1, 0, 3])
+TARGETS = np.array([1.0, 2.5, 1.0, 4.0, 3.0, 2.0, 3.0], "float32")
+WEIGHT = np.array([1.0, 0.0, 2.0, 1.0, 0.5, 1.0, 1.0], "float32")
+UNIQUE = np.arange(7)
+
+LABELLED = {
+    "triplet": Triplet(),
+    "circle": CircleLoss(gamma=8.0),
+    "contrastive": MetricMix(num_negatives=2),
+    "multi_similarity": MetricMix("multi_similarity", num_negatives=2),
+    "knn": LeaveOneOutKNN(k=3),
+}
+FIXED = {"contrastive": {"lam": 0.3}, "multi_similarity": {"lam": 0.3}}
+
+
+def embeddings(rows=7, dim=5, seed=0):
+    return np.random.default_rng(seed).normal(size=(rows, dim)).astype("float32")
+
+
+def unit(x):
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def log_sum(values):
+    values = np.array(values, "float64")
+    return values.max() + math.log(np.exp(values - values.max()).sum())
+
+
+def value_of(loss, *args, **kwargs):
+    return float(numpy(loss(*args, **kwargs)))
+
+
+def sides(labels, i):
+    same = [j for j in range(len(labels)) if j != i and labels[j] == labels[i]]
+    return same, [j for j in range(len(labels)) if labels[j] != labels[i]]
+
+
+def naive_triplet(z, labels, weight, margin):
+    total = count = 0.0
+    for i in range(len(z)):
+        same, other = sides(labels, i)
+        for p in same:
+            for n in other:
+                gap = np.linalg.norm(z[i] - z[p]) - np.linalg.norm(z[i] - z[n]) + margin
+                total, count = total + weight[i] * max(gap, 0.0), count + weight[i] * (gap > 0.0)
+    return total / count
+
+
+def naive_circle(z, labels, weight, m, gamma):
+    values = []
+    for i in range(len(z)):
+        same, other = ([float(z[i] @ z[j]) for j in side] for side in sides(labels, i))
+        if same and other:
+            pull = log_sum([-gamma * max(1 + m - s, 0) * (s - 1 + m) for s in same])
+            push = log_sum([gamma * max(s + m, 0) * (s - m) for s in other])
+            values.append((math.log1p(math.exp(pull + push)), weight[i]))
+    values, weights = np.array(values).T
+    return np.average(values, weights=weights)
+
+
+def naive_knn(z, labels, weight, k, temperature):
+    values = []
+    for i in range(len(z)):
+        order = sorted((j for j in range(len(z)) if j != i), key=lambda j: -z[i] @ z[j])
+        near, rest = order[:k], [j for j in order[k:] if labels[j] == labels[i]]
+        if not any(labels[j] == labels[i] for j in near):
+            near = near + rest[:1]
+        of_label = [z[i] @ z[j] / temperature for j in near if labels[j] == labels[i]]
+        if of_label:
+            values.append((log_sum([z[i] @ z[j] / temperature for j in near]) - log_sum(of_label), weight[i]))
+    values, weights = np.array(values).T
+    return np.average(values, weights=weights)
+
+
+@pytest.mark.parametrize("block_size", [None, 3])
+def test_labelled_losses_equal_double_loops_with_weights(block_size):
+    x, ones = embeddings(), np.ones(7)
+    z = unit(x)
+    for weight, given_weight in ((ones, None), (WEIGHT, WEIGHT)):
+        keywords = {"labels": LABELS, "sample_weight": given_weight}
+        for margin in (0.05, 1.5):
+            got = value_of(Triplet(margin, block_size), x, **keywords)
+            assert got == pytest.approx(naive_triplet(z, LABELS, weight, margin), rel=1e-5)
+        got = value_of(CircleLoss(0.25, 8.0, block_size), x, **keywords)
+        assert got == pytest.approx(naive_circle(z, LABELS, weight, 0.25, 8.0), rel=1e-5)
+        for k in (1, 3, 200):
+            got = value_of(LeaveOneOutKNN(k, 0.2, block_size=block_size), x, **keywords)
+            assert got == pytest.approx(naive_knn(z, LABELS, weight, k, 0.2), rel=1e-5)
+
+
+def test_the_gradient_of_triplets_is_that_of_the_double_loop():
+    x = embeddings(seed=3)
+    _, (gradient,) = value_and_gradients(lambda a: Triplet(0.3)(a, labels=LABELS), [x])
+    step, x64 = 1e-6, x.astype("float64")
+    for place in ((0, 1), (4, 2)):
+        moved = [x64.copy(), x64.copy()]
+        moved[0][place] += step
+        moved[1][place] -= step
+        up, down = (naive_triplet(unit(each), LABELS, np.ones(7), 0.3) for each in moved)
+        assert gradient[place] == pytest.approx((up - down) / (2 * step), rel=1e-3, abs=1e-6)
+
+
+def test_as_many_neighbours_as_candidates_is_neighbourhood_component_analysis():
+    z = unit(embeddings())
+    values = []
+    for i in range(7):
+        same, other = sides(LABELS, i)
+        if same:
+            e = {j: math.exp(z[i] @ z[j] / 0.5) for j in same + other}
+            values.append(-math.log(sum(e[j] for j in same) / sum(e.values())))
+    assert value_of(LeaveOneOutKNN(6, 0.5), z, labels=LABELS) == pytest.approx(np.mean(values), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100.0))
+def test_invariants(name, seed, scale):
+    x, loss, keywords = embeddings(seed=seed), LABELLED[name], FIXED.get(name, {})
+    value = value_of(loss, x, labels=LABELS, **keywords)
+    order = np.random.default_rng(seed).permutation(7)
+    assert value_of(loss, x[order], labels=LABELS[order], **keywords) == pytest.approx(value, rel=1e-4, abs=1e-5)
+    assert value_of(loss, np.float32(scale) * x, labels=LABELS + 5, **keywords) == pytest.approx(
+        value, rel=1e-4, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_without_positives_or_negatives_the_loss_is_nothing_and_finite(name):
+    loss, keywords = LABELLED[name], FIXED.get(name, {})
+    for labels in (UNIQUE, np.zeros(7, "int32"), UNIQUE[:1], UNIQUE[:2]):
+        x = embeddings(len(labels))
+        value, (gradient,) = value_and_gradients(lambda x, y=labels: loss(x, labels=y, **keywords), [x])
+        assert value == pytest.approx(0.0, abs=1e-6) and np.isfinite(gradient).all()
+
+
+def naive_mix(z, y, lam, window, temperature):
+    values = []
+    for i in range(len(z)):
+        same, other = sides(y, i)
+        positives = [z[j] for j in same]
+        negatives = [(z[j], y[j]) for j in other]
+        negatives += [(unit(lam[i] * z[i] + (1 - lam[i]) * z[j]), lam[i] * y[i] + (1 - lam[i]) * y[j]) for j in other]
+        for j in other:
+            for k in other:
+                if y[j] < y[i] < y[k] and max(y[i] - y[j], y[k] - y[i]) <= window:
+                    share = (y[k] - y[i]) / (y[k] - y[j])
+                    positives.append(unit(share * z[j] + (1 - share) * z[k]))
+        if positives:
+            scores = [z[i] @ p / temperature for p in positives]
+            weighted = [z[i] @ v / temperature + math.log(abs(y[i] - target) + 1) for v, target in negatives]
+            values.append(log_sum(scores + weighted) - np.mean(scores))
+    return np.mean(values)
+
+
+@pytest.mark.parametrize("window", [None, 1.5])
+def test_mixed_regression_equals_a_triple_loop_for_one_view_and_two(window):
+    a, b, lam = embeddings(), embeddings(seed=1), np.linspace(0.1, 0.7, 7, dtype="float32")
+    want = naive_mix(unit(a), TARGETS, lam, window or 99.0, 0.3)
+    got = value_of(SupReMix(0.3, window), a, targets=TARGETS, lam=lam)
+    assert got == pytest.approx(want, rel=1e-5)
+    twice = naive_mix(unit(np.concatenate([a, b])), np.tile(TARGETS, 2), np.tile(lam, 2), window or 99.0, 0.3)
+    two_views = SupReMix(0.3, window, block_size=5, inputs=("view_1", "view_2"))
+    assert value_of(two_views, a, b, targets=TARGETS, lam=lam) == pytest.approx(twice, rel=1e-5)
+
+
+def test_mixed_regression_without_a_positive_is_nothing():
+    x = embeddings(2)
+    value, (gradient,) = value_and_gradients(lambda a: SupReMix()(a, targets=TARGETS[:2]), [x])
+    assert value == 0.0 and not gradient.any()
+
+
+def test_draws_follow_the_seed_and_stay_inside():
+    x = embeddings()
+    for make in (lambda seed: MetricMix(seed=seed), lambda seed: SupReMix(seed=seed)):
+        keywords = {"labels": LABELS} if isinstance(make(0), MetricMix) else {"targets": TARGETS}
+        one, again, other = (value_of(make(seed), x, **keywords) for seed in (1, 1, 2))
+        assert one == again != other
+
+
+def test_mixing_with_share_one_keeps_the_positives():
+    x = embeddings()
+    clean = value_of(MetricMix("multi_similarity", mix_weight=0.0), x, labels=LABELS, lam=0.5)
+    mixed = value_of(MetricMix("multi_similarity", mix_weight=1.0, num_negatives=1), x, labels=LABELS, lam=1.0) - clean
+    z, values = unit(x), []
+    for i in range(7):
+        same, other = sides(LABELS, i)
+        if same and other:
+            values.append(math.log1p(sum(math.exp(-18.0 * (z[i] @ z[j] - 0.5)) for j in same)) / 18.0)
+    assert mixed == pytest.approx(np.mean(values), rel=1e-4)
+
+
+@pytest.mark.parametrize("block_size", [None, 2])
+def test_a_queue_of_neighbours_is_read_then_filled(block_size):
+    loss = LeaveOneOutKNN(k=2, temperature=0.5, queue_size=5, dim=5, block_size=block_size)
+    x, labels = embeddings(3), np.array([0, 1, 0])
+    assert value_of(loss, x, labels=labels, training=True) == 0.0  # nothing is in the queue yet
+    np.testing.assert_allclose(numpy(loss.queue)[:3], unit(x), rtol=1e-5)
+    assert numpy(loss.queue_labels).tolist() == [0, 1, 0, -1, -1] and int(numpy(loss.pointer)) == 3
+    y, of_y = embeddings(2, seed=5), np.array([0, 1])
+    s, values = unit(y) @ unit(x).T / 0.5, []
+    for i in range(2):
+        near = list(np.argsort(-s[i])[:2])
+        if not any(labels[j] == of_y[i] for j in near):
+            near.append(max((j for j in range(3) if labels[j] == of_y[i]), key=lambda j: s[i, j]))
+        values.append(log_sum(s[i, near]) - log_sum([s[i, j] for j in near if labels[j] == of_y[i]]))
+    value, (gradient,) = value_and_gradients(lambda a: loss(a, labels=of_y, training=True), [y])
+    assert value == pytest.approx(np.mean(values), rel=1e-5) and np.isfinite(gradient).all() and gradient.any()
+    assert numpy(loss.queue_labels).tolist() == [0, 1, 0, 0, 1] and int(numpy(loss.pointer)) == 0
+
+
+def test_prototypes_that_are_alone_or_foreign_do_not_count():
+    x, prototypes, labels = embeddings(3), embeddings(2, seed=1), np.array([0, 1, 5])
+    distance = np.sqrt(np.sum((x[:, None] - prototypes[None]) ** 2, axis=-1) + 1e-6)
+    values = [max(distance[i, c] - distance[i, 1 - c] + 0.5, 0.0) for i, c in enumerate(labels[:2])]
+    assert value_of(ProtoTriplet(), x, prototypes, labels=labels) == pytest.approx(np.mean(values), rel=1e-5)
+    weight = np.array([0.0, 3.0, 1.0], "float32")
+    weighted = value_of(ProtoTriplet(block_size=2), x, prototypes, labels=labels, sample_weight=weight)
+    assert weighted == pytest.approx(values[1], rel=1e-5)
+    assert value_of(ProtoTriplet(), x, prototypes[:1], labels=np.zeros(3, "int32")) == 0.0
+
+
+def test_neighbourhoods_of_one_class_and_of_no_class():
+    x = embeddings(6)
+    assert value_of(ICNN(k=2), x, labels=np.zeros(6, "int32")) == pytest.approx(0.0, abs=1e-5)
+    distance = np.sqrt(np.sum((x[:, None] - x[None]) ** 2, axis=-1) + 1e-6)
+    near = np.sort(distance + 99.0 * np.eye(6), axis=1)[:, :2]
+    want = -math.log((1.0 + np.mean(near / near.max())) / 4.0)  # SC = 1, DC, Gamma = 0
+    assert value_of(ICNN(k=2), x, labels=np.arange(6)) == pytest.approx(want, rel=1e-4)
+    few = value_of(ICNN(k=2), x[:4], labels=np.array([0, 1, 0, 1]))  # k + 2 rows: Gamma = 1
+    assert 0.0 <= few <= math.log(2.0)
+    with pytest.raises(ValueError, match="the batch has 2 rows; give at least 3"):
+        ICNN()(x[:2], labels=np.zeros(2, "int32"))
+
+
+def naive_separation(c, s, target, t):
+    """Of one view: uniformity of both parts and what they say of each other."""
+    s, rows = s * target[:, None], range(len(c))
+    gaps = [np.sum((each[:, None] - each[None]) ** 2, axis=-1) / (2 * t) for each in (c, s)]
+    uniform = [math.log(np.mean([np.exp(-gap[i, j]) for i in rows for j in rows if i < j])) for gap in gaps]
+    return *uniform, np.mean([math.log(np.mean([np.exp(-gaps[0][i, j] - gaps[1][i, j]) for j in rows])) for i in rows])
+
+
+@pytest.mark.parametrize("target", [[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 1]])
+def test_common_and_salient_parts_without_a_set(target):
+    target, c, s = np.array(target), embeddings(4), embeddings(4, 3, seed=1)
+    other_c, other_s = embeddings(4, seed=2), embeddings(4, 3, seed=3)
+    views = [naive_separation(unit(one), two, target, 0.8) for one, two in ((c, s), (other_c, other_s))]
+    of_c, of_s, joint = np.mean(views, axis=0)
+    want = np.mean(np.sum((unit(c) - unit(other_c)) ** 2, axis=1)) / 1.6 + 3.0 * of_c + 0.5 * 3.0 * of_s + 4.0 * joint
+    if target.any():
+        want += 0.5 * np.sum((s - other_s)[target == 1] ** 2) / target.sum() / 1.6
+    if not target.all():
+        want += 0.2 * 0.5 * sum(np.sum(each[target == 0] ** 2) for each in (s, other_s)) / (1 - target).sum() / 1.6
+    for block_size in (None, 3):
+        loss = SeparateCommonSalient(0.8, 0.5, 0.2, 4.0, 3.0, block_size)
+        assert value_of(loss, c, other_c, s, other_s, is_target=target) == pytest.approx(want, rel=1e-4)
+
+
+def test_one_row_has_no_common_or_salient_spread():
+    c, s = embeddings(1), embeddings(1, 3)
+    loss = SeparateCommonSalient()
+    value, gradients = value_and_gradients(lambda *views: loss(*views, is_target=np.ones(1)), [c, c, s, s])
+    assert value == pytest.approx(0.0, abs=1e-6) and all(np.isfinite(each).all() for each in gradients)
+
+
+def test_a_base_that_is_not_known():
+    with pytest.raises(ValueError, match="base 'triplet' is unknown; choose one of contrastive, multi_similarity"):
+        MetricMix("triplet")
