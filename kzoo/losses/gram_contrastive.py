@@ -46,7 +46,7 @@ class GramContrastive(PairwiseLoss):
 
     Example:
         >>> GramContrastive(label_smoothing=0.0)(np.eye(4), np.eye(4), np.eye(4)[[1, 2, 3, 0]])
-        0.6932
+        0.6931
 
     Reference:
         Cicchetti et al., Gramian Multimodal Representation Learning and Alignment, 2024, arXiv 2412.11959.

@@ -1,8 +1,9 @@
 """Several embeddings of one thing: what the losses of any number of views or modalities share."""
 
+import numpy as np
 from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
+from kzoo.layers.numerics import NEGATIVE, l2_normalize
 
 
 def unit_views(loss, views):
@@ -28,3 +29,17 @@ def unit_views(loss, views):
 def stacked_views(loss, views):
     """`unit_views` as one tensor `(batch, views, dim)`."""
     return ops.stack(unit_views(loss, views), axis=1)
+
+
+def log_sum_of_partners(views, scale):
+    """`log sum_{l != m} exp(scale <v_l, v_m>)` over the ordered pairs of views of each row.
+
+    Args:
+        views: float tensor `(batch, views, dim)`, of unit length.
+        scale: `1 / temperature`.
+
+    Returns:
+        float32 `(batch,)`.
+    """
+    z = scale * ops.einsum("imd,ind->imn", views, views)
+    return ops.logsumexp(ops.where(np.eye(views.shape[1], dtype="bool"), NEGATIVE, z), axis=[1, 2])
