@@ -146,4 +146,4 @@ class IndividualTemperature(PairwiseLoss):
         for name, values in new.items():
             table = getattr(self, f"{name}_{side}")
             mean = ops.segment_sum(ops.stop_gradient(values), ids, self.dataset_size) / ops.maximum(visits, 1.0)
-            table.assign(ops.where(visits > 0.0, mean, table))
+            table.assign(ops.where(visits > 0.0, mean, ops.convert_to_tensor(table)))
