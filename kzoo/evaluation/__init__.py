@@ -1,12 +1,17 @@
-"""Retrieval, zero-shot classification and scores of captions. In numpy: exported models use the same code."""
+"""Retrieval, zero-shot classification, scores of captions, the geometry of embeddings.
+
+In numpy: exported models use the same code.
+"""
 
 from kzoo.evaluation.captions import caption_scores, words
 from kzoo.evaluation.clip_score import clip_score, ref_clip_score
+from kzoo.evaluation.geometry import alignment, tolerance, uniformity
 from kzoo.evaluation.rank_variance import mean_rank_variance
 from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
 
 __all__ = [
+    "alignment",
     "caption_scores",
     "class_embeddings",
     "clip_score",
@@ -15,5 +20,7 @@ __all__ = [
     "recall_at_k",
     "ref_clip_score",
     "softmax",
+    "tolerance",
+    "uniformity",
     "words",
 ]
