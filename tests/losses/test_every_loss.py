@@ -28,11 +28,12 @@ def is_pairwise(loss):
     return issubclass(loss, PairwiseLoss)
 
 
-def tiled(case, times=16):
+def tiled(case, least=96):
     """The inputs of a case with a batch so large that all its pairs are more than all its numbers; None if it has
     arrays of pairs, or tables, among its inputs."""
     rows = len(next(iter(case["inputs"].values())))
     arrays = {key: np.array(value) for key, value in case["inputs"].items()}
+    times = -(-least // rows)
     if rows == 1 or "state" in case or any(array.ndim < 1 or len(array) != rows for array in arrays.values()):
         return None
     if any(array.shape[:2] == (rows, rows) for array in arrays.values()):
@@ -105,7 +106,11 @@ def test_degenerate_batches_give_finite_values_and_gradients(name, case, what):
     assert np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("name, case", [each for each in first_of_each(is_pairwise) if tiled(each.values[1])])
+def compares_rows(name, case):
+    return tiled(case) and min(built(name, case).pairs(96)) >= 96  # and not rows with a few classes
+
+
+@pytest.mark.parametrize("name, case", [each for each in first_of_each(is_pairwise) if compares_rows(*each.values)])
 def test_blocks_never_hold_all_pairs(name, case):
     args, kwargs = called_with(case, tiled(case))
     rows = len(args[0])
@@ -115,4 +120,4 @@ def test_blocks_never_hold_all_pairs(name, case):
         return largest_tensor(lambda *tensors: loss(*tensors, *args[len(tensors) :], **kwargs), args[:1])
 
     of_all = largest()
-    assert of_all >= rows**2 and of_all > 2 * largest(block_size=8)
+    assert of_all >= rows**2 and largest(block_size=8) < 0.7 * of_all
