@@ -50,7 +50,8 @@ class QueueContrastive(PairwiseLoss):
         1.1326
 
     Reference:
-        He et al., MoCo, 2019, arXiv 1911.05722. Groups: contrastive context prediction, 2022, arXiv 2206.03281.
+        He et al., MoCo, 2019, arXiv 1911.05722. Groups: Wu et al., contrastive context
+        prediction (CCP), 2022, arXiv 2206.03281.
     """
 
     default_inputs = ("query", "key")

@@ -36,7 +36,8 @@ class SupCon(PairwiseLoss):
         float32 scalar, 0 when no anchor has a positive. With two views and no labels it is `NTXent`.
 
     Raises:
-        ValueError: labels and mask together; one view with neither; a mask that is not `(batch, batch)`.
+        ValueError: labels and mask together; one view with neither; a mask that is not `(batch, batch)`;
+            bad temperature.
 
     Recommendations:
         Batches should hold several rows of a class. With texts instead of classes take `InfoNCE`; where easy
@@ -57,6 +58,8 @@ class SupCon(PairwiseLoss):
 
     def __init__(self, temperature=0.1, base_temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
+        if base_temperature is not None and not base_temperature > 0.0:
+            raise ValueError(f"base_temperature is {base_temperature}; give a positive number, or None for no factor.")
         self.temperature, self.base_temperature = check_temperature(temperature), base_temperature
 
     def pairs(self, batch_size):
@@ -79,7 +82,7 @@ class SupCon(PairwiseLoss):
             labels = ops.arange(batch, dtype="int32") if labels is None else labels
             rows["labels"] = columns["labels"] = ops.concatenate([labels] * views)
         else:
-            if len(mask.shape) != 2 or mask.shape[0] != mask.shape[1]:
+            if len(mask.shape) != 2 or len({*mask.shape, a.shape[0]} - {None}) > 1:
                 raise ValueError(f"the mask of {name} is of shape {tuple(mask.shape)}; give one of (batch, batch).")
             rows["mask"] = ops.concatenate([ops.cast(mask, "float32")] * views, axis=0)
 

@@ -80,9 +80,10 @@ def test_base_temperature_scales_the_loss():
     assert len(learned.trainable_variables) == 1
 
 
-@pytest.mark.parametrize("loss_class", [SupCon, FocalSupCon])
 @pytest.mark.parametrize(
-    "rows, labels", [(6, np.arange(6)), (6, np.zeros(6, int)), (1, [3]), (2, [1, 1])], ids=["none", "all", "1", "2"]
+    "loss_class, rows, labels",
+    [(SupCon, 6, np.arange(6)), (FocalSupCon, 6, np.zeros(6, int)), (SupCon, 1, [3]), (FocalSupCon, 2, [1, 1])],
+    ids=["none", "all", "1", "2"],
 )
 def test_no_and_only_positives_are_finite(loss_class, rows, labels):
     (a,) = views(1, rows)
@@ -109,6 +110,11 @@ def test_a_mask_of_false_gives_0():
 def test_what_says_no_positives_is_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         SupCon()(views(1)[0], **arguments)
+
+
+def test_a_base_temperature_of_0_is_refused():
+    with pytest.raises(ValueError, match="base_temperature is 0.0; give a positive number"):
+        SupCon(base_temperature=0.0)
 
 
 def test_one_or_two_views_are_read_by_name():
