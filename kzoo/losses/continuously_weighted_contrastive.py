@@ -57,6 +57,7 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
         "weights": "weights",
         "scale": "logit_scale",
     }
+    pair_inputs = ("weights",)
 
     def __init__(self, temperature=None, weighted="b_to_a", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

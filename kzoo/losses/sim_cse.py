@@ -25,7 +25,7 @@ class SimCSE(PairwiseLoss):
     Inputs:
         a, b: float tensors `(batch, dim)`: two passes with different dropout masks, or a premise and what it
             entails. They are normalised.
-        c: float tensor `(batch, dim)`, what contradicts; row i is the hard negative of `a_i`. Optional.
+        hard_negatives: float tensor `(batch, dim)`, what contradicts; row i is the hard negative of `a_i`. Optional.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
     Returns:

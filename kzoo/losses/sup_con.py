@@ -55,6 +55,7 @@ class SupCon(PairwiseLoss):
     default_inputs = ("view_1", "view_2")
     input_counts = (1, 2)
     optional_inputs = PairwiseLoss.optional_inputs | {"labels": "labels", "mask": "positives"}
+    pair_inputs = ("mask",)
 
     def __init__(self, temperature=0.1, base_temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -51,6 +51,7 @@ class WeightedInfoNCE(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     optional_inputs = PairwiseLoss.optional_inputs | {"weights": "weights"}
+    pair_inputs = ("weights",)
     required_inputs = ("weights",)
 
     def __init__(self, temperature=0.1, positive_in_denominator=False, block_size=None, inputs=None, **kwargs):
