@@ -179,7 +179,7 @@ def _is_float(value):
 
 def _in_blocks(value, missing, block_size):
     padding = [[0, missing]] + [[0, 0]] * (len(value.shape) - 1)
-    return ops.reshape(ops.pad(value, padding), (-1, block_size, *value.shape[1:]))
+    return ops.reshape(ops.pad(value, padding), (-1, block_size, *ops.shape(value)[1:]))
 
 
 def _chosen(logits, target, axis):

@@ -45,8 +45,8 @@ class WeightedInfoNCE(PairwiseLoss):
         0.0986
 
     Reference:
-        Inspired by MEOW (heterogeneous graph contrastive learning with meta-path contexts and weighted negatives),
-        2022, arXiv 2212.13847.
+        Yu et al., MEOW, Heterogeneous Graph Contrastive Learning with Meta-path Contexts and Adaptively Weighted
+        Negative Samples, 2022, arXiv 2212.13847. The network that learns the weights there is left to the model.
     """
 
     default_inputs = ("view_1", "view_2")
