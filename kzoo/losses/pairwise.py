@@ -150,7 +150,7 @@ def by_blocks(function, rows, columns, block_size=None):
         return keras.remat(recomputed)(*(values[place] for place in trained))
 
     results = ops.map(of_block, (index, *cut))
-    of_rows = [ops.reshape(value, (-1, *value.shape[2:]))[:count] for value in results[: len(names["rows"])]]
+    of_rows = [ops.reshape(value, (-1, *ops.shape(value)[2:]))[:count] for value in results[: len(names["rows"])]]
     return dict(zip(names["rows"], of_rows)), dict(zip(names["blocks"], results[len(names["rows"]) :]))
 
 
@@ -178,7 +178,7 @@ def _is_float(value):
 
 def _in_blocks(value, missing, block_size):
     padding = [[0, missing]] + [[0, 0]] * (len(value.shape) - 1)
-    return ops.reshape(ops.pad(value, padding), (-1, block_size, *value.shape[1:]))
+    return ops.reshape(ops.pad(value, padding), (-1, block_size, *ops.shape(value)[1:]))
 
 
 def _chosen(logits, target, axis):
