@@ -140,10 +140,8 @@ def by_blocks(function, rows, columns, block_size=None):
         trained = [place for place, value in enumerate(values) if _is_float(value)]
 
         def recomputed(*floats):
-            for place, value in zip(trained, floats):
-                values[place] = value
-            given = dict(zip(rows, values)), dict(zip(columns, values[len(rows) :]))
-            results = function(i, i < count, *given)
+            given = list((dict(enumerate(values)) | dict(zip(trained, floats))).values())
+            results = function(i, i < count, dict(zip(rows, given)), dict(zip(columns, given[len(rows) :])))
             names["rows"], names["blocks"] = map(list, results)
             return tuple(value for part in results for value in part.values())
 
