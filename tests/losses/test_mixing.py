@@ -120,13 +120,9 @@ def test_rows_without_an_arc_between_stay_finite(mode, other):
 @pytest.mark.parametrize("rows", [1, 2])
 def test_small_batches_stay_finite(rows):
     order, lam = np.zeros(rows, "int32"), np.full(rows, 0.5, "float32")
-    drawn = {"a_permutation": order, "a_lam": lam, "b_permutation": order, "b_lam": lam}
-    for loss, given in ((MixupContrastive(1e-4), drawn), (GeodesicMixup(1e-4, lam=0.5), {})):
-        got, gradients = value_and_gradients(
-            lambda a, b: loss(a, b, **given),  # noqa: B023
-            list(embeddings(rows)),
-            compiled=True,
-        )
+    draws = {"a_permutation": order, "a_lam": lam, "b_permutation": order, "b_lam": lam}
+    for loss in (lambda a, b: MixupContrastive(1e-4)(a, b, **draws), GeodesicMixup(1e-4, lam=0.5)):
+        got, gradients = value_and_gradients(loss, list(embeddings(rows)), compiled=True)
         assert np.isfinite(got) and all(np.isfinite(gradient).all() for gradient in gradients)
 
 
