@@ -43,15 +43,16 @@ class Symile(PairwiseLoss):
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
     Returns:
-        float32 scalar; `(M - 1) ln(batch)` with all negatives, `ln(batch)` with shuffled ones, when all embeddings are equal.
+        float32 scalar. When all embeddings are equal, `(M - 1) ln(batch)` with all negatives and `ln(batch)` with
+        shuffled ones.
 
     Raises:
         ValueError: unknown `negatives`, fewer than two modalities, shapes that differ.
 
     Recommendations:
-        Three modalities in a large batch: `negatives="shuffled"`. Two: `InfoNCE`. Where all modalities say the same thing, pairs suffice:
-        `InfoNCE(inputs=...)` for each of them, or `GramContrastive`. This one also learns what shows only in three
-        together.
+        Three modalities in a large batch: `negatives="shuffled"`. Two: `InfoNCE`. Where all modalities say the
+        same thing, pairs suffice: `InfoNCE(inputs=...)` for each of them, or `GramContrastive`. This one also learns
+        what shows only in three together.
 
     Example:
         >>> Symile()(np.eye(4), np.eye(4), np.eye(4))
