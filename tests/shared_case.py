@@ -1,5 +1,7 @@
 """What a few lines of a test need: tiny models, toy pairs, golden cases, gradients on any backend."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from PIL import Image, ImageDraw
@@ -10,6 +12,7 @@ from kzoo.layers import SimilarityHead
 from kzoo.models import DualEncoder
 from kzoo.preprocessing import ImageSteps, Preprocessor
 
+TESTS = Path(__file__).parent
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 70), "blue": (50, 80, 220), "grey": (128, 128, 128)}
 SHAPES = ("circle", "square", "triangle")
 
@@ -92,32 +95,60 @@ def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
+def gradient_function(function):
+    """Of a scalar function of float arrays: the function of those arrays to its value and gradients, as numpy.
+
+    A gradient is 0 where the backend says that there is none. Compiled on jax, which takes long over each operation
+    by itself: call one several times for several arrays of the same shapes.
+    """
+    return {"jax": _with_jax, "tensorflow": _with_tensorflow, "torch": _with_torch}[keras.config.backend()](function)
+
+
 def value_and_gradients(function, arrays):
-    """A scalar function of float arrays: its value and its gradient for each array, as numpy; 0 where it has none."""
-    backend = keras.config.backend()
-    if backend == "jax":
-        import jax
+    """`gradient_function`, called once."""
+    return gradient_function(function)(arrays)
 
-        value, gradients = jax.value_and_grad(function, argnums=tuple(range(len(arrays))))(
-            *map(jax.numpy.array, arrays)
-        )
-    elif backend == "tensorflow":
-        import tensorflow as tf
 
+def _with_jax(function):
+    import jax
+
+    def stateless(arrays):
+        with keras.StatelessScope():  # what is drawn moves no seed: compiled code may not
+            return function(*arrays)
+
+    compiled = jax.jit(jax.value_and_grad(stateless))
+
+    def evaluated(arrays):
+        value, gradients = compiled([jax.numpy.array(array) for array in arrays])
+        return float(value), [numpy(gradient) for gradient in gradients]
+
+    return evaluated
+
+
+def _with_tensorflow(function):
+    import tensorflow as tf
+
+    def evaluated(arrays):
         tensors = [tf.convert_to_tensor(array) for array in arrays]
         with tf.GradientTape() as tape:
-            for tensor in tensors:
-                tape.watch(tensor)
+            tape.watch(tensors)
             value = function(*tensors)
-        gradients = tape.gradient(value, tensors)
-    else:
-        import torch
+        return float(value), _filled(tape.gradient(value, tensors), arrays)
 
+    return evaluated
+
+
+def _with_torch(function):
+    import torch
+
+    def evaluated(arrays):
         tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
         value = function(*tensors)
         value.backward()
-        gradients = [tensor.grad for tensor in tensors]
-    gradients = [
-        np.zeros_like(array) if gradient is None else numpy(gradient) for array, gradient in zip(arrays, gradients)
-    ]
-    return float(numpy(value)), gradients
+        return float(value.detach()), _filled([tensor.grad for tensor in tensors], arrays)
+
+    return evaluated
+
+
+def _filled(gradients, arrays):
+    return [np.zeros_like(array) if gradient is None else numpy(gradient) for array, gradient in zip(arrays, gradients)]

@@ -27,9 +27,9 @@ class Symile(PairwiseLoss):
         temperature: a float, a `LearnableTemperature`, or None: the similarity head of the model that the
             loss is attached to, 0.07 when called alone. Products of unit rows shrink as `dim^(1 - M/2)`, so more
             modalities need a smaller one: learn it.
-        negatives: `"shuffled"`: B candidates for each anchor, of which the wrong ones combine rows that are
-            permuted for each modality on its own; a permutation may leave a true partner where it is.
-            `"all"`: every combination of rows, `B^(M-1)` candidates.
+        negatives: `"all"`: every combination of rows, `B^(M-1)` candidates for each anchor, in memory `B^M` scores.
+            `"shuffled"`: B candidates, of which the wrong ones combine rows that are permuted for each modality
+            on its own; a permutation may leave a true partner where it is.
         seed: of the permutations.
         block_size: rows of the first modality (`"all"`) or of every one (`"shuffled"`) compared at a time, exact
             and with less memory; None: all at once.
@@ -43,18 +43,19 @@ class Symile(PairwiseLoss):
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
     Returns:
-        float32 scalar; `(M - 1) ln(batch)` with all negatives when all embeddings are equal.
+        float32 scalar. When all embeddings are equal, `(M - 1) ln(batch)` with all negatives and `ln(batch)` with
+        shuffled ones.
 
     Raises:
         ValueError: unknown `negatives`, fewer than two modalities, shapes that differ.
 
     Recommendations:
-        Two modalities: `InfoNCE`. Where all modalities say the same thing, pairs suffice:
-        `InfoNCE(inputs=...)` for each of them, or `GramContrastive`. This one also learns what shows only in three
-        together.
+        Three modalities in a large batch: `negatives="shuffled"`. Two: `InfoNCE`. Where all modalities say the
+        same thing, pairs suffice: `InfoNCE(inputs=...)` for each of them, or `GramContrastive`. This one also learns
+        what shows only in three together.
 
     Example:
-        >>> Symile(negatives="all")(np.eye(4), np.eye(4), np.eye(4))
+        >>> Symile()(np.eye(4), np.eye(4), np.eye(4))
         9.4e-06
 
     Reference:
@@ -64,7 +65,7 @@ class Symile(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"permutations": "permutations", "scale": "logit_scale"}
     input_counts = (2, None)
 
-    def __init__(self, temperature=None, negatives="shuffled", seed=None, block_size=None, inputs=None, **kwargs):
+    def __init__(self, temperature=None, negatives="all", seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
         if negatives not in NEGATIVES:
             raise ValueError(f"negatives {negatives!r} is unknown; choose one of {', '.join(NEGATIVES)}.")

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from shared_case import as_array, value_and_gradients
+from shared_case import as_array, gradient_function
 
 import kzoo.losses
 
@@ -48,14 +48,15 @@ def called_with(case, inputs=None):
     return [arrays[key] for key in case["call"]["args"]], keywords
 
 
-def differentiated(loss, args, kwargs, **more):
-    """Value of a loss and its gradients for the positional arrays of floats."""
+def differentiated(loss, args, kwargs):
+    """A function of positional arrays such as `args`: the loss's value, and its gradients for those of floats."""
     floats = [place for place, array in enumerate(args) if array.dtype.kind == "f"]
 
     def function(*tensors):
         given = list(args)
         for place, tensor in zip(floats, tensors):
             given[place] = tensor
-        return loss(*given, **kwargs, **more)
+        return loss(*given, **kwargs)
 
-    return value_and_gradients(function, [args[place] for place in floats])
+    gradients = gradient_function(function)
+    return lambda arrays: gradients([arrays[place] for place in floats])

@@ -33,12 +33,11 @@ def test_each_head_is_info_nce_at_its_temperature(block_size):
     assert value(with_penalty, a, b, temperatures=tau) == pytest.approx(np.mean(parts) + 0.1 * penalty, rel=1e-5)
 
 
-@pytest.mark.parametrize("block_size", [None, 3])
 @pytest.mark.parametrize("shape", [(2,), (2, 4, 4)])
-def test_temperatures_get_their_gradient(shape, block_size):
+def test_temperatures_get_their_gradient_in_blocks(shape):
     a, b = heads()
     tau = np.random.default_rng(1).uniform(0.3, 0.6, shape).astype("float32")
-    loss, step = AdaptiveMultiHead(0.1, block_size=block_size), np.zeros(shape, "float32")
+    loss, step = AdaptiveMultiHead(0.1, block_size=3), np.zeros(shape, "float32")
     step[(1, 2, 3)[: len(shape)]] = 1e-2
     _, (gradient,) = value_and_gradients(lambda t: loss(a, b, temperatures=t), [tau])
     near = [value(loss, a, b, temperatures=tau + sign * step) for sign in (1.0, -1.0)]

@@ -66,8 +66,7 @@ def test_rotations_change_nothing(seed):
     )
 
 
-@pytest.mark.parametrize("rows", [2, 4])
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("power, rows", [(1.0, 2), (2.0, 4)])
 def test_equal_points_have_neither_distance_nor_spread(power, rows):
     a = np.ones((rows, 3), "float32")
     loss = AlignmentUniformity(contrastive_weight=0.0, power=power)

@@ -41,18 +41,15 @@ def tiled(case, least=96):
     return {key: np.concatenate([array] * times).tolist() for key, array in arrays.items()}
 
 
-PAIRWISE = parametrized(lambda name, case: is_pairwise(getattr(kzoo.losses, name)))
-
-
-@pytest.mark.parametrize("name, case", PAIRWISE)
+@pytest.mark.parametrize("name, case", first_of_each(is_pairwise))
 def test_blocks_give_the_same_value_and_gradients(name, case):
     args, kwargs = called_with(case)
-    value, gradients = differentiated(built(name, case), args, kwargs)
-    for block_size in (2, 4):  # the last block is not full in most cases
-        value_of_blocks, gradients_of_blocks = differentiated(built(name, case, block_size=block_size), args, kwargs)
-        assert value_of_blocks == pytest.approx(value, rel=1e-5, abs=1e-6)
-        for one, other in zip(gradients, gradients_of_blocks, strict=True):
-            np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(one).max()))
+    value, gradients = differentiated(built(name, case), args, kwargs)(args)
+    # of 6 rows, which most cases have, the last block is not full
+    value_of_blocks, gradients_of_blocks = differentiated(built(name, case, block_size=4), args, kwargs)(args)
+    assert value_of_blocks == pytest.approx(value, rel=1e-5, abs=1e-6)
+    for one, other in zip(gradients, gradients_of_blocks, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(one).max()))
 
 
 @pytest.mark.parametrize("name, case", first_of_each())
@@ -66,7 +63,11 @@ def test_config_round_trips(name, case):
     np.testing.assert_allclose(numpy(again(*args, **kwargs)), numpy(loss(*args, **kwargs)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name, case", first_of_each())
+def has_state(name, case):
+    return any(not variable.trainable for variable in built(name, case).variables)
+
+
+@pytest.mark.parametrize("name, case", [each for each in first_of_each() if has_state(*each.values)])
 def test_evaluation_leaves_the_state_alone(name, case):
     loss = built(name, case)
     before = loss.get_weights()
@@ -76,15 +77,14 @@ def test_evaluation_leaves_the_state_alone(name, case):
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name, case", first_of_each())
-def test_half_precision_inputs_are_computed_in_float32(name, case, dtype):
+def test_half_precision_inputs_are_computed_in_float32(name, case):
     loss = built(name, case)
     args, kwargs = called_with(case)
-    half = [keras.ops.cast(array, dtype) if array.dtype.kind == "f" else array for array in args]
-    rounded = [numpy(keras.ops.cast(array, "float32")) if hasattr(array, "dtype") else array for array in half]
+    half = [array.astype("float16") if array.dtype.kind == "f" else array for array in args]
     value = numpy(loss(*half, **kwargs))
     assert value.dtype == np.float32
+    rounded = [array.astype("float32") if array.dtype.kind == "f" else array for array in half]
     np.testing.assert_allclose(value, numpy(loss(*rounded, **kwargs)), rtol=1e-5, atol=1e-6)
 
 
@@ -97,13 +97,15 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("what", DEGENERATE)
 @pytest.mark.parametrize("name, case", first_of_each())
-def test_degenerate_batches_give_finite_values_and_gradients(name, case, what):
+def test_degenerate_batches_give_finite_values_and_gradients(name, case):
     args, kwargs = called_with(case)
-    args = [DEGENERATE[what](array) if array.dtype.kind == "f" and array.ndim > 1 else array for array in args]
-    value, gradients = differentiated(built(name, case), args, kwargs)
-    assert np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients)
+    gradients_of = differentiated(built(name, case), args, kwargs)
+    for what, change in DEGENERATE.items():
+        value, gradients = gradients_of(
+            [change(array) if array.dtype.kind == "f" and array.ndim > 1 else array for array in args]
+        )
+        assert np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients), what
 
 
 def compares_rows(name, case):

@@ -34,7 +34,7 @@ def test_sequence(name, case):
 @pytest.mark.parametrize("name, case", parametrized(lambda name, case: case.get("grads")))
 def test_gradients(name, case):
     args, kwargs = called_with(case)
-    _, gradients = differentiated(built(name, case), args, kwargs)
+    _, gradients = differentiated(built(name, case), args, kwargs)(args)
     for key, want in case["grads"].items():
         got = gradients[case["call"]["args"].index(key)]
         np.testing.assert_allclose(got, np.array(want), rtol=1e-4, atol=1e-6)
