@@ -1,5 +1,7 @@
 """What a few lines of a test need: tiny models, toy pairs, golden cases, gradients on any backend."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from PIL import Image, ImageDraw
@@ -10,6 +12,7 @@ from kzoo.layers import SimilarityHead
 from kzoo.models import DualEncoder
 from kzoo.preprocessing import ImageSteps, Preprocessor
 
+TESTS = Path(__file__).parent
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 70), "blue": (50, 80, 220), "grey": (128, 128, 128)}
 SHAPES = ("circle", "square", "triangle")
 
