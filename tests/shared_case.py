@@ -96,7 +96,7 @@ def numpy(tensor):
 
 
 def value_and_gradients(function, arrays):
-    """A scalar function of float arrays: its value and its gradient for each array, as numpy."""
+    """A scalar function of float arrays: its value and its gradient for each array, as numpy; 0 where it has none."""
     backend = keras.config.backend()
     if backend == "jax":
         import jax
@@ -120,4 +120,7 @@ def value_and_gradients(function, arrays):
         value = function(*tensors)
         value.backward()
         gradients = [tensor.grad for tensor in tensors]
-    return float(numpy(value)), [numpy(gradient) for gradient in gradients]
+    gradients = [
+        np.zeros_like(array) if gradient is None else numpy(gradient) for array, gradient in zip(arrays, gradients)
+    ]
+    return float(numpy(value)), gradients
