@@ -20,7 +20,6 @@ def embedding_of(tower, arrays, training=None, any_size=False):
     A locked tower runs as in inference. `any_size` goes to towers that know it.
     """
     options = {"any_size": True} if any_size and takes_any_size(tower) else {}
-    arrays = [each for number, each in enumerate(arrays) if not number or each is not None]
     outputs = tower(*arrays, training=training and tower.trainable, **options)
     return outputs["embedding"] if isinstance(outputs, dict) else outputs
 

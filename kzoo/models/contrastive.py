@@ -21,9 +21,9 @@ class ContrastiveModel(keras.Model):
 
     A subclass calls `self.build()` at the end of its constructor, has `similarity`, `loss_spec` and
     `check_batch(batch)`, and its `call` returns a dict with one row per sample: embeddings, and what `wanted` names.
+    An attribute `teacher`, an `EMATeacher`, is moved after each step.
     """
 
-    teacher = None  # an EMATeacher, moved after each step
     default_outputs = ()  # beside the embeddings, where the model is called directly
     _reads = None  # names that the loss reads while it trains or evaluates; nothing while it predicts
 
@@ -119,7 +119,7 @@ class ContrastiveModel(keras.Model):
 
     def train_step(self, *arguments):
         result = super().train_step(*arguments)
-        if self.teacher is None:
+        if getattr(self, "teacher", None) is None:  # an EMATeacher; a class attribute would hide it on torch
             return result
         if keras.config.backend() != "jax":
             self.teacher.update()
