@@ -140,6 +140,19 @@ class Loss(Configured, keras.layers.Layer):
             says["memory"] = f"about {mebibytes:,.0f} MiB for {f'blocks of {shape}' if block_size else shape}"
         print(self.term, *(f"  {key:<11} {text}" for key, text in says.items()), sep="\n")
 
+    def __call__(self, *arguments, **keywords):
+        state = self.non_trainable_variables
+        if not (state and keywords.get("training") and keras.config.backend() == "torch"):
+            return super().__call__(*arguments, **keywords)
+        # torch assigns in place, where the backward pass still reads: a step works on copies, and writes them back last
+        copies = {id(each): ops.copy(each) for each in state}
+        with keras.StatelessScope([(each, copies[id(each)]) for each in state]) as scope:
+            value = super().__call__(*arguments, **keywords)
+        for each in state:
+            if scope.get_current_value(each) is not copies[id(each)]:
+                each.assign(scope.get_current_value(each))
+        return value
+
     def compute_mask(self, inputs, previous_mask):
         return None
 

@@ -14,6 +14,8 @@ from kzoo.models.checks import check_input, check_rows
 from kzoo.models.compiled import compiled
 from kzoo.models.contrastive import ContrastiveModel
 
+ALIASES = {"query": "view_1", "key": "teacher_view_2"}  # what MoCo calls them
+
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class SelfSupervised(Configured, ContrastiveModel):
@@ -37,9 +39,10 @@ class SelfSupervised(Configured, ContrastiveModel):
 
     Returns:
         dict of float32 tensors `(batch, dim)`, not normalised: projections `view_1`, `view_2`, ..., `local_1`, ....
-        With a teacher, where the loss reads them or by request (`outputs=("teacher_view_2",)`), its projections of the
-        same views, `teacher_view_1`, ...; and in one tensor each `student` `(views, batch, dim)`, the local views
-        last, and `teacher` `(global views, batch, dim)`.
+        Where the loss reads them, or by request (`outputs=("student",)`): `student` `(views, batch, dim)`, all of these
+        in one tensor, the local ones last. With a teacher, likewise, its projections of the same views
+        `teacher_view_1`, ..., and `teacher` `(global views, batch, dim)`; and for the losses of queues `query`, which
+        is `view_1`, and `key`, which is `teacher_view_2`.
 
     Raises:
         ValueError: an encoder that does not say how wide its embedding is; batches that do not fit, see the sentence;
@@ -51,7 +54,7 @@ class SelfSupervised(Configured, ContrastiveModel):
         >>> model.fit(kzoo.data.views(images, ImageSteps(32), batch_size=256), epochs=100)
         >>> features = model.encode(images)  # for a linear probe
         >>> moco = kzoo.SelfSupervised(encoder, teacher=kzoo.training.EMATeacher(0.999))
-        >>> moco.compile("adamw", loss=QueueContrastive(dim=128, inputs=("view_1", "teacher_view_2")))
+        >>> moco.compile("adamw", loss=kzoo.losses.QueueContrastive(dim=128))
 
     Reference:
         Chen et al., SimCLR, 2020, arXiv 2002.05709; He et al., MoCo, 2019, arXiv 1911.05722; multi-crop: Caron et al.,
@@ -97,6 +100,7 @@ class SelfSupervised(Configured, ContrastiveModel):
 
     def call(self, batch, training=None, outputs=()):
         wanted, whole, local = self.wanted(outputs), _views(batch, "view"), _views(batch, "local")
+        wanted |= {ALIASES[name] for name in wanted & ALIASES.keys()}
         of_student = [name for name in (*whole, *local) if not self._reads or {name, "student"} & wanted]
         of_teacher = [name for name in whole if {f"teacher_{name}", "teacher"} & wanted]
         results = self._projections(of_student, batch, self, training)
@@ -108,7 +112,7 @@ class SelfSupervised(Configured, ContrastiveModel):
             if "teacher" in wanted:
                 found["teacher"] = ops.stack(list(found.values()))  # (global views, batch, dim)
             results |= found
-        return results
+        return results | {name: results[of] for name, of in ALIASES.items() if name in wanted and of in results}
 
     def _projections(self, names, batch, layers, training):
         """View -> projection, by the encoder and projector of `layers`; views of one shape in one pass."""
@@ -133,7 +137,7 @@ class SelfSupervised(Configured, ContrastiveModel):
     # -- train --
     def check_loss(self, loss):
         names = _may_read(loss)
-        teachers = sorted(name for name in names if name.split("_")[0] == "teacher")
+        teachers = sorted(name for name in names if name == "key" or name.split("_")[0] == "teacher")
         if teachers and self.teacher is None:
             raise ValueError(
                 f"the loss reads {teachers[0]!r}, but the model has no teacher; build it with teacher=EMATeacher(0.996)."
