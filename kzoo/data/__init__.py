@@ -1,13 +1,21 @@
-"""Pairs from csv, jsonl, folders and arrays; the icons of the demo."""
+"""Pairs from csv, jsonl, folders and arrays; augmented views of pictures; the icons of the demo."""
 
 from importlib import import_module
 
 from kzoo.data.icon_fonts import icons
+from kzoo.data.samplers import DistinctGroups, SameGroup
 
-__all__ = ["PairDataset", "icons", "pairs"]
+_NAMES = {  # these need Keras
+    "PairDataset": "kzoo.data.dataset",
+    "ViewDataset": "kzoo.data.view_dataset",
+    "pairs": "kzoo.data.dataset",
+    "views": "kzoo.data.view_dataset",
+}
+
+__all__ = ["DistinctGroups", "SameGroup", "icons", *_NAMES]
 
 
 def __getattr__(name):
-    if name in ("pairs", "PairDataset"):  # these need Keras
-        return getattr(import_module("kzoo.data.dataset"), name)
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
