@@ -77,7 +77,7 @@ class ContrastiveModel(keras.Model):
         self._attach(objective=loss, means=NamedMeans([*loss.term_names, *accuracy]))
 
     def check_loss(self, loss):
-        """Stops with a sentence where the model cannot give what a loss reads, if that is known before a batch comes."""
+        """Stops with a sentence where the model can never give what a loss reads."""
 
     def _attach(self, **parts):
         # Keras locks the attributes of a built model, but an objective comes and goes with compile()

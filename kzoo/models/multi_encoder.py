@@ -38,8 +38,8 @@ class MultiEncoder(Configured, ContrastiveModel):
     in the order of `encoders`; others are told which: `InfoNCE(inputs=("audio_embeddings", "text_embeddings"))`.
 
     Raises:
-        ValueError: fewer than two towers, embeddings of different widths, names that clash; batches that do not fit, see
-            the sentence; at `compile` a loss that reads embeddings of a modality that is not there.
+        ValueError: fewer than two towers, embeddings of different widths, names that clash; batches that do not fit,
+            see the sentence; at `compile` a loss that reads embeddings of a modality that is not there.
 
     Example:
         >>> model = kzoo.MultiEncoder({"image": image_tower, "text": text_tower, "audio": audio_tower})

@@ -19,7 +19,7 @@ ALIASES = {"query": "view_1", "key": "teacher_view_2"}  # what MoCo calls them
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class SelfSupervised(Configured, ContrastiveModel):
-    """An encoder and a projector that any self-supervised loss trains from augmented views (SimCLR, MoCo, DINO, SupCon).
+    """An encoder and a projector that any self-supervised loss trains from augmented views (SimCLR, MoCo, DINO).
 
     The projector serves the loss alone: what one keeps is the encoder, `model.encoder`, and its embeddings, `encode`.
 
@@ -140,7 +140,8 @@ class SelfSupervised(Configured, ContrastiveModel):
         teachers = sorted(name for name in names if name == "key" or name.split("_")[0] == "teacher")
         if teachers and self.teacher is None:
             raise ValueError(
-                f"the loss reads {teachers[0]!r}, but the model has no teacher; build it with teacher=EMATeacher(0.996)."
+                f"the loss reads {teachers[0]!r}, but the model has no teacher; build it with one, such as "
+                "teacher=kzoo.training.EMATeacher(0.996)."
             )
         if self.teacher is not None and not teachers:
             raise ValueError(

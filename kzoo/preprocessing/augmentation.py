@@ -7,7 +7,6 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from kzoo.preprocessing.images import INTERPOLATIONS, decode, is_ready
 
-
 JITTERED = 0.8  # share of the pictures whose colours change
 BLURS = (0.1 / 224, 2.0 / 224)  # standard deviation, in units of the side
 
