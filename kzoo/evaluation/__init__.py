@@ -2,6 +2,7 @@
 
 from kzoo.evaluation.captions import caption_scores, words
 from kzoo.evaluation.clip_score import clip_score, ref_clip_score
+from kzoo.evaluation.rank_variance import mean_rank_variance
 from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
 
@@ -10,6 +11,7 @@ __all__ = [
     "class_embeddings",
     "clip_score",
     "fill_templates",
+    "mean_rank_variance",
     "recall_at_k",
     "ref_clip_score",
     "softmax",
