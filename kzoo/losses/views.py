@@ -1,7 +1,9 @@
-"""Several views of one batch: what the losses of student and teacher share."""
+"""Several views or modalities of one batch: what the losses that read them share."""
 
 import numpy as np
 from keras import ops
+
+from kzoo.layers.numerics import l2_normalize
 
 
 def pairs_of_views(loss, student, teacher):
@@ -22,3 +24,28 @@ def pairs_of_views(loss, student, teacher):
         )
     different = 1.0 - np.eye(*views, dtype="float32")
     return ops.convert_to_tensor(different / different.sum())
+
+
+def unit_views(loss, views):
+    """The views at unit length, a list of `(batch, dim)`.
+
+    Args:
+        loss: the loss that was called with them, whose `input_counts` says how many it takes.
+        views: float tensors `(batch, dim)`, all of one shape.
+
+    Raises:
+        ValueError: too few views, or shapes that differ.
+    """
+    loss._check_count(len(views), f"was called with {len(views)}")
+    shapes = [tuple(view.shape) for view in views]
+    if any(len(shape) != 2 for shape in shapes) or any(len(set(known) - {None}) > 1 for known in zip(*shapes)):
+        raise ValueError(
+            f"{type(loss).__name__} compares embeddings of one shape (batch, dim), but got "
+            f"{', '.join(map(str, shapes))}; project them to one size."
+        )
+    return [l2_normalize(view) for view in views]
+
+
+def stacked_views(loss, views):
+    """`unit_views` as one tensor `(batch, views, dim)`."""
+    return ops.stack(unit_views(loss, views), axis=1)
