@@ -60,7 +60,16 @@ class EMATeacher(Configured, keras.layers.Layer):
                 raise ValueError(f"{layer.name} has no weights yet; build it before a teacher copies it.")
             setattr(self, name, _copied(layer))
             self._students[name] = layer
-        self.trainable = False
+
+    @property
+    def trainable(self):
+        """False: a teacher is locked for good, also where the model around it is opened again."""
+        return False
+
+    @trainable.setter
+    def trainable(self, value):
+        for name in self._students:
+            getattr(self, name).trainable = False
 
     @property
     def momentum(self):
@@ -90,4 +99,5 @@ def _copied(layer):
         if not copy.built:
             copy.build_from_config(layer.get_build_config())
     copy.set_weights(layer.get_weights())
+    copy.trainable = False
     return copy
