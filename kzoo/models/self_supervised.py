@@ -22,6 +22,7 @@ class SelfSupervised(Configured, ContrastiveModel):
     """An encoder and a projector that any self-supervised loss trains from augmented views (SimCLR, MoCo, DINO).
 
     The projector serves the loss alone: what one keeps is the encoder, `model.encoder`, and its embeddings, `encode`.
+    There is no similarity head: a temperature is that of its loss. `model.save("model.keras")` keeps all of it.
 
     Args:
         encoder: a tower of kzoo, of pictures or texts, or a keras model or layer from one array to a dict with
