@@ -16,6 +16,8 @@ _NAMES = {
     "Captioner": "kzoo.models",
     "DualEncoder": "kzoo.models",
     "MatchingEncoder": "kzoo.models",
+    "MultiEncoder": "kzoo.models",
+    "SelfSupervised": "kzoo.models",
 }
 _ROOMS = (
     "data",

@@ -1,14 +1,22 @@
-"""Pairs from csv, jsonl, folders and arrays; the icons of the demo; hard negatives of a batch."""
+"""Pairs from csv, jsonl, folders and arrays; augmented views of pictures; hard negatives; the icons of the demo."""
 
 from importlib import import_module
 
 from kzoo.data.hard_negatives import draw_hard_negatives, hard_negative_probabilities
 from kzoo.data.icon_fonts import icons
+from kzoo.data.samplers import DistinctGroups, SameGroup
 
-__all__ = ["PairDataset", "draw_hard_negatives", "hard_negative_probabilities", "icons", "pairs"]
+_NAMES = {  # these need Keras
+    "PairDataset": "kzoo.data.dataset",
+    "ViewDataset": "kzoo.data.view_dataset",
+    "pairs": "kzoo.data.dataset",
+    "views": "kzoo.data.view_dataset",
+}
+
+__all__ = ["DistinctGroups", "SameGroup", "draw_hard_negatives", "hard_negative_probabilities", "icons", *_NAMES]
 
 
 def __getattr__(name):
-    if name in ("pairs", "PairDataset"):  # these need Keras
-        return getattr(import_module("kzoo.data.dataset"), name)
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

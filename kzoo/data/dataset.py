@@ -2,9 +2,9 @@
 
 import warnings
 
-import keras
 import numpy as np
 
+from kzoo.data.batches import Batches
 from kzoo.data.sources import read_source
 from kzoo.preprocessing.augmentation import drop_words
 
@@ -24,6 +24,7 @@ def pairs(
     workers=2,
     image_key="image",
     caption_key="caption",
+    sampler=None,
 ):
     """A data set of image-text pairs.
 
@@ -46,6 +47,8 @@ def pairs(
             error.
         workers: threads that prepare batches.
         image_key, caption_key: column names of tables.
+        sampler: `SameGroup` or `DistinctGroups`, which say what rows make a batch, by a number for each pair; None:
+            any. With `shuffle` only.
 
     Returns:
         `PairDataset`.
@@ -74,10 +77,11 @@ def pairs(
         skip_broken=skip_broken,
         broken=found.broken,
         workers=workers,
+        sampler=sampler,
     )
 
 
-class PairDataset(keras.utils.PyDataset):
+class PairDataset(Batches):
     """Batches of `images`, `token_ids` and `padding_mask`; made by `kzoo.data.pairs`.
 
     Attributes:
@@ -101,13 +105,11 @@ class PairDataset(keras.utils.PyDataset):
         skip_broken,
         broken,
         workers,
+        sampler=None,
     ):
-        super().__init__(workers=workers)
-        self.rows, self.preprocessor, self.batch_size = rows, preprocessor, batch_size
-        self.shuffle, self.seed = shuffle, seed
+        self.rows, self.preprocessor = rows, preprocessor
         self.augmentation, self.word_dropout = augmentation, word_dropout
         self.skip_broken, self.broken = skip_broken, list(broken)
-        self.epoch = 0
         self.truncated, self.reported = 0, False
         self.image_ids = None
         # a pair is (row, caption); caption None means one drawn for the epoch
@@ -115,37 +117,14 @@ class PairDataset(keras.utils.PyDataset):
         if every_caption:
             self.pairs = [(index, number) for index, row in enumerate(rows) for number in range(len(row.captions))]
             self.image_ids = np.array([index for index, _ in self.pairs])
-        self._check()
-
-    def _check(self):
-        if self.batch_size < 2:
-            raise ValueError(f"batch_size is {self.batch_size}; a contrastive batch needs at least two pairs.")
-        if not self.pairs:
-            raise ValueError("the source holds no pair that can be used.")
-        if len(self) == 0:
-            raise ValueError(
-                f"a batch_size of {self.batch_size} is more than the {len(self.pairs)} pairs of the source; choose "
-                "a smaller one."
-            )
+        super().__init__(len(self.pairs), "pair", batch_size, shuffle, seed, workers, sampler)
 
     @property
     def captions(self):
         """All captions of all images, for `preprocessor.adapt`."""
         return [caption for row in self.rows for caption in row.captions]
 
-    def __len__(self):
-        full, rest = divmod(len(self.pairs), self.batch_size)
-        return full if self.shuffle or not rest else full + 1
-
-    def __getitem__(self, index):
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
-        # everything random is a function of (seed, epoch, batch): threads may come in any order
-        order = np.arange(len(self.pairs))
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        random = np.random.default_rng((self.seed, self.epoch, index))
+    def batch(self, chosen, random):
         images, texts = [], []
         for number in chosen:
             image, text = self._pair(int(number), random)
@@ -195,7 +174,7 @@ class PairDataset(keras.utils.PyDataset):
             )
             self.reported = True
         self.truncated = 0
-        self.epoch += 1
+        super().on_epoch_end()
 
 
 def _listed(broken):

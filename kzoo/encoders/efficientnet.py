@@ -47,6 +47,7 @@ class EfficientNet(Configured, keras.layers.Layer):
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
+        any_size: take images of another size than `image_size`.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, rows * columns, embed_dim)`,
@@ -120,8 +121,8 @@ class EfficientNet(Configured, keras.layers.Layer):
             shape = layer.compute_output_shape(shape)
 
     # -- forward --
-    def call(self, images, training=None):
-        check_images(images.shape, self.image_size)
+    def call(self, images, training=None, any_size=False):
+        check_images(images.shape, self.image_size, any_size)
         x = normalize_pixels(images, self.mean, self.std)
         for layer in (self.stem, *self.blocks):
             x = layer(x, training=training)

@@ -7,10 +7,10 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def check_images(shape, image_size):
-    """Stops with a sentence unless `shape` is `(batch, height, width, 3)` of `image_size`."""
-    expected = (*image_size, 3)
-    if len(shape) != 4 or any(got not in (None, want) for got, want in zip(shape[1:], expected)):
+def check_images(shape, image_size, any_size=False):
+    """Stops with a sentence unless `shape` is `(batch, height, width, 3)` of `image_size`, or of any size."""
+    expected = (None if any_size else image_size[0], None if any_size else image_size[1], 3)
+    if len(shape) != 4 or any(None not in (got, want) and got != want for got, want in zip(shape[1:], expected)):
         height, width = image_size
         raise ValueError(
             f"images have shape {tuple(shape)}, but this model takes (batch, {height}, {width}, 3), channels "

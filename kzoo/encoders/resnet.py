@@ -36,6 +36,7 @@ class ResNet(Configured, keras.layers.Layer):
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
+        any_size: take images of another size than `image_size`, where the pool is `"average"`.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, rows * columns, 32 * width)`,
@@ -130,8 +131,9 @@ class ResNet(Configured, keras.layers.Layer):
         return (self.attention_pool, "position_embedding") if self.pool == "attention" else None
 
     # -- forward --
-    def call(self, images, training=None):
-        check_images(images.shape, self.image_size)
+    def call(self, images, training=None, any_size=False):
+        # the attention pool's positions are no grid that could be resampled: the mean has one too
+        check_images(images.shape, self.image_size, any_size and self.pool == "average")
         x = normalize_pixels(images, self.mean, self.std)
         for layer in self.stem:
             x = layer(x, training=training)

@@ -47,6 +47,8 @@ class VisionTransformer(Configured, keras.layers.Layer):
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
+        any_size: take images of another size than `image_size`, such as the small crops of self-supervised training:
+            the position table is resampled for them at each step. Otherwise they are refused.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, [1 +] patches, width)`,
@@ -178,8 +180,8 @@ class VisionTransformer(Configured, keras.layers.Layer):
         return rows * columns + int(self.class_token)
 
     # -- forward --
-    def call(self, images, training=None):
-        check_images(images.shape, self.image_size)
+    def call(self, images, training=None, any_size=False):
+        check_images(images.shape, self.image_size, any_size)
         x = normalize_pixels(images, self.mean, self.std)
         x = self.embedding(x)  # (batch, num_tokens, width)
         if self.pre_norm is not None:

@@ -8,6 +8,7 @@ from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import gelu, gelu_tanh, l2_normalize, quick_gelu
 from kzoo.layers.patch_embedding import PatchEmbedding
 from kzoo.layers.pooling import AttentionPooling, pool_end_of_text
+from kzoo.layers.projector import Projector
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.layers.transformer import Attention, LayerScale, TransformerBlock
 
@@ -19,6 +20,7 @@ __all__ = [
     "LayerScale",
     "LinearLogits",
     "PatchEmbedding",
+    "Projector",
     "SimilarityHead",
     "TransformerBlock",
     "gelu",

@@ -71,4 +71,6 @@ def _restored(value):
         return type(value)(_restored(item) for item in value)
     if isinstance(value, dict) and {"class_name", "config"} <= set(value):
         return keras.saving.deserialize_keras_object(value)
+    if isinstance(value, dict):
+        return {name: _restored(item) for name, item in value.items()}
     return value

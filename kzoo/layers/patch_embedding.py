@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.weights.positions import grid_resampling
 
 
 def as_size(image_size):
@@ -39,7 +40,8 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         bias: add a bias to the projection.
 
     Inputs:
-        float tensor `(batch, height, width, 3)`, normalised pixels.
+        float tensor `(batch, height, width, 3)`, normalised pixels. For images of another size than `image_size` the
+        positions are resampled, bicubic with antialiasing.
 
     Returns:
         float tensor `(batch, [1 +] rows * columns, width)`, patches in row-major order.
@@ -78,8 +80,8 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         )
 
     def call(self, images):
-        rows, columns = self.grid
         patch = self.patch_size
+        rows, columns = self.grid if None in images.shape[1:3] else image_grid(images.shape[1:3], patch)
         x = images[:, : rows * patch, : columns * patch, :]
         x = ops.reshape(x, (-1, rows, patch, columns, patch, 3))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (batch, rows, columns, patch, patch, 3)
@@ -87,9 +89,21 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         x = ops.matmul(x, ops.reshape(self.kernel, (patch * patch * 3, self.width)))
         if self.projection_bias is not None:
             x = x + self.projection_bias
-        table = ops.convert_to_tensor(self.position_embedding)
+        table = self._positions((rows, columns))
         if self.class_embedding is not None:
             # a zero row in front and a table that holds the token: no operation reads the batch size
             x = ops.pad(x, ((0, 0), (1, 0), (0, 0)))
             table = table + ops.pad(self.class_embedding, ((0, rows * columns), (0, 0)))
         return x + table
+
+    def _positions(self, grid):
+        table = ops.convert_to_tensor(self.position_embedding)
+        if tuple(grid) == tuple(self.grid):
+            return table
+        extra = int(self.class_token)
+        of_rows, of_columns = (ops.cast(each, table.dtype) for each in grid_resampling(self.grid, grid))
+        x = ops.reshape(table[extra:], (*self.grid, self.width))
+        x = ops.einsum("ar,rcw->acw", of_rows, x)  # (new rows, columns, width)
+        x = ops.einsum("bc,acw->abw", of_columns, x)  # (new rows, new columns, width)
+        x = ops.reshape(x, (grid[0] * grid[1], self.width))
+        return ops.concatenate([table[:extra], x], axis=0) if extra else x

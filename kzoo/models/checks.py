@@ -20,17 +20,29 @@ def check_batch(batch, image_encoder, text_encoder):
             f"a batch is {got}, but a dict of arrays is expected: 'images' (batch, height, width, 3), "
             "'token_ids' (batch, length), or both."
         )
+    check_rows(batch)
+    for name, tower in (("images", image_encoder), ("token_ids", text_encoder)):
+        if name in batch:
+            check_input(batch[name], tower)
+
+
+def check_rows(batch):
+    """The arrays of a batch have the same number of rows, at least one."""
     rows = {name: value.shape[0] for name, value in batch.items() if getattr(value, "shape", ())}
     if 0 in rows.values():
         raise ValueError(f"the batch is empty: {rows}; give at least one row.")
     if len({count for count in rows.values() if count is not None}) > 1:
         raise ValueError(f"the arrays of a batch have different numbers of rows: {rows}.")
-    if "images" in batch and hasattr(image_encoder, "image_size"):
-        check_images(batch["images"].shape, image_encoder.image_size)
-    if "token_ids" in batch and hasattr(text_encoder, "vocab_size"):
-        check_token_ids(batch["token_ids"].shape, text_encoder.context_length)
-        if isinstance(batch["token_ids"], np.ndarray):
-            check_ids(batch["token_ids"], text_encoder)
+
+
+def check_input(array, tower, any_size=False):
+    """The first array that a tower reads is of its image size, or holds ids of its vocabulary."""
+    if hasattr(tower, "image_size"):
+        check_images(array.shape, tower.image_size, any_size)
+    if hasattr(tower, "vocab_size"):
+        check_token_ids(array.shape, tower.context_length)
+        if isinstance(array, np.ndarray):
+            check_ids(array, tower)
 
 
 def check_ids(token_ids, text_encoder):

@@ -21,6 +21,7 @@ class ContrastiveModel(keras.Model):
 
     A subclass calls `self.build()` at the end of its constructor, has `similarity`, `loss_spec` and
     `check_batch(batch)`, and its `call` returns a dict with one row per sample: embeddings, and what `wanted` names.
+    An attribute `teacher`, an `EMATeacher`, is moved after each step.
     """
 
     default_outputs = ()  # beside the embeddings, where the model is called directly
@@ -70,9 +71,13 @@ class ContrastiveModel(keras.Model):
                 f"loss is of type {type(loss).__name__}, but a kzoo loss is expected, such as "
                 "kzoo.losses.InfoNCE(); Keras losses compare with a target, which pairs do not have."
             )
+        self.check_loss(loss)
         super().compile(optimizer=AdamW() if optimizer == "adamw" else optimizer, **kwargs)
         accuracy = ["in_batch_accuracy"] if _compares_pairs(loss) else []
         self._attach(objective=loss, means=NamedMeans([*loss.term_names, *accuracy]))
+
+    def check_loss(self, loss):
+        """Stops with a sentence where the model can never give what a loss reads."""
 
     def _attach(self, **parts):
         # Keras locks the attributes of a built model, but an objective comes and goes with compile()
@@ -111,6 +116,19 @@ class ContrastiveModel(keras.Model):
         # a head that the loss does not read gets a gradient of zero, not none
         total = total + 0.0 * sum(head.values())
         return sum(self.losses, total)  # regularisers of the towers, if any
+
+    def train_step(self, *arguments):
+        result = super().train_step(*arguments)
+        if getattr(self, "teacher", None) is None:  # an EMATeacher; a class attribute would hide it on torch
+            return result
+        if keras.config.backend() != "jax":
+            self.teacher.update()
+            return result
+        logs, (trainable, fixed, *rest) = result  # on jax a step changes no variable, it returns their values
+        pairs = [*zip(self.trainable_variables, trainable), *zip(self.non_trainable_variables, fixed)]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            self.teacher.update()
+        return logs, (trainable, [scope.get_current_value(each) for each in self.non_trainable_variables], *rest)
 
     def loss_tensors(self, x, y_pred):
         """What a loss may read beside the batch and the outputs, by name; made of them."""

@@ -1,8 +1,9 @@
-"""Callbacks and optimizers."""
+"""Callbacks, optimizers and the momentum teacher."""
 
 import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
 from kzoo.training.callbacks import StopOnNonFinite, TimeBudget
+from kzoo.training.ema_teacher import EMATeacher
 from kzoo.training.optimizers import AdamW
 
-__all__ = ["AdamW", "StopOnNonFinite", "TimeBudget"]
+__all__ = ["AdamW", "EMATeacher", "StopOnNonFinite", "TimeBudget"]

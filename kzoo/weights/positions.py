@@ -20,10 +20,14 @@ def resize_grid(table, grid, new_grid):
         return table
     extra = len(table) - grid[0] * grid[1]
     x = table[extra:].reshape(*grid, -1).astype("float64")
-    for axis in (0, 1):
-        matrix = _resampling(grid[axis], new_grid[axis], _cubic, radius=2.0, antialias=True)
+    for axis, matrix in enumerate(grid_resampling(grid, new_grid)):
         x = np.moveaxis(np.tensordot(matrix, x, axes=(1, axis)), 0, axis)
     return np.concatenate([table[:extra], x.reshape(-1, table.shape[1])]).astype("float32")
+
+
+def grid_resampling(grid, new_grid):
+    """The matrices `(new rows, rows)` and `(new columns, columns)` that `resize_grid` multiplies with, float64."""
+    return [_resampling(old, new, _cubic, radius=2.0, antialias=True) for old, new in zip(grid, new_grid)]
 
 
 def resize_sequence(table, length, extra=0):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from shared_case import numpy
 
-from kzoo.encoders import TextTransformer, VisionTransformer
+from kzoo.encoders import ResNet, TextTransformer, VisionTransformer
 from kzoo.encoders.pixels import normalize_pixels
+from kzoo.weights.positions import resize_grid
 
 SMALL = {"width": 16, "depth": 2, "num_heads": 2}
 random = np.random.default_rng(0)
@@ -99,3 +100,25 @@ def test_bad_arguments(tower, arguments, sentence):
 def test_unknown_argument_is_named():
     with pytest.raises(TypeError, match="VisionTransformer does not know the argument 'widht'; it takes image_size"):
         VisionTransformer(image_size=16, patch_size=8, widht=3, **SMALL)
+
+
+def test_images_of_another_size_get_a_resampled_position_table_where_they_are_asked_for():
+    tower = VisionTransformer((16, 24), 4, embed_dim=5, **SMALL)
+    images = random.integers(0, 256, (2, 12, 8, 3), dtype="uint8")
+    small = VisionTransformer((12, 8), 4, embed_dim=5, **SMALL)
+    table = resize_grid(numpy(tower.embedding.position_embedding), (4, 6), (3, 2))
+    for new, old in zip(small.weights, tower.weights):
+        new.assign(table if old is tower.embedding.position_embedding else old)
+    got, expected = tower(images, any_size=True), small(images)
+    assert got["tokens"].shape == (2, 7, 16)
+    np.testing.assert_allclose(numpy(got["embedding"]), numpy(expected["embedding"]), atol=2e-5)
+    with pytest.raises(ValueError, match=r"images have shape \(2, 12, 8, 3\), but this model takes"):
+        tower(images)
+
+
+def test_an_average_pool_takes_any_size_and_an_attention_pool_does_not():
+    images = random.integers(0, 256, (2, 32, 64, 3), dtype="uint8")
+    tower = ResNet(64, (1, 1, 1, 1), 4, 6, pool="average")
+    assert tower(images, any_size=True)["tokens"].shape == (2, 2, 128)
+    with pytest.raises(ValueError, match=r"images have shape \(2, 32, 64, 3\)"):
+        ResNet(64, (1, 1, 1, 1), 4, 6, head_width=16)(images, any_size=True)

@@ -136,3 +136,52 @@ def test_a_shift_moves_the_picture_and_repeats_its_edge():
     assert {offset for pair in seen for offset in pair} == {-2, -1, 0, 1, 2}
     with pytest.raises(ValueError, match="shift is 1"):
         Augmentation(shift=1.0)
+
+
+GRADIENT = np.stack(np.meshgrid(np.arange(0, 256, 8), np.arange(0, 256, 8), [128]), axis=-1)[:, :, 0].astype("uint8")
+WHOLE = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
+
+
+def coloured(seed=0, **options):
+    changed = Augmentation(**WHOLE, **options)(GRADIENT, ImageSteps(32), np.random.default_rng(seed))
+    assert changed.shape == GRADIENT.shape and changed.dtype == np.uint8
+    return changed.astype(int)
+
+
+def test_grayscale_takes_the_colours_and_keeps_the_luma():
+    grey = coloured(grayscale=1.0)
+    assert np.ptp(grey, axis=-1).max() == 0
+    assert np.abs(grey[..., 0] - GRADIENT @ [0.299, 0.587, 0.114]).max() <= 1.0
+
+
+def test_blur_smooths_by_little_on_small_pictures():
+    assert np.array_equal(coloured(blur=0.0), GRADIENT)
+    large = np.repeat(np.repeat(GRADIENT, 7, axis=0), 7, axis=1)
+    blurred = Augmentation(**WHOLE, blur=1.0)(large, ImageSteps(224), np.random.default_rng(3)).astype(int)
+    steps = [np.abs(np.diff(each.astype(int), axis=1)).max() for each in (large, blurred)]
+    assert steps[1] < steps[0] and np.abs(blurred.mean() - large.mean()) < 1.0
+
+
+def test_jitter_changes_colours_within_its_strength_and_most_pictures_only():
+    found = [coloured(seed, jitter=0.2) for seed in range(60)]
+    unchanged = sum(np.array_equal(each, GRADIENT) for each in found)
+    assert 4 <= unchanged <= 22  # a fifth of them
+    means = np.array([each.mean() for each in found]) / GRADIENT.mean()
+    assert means.min() > 0.75 and means.max() < 1.25 and means.std() > 0.02
+    assert np.array_equal(coloured(5, jitter=0.2), found[5])
+
+
+def test_jitter_turns_the_hue_both_ways_and_leaves_grey_grey():
+    for colour, strongest in (((200, 40, 40), {0, 1, 2}), ((90, 90, 90), {0})):
+        picture = np.zeros((4, 4, 3), "uint8") + np.array(colour, "uint8")
+        augment = Augmentation(**WHOLE, jitter=0.9)
+        found = [augment(picture, ImageSteps(4), np.random.default_rng(seed))[0, 0] for seed in range(60)]
+        assert {int(pixel.argmax()) for pixel in found} == strongest
+
+
+def test_bad_strengths_of_colours():
+    for name in ("grayscale", "blur"):
+        with pytest.raises(ValueError, match=f"{name} is 2.0; give a probability"):
+            Augmentation(**{name: 2.0})
+    with pytest.raises(ValueError, match=r"jitter is 1.5; give a share in \[0, 1\]"):
+        Augmentation(jitter=1.5)

@@ -1,0 +1,103 @@
+"""The momentum teacher: a slow copy of what is trained."""
+
+import math
+
+import keras
+from keras import ops
+
+from kzoo.layers.configured import Configured
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class EMATeacher(Configured, keras.layers.Layer):
+    """Copies of a model's layers that follow them as an exponential moving average: `w <- m w + (1 - m) w_student`.
+
+    A model that is given one makes the copies, which start with its own weights, and moves them after each step of
+    the optimizer, inside the compiled step: in `fit` and in `train_on_batch` alike. Statistics of batch norms are
+    copied as they are. The teacher runs as in inference, without dropout and with these statistics, and gets no
+    gradient. Its weights are saved and restored with the model.
+
+    Args:
+        momentum: `m`, in [0, 1).
+        steps: let `m` rise from `momentum` at the first step to 1 at this one, `1 - (1 - momentum) * (cos(pi s / S) +
+            1) / 2`; None keeps it as it is.
+
+    Raises:
+        ValueError: `momentum` outside [0, 1), or `steps` that are not positive.
+
+    Example:
+        >>> teacher = EMATeacher(0.996, steps=epochs * len(data))
+        >>> model = kzoo.SelfSupervised(encoder, Projector((256, 64), prototypes=1024), teacher)
+
+    Reference:
+        He et al., MoCo, 2019, arXiv 1911.05722 (fixed, 0.999); Grill et al., BYOL, 2020, arXiv 2006.07733 (schedule);
+        statistics instead of a batch norm of its own: in the spirit of Cai et al., EMAN, 2021, arXiv 2101.08482.
+    """
+
+    def __init__(self, momentum=0.996, steps=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 <= momentum < 1.0:
+            raise ValueError(f"momentum is {momentum}; give a number in [0, 1): at 1 the teacher would never move.")
+        if steps is not None and not steps > 0:
+            raise ValueError(f"steps is {steps}; give the number of steps of the training, or None.")
+        self.initial, self.steps = momentum, steps
+        self.step = None
+        if steps is not None:
+            self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
+        object.__setattr__(self, "_students", {})  # past Keras' tracking: they belong to the model
+        self.built = True
+
+    def follow(self, **layers):
+        """Copy layers, which are built, with their weights; each copy is an attribute of that name.
+
+        Raises:
+            ValueError: the teacher follows layers already, or a layer has no weights yet.
+        """
+        if self._students:
+            raise ValueError("this EMATeacher follows the layers of a model already; make another one.")
+        for name, layer in layers.items():
+            if not layer.built:
+                raise ValueError(f"{layer.name} has no weights yet; build it before a teacher copies it.")
+            setattr(self, name, _copied(layer))
+            self._students[name] = layer
+
+    @property
+    def trainable(self):
+        """False: a teacher is locked for good, also where the model around it is opened again."""
+        return False
+
+    @trainable.setter
+    def trainable(self, value):
+        for name in self._students:
+            getattr(self, name).trainable = False
+
+    @property
+    def momentum(self):
+        """`m` of the next update: a number, or a float32 tensor where it follows a schedule."""
+        if self.step is None:
+            return self.initial
+        share = ops.minimum(ops.cast(self.step, "float32") / self.steps, 1.0)
+        return 1.0 - (1.0 - self.initial) * (ops.cos(math.pi * share) + 1.0) / 2.0
+
+    def update(self):
+        """Move one step towards the layers that are followed."""
+        m = self.momentum
+        for name, student in self._students.items():
+            for new, old in zip(student.weights, getattr(self, name).weights):
+                value = ops.stop_gradient(ops.cast(new, "float32"))
+                if new.trainable:
+                    value = m * ops.cast(old, "float32") + (1.0 - m) * value
+                old.assign(ops.cast(value, old.dtype))
+        if self.step is not None:
+            self.step.assign_add(1)
+
+
+def _copied(layer):
+    with keras.name_scope("teacher"):  # paths of their own: torch finds parameters by them
+        clones = isinstance(layer, keras.Model)  # of which some share layers, and from_config would share them too
+        copy = keras.models.clone_model(layer) if clones else type(layer).from_config(layer.get_config())
+        if not copy.built:
+            copy.build_from_config(layer.get_build_config())
+    copy.set_weights(layer.get_weights())
+    copy.trainable = False
+    return copy
