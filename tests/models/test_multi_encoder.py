@@ -84,7 +84,8 @@ def test_a_second_text_tower_has_a_mask_behind_its_name():
 
 
 def test_a_file_opens_again_with_all_towers(tmp_path):
-    tested, batch = kzoo.MultiEncoder({"a": tower(), "b": tower()}, SimilarityHead(scale=5.0)), rows()
+    head = SimilarityHead(scale=5.0, name="similarity")
+    tested, batch = kzoo.MultiEncoder({"a": tower(), "b": tower()}, head), rows()
     batch.pop("c")
     tested.compile("sgd", loss=Symile())
     tested.fit(batch, batch_size=8, verbose=0)
