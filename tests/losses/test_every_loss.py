@@ -1,4 +1,4 @@
-"""What holds for each loss: its golden values and gradients, and on their inputs blocks, half precision, odd batches."""
+"""What holds for each loss: golden values and gradients, and on their inputs blocks, half precision, odd batches."""
 
 from functools import cached_property
 
