@@ -126,7 +126,7 @@ class OnlineBagOfWords(PairwiseLoss):
             q = ops.stop_gradient(bag / ops.sum(bag, axis=1, keepdims=True))  # (images, words)
             z = self.kappa * ops.matmul(rows["student"], ops.transpose(columns["predicted"]))  # (images, crops, words)
             log_p = z - ops.logsumexp(z, axis=-1, keepdims=True)
-            entropy = -ops.sum(q * ops.log(ops.where(q > 0.0, q, 1.0)), axis=1)
+            entropy = -ops.sum(q * ops.log(ops.maximum(q, 1e-30)), axis=1)  # of smaller ones jax takes the log of 0
             return {"value": ops.mean(-ops.sum(q[:, None] * log_p, axis=-1), axis=1) - entropy}, {}
 
         student = ops.cast(student, "float32")

@@ -224,8 +224,9 @@ def test_a_queue_of_neighbours_is_read_then_filled(block_size):
         if not any(labels[j] == of_y[i] for j in near):
             near.append(max((j for j in range(3) if labels[j] == of_y[i]), key=lambda j: s[i, j]))
         values.append(log_sum(s[i, near]) - log_sum([s[i, j] for j in near if labels[j] == of_y[i]]))
-    value, (gradient,) = value_and_gradients(lambda a: loss(a, labels=of_y, training=True), [y])
+    value, (gradient,) = value_and_gradients(lambda a: loss(a, labels=of_y), [y])
     assert value == pytest.approx(np.mean(values), rel=1e-5) and np.isfinite(gradient).all() and gradient.any()
+    assert value_of(loss, y, labels=of_y, training=True) == pytest.approx(value, rel=1e-5)
     assert numpy(loss.queue_labels).tolist() == [0, 1, 0, 0, 1] and int(numpy(loss.pointer)) == 0
 
 
