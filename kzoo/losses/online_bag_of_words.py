@@ -120,7 +120,9 @@ class OnlineBagOfWords(PairwiseLoss):
             self.mean_distance.assign(mu)
 
         def crops(i, real, rows, columns):
-            d = _distances(rows["features"], columns["words"])
+            # ||f - v||^2 but for ||f||^2, the same for all words: so large a number would take the others' digits
+            v = columns["words"]
+            d = ops.sum(ops.square(v), axis=-1) - 2.0 * ops.matmul(rows["features"], ops.transpose(v))
             codes = ops.softmax(-self.inv_delta / ops.maximum(columns["mu"], 1e-12) * d, axis=-1)
             bag = ops.max(codes, axis=1)
             q = ops.stop_gradient(bag / ops.sum(bag, axis=1, keepdims=True))  # (images, words)
