@@ -103,11 +103,26 @@ class Embedder:
     def _in_batches(self, sources, name, batch_size, encode):
         if not len(sources):
             raise ValueError(f"{name} is empty; give at least one.")
-        embeddings = []
-        for start in range(0, len(sources), batch_size):
-            batch = encode(sources[start : start + batch_size])
-            rows = len(next(iter(batch.values())))
-            if start and rows < batch_size:  # one shape, so that no backend compiles again for the rest
-                batch = {key: np.resize(value, (batch_size, *value.shape[1:])) for key, value in batch.items()}
-            embeddings.append(self.embed_batch(batch)[:rows])
-        return np.concatenate(embeddings)
+        return in_batches(len(sources), batch_size, lambda part: encode(sources[part]), self.embed_batch)
+
+
+def in_batches(count, batch_size, batch_of, embed):
+    """Embeddings of many rows, some at a time.
+
+    Args:
+        count: rows, at least one.
+        batch_size: rows per call of `embed`.
+        batch_of: function of a slice of the rows to a dict of arrays.
+        embed: function of that dict to an array `(rows, dim)`.
+
+    Returns:
+        Array `(count, dim)`.
+    """
+    embeddings = []
+    for start in range(0, count, batch_size):
+        batch = batch_of(slice(start, start + batch_size))
+        rows = len(next(iter(batch.values())))
+        if start and rows < batch_size:  # one shape, so that no backend compiles again for the rest
+            batch = {key: np.resize(value, (batch_size, *value.shape[1:])) for key, value in batch.items()}
+        embeddings.append(embed(batch)[:rows])
+    return np.concatenate(embeddings)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-LENGTH_FLOOR = 1e-12
+from kzoo.evaluation.zero_shot import softmax, unit_rows
 
 
 def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
@@ -45,9 +45,7 @@ def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
             f"row {alone[0]} has no wrong partner: all {len(a)} rows have its id; put pairs of at least two ids into a "
             "batch."
         )
-    z = np.where(own, -np.inf, _unit(a) @ _unit(b).T / temperature)
-    likely = np.exp(z - z.max(axis=1, keepdims=True))
-    return likely / likely.sum(axis=1, keepdims=True)
+    return softmax(np.where(own, -np.inf, unit_rows(a) @ unit_rows(b).T / temperature))
 
 
 def draw_hard_negatives(probabilities, seed=None):
@@ -76,7 +74,3 @@ def draw_hard_negatives(probabilities, seed=None):
     with np.errstate(divide="ignore"):
         log_p = np.log(p)  # -inf where there is no candidate: no noise lifts it
     return np.argmax(log_p + np.random.default_rng(seed).gumbel(size=p.shape), axis=1)
-
-
-def _unit(x):
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), LENGTH_FLOOR)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.evaluation.zero_shot import unit_rows
+
 ROWS = 1024  # compared with all others at a time
 
 
@@ -102,4 +104,4 @@ def _unit(x):
     x = np.asarray(x, "float64")
     if x.ndim != 2 or not len(x):
         raise ValueError(f"embeddings have shape {x.shape}, but (n, dim) with n of at least 1 is expected.")
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return unit_rows(x)

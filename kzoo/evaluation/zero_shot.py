@@ -38,7 +38,12 @@ def class_embeddings(prompt_embeddings, num_classes):
         Radford et al., CLIP, 2021, arXiv 2103.00020, section 3.1.4 (prompt ensembling).
     """
     mean = np.asarray(prompt_embeddings).reshape(num_classes, -1, prompt_embeddings.shape[-1]).mean(axis=1)
-    return mean / np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), 1e-12)
+    return unit_rows(mean)
+
+
+def unit_rows(x):
+    """Rows of an array `(n, dim)` at unit length; a row of zeros stays one."""
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def softmax(logits):

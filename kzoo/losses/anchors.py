@@ -63,10 +63,10 @@ def squared_distances(a, b):
     return ops.relu(lengths - 2.0 * ops.matmul(a, ops.transpose(b)))
 
 
-def root(x):
-    """Square root whose gradient at 0 is 0, where that of `sqrt` is infinite."""
-    positive = x > 0.0
-    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
+def root(x, least=0.0):
+    """`sqrt(max(x, least))` whose gradient is 0 up to `least`, where at 0 that of `sqrt` is infinite."""
+    above = x > least
+    return ops.where(above, ops.sqrt(ops.where(above, x, 1.0)), least**0.5)
 
 
 def mixed_cosine(share, length_u, length_v, inner, with_u, with_v):

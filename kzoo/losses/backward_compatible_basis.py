@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
+from kzoo.losses.candidates import paired_cosines
 from kzoo.losses.linear_cross_entropy import cross_entropy
 
 
@@ -66,4 +67,4 @@ class BackwardCompatibleBasis(Loss):
 
 
 def _apart(x, target):
-    return 1.0 - ops.sum(l2_normalize(x) * ops.stop_gradient(l2_normalize(target)), axis=-1)
+    return 1.0 - paired_cosines(x, ops.stop_gradient(target))

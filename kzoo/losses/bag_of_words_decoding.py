@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE
-from kzoo.losses.base import Loss, weighted_mean
+from kzoo.losses.anchors import mean_of_anchors
+from kzoo.losses.base import Loss
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -50,5 +51,4 @@ class BagOfWordsDecoding(Loss):
             z = ops.where(real[:, :, None], z, NEGATIVE)
         v = ops.where(counts[:, None], ops.max(z, axis=1), 0.0)  # (batch, vocabulary)
         per_row = -ops.sum(bag * (v - ops.logsumexp(v, axis=1, keepdims=True)), axis=1)
-        weight = ops.cast(counts, "float32")
-        return weighted_mean(per_row, weight if sample_weight is None else weight * ops.cast(sample_weight, "float32"))
+        return mean_of_anchors(per_row, counts, sample_weight)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE
+from kzoo.losses.anchors import masked_log_sum
 from kzoo.losses.candidates import check_scale, paired_cosines
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 
@@ -57,7 +57,7 @@ class CoSENT(PairwiseLoss):
         def row(i, real, rows, columns):
             z = self.scale * (rows["p"][:, None] - columns["p"][None, :])
             wrong = rows["y"][:, None] < columns["y"][None, :]
-            return {"log_sum": ops.logsumexp(ops.where(wrong, z, NEGATIVE), axis=1)}, {}
+            return {"log_sum": masked_log_sum(z, wrong)}, {}
 
         of_rows, _ = by_blocks(row, pairs, pairs, self.block_size)
         return ops.softplus(ops.logsumexp(of_rows["log_sum"]))

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.losses.base import Loss, weighted_mean
+from kzoo.losses.anchors import mean_of_anchors
+from kzoo.losses.base import Loss
 from kzoo.losses.own_negatives import choice_among_own
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
@@ -56,5 +57,4 @@ class CountingContrastive(Loss):
 
     def call(self, a, b, counterfactual, mask=None, sample_weight=None):
         per_row = choice_among_own(a, b, counterfactual[:, None], resolve_scale(self.temperature))
-        counts = ops.ones_like(per_row) if mask is None else ops.cast(mask, "float32")
-        return weighted_mean(per_row, counts if sample_weight is None else counts * ops.cast(sample_weight, "float32"))
+        return mean_of_anchors(per_row, ops.ones_like(per_row) if mask is None else mask, sample_weight)

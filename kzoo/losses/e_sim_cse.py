@@ -7,7 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.candidates import own_among
 from kzoo.losses.pairwise import PairwiseLoss
-from kzoo.losses.queue import add_queue, enqueued, filled
+from kzoo.losses.queue import add_queue, enqueue, filled
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -69,7 +69,5 @@ class ESimCSE(PairwiseLoss):
         scale = resolve_scale(self.temperature)
         per_row, _ = own_among(a, [b, queue], scale, block_size=self.block_size, keep=keep)
         if training:
-            queue, pointer = enqueued(self.queue, self.pointer, l2_normalize(momentum))
-            self.queue.assign(queue)
-            self.pointer.assign(pointer)
+            enqueue(self, l2_normalize(momentum))
         return weighted_mean(per_row, sample_weight)

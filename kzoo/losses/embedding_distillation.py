@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
+from kzoo.losses.candidates import paired_cosines
 from kzoo.losses.info_nce import InfoNCE
 from kzoo.losses.pairwise import PairwiseLoss
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -69,7 +69,7 @@ class EmbeddingDistillation(PairwiseLoss):
                     f"the teacher's embeddings have length {teacher.shape[-1]} and the student's {x.shape[-1]}; "
                     "project one of them, or take LogitDistillation."
                 )
-            cosine = ops.sum(l2_normalize(x) * l2_normalize(ops.stop_gradient(teacher)), axis=-1)
+            cosine = paired_cosines(x, ops.stop_gradient(teacher))
             distances.append(weighted_mean(1.0 - cosine, sample_weight))
         contrast = self.contrast(a, b, sample_weight=sample_weight, scale=resolve_scale(self.temperature, scale))
         return (1.0 - self.alpha) * contrast + self.alpha * 0.5 * sum(distances)

@@ -5,6 +5,8 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
+from kzoo.losses.mixing import random_permutation, random_share
+from kzoo.losses.queue import enqueue
 from kzoo.losses.queue_contrastive import QueueContrastive
 
 
@@ -81,11 +83,11 @@ class FeatureTransformContrastive(QueueContrastive):
         q, k = self.unit_rows(q, k)
         seed, queue = self.seed_generator, ops.convert_to_tensor(self.queue)
         if lam_pos is None:
-            lam_pos = 1.0 + keras.random.beta(ops.shape(q), self.pos_alpha, self.pos_alpha, seed=seed)
+            lam_pos = 1.0 + random_share(ops.shape(q), self.pos_alpha, seed)
         if lam_neg is None:
-            lam_neg = keras.random.beta(queue.shape, self.neg_alpha, self.neg_alpha, seed=seed)
+            lam_neg = random_share(queue.shape, self.neg_alpha, seed)
         if permutation is None:
-            permutation = ops.argsort(keras.random.uniform((self.queue_size,), seed=seed))
+            permutation = random_permutation(self.queue_size, seed)
         lam_pos, lam_neg = ops.cast(lam_pos, "float32"), ops.cast(lam_neg, "float32")
         rows = {"q": lam_pos * q + (1.0 - lam_pos) * k, "k": lam_pos * k + (1.0 - lam_pos) * q}
         negatives = lam_neg * queue + (1.0 - lam_neg) * ops.take(queue, permutation, axis=0)
@@ -94,5 +96,5 @@ class FeatureTransformContrastive(QueueContrastive):
             negatives = l2_normalize(negatives)
         per_row = self.cross_entropy(rows, negatives)
         if training:
-            self.enqueue(k)
+            enqueue(self, k)
         return weighted_mean(per_row, sample_weight)

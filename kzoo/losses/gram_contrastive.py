@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.anchors import root
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -71,7 +72,7 @@ class GramContrastive(PairwiseLoss):
         def tile(i, j, rows, columns):
             along = ops.einsum("id,jqd->ijq", rows["anchor"], columns["axes"])  # (R, B, k - 1)
             apart = ops.sum(ops.square(rows["anchor"]), axis=-1)[:, None] - ops.sum(ops.square(along), axis=-1)
-            volume = _root(columns["squared_volume"] * apart, self.eps)
+            volume = root(ops.abs(columns["squared_volume"] * apart), self.eps)
             own = same(i, j)
             target = (1.0 - e) * own + e / ops.cast(ops.shape(own)[1], "float32") if e else own
             return Tile(-columns["scale"] * volume, target)
@@ -94,9 +95,3 @@ def _orthogonal(vectors):
         squared_volume = squared_volume * ops.sum(ops.square(vector), axis=-1)
         axes.append(l2_normalize(vector))
     return ops.stack(axes, axis=1), squared_volume
-
-
-def _root(squared, eps):
-    squared = ops.abs(squared)
-    above = squared > eps
-    return ops.where(above, ops.sqrt(ops.where(above, squared, 1.0)), eps**0.5)

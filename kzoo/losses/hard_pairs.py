@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.losses.mixing import random_permutation, random_share
 
 LEAST_SHARE = 0.8  # of the other row in a hard negative
 
@@ -42,11 +43,11 @@ def mix_hard_pairs(features, labels_onehot, lam_pos=None, lam_neg=None, permutat
     if seed is None or isinstance(seed, int):
         seed = keras.random.SeedGenerator(seed)
     if lam_pos is None:
-        lam_pos = keras.random.beta((batch,), alpha, alpha, seed=seed)
+        lam_pos = random_share((batch,), alpha, seed)
     if lam_neg is None:
-        lam_neg = ops.maximum(keras.random.beta((batch,), alpha, alpha, seed=seed), LEAST_SHARE)
+        lam_neg = ops.maximum(random_share((batch,), alpha, seed), LEAST_SHARE)
     if permutation is None:
-        permutation = ops.argsort(keras.random.uniform((batch,), seed=seed))
+        permutation = random_permutation(batch, seed)
 
     unit = l2_normalize(ops.stop_gradient(z))
     cosine, of_class = ops.matmul(unit, ops.transpose(unit)), ops.matmul(y, ops.transpose(y)) > 0.5

@@ -7,7 +7,7 @@ from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.anchors import masked_log_sum, mean_of_anchors, nearest
 from kzoo.losses.base import Loss
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks
-from kzoo.losses.queue import add_queue, enqueued
+from kzoo.losses.queue import add_queue, enqueue, enqueued
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 UNLABELLED = -1  # of a slot of the queue that holds no key yet
@@ -108,9 +108,7 @@ class LeaveOneOutKNN(PairwiseLoss):
         columns = candidates | {"scale": resolve_scale(self.temperature)}
         of_rows, _ = by_blocks(neighbours, {"z": z, "labels": labels}, columns, self.block_size)
         if self.queue_size and training:
-            of_labels, _ = enqueued(self.queue_labels, self.pointer, labels)
-            queue, pointer = enqueued(self.queue, self.pointer, z)
-            self.queue.assign(queue)
+            of_labels, _ = enqueued(self.queue_labels, self.pointer, labels)  # before the pointer moves
             self.queue_labels.assign(of_labels)
-            self.pointer.assign(pointer)
+            enqueue(self, z)
         return mean_of_anchors(of_rows["value"], of_rows["defined"], sample_weight)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
-from kzoo.losses.base import weighted_mean
+from kzoo.losses.anchors import masked_log_sum, mean_of_anchors
 from kzoo.losses.candidates import check_scale
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
 
@@ -67,20 +67,18 @@ class MetaNodeContrastive(PairwiseLoss):
             z = self._scaled_cosines(i, rows["x"], columns["x"])
             edge = rows["adjacency"] > 0.0
             z = z + ops.log(ops.where(edge, rows["adjacency"], 1.0))
-            return {"log_sum": ops.logsumexp(ops.where(edge, z, NEGATIVE), axis=1)}, {}
+            return {"log_sum": masked_log_sum(z, edge)}, {}
 
         unit = l2_normalize(x)
         rows = {"x": unit, "adjacency": ops.cast(adjacency, "float32")}
         log_sum = by_blocks(attraction, rows, {"x": unit}, self.block_size)[0]["log_sum"]
         has_edge = log_sum > 0.5 * NEGATIVE
-        weight = ops.cast(has_edge, "float32")
-        weight = weight if sample_weight is None else weight * ops.cast(sample_weight, "float32")
 
         c = ops.arange(self.num_clusters, dtype="int32")
         members = same(c, ops.cast(assignments, "int32"))  # (clusters, nodes)
         meta = l2_normalize(ops.matmul(members, x))
         repulsion = ops.mean(ops.logsumexp(self._scaled_cosines(c, meta, meta), axis=1))
-        return repulsion - weighted_mean(ops.where(has_edge, log_sum, 0.0), weight)
+        return repulsion - mean_of_anchors(ops.where(has_edge, log_sum, 0.0), has_edge, sample_weight)
 
     def _scaled_cosines(self, i, rows, columns):
         """`tau cos` of unit rows, 0 between a row and itself; `i` are the indices of the rows."""

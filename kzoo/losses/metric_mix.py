@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.anchors import masked_log_sum, mean_of_anchors, mixed_cosine, nearest, positives_and_negatives
 from kzoo.losses.base import Loss
+from kzoo.losses.mixing import random_share
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 
 BASES = ("contrastive", "multi_similarity")
@@ -90,7 +91,7 @@ class MetricMix(PairwiseLoss):
 
     def call(self, a, labels, lam=None, sample_weight=None):
         if lam is None:
-            lam = keras.random.beta((), float(self.alpha), float(self.alpha), seed=self.seed_generator)
+            lam = random_share((), float(self.alpha), self.seed_generator)
 
         def anchors(i, real, rows, columns):
             z, lam = columns["z"], columns["lam"]

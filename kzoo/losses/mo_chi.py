@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
+from kzoo.losses.queue import enqueue
 from kzoo.losses.queue_contrastive import QueueContrastive
 
 
@@ -120,7 +121,7 @@ class MoCHi(QueueContrastive):
             warm = ops.max(ops.convert_to_tensor(epoch)) >= self.warmup_epochs
             per_row = ops.where(warm, per_row, self.cross_entropy(rows, self.queue))
         if training:
-            self.enqueue(k)
+            enqueue(self, k)
         return weighted_mean(per_row, sample_weight)
 
     def mixed_similarities(self, rows, s, queue):

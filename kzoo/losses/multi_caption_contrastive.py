@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
-from kzoo.losses.base import weighted_mean
+from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.one_to_k import check_captions
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -67,6 +67,5 @@ class MultiCaptionContrastive(PairwiseLoss):
             real = mask[:, k]
             columns = {"b": b[:, k], "real": real, "scale": scale}
             per_row = cross_entropies(tile, {"a": a, "real": real}, columns, "both", self.block_size)
-            weight = real if sample_weight is None else real * ops.cast(sample_weight, "float32")
-            terms.append(weighted_mean(mean_of_directions(*per_row), weight))
+            terms.append(mean_of_anchors(mean_of_directions(*per_row), real, sample_weight))
         return sum(terms) / len(terms)

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.anchors import masked_log_sum
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 
@@ -87,8 +88,8 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
             s = self.scale * ops.matmul(rows["a"], ops.transpose(columns["centers"]))  # (rows, classes)
             classes = ops.arange(ops.shape(s)[1], dtype="int32")
             own = ops.any(ops.equal(rows["positives"][:, :, None], classes), axis=1)
-            away = ops.logsumexp(ops.where(own, NEGATIVE, s), axis=1)
-            near = ops.logsumexp(ops.where(own, -s, NEGATIVE), axis=1)
+            away = masked_log_sum(s, ops.logical_not(own))
+            near = masked_log_sum(-s, own)
             return {"value": ops.softplus(away) + ops.softplus(near)}, {}
 
         of_rows, _ = by_blocks(clusters, rows, {"centers": l2_normalize(centers)}, self.block_size)

@@ -6,14 +6,13 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE
-from kzoo.losses.base import weighted_mean
-from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
-from kzoo.losses.temperature import check_temperature, resolve_scale
-from kzoo.losses.views import log_sum_of_partners, stacked_views
+from kzoo.losses.multi_view_info_nce import MultiViewInfoNCE
+from kzoo.losses.pairwise import same
+from kzoo.losses.views import log_sum_of_partners
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class MultiViewDHEL(PairwiseLoss):
+class MultiViewDHEL(MultiViewInfoNCE):
     """Views of one thing attract each other, and each view spreads out among its own kind only.
 
     With unit rows and `z = <., .> / temperature`:
@@ -48,29 +47,16 @@ class MultiViewDHEL(PairwiseLoss):
         Koromilas et al., A Principled Framework for Multi-View Contrastive Learning, 2025, arXiv 2507.06979.
     """
 
-    default_inputs = ("view_1", "view_2")
-    input_counts = (2, None)
-
-    def __init__(self, temperature=0.2, block_size=None, inputs=None, **kwargs):
-        super().__init__(block_size, inputs, **kwargs)
-        self.temperature = check_temperature(temperature)
-
     def pairs(self, batch_size):
         return batch_size, batch_size * len(self.input_names)
 
     def negatives(self, batch_size):
         return batch_size - 1
 
-    def call(self, *views, sample_weight=None):
-        views = stacked_views(self, views)
-
-        def terms(i, real, rows, columns):
-            z = columns["scale"] * ops.einsum("ild,jld->ilj", rows["views"], columns["views"])
-            itself = same(i, ops.arange(ops.shape(z)[2], dtype="int32"))[:, None, :]
-            log_sums = ops.logsumexp(ops.where(itself > 0.0, NEGATIVE, z), axis=2)  # (R, views)
-            spread = ops.sum(ops.where(log_sums > 0.5 * NEGATIVE, log_sums, 0.0), axis=1)
-            # each pair stands twice in the sum of partners
-            return {"loss": spread - log_sum_of_partners(rows["views"], columns["scale"]) + math.log(2.0)}, {}
-
-        columns = {"views": views, "scale": resolve_scale(self.temperature)}
-        return weighted_mean(by_blocks(terms, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight)
+    def terms(self, i, real, rows, columns):
+        z = columns["scale"] * ops.einsum("ild,jld->ilj", rows["views"], columns["views"])
+        itself = same(i, ops.arange(ops.shape(z)[2], dtype="int32"))[:, None, :]
+        log_sums = ops.logsumexp(ops.where(itself > 0.0, NEGATIVE, z), axis=2)  # (R, views)
+        spread = ops.sum(ops.where(log_sums > 0.5 * NEGATIVE, log_sums, 0.0), axis=1)
+        # each pair stands twice in the sum of partners
+        return {"loss": spread - log_sum_of_partners(rows["views"], columns["scale"]) + math.log(2.0)}, {}

@@ -60,13 +60,15 @@ class MultiViewInfoNCE(PairwiseLoss):
 
     def call(self, *views, sample_weight=None):
         views = stacked_views(self, views)
-
-        def terms(i, real, rows, columns):
-            z = columns["scale"] * ops.einsum("ild,jmd->iljm", rows["views"], columns["views"])
-            j = ops.arange(ops.shape(z)[2], dtype="int32")
-            itself = same(i, j)[:, None, :, None] * ops.eye(views.shape[1])[:, None, :]
-            log_sum = ops.logsumexp(ops.where(itself > 0.0, NEGATIVE, z), axis=[1, 2, 3])
-            return {"loss": log_sum - log_sum_of_partners(rows["views"], columns["scale"])}, {}
-
         columns = {"views": views, "scale": resolve_scale(self.temperature)}
-        return weighted_mean(by_blocks(terms, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight)
+        return weighted_mean(
+            by_blocks(self.terms, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight
+        )
+
+    def terms(self, i, real, rows, columns):
+        """The loss of each thing of a block, with views `(R, views, dim)` and `(batch, views, dim)`."""
+        z = columns["scale"] * ops.einsum("ild,jmd->iljm", rows["views"], columns["views"])  # (R, views, B, views)
+        j = ops.arange(ops.shape(z)[2], dtype="int32")
+        itself = same(i, j)[:, None, :, None] * ops.eye(z.shape[1])[:, None, :]
+        log_sum = ops.logsumexp(ops.where(itself > 0.0, NEGATIVE, z), axis=[1, 2, 3])
+        return {"loss": log_sum - log_sum_of_partners(rows["views"], columns["scale"])}, {}

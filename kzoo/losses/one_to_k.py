@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -78,9 +79,8 @@ class OneToK(PairwiseLoss):
         columns = {"b": ops.reshape(l2_normalize(b), (-1, b.shape[2])), "real": real}
         columns["scale"] = resolve_scale(self.temperature, scale)
         of_images, of_texts = cross_entropies(tile, {"a": l2_normalize(a)}, columns, "both", self.block_size)
-        if sample_weight is not None:
-            real = real * ops.repeat(ops.cast(sample_weight, "float32"), count)
-        t2i = weighted_mean(of_texts, real) / (count if self.normalization == "released" else 1)
+        of_their_images = None if sample_weight is None else ops.repeat(sample_weight, count)
+        t2i = mean_of_anchors(of_texts, real, of_their_images) / (count if self.normalization == "released" else 1)
         return 0.5 * (weighted_mean(of_images, sample_weight) + t2i)
 
 

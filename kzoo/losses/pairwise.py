@@ -86,19 +86,19 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None):
         z = z if one.keep is None else ops.where(one.keep, z, NEGATIVE)
         of_rows, of_columns = {}, {}
         if direction != "b_to_a":
-            of_rows = {"value": _cross_entropy(_log_sum(z, 1), *_chosen(one.logits, one.target, 1))}
+            of_rows = {"value": _cross_entropy(ops.logsumexp(z, axis=1), *_chosen(one.logits, one.target, 1))}
         if direction != "a_to_b":
             target = one.target if one.column_target is None else one.column_target
             if real is not None:  # rows that fill up the last block are nobody's choice
                 z, target = ops.where(real[:, None], z, NEGATIVE), ops.where(real[:, None], target, 0.0)
             tz, ts = _chosen(one.logits, target, 0)
-            of_columns = {"log_sum": _log_sum(z, 0), "tz": tz, "ts": ts}
+            of_columns = {"log_sum": ops.logsumexp(z, axis=0), "tz": tz, "ts": ts}
         return of_rows, of_columns
 
     of_rows, of_columns = by_blocks(block, rows, columns, block_size)
     columns_value = None
     if of_columns:
-        log_z = _log_sum(of_columns["log_sum"], 0)
+        log_z = ops.logsumexp(of_columns["log_sum"], axis=0)
         columns_value = _cross_entropy(log_z, ops.sum(of_columns["tz"], axis=0), ops.sum(of_columns["ts"], axis=0))
     return of_rows.get("value"), columns_value
 
@@ -182,10 +182,6 @@ def _in_blocks(value, missing, block_size):
 
 def _chosen(logits, target, axis):
     return ops.sum(target * logits, axis=axis), ops.sum(target, axis=axis)
-
-
-def _log_sum(z, axis):
-    return ops.logsumexp(z, axis=axis)
 
 
 def _cross_entropy(log_z, tz, ts):

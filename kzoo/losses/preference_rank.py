@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE
-from kzoo.losses.base import weighted_mean
+from kzoo.losses.anchors import masked_log_sum, mean_of_anchors
 from kzoo.losses.candidates import paired_cosines
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -60,11 +59,8 @@ class PreferenceRank(PairwiseLoss):
             w = rows["y"][:, None] - columns["y"][None, :]
             below = w > 0.0
             won = columns["scale"] * rows["p"] * ops.max(w, axis=1)
-            lost = ops.logsumexp(ops.where(below, columns["scale"] * columns["p"][None, :] * w, NEGATIVE), axis=1)
+            lost = masked_log_sum(columns["scale"] * columns["p"][None, :] * w, below)
             return {"value": ops.softplus(lost - won), "counts": ops.cast(ops.any(below, axis=1), "float32")}, {}
 
         of_rows, _ = by_blocks(row, pairs, columns, self.block_size)
-        weight = of_rows["counts"]
-        return weighted_mean(
-            of_rows["value"], weight if sample_weight is None else weight * ops.cast(sample_weight, "float32")
-        )
+        return mean_of_anchors(of_rows["value"], of_rows["counts"], sample_weight)

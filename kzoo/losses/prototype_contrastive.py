@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
-from kzoo.losses.base import weighted_mean
+from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.soft_targets import soft_targets
 from kzoo.losses.temperature import LearnableTemperature, check_temperature, resolve_scale
@@ -155,5 +155,4 @@ class PrototypeContrastive(PairwiseLoss):
             return Tile(z, soft_targets(near))
 
         per_row, _ = cross_entropies(tile, rows, columns, block_size=self.block_size)
-        counts = ops.cast(labels >= 0, "float32")
-        return weighted_mean(per_row, counts if sample_weight is None else counts * ops.cast(sample_weight, "float32"))
+        return mean_of_anchors(per_row, labels >= 0, sample_weight)

@@ -80,3 +80,10 @@ def enqueued(queue, pointer, keys, groups=None):
     row = ops.take(order, ops.clip(first + last, 0, batch - 1))
     taken = ops.reshape(offset < count, (num_groups, size, *[1] * (len(queue.shape) - 2)))
     return ops.where(taken, ops.take(keys, row, axis=0), queue), ops.mod(pointer + count, size)[:, 0]
+
+
+def enqueue(loss, keys, groups=None):
+    """Put keys into the queue of a loss that `add_queue` made, and move its pointer; see `enqueued`."""
+    queue, pointer = enqueued(loss.queue, loss.pointer, keys, groups)
+    loss.queue.assign(queue)
+    loss.pointer.assign(pointer)

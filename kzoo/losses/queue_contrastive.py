@@ -6,7 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
-from kzoo.losses.queue import add_queue, enqueued
+from kzoo.losses.queue import add_queue, enqueue
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -88,7 +88,7 @@ class QueueContrastive(PairwiseLoss):
         q, k = self.unit_rows(q, k)
         per_row = self.cross_entropy({"q": q, "k": k} | ({} if groups is None else {"groups": groups}), self.queue)
         if training:
-            self.enqueue(k, groups)
+            enqueue(self, k, groups)
         return weighted_mean(per_row, sample_weight)
 
     def unit_rows(self, q, k):
@@ -125,8 +125,3 @@ class QueueContrastive(PairwiseLoss):
 
         columns = {"queue": ops.reshape(queue, (-1, self.dim)), "scale": resolve_scale(self.temperature)}
         return by_blocks(contrast, rows, columns, self.block_size)[0]["value"]
-
-    def enqueue(self, k, groups=None):
-        queue, pointer = enqueued(self.queue, self.pointer, k, groups)
-        self.queue.assign(queue)
-        self.pointer.assign(pointer)

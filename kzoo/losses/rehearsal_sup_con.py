@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
-from kzoo.losses.base import weighted_mean
+from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
@@ -78,4 +78,4 @@ class RehearsalSupCon(PairwiseLoss):
         columns = {"both": ops.concatenate([student, teacher], axis=0), "scale": resolve_scale(self.temperature)}
         columns |= {"labels": labels, "rehearsed": rehearsed}
         per_row, _ = cross_entropies(tile, {"student": student, "labels": labels}, columns, "a_to_b", self.block_size)
-        return weighted_mean(per_row, rehearsed if sample_weight is None else rehearsed * sample_weight)
+        return mean_of_anchors(per_row, rehearsed, sample_weight)

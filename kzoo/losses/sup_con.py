@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
-from kzoo.losses.base import weighted_mean
+from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
@@ -103,10 +103,8 @@ class SupCon(PairwiseLoss):
             return {"value": value, "is_anchor": ops.cast(has_any, "float32")}, {}
 
         of_rows, _ = by_blocks(attracted, rows, columns, self.block_size)
-        weight = of_rows["is_anchor"]
-        if sample_weight is not None:
-            weight = weight * ops.concatenate([ops.cast(sample_weight, "float32")] * views)
-        value = weighted_mean(of_rows["value"], weight)
+        of_views = None if sample_weight is None else ops.concatenate([sample_weight] * views)
+        value = mean_of_anchors(of_rows["value"], of_rows["is_anchor"], of_views)
         if self.base_temperature is not None:
             value = value / (columns["scale"] * self.base_temperature)
         return value

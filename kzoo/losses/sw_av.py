@@ -5,7 +5,7 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
-from kzoo.losses.queue import add_queue, enqueued, filled
+from kzoo.losses.queue import add_queue, enqueue, filled
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -104,9 +104,7 @@ class SwAV(Loss):
         if training and self.queue_size:
             batch = ops.shape(views[0])[0]
             view_of_row = ops.arange(2 * batch, dtype="int32") // batch
-            queue, pointer = enqueued(self.queue, self.pointer, ops.concatenate(views[:2], axis=0), view_of_row)
-            self.queue.assign(queue)
-            self.pointer.assign(pointer)
+            enqueue(self, ops.concatenate(views[:2], axis=0), view_of_row)
         return weighted_mean(per_row, sample_weight)
 
     def codes(self, scores, view, prototypes):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -71,7 +72,5 @@ class WeightedInfoNCE(PairwiseLoss):
         per_row, _ = cross_entropies(tile, rows, columns, "a_to_b", self.block_size)
         if self.positive_in_denominator:
             return weighted_mean(per_row, sample_weight)
-        counts = ops.cast(ops.any(rows["weights"] > 0.0, axis=1), "float32")  # rows that have a denominator
-        if sample_weight is not None:
-            counts = counts * ops.cast(sample_weight, "float32")
-        return weighted_mean(per_row, counts)
+        has_denominator = ops.any(rows["weights"] > 0.0, axis=1)
+        return mean_of_anchors(per_row, has_denominator, sample_weight)

@@ -26,6 +26,11 @@ def check_batch(batch, image_encoder, text_encoder):
             check_input(batch[name], tower)
 
 
+def contents(batch):
+    """What stands where a batch should be, for a sentence: its keys, or its type."""
+    return f"the keys {list(batch)}" if isinstance(batch, dict) else f"the type {type(batch).__name__}"
+
+
 def check_rows(batch):
     """The arrays of a batch have the same number of rows, at least one."""
     rows = {name: value.shape[0] for name, value in batch.items() if getattr(value, "shape", ())}

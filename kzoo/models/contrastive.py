@@ -216,6 +216,10 @@ class ContrastiveModel(keras.Model):
         with self._reading(()):
             return super().predict_on_batch(x)
 
+    def __call__(self, batch, *args, **kwargs):
+        self.check_batch(batch)
+        return super().__call__(batch, *args, **kwargs)
+
     def _check(self, x):
         """Arrays are checked where users hand them over: within a compiled step their values are gone."""
         if isinstance(x, (dict, list, tuple)):

@@ -87,10 +87,6 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         """Stops with a sentence where a batch does not fit the towers."""
         check_batch(batch, self.image_encoder, self.text_encoder)
 
-    def __call__(self, batch, *args, **kwargs):
-        self.check_batch(batch)
-        return super().__call__(batch, *args, **kwargs)
-
     def call(self, batch, training=None, outputs=()):
         return self.embeddings(self.features(batch, training), self.wanted(outputs))
 

@@ -10,7 +10,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.losses.base import Loss
 from kzoo.models.any_tower import embed_dim_of, embedding_of, input_names
-from kzoo.models.checks import check_input, check_rows
+from kzoo.models.checks import check_input, check_rows, contents
 from kzoo.models.contrastive import ContrastiveModel
 from kzoo.models.dual_encoder import tower_inputs
 
@@ -80,16 +80,13 @@ class MultiEncoder(Configured, ContrastiveModel):
         """Stops with a sentence where a batch holds no modality, or arrays that do not fit their towers."""
         firsts = {names[0]: modality for modality, names in self.inputs_of.items()}
         if not isinstance(batch, dict) or not firsts.keys() & batch.keys():
-            got = f"the keys {list(batch)}" if isinstance(batch, dict) else f"the type {type(batch).__name__}"
-            raise ValueError(f"a batch has {got}, but a dict of arrays is expected, of {', '.join(firsts)}.")
+            raise ValueError(
+                f"a batch has {contents(batch)}, but a dict of arrays is expected, of {', '.join(firsts)}."
+            )
         check_rows(batch)
         for name, modality in firsts.items():
             if name in batch:
                 check_input(batch[name], self.encoders[modality])
-
-    def __call__(self, batch, *args, **kwargs):
-        self.check_batch(batch)
-        return super().__call__(batch, *args, **kwargs)
 
     def call(self, batch, training=None):
         results = {}

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.embedder import BATCH_SIZE
+from kzoo.embedder import BATCH_SIZE, in_batches
 from kzoo.layers.configured import Configured
 from kzoo.layers.projector import Projector
 from kzoo.models.any_tower import embed_dim_of, embedding_of, in_views, input_names, takes_any_size
-from kzoo.models.checks import check_input, check_rows
+from kzoo.models.checks import check_input, check_rows, contents
 from kzoo.models.compiled import compiled
 from kzoo.models.contrastive import ContrastiveModel
 
@@ -84,20 +84,15 @@ class SelfSupervised(Configured, ContrastiveModel):
     def check_batch(self, batch):
         """Stops with a sentence where a batch holds no views, or views that do not fit the encoder."""
         if not isinstance(batch, dict) or not _views(batch, "view"):
-            got = f"the keys {list(batch)}" if isinstance(batch, dict) else f"the type {type(batch).__name__}"
             raise ValueError(
-                f"a batch has {got}, but a dict with views is expected: 'view_1', 'view_2', ... as the encoder takes "
-                "them, 'local_1', ... for smaller crops; kzoo.data.views makes such batches."
+                f"a batch has {contents(batch)}, but a dict with views is expected: 'view_1', 'view_2', ... as the "
+                "encoder takes them, 'local_1', ... for smaller crops; kzoo.data.views makes such batches."
             )
         check_rows(batch)
         for name in _views(batch, "view"):
             check_input(batch[name], self.encoder)
         for name in _views(batch, "local"):
             check_input(batch[name], self.encoder, any_size=takes_any_size(self.encoder))
-
-    def __call__(self, batch, *args, **kwargs):
-        self.check_batch(batch)
-        return super().__call__(batch, *args, **kwargs)
 
     def call(self, batch, training=None, outputs=()):
         wanted, whole, local = self.wanted(outputs), _views(batch, "view"), _views(batch, "local")
@@ -180,14 +175,12 @@ class SelfSupervised(Configured, ContrastiveModel):
         arrays = [np.asarray(each) for each in (inputs if isinstance(inputs, tuple) else (inputs,))]
         check_rows(dict(zip(input_names(self.encoder, "inputs"), arrays)))
         check_input(arrays[0], self.encoder)
-        found = []
-        for start in range(0, len(arrays[0]), batch_size):
-            batch = [each[start : start + batch_size] for each in arrays]
-            rows = len(batch[0])
-            if start and rows < batch_size:  # one shape, so that no backend compiles again for the rest
-                batch = [np.resize(each, (batch_size, *each.shape[1:])) for each in batch]
-            found.append(np.asarray(ops.convert_to_numpy(self.embed(*batch)))[:rows])
-        return np.concatenate(found)
+        return in_batches(
+            len(arrays[0]),
+            batch_size,
+            lambda part: dict(enumerate(array[part] for array in arrays)),
+            lambda batch: ops.convert_to_numpy(self.embed(*batch.values())),
+        )
 
     # -- config --
     def get_config(self):
