@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from naive_softmax import unit, value_of
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import (
@@ -21,14 +22,6 @@ WEIGHT = np.array([1.0, 0.0, 2.0, 0.5, 1.0], "float32")
 
 def embeddings(rows=5, dim=4, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, dim)).astype("float32")
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def value_of(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
 
 
 def cross_entropies(logits, labels, smoothing=0.0):

@@ -4,20 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from naive_softmax import unit, value_of
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import ArbitraryPairs, GroupOrdering, InfoNCE
 
 VIEWS = list(np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32"))
 WEIGHT = np.array([1.0, 0.0, 2.0, 0.5, 1.0], "float32")
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def value_of(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
 
 
 def sorting_matrix(x, steepness):

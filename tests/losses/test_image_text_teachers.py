@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 from golden_case import built, called_with, parametrized
-from shared_case import numpy, value_and_gradients
+from naive_softmax import unit, value_of
+from shared_case import value_and_gradients
 
 from kzoo.losses import (
     EmbeddingDistillation,
@@ -23,14 +24,6 @@ QUEUE_A, QUEUE_B = RANDOM.normal(size=(2, QUEUE, DIM)).astype("float32")
 IDS, QUEUE_IDS = np.array([4, 5, 4, 6, 7]), np.array([5, 9, 4])
 MOMENTUM = {"a_momentum": TEACHER_A, "b_momentum": TEACHER_B}
 TEACHER = {"teacher_a": TEACHER_A, "teacher_b": TEACHER_B}
-
-
-def value(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
-
-
-def unit(x):
-    return x.astype("float64") / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def softmax(z):
@@ -64,7 +57,7 @@ def naive_momentum(scale, alpha, queues, ids, queue_ids):
     ],
 )
 def test_momentum_distillation_equals_a_double_loop(given, known):
-    got = value(MomentumDistillation(0.5, 0.3), A, B, **MOMENTUM, **given)
+    got = value_of(MomentumDistillation(0.5, 0.3), A, B, **MOMENTUM, **given)
     assert got == pytest.approx(naive_momentum(2.0, 0.3, *known)[0], rel=1e-6)
 
 
@@ -86,11 +79,11 @@ def test_momentum_distillation_trains_the_student_and_the_scale_alone(block_size
 
 def test_momentum_distillation_without_a_say_of_the_teacher_is_info_nce():
     loss = MomentumDistillation(alpha=0.0)
-    assert value(loss, A, B, a_momentum=A, b_momentum=B) == pytest.approx(value(InfoNCE(), A, B), rel=1e-6)
+    assert value_of(loss, A, B, a_momentum=A, b_momentum=B) == pytest.approx(value_of(InfoNCE(), A, B), rel=1e-6)
 
 
 def test_momentum_distillation_is_linear_in_alpha():
-    none, some, all_of_it = (value(MomentumDistillation(0.5, alpha), A, B, **MOMENTUM) for alpha in (0.0, 0.4, 1.0))
+    none, some, all_of_it = (value_of(MomentumDistillation(0.5, alpha), A, B, **MOMENTUM) for alpha in (0.0, 0.4, 1.0))
     assert some == pytest.approx(0.6 * none + 0.4 * all_of_it, rel=1e-6)
 
 
@@ -98,7 +91,7 @@ def test_logit_distillation_of_a_teacher_of_another_length():
     teacher_a, teacher_b = RANDOM.normal(size=(2, ROWS, 6)).astype("float32")
     z, t = 2.0 * (unit(A) @ unit(B).T), 4.0 * (unit(teacher_a) @ unit(teacher_b).T)
     want = -sum((softmax(one) * np.log(softmax(other))).sum() for one, other in ((t, z), (t.T, z.T))) / (2 * ROWS)
-    got = value(LogitDistillation(0.5, 0.25), A, B, teacher_a=teacher_a, teacher_b=teacher_b)
+    got = value_of(LogitDistillation(0.5, 0.25), A, B, teacher_a=teacher_a, teacher_b=teacher_b)
     assert got == pytest.approx(want, rel=1e-6)
 
 
@@ -113,18 +106,18 @@ def test_logit_distillation_is_at_its_least_where_student_and_teacher_agree(bloc
     assert all(np.abs(gradient).max() < 1e-6 for gradient in gradients)
     cost, gradients = value_and_gradients(function, [A, B, np.float32(4.0), A, B])
     assert cost > entropy
-    moved = [value(loss, A, B, teacher_a=A, teacher_b=B, scale=np.float32(scale)) for scale in (4.01, 3.99)]
+    moved = [value_of(loss, A, B, teacher_a=A, teacher_b=B, scale=np.float32(scale)) for scale in (4.01, 3.99)]
     assert float(gradients[2]) == pytest.approx((moved[0] - moved[1]) / 0.02, rel=1e-2)
     assert not gradients[3].any() and not gradients[4].any()
 
 
 def test_embedding_distillation_blends_two_terms():
-    contrast = value(InfoNCE(0.2), A, B)
+    contrast = value_of(InfoNCE(0.2), A, B)
     distances = [1.0 - (unit(x) * unit(t)).sum(axis=1).mean() for x, t in ((A, TEACHER_A), (B, TEACHER_B))]
     for alpha in (0.0, 0.3, 1.0):
         want = (1 - alpha) * contrast + alpha * sum(distances) / 2
-        assert value(EmbeddingDistillation(0.2, alpha), A, B, **TEACHER) == pytest.approx(want, rel=1e-6)
-    agreeing = value(EmbeddingDistillation(0.2, 0.3), A, B, teacher_a=3.0 * A, teacher_b=B)
+        assert value_of(EmbeddingDistillation(0.2, alpha), A, B, **TEACHER) == pytest.approx(want, rel=1e-6)
+    agreeing = value_of(EmbeddingDistillation(0.2, 0.3), A, B, teacher_a=3.0 * A, teacher_b=B)
     assert agreeing == pytest.approx(0.7 * contrast, rel=1e-6)
 
 
@@ -139,15 +132,15 @@ def test_a_temperature_may_be_learned(build):
     teacher = MOMENTUM if build is MomentumDistillation else TEACHER
     learned = build(LearnableTemperature(0.25))
     assert len(learned.trainable_variables) == 1
-    assert value(learned, A, B, **teacher) == pytest.approx(value(build(0.25), A, B, **teacher), rel=1e-6)
+    assert value_of(learned, A, B, **teacher) == pytest.approx(value_of(build(0.25), A, B, **teacher), rel=1e-6)
 
 
 def test_matching():
     logits, labels = RANDOM.normal(size=(6, 2)).astype("float32"), np.array([1, 0, 0, 1, 1, 0])
     costs = -np.log(softmax(logits.astype("float64")))[np.arange(6), labels]
     weight = np.array([1, 0, 2, 1, 0, 3], "float32")
-    assert value(ImageTextMatching(), logits, labels) == pytest.approx(costs.mean(), rel=1e-6)
-    weighted = value(ImageTextMatching(), logits, labels, sample_weight=weight)
+    assert value_of(ImageTextMatching(), logits, labels) == pytest.approx(costs.mean(), rel=1e-6)
+    weighted = value_of(ImageTextMatching(), logits, labels, sample_weight=weight)
     assert weighted == pytest.approx((weight * costs).sum() / 7.0, rel=1e-6)
 
 
@@ -164,7 +157,7 @@ def test_weights_of_samples_weigh_what_the_samples_cost(name):
     loss, rows = built(name, case), len(args[0])
     first = np.eye(rows, dtype="float32")[0]
     whole, equal, one, rest, doubled = (
-        value(loss, *args, **kwargs, **({} if weight is None else {"sample_weight": weight}))
+        value_of(loss, *args, **kwargs, **({} if weight is None else {"sample_weight": weight}))
         for weight in (None, 0.5 + 0.0 * first, first, 1.0 - first, 1.0 + first)
     )
     assert equal == pytest.approx(whole, rel=1e-6)

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from naive_softmax import unit, value_of
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import (
@@ -24,14 +25,6 @@ POSITIVES = RANDOM.random((ROWS, LABELS)) < 0.4
 POSITIVES[1], POSITIVES[2] = False, True
 
 
-def value(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
 def scores(temperature):
     return (unit(A) @ unit(LABEL_EMBEDDINGS).T / temperature).astype("float64")
 
@@ -42,13 +35,13 @@ def test_decoupled_softmax_equals_a_loop_with_rows_of_none_and_of_all():
         right = [z[i, j] for j in range(LABELS) if POSITIVES[i, j]]
         wrong = sum(math.exp(z[i, j]) for j in range(LABELS) if not POSITIVES[i, j])
         total += sum(math.log(math.exp(each) + wrong) - each for each in right) / max(len(right), 1)
-    got = value(DecoupledSoftmax(0.3), A, LABEL_EMBEDDINGS, positives=POSITIVES)
+    got = value_of(DecoupledSoftmax(0.3), A, LABEL_EMBEDDINGS, positives=POSITIVES)
     assert got == pytest.approx(total / ROWS, rel=1e-6)
 
 
 def test_decoupled_softmax_with_one_positive_is_info_nce():
-    want = value(InfoNCE(0.05, direction="a_to_b"), A, B)
-    assert value(DecoupledSoftmax(), A, B, positives=np.eye(ROWS, dtype=bool)) == pytest.approx(want, rel=1e-6)
+    want = value_of(InfoNCE(0.05, direction="a_to_b"), A, B)
+    assert value_of(DecoupledSoftmax(), A, B, positives=np.eye(ROWS, dtype=bool)) == pytest.approx(want, rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", [DecoupledSoftmax, lambda t: SoftTopK("num_positives", temperature=t)])
@@ -82,7 +75,7 @@ def naive_top_k(z, positives, k, alpha):
 @pytest.mark.parametrize("k, alpha", [(2, 1.0), (3.5, 2.5), ("num_positives", 0.5)])
 def test_soft_top_k_equals_a_loop(k, alpha):
     positives = POSITIVES & (np.arange(LABELS) > 0)  # all positive has no threshold
-    got = value(SoftTopK(k, alpha, 0.3), A, LABEL_EMBEDDINGS, positives=positives)
+    got = value_of(SoftTopK(k, alpha, 0.3), A, LABEL_EMBEDDINGS, positives=positives)
     assert got == pytest.approx(naive_top_k(scores(0.3), positives, k, alpha), rel=2e-6)
 
 
@@ -102,7 +95,7 @@ def test_the_gradient_of_soft_top_k_follows_the_threshold():
 def test_soft_top_k_does_not_see_what_all_columns_of_a_row_share():
     labels = np.concatenate([unit(LABEL_EMBEDDINGS), np.ones((LABELS, 1))], axis=1)
     up, down = (np.concatenate([unit(A), np.full((ROWS, 1), last)], axis=1) for last in (1.0, -1.0))
-    more, less = (value(SoftTopK(2), each, labels, positives=POSITIVES) for each in (up, down))
+    more, less = (value_of(SoftTopK(2), each, labels, positives=POSITIVES) for each in (up, down))
     assert more == pytest.approx(less, rel=1e-5)
 
 
@@ -121,17 +114,17 @@ def test_clusters_count_once_and_minus_one_fills_up():
         own = set(CLUSTERS[i]) - {-1}
         total += math.log1p(sum(math.exp(s[i, k]) for k in range(LABELS) if k not in own))
         total += math.log1p(sum(math.exp(-s[i, k]) for k in own))
-    got = value(MultiLabelClusterDiscrimination(3.0), A, LABEL_EMBEDDINGS, positives=CLUSTERS)
+    got = value_of(MultiLabelClusterDiscrimination(3.0), A, LABEL_EMBEDDINGS, positives=CLUSTERS)
     assert got == pytest.approx(total / ROWS, rel=1e-6)
 
 
 def test_clusters_at_right_angles_and_far_apart():
     loss = MultiLabelClusterDiscrimination(100.0)
     one = np.arange(3)[:, None]
-    zero = value(loss, np.zeros((3, 3)), np.eye(3), positives=one)
+    zero = value_of(loss, np.zeros((3, 3)), np.eye(3), positives=one)
     assert zero == pytest.approx(math.log(3) + math.log(2), rel=1e-6)
-    assert value(loss, np.eye(3), 2.0 * np.eye(3) - 1.0, positives=one) == pytest.approx(0.0, abs=1e-6)
-    all_own = value(loss, np.eye(3), np.eye(3), positives=np.tile(np.arange(3), (3, 1)))
+    assert value_of(loss, np.eye(3), 2.0 * np.eye(3) - 1.0, positives=one) == pytest.approx(0.0, abs=1e-6)
+    all_own = value_of(loss, np.eye(3), np.eye(3), positives=np.tile(np.arange(3), (3, 1)))
     assert all_own == pytest.approx(math.log(3.0), rel=1e-6)  # two centers at right angles to the row, none to avoid
 
 
@@ -141,8 +134,8 @@ def test_the_loss_may_own_and_train_its_centers(block_size):
     assert loss.input_names == ("image_embeddings",) and loss.pairs(8) == (8, LABELS)
     assert [weight.shape for weight in loss.trainable_variables] == [(LABELS, DIM)]
     loss.centers.assign(LABEL_EMBEDDINGS)
-    want = value(MultiLabelClusterDiscrimination(3.0), A, LABEL_EMBEDDINGS, positives=CLUSTERS)
-    assert value(loss, A, positives=CLUSTERS) == pytest.approx(want, rel=1e-6)
+    want = value_of(MultiLabelClusterDiscrimination(3.0), A, LABEL_EMBEDDINGS, positives=CLUSTERS)
+    assert value_of(loss, A, positives=CLUSTERS) == pytest.approx(want, rel=1e-6)
 
 
 LABELS_A, LABELS_B = np.array([0, 2, 1, 2, 0]), np.array([1, 1, 0, 2, 2])
@@ -165,14 +158,14 @@ def one_side(x, targets, prototypes, labels, temperature, target_temperature):
 def test_prototypes_equal_a_double_loop(b_labels):
     of_a = one_side(A, GIVEN["a_targets"], GIVEN["b_prototypes"], b_labels, 0.5, 2.0)
     of_b = one_side(B, GIVEN["b_targets"], GIVEN["a_prototypes"], LABELS_A, 0.5, 2.0)
-    got = value(PrototypeContrastive(0.5, 2.0), A, B, **(GIVEN | {"b_labels": b_labels}))
+    got = value_of(PrototypeContrastive(0.5, 2.0), A, B, **(GIVEN | {"b_labels": b_labels}))
     assert got == pytest.approx(0.5 * (of_a + of_b), rel=1e-6)
 
 
 def test_no_row_with_a_cluster_costs_nothing():
     none = np.full(ROWS, -1)
     given = GIVEN | {"a_labels": none, "b_labels": none}
-    assert value(PrototypeContrastive(), A, B, **given) == 0.0
+    assert value_of(PrototypeContrastive(), A, B, **given) == 0.0
 
 
 def test_numbers_of_clusters_are_only_names():
@@ -180,12 +173,12 @@ def test_numbers_of_clusters_are_only_names():
     renamed = {key: array[order] for key, array in PROTOTYPES.items()}
     renamed |= {key: np.argsort(order)[GIVEN[key]] for key in ("a_labels", "b_labels")}
     loss = PrototypeContrastive(0.5, 0.7)
-    assert value(loss, A, B, **renamed) == pytest.approx(value(loss, A, B, **GIVEN), rel=1e-6)
+    assert value_of(loss, A, B, **renamed) == pytest.approx(value_of(loss, A, B, **GIVEN), rel=1e-6)
 
 
 def test_a_cold_teacher_says_only_the_cluster():
     given = GIVEN | {key: unit(PROTOTYPES[key]) for key in STATE}
-    cold, one_hot = (value(PrototypeContrastive(0.5, t), A, B, **given) for t in (1e-4, 0.0))
+    cold, one_hot = (value_of(PrototypeContrastive(0.5, t), A, B, **given) for t in (1e-4, 0.0))
     assert cold == pytest.approx(one_hot, rel=1e-6)
 
 
@@ -193,7 +186,7 @@ def test_targets_default_to_the_prototypes_of_the_other_side():
     without = {key: GIVEN[key] for key in ("a_labels", "b_labels", "a_prototypes", "b_prototypes")}
     swapped = without | {"a_targets": without["b_prototypes"], "b_targets": without["a_prototypes"]}
     loss = PrototypeContrastive()
-    assert value(loss, A, B, **without) == value(loss, A, B, **swapped)
+    assert value_of(loss, A, B, **without) == value_of(loss, A, B, **swapped)
 
 
 def test_prototypes_are_constants():
@@ -207,13 +200,13 @@ def test_prototypes_may_be_state():
     labels = {"a_labels": LABELS_A, "b_labels": LABELS_B}
     loss = PrototypeContrastive(num_prototypes=3, dim=DIM)
     assert len(loss.trainable_variables) == 1  # its own temperature
-    assert value(loss, A, B, **labels) == pytest.approx(math.log(3.0), rel=1e-6)
+    assert value_of(loss, A, B, **labels) == pytest.approx(math.log(3.0), rel=1e-6)
     loss.set_prototypes(**PROTOTYPES)
-    want = value(PrototypeContrastive(), A, B, **GIVEN)
-    assert value(loss, A, B, **labels) == pytest.approx(want, rel=1e-6)
+    want = value_of(PrototypeContrastive(), A, B, **GIVEN)
+    assert value_of(loss, A, B, **labels) == pytest.approx(want, rel=1e-6)
     again = PrototypeContrastive.from_config(loss.get_config())
     again.set_weights(loss.get_weights())
-    assert value(again, A, B, **labels) == pytest.approx(want, rel=1e-6)
+    assert value_of(again, A, B, **labels) == pytest.approx(want, rel=1e-6)
     loss.set_prototypes(PROTOTYPES["a_prototypes"], PROTOTYPES["b_prototypes"])
     np.testing.assert_array_equal(numpy(loss.a_targets), PROTOTYPES["b_prototypes"])
     np.testing.assert_array_equal(numpy(loss.b_targets), PROTOTYPES["a_prototypes"])
@@ -240,9 +233,9 @@ def compiled(loss, **labels):
 def test_a_compiled_step_sees_new_prototypes(block_size):
     loss = PrototypeContrastive(num_prototypes=3, dim=DIM, block_size=block_size)
     step = compiled(loss, a_labels=LABELS_A, b_labels=LABELS_B)
-    assert value(step, A, B) == pytest.approx(math.log(3.0), rel=1e-6)
+    assert value_of(step, A, B) == pytest.approx(math.log(3.0), rel=1e-6)
     loss.set_prototypes(**PROTOTYPES)
-    assert value(step, A, B) == pytest.approx(value(PrototypeContrastive(), A, B, **GIVEN), rel=1e-5)
+    assert value_of(step, A, B) == pytest.approx(value_of(PrototypeContrastive(), A, B, **GIVEN), rel=1e-5)
 
 
 def test_the_temperature_of_prototypes_is_the_losses_own():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_softmax import value_of
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import AttractionRepulsion, LearnableTemperature, MultiViewDHEL, MultiViewInfoNCE
@@ -17,10 +18,6 @@ NAMES = ("view_1", "view_2", "view_3", "view_4")
 
 def views(count, rows=3, dim=5, seed=0):
     return list(np.random.default_rng(seed).normal(size=(count, rows, dim)).astype("float32"))
-
-
-def value(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
 
 
 def unit(arrays):
@@ -75,10 +72,10 @@ def attraction_repulsion(arrays, alpha, beta, tau_pos, tau_neg):
 
 def test_four_views_equal_loops():
     arrays = views(4)
-    assert value(MultiViewInfoNCE(0.3), *arrays) == pytest.approx(info_nce(arrays, 0.3), rel=2e-6)
-    assert value(MultiViewDHEL(LearnableTemperature(0.3)), *arrays) == pytest.approx(dhel(arrays, 0.3), rel=2e-6)
+    assert value_of(MultiViewInfoNCE(0.3), *arrays) == pytest.approx(info_nce(arrays, 0.3), rel=2e-6)
+    assert value_of(MultiViewDHEL(LearnableTemperature(0.3)), *arrays) == pytest.approx(dhel(arrays, 0.3), rel=2e-6)
     cacr = AttractionRepulsion(0.7, 1.3, 2.0, 3.0)
-    assert value(cacr, *arrays) == pytest.approx(attraction_repulsion(arrays, 0.7, 1.3, 2.0, 3.0), abs=2e-6)
+    assert value_of(cacr, *arrays) == pytest.approx(attraction_repulsion(arrays, 0.7, 1.3, 2.0, 3.0), abs=2e-6)
 
 
 @settings(max_examples=3, deadline=None)
@@ -89,26 +86,26 @@ def test_invariants(seed, factor):
     turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(5, 5)))
     turn = turn.astype("float32")
     for loss in LOSSES:
-        wanted = pytest.approx(value(loss, a, b, c), rel=1e-4, abs=1e-5)
-        assert value(loss, a[order], b[order], c[order]) == wanted
-        assert value(loss, a, np.float32(factor) * b, c) == wanted
-        assert value(loss, a @ turn, b @ turn, c @ turn) == wanted
+        wanted = pytest.approx(value_of(loss, a, b, c), rel=1e-4, abs=1e-5)
+        assert value_of(loss, a[order], b[order], c[order]) == wanted
+        assert value_of(loss, a, np.float32(factor) * b, c) == wanted
+        assert value_of(loss, a @ turn, b @ turn, c @ turn) == wanted
         if loss is not LOSSES[2]:
-            assert value(loss, b, c, a) == wanted
+            assert value_of(loss, b, c, a) == wanted
     attraction = AttractionRepulsion(beta=0.0)
-    assert value(attraction, b, c, a) == pytest.approx(value(attraction, a, b, c), rel=1e-4)
+    assert value_of(attraction, b, c, a) == pytest.approx(value_of(attraction, a, b, c), rel=1e-4)
 
 
 def test_attraction_of_two_views_is_their_mean_distance():
     a, b = views(2)
     distances = np.sum((unit([a])[0] - unit([b])[0]) ** 2, axis=1)
-    assert value(AttractionRepulsion(beta=0.0, tau_pos=5.0), a, b) == pytest.approx(np.mean(distances), rel=1e-5)
+    assert value_of(AttractionRepulsion(beta=0.0, tau_pos=5.0), a, b) == pytest.approx(np.mean(distances), rel=1e-5)
 
 
 def test_weights_may_be_constants():
     a, b = views(2)
     whole, held = AttractionRepulsion(), AttractionRepulsion(detach_weights=True)
-    assert value(whole, a, b) == value(held, a, b)
+    assert value_of(whole, a, b) == value_of(held, a, b)
     (_, (through, _)), (_, (around, _)) = (value_and_gradients(loss, [a, b]) for loss in (whole, held))
     assert np.abs(through - around).max() > 1e-3
 
@@ -116,9 +113,9 @@ def test_weights_may_be_constants():
 def test_a_batch_of_one_has_nothing_to_repel():
     a, b = views(2, rows=1)
     cosine = float(np.sum(unit([a])[0] * unit([b])[0]))
-    assert value(MultiViewInfoNCE(), a, b) == pytest.approx(0.0, abs=1e-6)
-    assert value(MultiViewDHEL(), a, b) == pytest.approx(-cosine / 0.2, rel=1e-5)
-    assert value(AttractionRepulsion(), a, b) == pytest.approx(2.0 - 2.0 * cosine, rel=1e-5)
+    assert value_of(MultiViewInfoNCE(), a, b) == pytest.approx(0.0, abs=1e-6)
+    assert value_of(MultiViewDHEL(), a, b) == pytest.approx(-cosine / 0.2, rel=1e-5)
+    assert value_of(AttractionRepulsion(), a, b) == pytest.approx(2.0 - 2.0 * cosine, rel=1e-5)
 
 
 EXTREME = [MultiViewInfoNCE(1e-4), MultiViewDHEL(1e-4), AttractionRepulsion(tau_pos=1e4, tau_neg=1e4)]
@@ -137,7 +134,7 @@ def test_any_number_is_read_by_name_and_rows_take_weights(loss):
     named = loss(inputs=NAMES, block_size=2)
     tensors = dict(zip(NAMES, map(keras.ops.convert_to_tensor, arrays)))
     parts = [named.from_tensors(tensors | {"sample_weight": row})[0] for row in np.eye(3, dtype="float32")]
-    assert np.mean([float(numpy(part)) for part in parts]) == pytest.approx(value(loss(), *arrays), rel=1e-5)
+    assert np.mean([float(numpy(part)) for part in parts]) == pytest.approx(value_of(loss(), *arrays), rel=1e-5)
     assert named.pairs(8)[0] == 8 and named.negatives(8) == (28 if loss is MultiViewInfoNCE else 7)
 
 

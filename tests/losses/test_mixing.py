@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from naive_softmax import unit, value_of
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import GeodesicMixup, InfoNCE, MixupContrastive
@@ -17,14 +18,6 @@ PLAIN = {name: np.arange(5) for name in ("a_permutation", "b_permutation")}
 
 def embeddings(rows=5, dim=4, seed=0):
     return np.random.default_rng(seed).normal(size=(2, rows, dim)).astype("float32")
-
-
-def value(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def cross_entropy(z, target):
@@ -44,26 +37,26 @@ def test_mixup_equals_loops():
         z = unit(lam[:, None] * x + (1.0 - lam[:, None]) * x[order]) @ unit(y).T / 0.2
         wanted += 0.5 * (cross_entropy(z, target) + cross_entropy(z.T, target.T))
     given = {f"{side}_{name}": array for side in "ab" for name, array in zip(("permutation", "lam"), draws[side])}
-    assert value(MixupContrastive(0.2), a, b, **given) == pytest.approx(wanted, rel=2e-6)
+    assert value_of(MixupContrastive(0.2), a, b, **given) == pytest.approx(wanted, rel=2e-6)
 
 
 def test_mixup_at_its_ends_is_info_nce():
     a, b = embeddings()
-    twice = pytest.approx(2 * value(InfoNCE(0.1), a, b), rel=1e-5)
-    assert value(MixupContrastive(probability=0.0), a, b) == twice
+    twice = pytest.approx(2 * value_of(InfoNCE(0.1), a, b), rel=1e-5)
+    assert value_of(MixupContrastive(probability=0.0), a, b) == twice
     ones, around = np.ones(5, "float32"), np.roll(np.arange(5), 1)
-    assert value(MixupContrastive(), a, b, **PLAIN, a_lam=0 * ones, b_lam=0.4 * ones) == twice  # mixed with itself
+    assert value_of(MixupContrastive(), a, b, **PLAIN, a_lam=0 * ones, b_lam=0.4 * ones) == twice  # mixed with itself
     permuted = {name: around for name in PLAIN}
-    assert value(MixupContrastive(), a, b, **permuted, a_lam=0 * ones, b_lam=0 * ones) == twice  # pairs all the same
+    assert value_of(MixupContrastive(), a, b, **permuted, a_lam=0 * ones, b_lam=0 * ones) == twice  # pairs all the same
 
 
 @pytest.mark.parametrize("loss", [MixupContrastive, GeodesicMixup])
 def test_draws_come_from_the_seed(loss):
     a, b = embeddings()
     one, other = loss(seed=3), loss(seed=3)
-    first = value(one, a, b)
-    assert first == value(other, a, b) and first != value(one, a, b)
-    assert math.isfinite(value(loss(beta=1e-3), a, b))
+    first = value_of(one, a, b)
+    assert first == value_of(other, a, b) and first != value_of(one, a, b)
+    assert math.isfinite(value_of(loss(beta=1e-3), a, b))
 
 
 @pytest.mark.parametrize("mode", ["m2", "v", "l", "vl"])
@@ -85,26 +78,26 @@ def test_geodesic_equals_loops_with_an_odd_batch(mode):
         z = (arc(x, x[::-1]) if "v" in mode else x) @ (arc(y, y[::-1]) if "l" in mode else y).T / 0.2
         target = np.eye(5) + np.eye(5)[::-1] if mode == "vl" else 0.3 * np.eye(5) + 0.7 * np.eye(5)[::-1]
         wanted = 0.5 * (cross_entropy(z, target) + cross_entropy(z.T, target.T))
-    assert value(GeodesicMixup(0.2, mode, lam=0.3), a, b) == pytest.approx(wanted, rel=1e-5)
-    assert value(GeodesicMixup(None, mode, lam=0.3), a, b, scale=np.float32(5.0)) == pytest.approx(wanted, rel=1e-5)
+    assert value_of(GeodesicMixup(0.2, mode, lam=0.3), a, b) == pytest.approx(wanted, rel=1e-5)
+    assert value_of(GeodesicMixup(None, mode, lam=0.3), a, b, scale=np.float32(5.0)) == pytest.approx(wanted, rel=1e-5)
 
 
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 1000), lam=st.floats(0.0, 1.0))
 def test_invariants(seed, lam):
     a, b = embeddings(seed=seed)
-    mirrored = value(GeodesicMixup(0.2, lam=1.0 - lam), b, a)
-    assert value(GeodesicMixup(0.2, lam=lam), a, b) == pytest.approx(mirrored, rel=1e-4, abs=1e-5)
+    mirrored = value_of(GeodesicMixup(0.2, lam=1.0 - lam), b, a)
+    assert value_of(GeodesicMixup(0.2, lam=lam), a, b) == pytest.approx(mirrored, rel=1e-4, abs=1e-5)
     order = np.random.default_rng(seed).permutation(5)
-    assert value(GeodesicMixup(0.2, lam=lam), a[order], b[order]) == pytest.approx(mirrored, rel=1e-4, abs=1e-5)
+    assert value_of(GeodesicMixup(0.2, lam=lam), a[order], b[order]) == pytest.approx(mirrored, rel=1e-4, abs=1e-5)
     lengths = np.linalg.norm(numpy(slerp(*map(ops.convert_to_tensor, (unit(a), unit(b))), lam)), axis=1)
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-4)
 
 
 def test_a_mixture_that_is_the_picture_leaves_info_nce_of_texts():
     a, b = embeddings()
-    texts = value(InfoNCE(0.2, direction="b_to_a"), a, b)
-    pictures = 2 * value(GeodesicMixup(0.2, lam=1.0), a, b) - texts
+    texts = value_of(InfoNCE(0.2, direction="b_to_a"), a, b)
+    pictures = 2 * value_of(GeodesicMixup(0.2, lam=1.0), a, b) - texts
     z = unit(a) @ unit(a).T / 0.2
     z[np.arange(5), np.arange(5)] = np.sum(unit(a) * unit(b), axis=1) / 0.2
     assert pictures == pytest.approx(cross_entropy(z, np.eye(5)), rel=1e-5)

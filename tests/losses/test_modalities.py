@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_softmax import log_sum, unit, value_of
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import GramContrastive, InfoNCE, LearnableTemperature, Symile
@@ -18,18 +19,6 @@ NAMES = ("images", "texts", "sounds", "depths")
 
 def modalities(count, rows=3, dim=5, seed=0):
     return list(np.random.default_rng(seed).normal(size=(count, rows, dim)).astype("float32"))
-
-
-def value(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def log_sum(values):
-    return max(values) + math.log(sum(math.exp(v - max(values)) for v in values))
 
 
 def symile_of_all(arrays, temperature):
@@ -56,21 +45,21 @@ def gram(arrays, temperature):
 
 def test_symile_of_four_equals_a_loop_over_all_combinations():
     arrays = modalities(4)
-    assert value(Symile(0.1, "all"), *arrays) == pytest.approx(symile_of_all(arrays, 0.1), rel=2e-6)
+    assert value_of(Symile(0.1, "all"), *arrays) == pytest.approx(symile_of_all(arrays, 0.1), rel=2e-6)
 
 
 def test_gram_of_five_equals_the_determinant():
     arrays = modalities(5, rows=4, dim=6)
-    assert value(GramContrastive(0.1, label_smoothing=0.0), *arrays) == pytest.approx(gram(arrays, 0.1), rel=2e-6)
+    assert value_of(GramContrastive(0.1, label_smoothing=0.0), *arrays) == pytest.approx(gram(arrays, 0.1), rel=2e-6)
 
 
 def test_symile_of_two_is_info_nce_with_the_heads_scale():
     a, b = modalities(2)
-    assert value(Symile(negatives="all"), a, b, scale=np.float32(4.0)) == pytest.approx(
-        value(InfoNCE(0.25), a, b), rel=1e-6
+    assert value_of(Symile(negatives="all"), a, b, scale=np.float32(4.0)) == pytest.approx(
+        value_of(InfoNCE(0.25), a, b), rel=1e-6
     )
     learned = Symile(LearnableTemperature(0.25), negatives="all")
-    assert value(learned, a, b, scale=np.float32(9.0)) == pytest.approx(value(InfoNCE(0.25), a, b), rel=1e-6)
+    assert value_of(learned, a, b, scale=np.float32(9.0)) == pytest.approx(value_of(InfoNCE(0.25), a, b), rel=1e-6)
     assert len(learned.trainable_variables) == 1
 
 
@@ -82,7 +71,7 @@ def test_the_scale_of_the_head_is_trained_in_blocks(temperature, loss):
     step = np.float32(0.01)
     one = loss(block_size=2)
     _, (gradient,) = value_and_gradients(lambda s: one(*arrays, scale=s, **more), [scale])
-    near = [value(one, *arrays, scale=scale + sign * step, **more) for sign in (1, -1)]
+    near = [value_of(one, *arrays, scale=scale + sign * step, **more) for sign in (1, -1)]
     assert gradient == pytest.approx((near[0] - near[1]) / (2 * step), rel=2e-2)
 
 
@@ -92,19 +81,19 @@ def test_order_of_rows_of_modalities_and_length_are_irrelevant(seed, factor):
     a, b, c = modalities(3, seed=seed)
     order = np.random.default_rng(seed).permutation(3)
     for loss in LOSSES:
-        wanted = pytest.approx(value(loss, a, b, c), rel=1e-4)
-        assert value(loss, a[order], b[order], c[order]) == wanted
-        assert value(loss, a, c, b) == wanted
-        assert value(loss, a, np.float32(factor) * b, c) == wanted
-    assert value(LOSSES[0], b, c, a) == pytest.approx(value(LOSSES[0], a, b, c), rel=1e-4)
-    assert value(LOSSES[1], -a, b, -c) == pytest.approx(value(LOSSES[1], a, b, c), rel=1e-6)
+        wanted = pytest.approx(value_of(loss, a, b, c), rel=1e-4)
+        assert value_of(loss, a[order], b[order], c[order]) == wanted
+        assert value_of(loss, a, c, b) == wanted
+        assert value_of(loss, a, np.float32(factor) * b, c) == wanted
+    assert value_of(LOSSES[0], b, c, a) == pytest.approx(value_of(LOSSES[0], a, b, c), rel=1e-4)
+    assert value_of(LOSSES[1], -a, b, -c) == pytest.approx(value_of(LOSSES[1], a, b, c), rel=1e-6)
 
 
 def test_equal_embeddings():
     same = [np.ones((3, 5), "float32")] * 3
-    assert value(Symile(negatives="all"), *same) == pytest.approx(2 * math.log(3), rel=1e-5)
+    assert value_of(Symile(negatives="all"), *same) == pytest.approx(2 * math.log(3), rel=1e-5)
     for loss in (Symile(negatives="shuffled"), GramContrastive()):
-        assert value(loss, *same) == pytest.approx(math.log(3), rel=1e-5)
+        assert value_of(loss, *same) == pytest.approx(math.log(3), rel=1e-5)
 
 
 EXTREME = [Symile(1e-4, negatives="all"), GramContrastive(1e-4), GramContrastive(1e4, eps=0.0)]
@@ -122,8 +111,8 @@ def test_small_batches_and_extreme_temperatures_stay_finite(loss, rows):
 def test_permutations_are_drawn_from_the_seed():
     arrays = modalities(3)
     one, other = (Symile(0.1, "shuffled", seed=3) for _ in range(2))
-    first = value(one, *arrays)
-    assert first == value(other, *arrays) and first != value(one, *arrays)
+    first = value_of(one, *arrays)
+    assert first == value_of(other, *arrays) and first != value_of(one, *arrays)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +124,7 @@ def test_any_number_is_read_by_name(loss, arguments):
     named = loss(0.2, inputs=NAMES, block_size=2, **arguments)
     total, (term,) = named.from_tensors(tensors, training=True)
     assert float(numpy(total)) == float(numpy(term))
-    assert float(numpy(total)) == pytest.approx(value(loss(0.2, **arguments), *arrays), rel=1e-5)
+    assert float(numpy(total)) == pytest.approx(value_of(loss(0.2, **arguments), *arrays), rel=1e-5)
     with pytest.raises(ValueError, match="reads 'depths', but the model and the batch give only"):
         named.from_tensors({name: tensors[name] for name in NAMES[:3]})
 
@@ -143,8 +132,8 @@ def test_any_number_is_read_by_name(loss, arguments):
 def test_weights_leave_rows_as_negatives():
     arrays = modalities(3)
     for loss in LOSSES:
-        parts = [value(loss, *arrays, sample_weight=np.eye(3, dtype="float32")[i]) for i in range(3)]
-        assert np.mean(parts) == pytest.approx(value(loss, *arrays), rel=1e-5)
+        parts = [value_of(loss, *arrays, sample_weight=np.eye(3, dtype="float32")[i]) for i in range(3)]
+        assert np.mean(parts) == pytest.approx(value_of(loss, *arrays), rel=1e-5)
 
 
 def test_what_is_compared_is_described():

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from naive_softmax import unit, value_of
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import LeaveOneOutKNN, OnlineBagOfWords
@@ -14,14 +15,6 @@ STUDENT = random.normal(size=(4, 3)).astype("float32")  # two crops of each of t
 TEACHER = random.normal(size=(2, 5, 6, 3)).astype("float32")
 PLACES = np.array([1, 0])  # of 1 x 2 means inside the border
 WEIGHT = np.array([1.0, 3.0], "float32")
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def value_of(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
 
 
 def distances(image, words):

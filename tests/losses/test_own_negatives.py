@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from shared_case import numpy, value_and_gradients
+from naive_softmax import unit, value_of
+from shared_case import value_and_gradients
 
 from kzoo.losses import (
     CountingContrastive,
@@ -21,14 +22,6 @@ A, B, TEACHER_A, TEACHER_B = RANDOM.normal(size=(4, ROWS, DIM)).astype("float32"
 NEGATIVES, TEACHER_NEGATIVES = RANDOM.normal(size=(2, ROWS, COUNT, DIM)).astype("float32")
 MASK = RANDOM.random((ROWS, COUNT)) < 0.5
 MASK[0], MASK[1] = False, True
-
-
-def value(loss, *args, **kwargs):
-    return float(numpy(loss(*args, **kwargs)))
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def choice(x, candidates, scale):
@@ -52,7 +45,7 @@ def naive_hard_negatives(temperature, scope, mask):
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all there", "masked"])
 @pytest.mark.parametrize("scope", ["batch", "own"])
 def test_hard_negatives_equal_a_double_loop(scope, mask):
-    got = value(HardNegativeContrastive(0.2, scope), A, B, negatives=NEGATIVES, mask=mask)
+    got = value_of(HardNegativeContrastive(0.2, scope), A, B, negatives=NEGATIVES, mask=mask)
     want = naive_hard_negatives(0.2, scope, np.ones_like(MASK) if mask is None else mask)
     assert got == pytest.approx(want, rel=2e-6)
 
@@ -73,16 +66,16 @@ def test_blocks_give_negatives_and_scale_the_same_gradients(scope):
 
 @pytest.mark.parametrize("scope", ["batch", "own"])
 def test_without_hard_negatives_it_is_info_nce(scope):
-    loss, plain = HardNegativeContrastive(scope=scope), value(InfoNCE(), A, B)
-    assert value(loss, A, B, negatives=NEGATIVES[:, :0]) == pytest.approx(plain, rel=1e-6)
-    assert value(loss, A, B, negatives=NEGATIVES, mask=np.zeros_like(MASK)) == pytest.approx(plain, rel=1e-6)
-    with_them = value(loss, A, B, negatives=NEGATIVES)
+    loss, plain = HardNegativeContrastive(scope=scope), value_of(InfoNCE(), A, B)
+    assert value_of(loss, A, B, negatives=NEGATIVES[:, :0]) == pytest.approx(plain, rel=1e-6)
+    assert value_of(loss, A, B, negatives=NEGATIVES, mask=np.zeros_like(MASK)) == pytest.approx(plain, rel=1e-6)
+    with_them = value_of(loss, A, B, negatives=NEGATIVES)
     assert with_them > plain
-    assert value(loss, A, B, negatives=NEGATIVES[:, ::-1].copy()) == pytest.approx(with_them, rel=1e-6)
+    assert value_of(loss, A, B, negatives=NEGATIVES[:, ::-1].copy()) == pytest.approx(with_them, rel=1e-6)
 
 
 def test_one_pair_still_has_its_hard_negatives():
-    got = value(HardNegativeContrastive(0.2), A[:1], B[:1], negatives=NEGATIVES[:1])
+    got = value_of(HardNegativeContrastive(0.2), A[:1], B[:1], negatives=NEGATIVES[:1])
     assert got == pytest.approx(0.5 * choice(A[0], [B[0], *NEGATIVES[0]], 5.0), rel=1e-5)
 
 
@@ -92,15 +85,15 @@ def test_grounded_contrasts_equal_a_loop_over_a_rows_own_negatives():
         images = np.mean([choice(A[i], [B[i], *own[i]], 2.0) for i in range(ROWS)])
         texts = np.mean([choice(B[i], [TEACHER_B[i], *own[i]], 2.0) for i in range(ROWS)])
         given = {"negatives": NEGATIVES, "mask": mask}
-        assert value(ImageGroundedContrast(0.5), A, B, **given) == pytest.approx(images, rel=1e-6)
-        assert value(TextGroundedContrast(2.0), B, TEACHER_B, **given) == pytest.approx(texts, rel=1e-6)
+        assert value_of(ImageGroundedContrast(0.5), A, B, **given) == pytest.approx(images, rel=1e-6)
+        assert value_of(TextGroundedContrast(2.0), B, TEACHER_B, **given) == pytest.approx(texts, rel=1e-6)
 
 
 def test_grounded_contrasts_without_negatives_are_0():
-    assert value(ImageGroundedContrast(), A, B, negatives=NEGATIVES[:, :0]) == 0.0
-    assert value(TextGroundedContrast(), B, TEACHER_B, negatives=NEGATIVES, mask=np.zeros_like(MASK)) == 0.0
+    assert value_of(ImageGroundedContrast(), A, B, negatives=NEGATIVES[:, :0]) == 0.0
+    assert value_of(TextGroundedContrast(), B, TEACHER_B, negatives=NEGATIVES, mask=np.zeros_like(MASK)) == 0.0
     same = np.broadcast_to(B[:, None], NEGATIVES.shape)
-    assert value(ImageGroundedContrast(), A, B, negatives=same) == pytest.approx(math.log(1 + COUNT), rel=1e-6)
+    assert value_of(ImageGroundedContrast(), A, B, negatives=same) == pytest.approx(math.log(1 + COUNT), rel=1e-6)
 
 
 def test_the_teacher_of_texts_gets_no_gradient():
@@ -118,18 +111,18 @@ def test_decoupled_global_local_is_the_sum_of_its_terms(reduction):
     pairs = [(A, TEACHER_A), (B, TEACHER_B), (NEGATIVES, TEACHER_NEGATIVES)]
     squares = [np.square(unit(x) - unit(teacher)) for x, teacher in pairs]
     want = (
-        value(HardNegativeContrastive(0.2), A, B, negatives=NEGATIVES)
-        + 0.3 * value(TextGroundedContrast(4.0), B, TEACHER_B, negatives=NEGATIVES)
-        + 0.2 * value(ImageGroundedContrast(0.2), A, B, negatives=NEGATIVES)
+        value_of(HardNegativeContrastive(0.2), A, B, negatives=NEGATIVES)
+        + 0.3 * value_of(TextGroundedContrast(4.0), B, TEACHER_B, negatives=NEGATIVES)
+        + 0.2 * value_of(ImageGroundedContrast(0.2), A, B, negatives=NEGATIVES)
         + 0.1 * sum(each.sum() if reduction == "sum" else each.mean() for each in squares)
     )
     loss = DecoupledGlobalLocal(0.2, 0.3, 0.2, 0.1, 4.0, reduction)
-    assert value(loss, A, B, **teachers()) == pytest.approx(want, rel=1e-6)
+    assert value_of(loss, A, B, **teachers()) == pytest.approx(want, rel=1e-6)
 
 
 def test_decoupled_global_local_holds_on_to_nothing_where_teacher_and_student_agree():
     agreeing = teachers(A, B, NEGATIVES)
-    light, heavy = (value(DecoupledGlobalLocal(distill_weight=w), A, B, **agreeing) for w in (0.0, 100.0))
+    light, heavy = (value_of(DecoupledGlobalLocal(distill_weight=w), A, B, **agreeing) for w in (0.0, 100.0))
     assert light == pytest.approx(heavy, rel=1e-6)
 
 
@@ -137,7 +130,7 @@ def test_decoupled_global_local_holds_on_to_nothing_where_teacher_and_student_ag
 def test_decoupled_global_local_weighs_the_squares_of_a_row(reduction):
     weight = np.array([1.0, 0.0, 2.0, 0.0, 1.0], "float32")
     none, whole = (
-        value(DecoupledGlobalLocal(0.2, 0.1, 0.1, share, 10.0, reduction), A, B, **teachers(), sample_weight=weight)
+        value_of(DecoupledGlobalLocal(0.2, 0.1, 0.1, share, 10.0, reduction), A, B, **teachers(), sample_weight=weight)
         for share in (0.0, 1.0)
     )
     pairs = [(A, TEACHER_A), (B, TEACHER_B), (NEGATIVES, TEACHER_NEGATIVES)]
@@ -151,25 +144,25 @@ def test_decoupled_global_local_weighs_the_squares_of_a_row(reduction):
 
 def test_the_temperature_of_decoupled_global_local_is_the_heads_where_it_has_none():
     given = teachers() | {"scale": np.float32(5.0)}
-    assert value(DecoupledGlobalLocal(), A, B, **given) == pytest.approx(
-        value(DecoupledGlobalLocal(0.2), A, B, **teachers()), rel=1e-6
+    assert value_of(DecoupledGlobalLocal(), A, B, **given) == pytest.approx(
+        value_of(DecoupledGlobalLocal(0.2), A, B, **teachers()), rel=1e-6
     )
 
 
 def test_counting_is_grounded_contrast_with_one_negative():
     wrong = NEGATIVES[:, 0]
-    want = value(ImageGroundedContrast(1.0), A, B, negatives=NEGATIVES[:, :1])
-    assert value(CountingContrastive(), A, B, counterfactual=wrong) == pytest.approx(want, rel=1e-6)
-    assert value(CountingContrastive(), A, B, counterfactual=B) == pytest.approx(math.log(2.0), rel=1e-6)
-    assert value(CountingContrastive(1e-3), A, A, counterfactual=-A) == 0.0
-    assert value(CountingContrastive(1e-3), A, -A, counterfactual=A) == pytest.approx(2000.0, rel=1e-5)
+    want = value_of(ImageGroundedContrast(1.0), A, B, negatives=NEGATIVES[:, :1])
+    assert value_of(CountingContrastive(), A, B, counterfactual=wrong) == pytest.approx(want, rel=1e-6)
+    assert value_of(CountingContrastive(), A, B, counterfactual=B) == pytest.approx(math.log(2.0), rel=1e-6)
+    assert value_of(CountingContrastive(1e-3), A, A, counterfactual=-A) == 0.0
+    assert value_of(CountingContrastive(1e-3), A, -A, counterfactual=A) == pytest.approx(2000.0, rel=1e-5)
 
 
 def test_only_samples_that_count_something_count():
     wrong, mask = NEGATIVES[:, 0], np.array([True, False, True, False, False])
     want = np.mean([choice(A[i], [B[i], wrong[i]], 1.0) for i in np.flatnonzero(mask)])
-    assert value(CountingContrastive(), A, B, counterfactual=wrong, mask=mask) == pytest.approx(want, rel=1e-6)
-    assert value(CountingContrastive(), A, B, counterfactual=wrong, mask=np.zeros(ROWS, bool)) == 0.0
+    assert value_of(CountingContrastive(), A, B, counterfactual=wrong, mask=mask) == pytest.approx(want, rel=1e-6)
+    assert value_of(CountingContrastive(), A, B, counterfactual=wrong, mask=np.zeros(ROWS, bool)) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from naive_softmax import unit
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import LearnableTemperature, PixContrast, PixPro
@@ -17,10 +18,6 @@ BOXES = (
 )
 FAR = (BOXES[0], BOXES[1] + 100.0)
 WEIGHT = np.array([1.0, 3.0], "float32")
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def value_of(loss, boxes=BOXES, **kwargs):

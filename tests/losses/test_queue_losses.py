@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from naive_softmax import unit
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import FeatureTransformContrastive, LearnableTemperature, MoCHi, QueueContrastive
@@ -13,10 +14,6 @@ SIZES = {"temperature": 0.3, "queue_size": 10, "dim": 8, "seed": 0}
 
 def views(rows=6, seed=0):
     return np.random.default_rng(seed).normal(size=(2, rows, 8)).astype("float32")
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def cross_entropy(q, k, negatives, temperature=0.3):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_softmax import log_sum
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import (
@@ -29,10 +30,6 @@ def value(result):
 
 def cosine(x, y):
     return float(x @ y / np.sqrt((x @ x) * (y @ y)))
-
-
-def log_sum(z):
-    return max(z) + math.log(sum(math.exp(v - max(z)) for v in z))
 
 
 def naive(a, candidates, scale, own_hard=0.0):

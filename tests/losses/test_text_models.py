@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from naive_softmax import unit
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import BagOfWordsDecoding, MetaNodeContrastive, SimCTG
@@ -18,10 +19,6 @@ CLUSTERS = np.array([0, 2, 2, 0, 3], "int32")  # nobody is in cluster 1
 
 def value(result):
     return float(numpy(result))
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def test_contrast_of_tokens_equals_a_loop_over_pairs():

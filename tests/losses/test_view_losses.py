@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from naive_softmax import unit
 from shared_case import numpy, value_and_gradients
 
 from kzoo.losses import DINO, IBOT, LearnableTemperature, MaskedImageModelling, SimDINO, SwAV
@@ -18,10 +19,6 @@ def arrays(*shape, seed=0):
 def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def naive_sinkhorn(scores, epsilon, iterations):
