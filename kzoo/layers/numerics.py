@@ -29,6 +29,29 @@ def l2_normalize(x):
     return x * ops.rsqrt(ops.maximum(squared_length, NORM_FLOOR))
 
 
+def log_sum_exp(z, axis, keepdims=False):
+    """`log sum exp` along an axis, whose gradient takes one pass over `z` and holds one more array of its size.
+
+    Written out: that of torch computes the exponentials again for the gradient, in three arrays.
+
+    Args:
+        z: float tensor; `NEGATIVE` leaves an entry out.
+        axis: int.
+        keepdims: whether the axis stays, with length 1.
+
+    Returns:
+        float tensor, about `NEGATIVE` where all is left out.
+
+    Example:
+        >>> log_sum_exp(np.zeros((2, 3)), axis=1)
+        [1.0986, 1.0986]
+    """
+    z = ops.convert_to_tensor(z)
+    largest = ops.stop_gradient(ops.max(z, axis=axis, keepdims=True))
+    log_sum = largest + ops.log(ops.sum(ops.exp(z - largest), axis=axis, keepdims=True))
+    return log_sum if keepdims else ops.squeeze(log_sum, axis=axis)
+
+
 def quick_gelu(x):
     """`x * sigmoid(1.702 x)`, the activation of OpenAI's CLIP (2021, arXiv 2103.00020)."""
     return x * ops.sigmoid(1.702 * x)

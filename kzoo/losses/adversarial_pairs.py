@@ -63,7 +63,7 @@ class AdversarialPairs(PairwiseLoss):
         scale = resolve_scale(self.temperature)
 
         def row(i, real, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["source"], ops.transpose(columns["target"]))
+            z = ops.matmul(columns["scale"] * rows["source"], ops.transpose(columns["target"]))
             own = same(i, ops.arange(ops.shape(z)[1], dtype="int32")) > 0.0
             return {"others": ops.logsumexp(ops.where(own, NEGATIVE, z), axis=1)}, {}
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE, NORM_FLOOR
+from kzoo.layers.numerics import NEGATIVE, NORM_FLOOR, log_sum_exp
 from kzoo.losses.base import weighted_mean
 
 
@@ -28,7 +28,7 @@ def positives_and_negatives(i, labels, column_labels):
 
 def masked_log_sum(z, mask, axis=-1):
     """`log sum exp` over the entries that are True, about `NEGATIVE` where none is."""
-    return ops.logsumexp(ops.where(mask, z, NEGATIVE), axis=axis)
+    return log_sum_exp(ops.where(mask, z, NEGATIVE), axis)
 
 
 def mean_of_anchors(values, defined, sample_weight=None):

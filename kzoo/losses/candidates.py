@@ -31,17 +31,17 @@ def own_among(a, candidates, scale, direction="a_to_b", block_size=None, own_har
         [0.3133, 0.3133]
     """
     batch = ops.shape(a)[0]
+    a, candidates = scale * l2_normalize(a), [l2_normalize(each) for each in candidates]
 
     def tile(i, j, rows, columns):
-        z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["candidates"]))
+        z = ops.matmul(rows["a"], ops.transpose(columns["candidates"]))
         if own_hard:
             z = z + own_hard * same(i + batch, j)
-        return Tile(z, same(i, j), keep=columns["keep"][None, :] if "keep" in columns else None)
+        return Tile(z, keep=columns["keep"][None, :] if "keep" in columns else None)
 
-    columns = {"candidates": ops.concatenate([l2_normalize(each) for each in candidates]), "scale": scale}
-    columns |= {} if keep is None else {"keep": keep}
-    of_rows, of_columns = cross_entropies(tile, {"a": l2_normalize(a)}, columns, direction, block_size)
-    return of_rows, None if of_columns is None else of_columns[:batch]
+    columns = {"candidates": ops.concatenate(candidates)} | ({} if keep is None else {"keep": keep})
+    own = ops.sum(a * candidates[0], axis=-1)
+    return cross_entropies(tile, {"a": a}, columns, direction, block_size, own)
 
 
 def check_scale(scale, name="scale"):

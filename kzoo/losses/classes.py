@@ -22,7 +22,7 @@ def class_cross_entropies(features, classes, labels, scale=1.0, label_smoothing=
     e = label_smoothing
 
     def tile(i, j, rows, columns):
-        z = columns["scale"] * ops.matmul(rows["features"], ops.transpose(columns["classes"]))
+        z = ops.matmul(columns["scale"] * rows["features"], ops.transpose(columns["classes"]))
         target = same(rows["labels"], j)
         return Tile(z, (1.0 - e) * target + e / columns["classes"].shape[0] if e else target)
 

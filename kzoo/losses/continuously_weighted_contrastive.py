@@ -76,7 +76,7 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
             given = {"w": weights, "w_of_columns": ops.transpose(weights)}
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))
             w = w_of_columns = 0.5 * (1.0 + ops.matmul(rows["r"], ops.transpose(columns["r"])))
             if given:
                 w, w_of_columns = rows["w"], rows["w_of_columns"]

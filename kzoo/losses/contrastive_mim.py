@@ -55,7 +55,7 @@ class ContrastiveMIM(PairwiseLoss):
         others = ops.cast(ops.maximum(ops.shape(z)[0] - 1, 1), "float32")
 
         def tile(i, j, rows, columns):
-            s = columns["scale"] * ops.matmul(rows["z"], ops.transpose(columns["h"]))
+            s = ops.matmul(columns["scale"] * rows["z"], ops.transpose(columns["h"]))
             own = same(i, j)
             return Tile(s, own, log_weight=(own - 1.0) * ops.log(others))  # the sum over the others as their mean
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
+from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -62,14 +62,14 @@ class DecoupledContrastive(PairwiseLoss):
 
     def call(self, a, b, sample_weight=None):
         a, b, scale = l2_normalize(a), l2_normalize(b), resolve_scale(self.temperature)
-        batch = ops.shape(a)[0]
+        batch, cosine = ops.shape(a)[0], ops.sum(a * b, axis=-1)
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["x"], ops.transpose(columns["y"]))
-            return Tile(z, same(i, j), keep=same(i, j % batch) == 0.0)
+            z = ops.matmul(rows["x"], ops.transpose(columns["y"]))
+            return Tile(z, keep=ops.not_equal(i[:, None], (j % batch)[None, :]))
 
         def compare(x, y, direction):
-            return cross_entropies(tile, {"x": x}, {"y": y, "scale": scale}, direction, self.block_size)
+            return cross_entropies(tile, {"x": scale * x}, {"y": y}, direction, self.block_size, scale * cosine)
 
         if self.intra_view:
             of_a, _ = compare(a, ops.concatenate([b, a]), "a_to_b")
@@ -78,7 +78,6 @@ class DecoupledContrastive(PairwiseLoss):
             of_a, of_b = compare(a, b, "both")
         per_row = mean_of_directions(of_a, of_b)
         if self.sigma is not None:
-            cosine = ops.sum(a * b, axis=-1)
             force = ops.stop_gradient(cosine) / self.sigma
             w = 2.0 - ops.cast(batch, "float32") * ops.exp(force - ops.logsumexp(force))
             per_row = per_row + (1.0 - w) * scale * cosine

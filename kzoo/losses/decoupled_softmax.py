@@ -58,7 +58,7 @@ class DecoupledSoftmax(PairwiseLoss):
         columns = {"b": l2_normalize(b), "scale": resolve_scale(self.temperature)}
 
         def softmaxes(i, real, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))  # (rows, labels)
+            z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))  # (rows, labels)
             positive = rows["positive"]
             log_negatives = ops.logsumexp(ops.where(positive, NEGATIVE, z), axis=1, keepdims=True)
             return {"value": mean_of_positives(ops.softplus(log_negatives - z), positive)}, {}

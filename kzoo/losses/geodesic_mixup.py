@@ -97,7 +97,7 @@ class GeodesicMixup(PairwiseLoss):
         own, other = (1.0, 1.0) if self.mode == "vl" else (lam, 1.0 - lam)
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))
             return Tile(z, own * same(i, j) + other * same(last - i, j))
 
         return cross_entropies(tile, {"a": a}, {"b": b, "scale": scale}, "both", self.block_size)

@@ -53,11 +53,12 @@ class GroupInfoNCE(PairwiseLoss):
         self.temperature = check_temperature(temperature)
 
     def call(self, a, b, groups, sample_weight=None):
-        def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
-            return Tile(z, same(i, j), keep=same(rows["group"], groups) > 0.0)
+        a, b = resolve_scale(self.temperature) * l2_normalize(a), l2_normalize(b)
 
-        rows = {"a": l2_normalize(a), "group": groups}
-        columns = {"b": l2_normalize(b), "scale": resolve_scale(self.temperature)}
-        per_row = cross_entropies(tile, rows, columns, "both", self.block_size)
+        def tile(i, j, rows, columns):
+            z = ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            return Tile(z, keep=same(rows["group"], groups) > 0.0)
+
+        rows, own = {"a": a, "group": groups}, ops.sum(a * b, axis=-1)
+        per_row = cross_entropies(tile, rows, {"b": b}, "both", self.block_size, own)
         return weighted_mean(mean_of_directions(*per_row), sample_weight)

@@ -6,7 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.own_negatives import check_negatives
-from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
+from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 SCOPES = ("batch", "own")
@@ -71,8 +71,8 @@ class HardNegativeContrastive(PairwiseLoss):
         check_negatives(negatives, a)
         there = ops.ones(ops.shape(negatives)[:2], "bool") if mask is None else ops.cast(mask, "bool")
         hard = {"negatives": l2_normalize(negatives), "there": there}
-        rows = {"a": l2_normalize(a)}
-        columns = {"b": l2_normalize(b), "scale": resolve_scale(self.temperature, scale)}
+        a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
+        rows, columns = {"a": a}, {"b": b}
         if self.scope == "own":
             rows |= hard
         else:
@@ -88,10 +88,8 @@ class HardNegativeContrastive(PairwiseLoss):
                 there = ops.broadcast_to(columns["there"][None], ops.shape(of_negatives))
             of_captions = ops.matmul(rows["a"], ops.transpose(columns["b"]))  # (rows, batch)
             keep = ops.concatenate([ops.ones_like(of_captions, dtype="bool"), there], axis=1)
-            right = same(i, j)  # no image is right for a hard negative: its own direction adds nothing
-            target = ops.concatenate([right, ops.zeros_like(of_negatives)], axis=1)
-            return Tile(columns["scale"] * ops.concatenate([of_captions, of_negatives], axis=1), target, keep=keep)
+            return Tile(ops.concatenate([of_captions, of_negatives], axis=1), keep=keep)
 
-        of_rows, of_columns = cross_entropies(tile, rows, columns, "both", self.block_size)
-        per_row = mean_of_directions(of_rows, of_columns[: ops.shape(a)[0]])
-        return weighted_mean(per_row, sample_weight)
+        own = ops.sum(a * b, axis=-1)  # no image is right for a hard negative: its own direction adds nothing
+        per_row = cross_entropies(tile, rows, columns, "both", self.block_size, own)
+        return weighted_mean(mean_of_directions(*per_row), sample_weight)

@@ -88,15 +88,17 @@ class InfoNCE(PairwiseLoss):
             raise ValueError(f"a batch of {batch} rows does not split into groups={self.groups}; choose a divisor.")
         group_size = ops.shape(a)[0] // self.groups
         e = self.label_smoothing
-        others = e / ops.cast(group_size, "float32")
+        a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
-            if self.groups == 1:
-                return Tile(z, (1.0 - e) * same(i, j) + others if e else same(i, j))
-            group = same(i // group_size, j // group_size)
-            return Tile(z, (1.0 - e) * same(i, j) + others * group, keep=group > 0.0)
+            z = ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            group = None if self.groups == 1 else ops.equal((i // group_size)[:, None], (j // group_size)[None, :])
+            if not e:
+                return Tile(z, keep=group)
+            others = e / ops.cast(group_size, "float32")
+            others = others if group is None else ops.where(group, others, 0.0)
+            return Tile(z, (1.0 - e) * same(i, j) + others, keep=group)
 
-        columns = {"b": l2_normalize(b), "scale": resolve_scale(self.temperature, scale)}
-        per_row = cross_entropies(tile, {"a": l2_normalize(a)}, columns, self.direction, self.block_size)
+        own = None if e else ops.sum(a * b, axis=-1)
+        per_row = cross_entropies(tile, {"a": a}, {"b": b}, self.direction, self.block_size, own)
         return weighted_mean(mean_of_directions(*per_row), sample_weight)

@@ -72,13 +72,12 @@ class LogitDistillation(PairwiseLoss):
         return weighted_mean(mean_of_directions(of_a, of_b), sample_weight)
 
     def _one_side(self, x, y, teacher_x, teacher_y, scale):
-        rows = {"x": x, "teacher": ops.stop_gradient(teacher_x)}
-        columns = {"y": y, "teacher": ops.stop_gradient(teacher_y), "scale": scale}
-        teacher_scale = 1.0 / self.teacher_temperature
+        rows = {"x": scale * x, "teacher": ops.stop_gradient(teacher_x) / self.teacher_temperature}
+        columns = {"y": y, "teacher": ops.stop_gradient(teacher_y)}
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["x"], ops.transpose(columns["y"]))
-            opinion = teacher_scale * ops.matmul(rows["teacher"], ops.transpose(columns["teacher"]))
+            z = ops.matmul(rows["x"], ops.transpose(columns["y"]))
+            opinion = ops.matmul(rows["teacher"], ops.transpose(columns["teacher"]))
             return Tile(z, soft_targets(opinion))
 
         return cross_entropies(tile, rows, columns, block_size=self.block_size)[0]

@@ -80,7 +80,7 @@ class MixupContrastive(PairwiseLoss):
         mixed = lam[:, None] * x + (1.0 - lam)[:, None] * ops.take(x, permutation, axis=0)
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["mixed"], ops.transpose(columns["y"]))
+            z = ops.matmul(columns["scale"] * rows["mixed"], ops.transpose(columns["y"]))
             share = rows["lam"][:, None]  # added up, so that a row that is mixed with itself keeps its target
             return Tile(z, share * same(i, j) + (1.0 - share) * same(rows["permutation"], j))
 

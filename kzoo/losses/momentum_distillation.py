@@ -110,10 +110,10 @@ class MomentumDistillation(PairwiseLoss):
         columns = {"keys": ops.stop_gradient(keys), "ids": all_ids, "known": known, "scale": scale}
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["x"], ops.transpose(columns["keys"]))  # (rows, batch + queue)
+            z = ops.matmul(columns["scale"] * rows["x"], ops.transpose(columns["keys"]))  # (rows, batch + queue)
             hard = ops.where(columns["known"], same(rows["ids"], columns["ids"]), 0.0)
             hard = hard / ops.maximum(ops.sum(hard, axis=1, keepdims=True), 1.0)
-            opinion = columns["scale"] * ops.matmul(rows["teacher"], ops.transpose(columns["keys"]))
+            opinion = ops.matmul(columns["scale"] * rows["teacher"], ops.transpose(columns["keys"]))
             soft = soft_targets(opinion)
             return Tile(z, self.alpha * soft + (1.0 - self.alpha) * hard)
 

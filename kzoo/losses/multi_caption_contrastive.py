@@ -6,7 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.one_to_k import check_captions
-from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
+from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -55,17 +55,17 @@ class MultiCaptionContrastive(PairwiseLoss):
 
     def call(self, a, b, mask=None, sample_weight=None, scale=None):
         check_captions("MultiCaptionContrastive", b)
-        a, b, scale = l2_normalize(a), l2_normalize(b), resolve_scale(self.temperature, scale)
+        a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
-            return Tile(z, same(i, j), keep=rows["real"][:, None] * columns["real"][None, :] > 0.0)
+            z = ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            return Tile(z, keep=rows["real"][:, None] * columns["real"][None, :] > 0.0)
 
         terms = []
         for k in range(b.shape[1]):
-            real = mask[:, k]
-            columns = {"b": b[:, k], "real": real, "scale": scale}
-            per_row = cross_entropies(tile, {"a": a, "real": real}, columns, "both", self.block_size)
+            real, own = mask[:, k], ops.sum(a * b[:, k], axis=-1)
+            rows, columns = {"a": a, "real": real}, {"b": b[:, k], "real": real}
+            per_row = cross_entropies(tile, rows, columns, "both", self.block_size, own)
             terms.append(mean_of_anchors(mean_of_directions(*per_row), real, sample_weight))
         return sum(terms) / len(terms)

@@ -5,7 +5,7 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies, same
+from kzoo.losses.pairwise import PairwiseLoss, Tile, cross_entropies
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -59,12 +59,13 @@ class NTXent(PairwiseLoss):
 
     def call(self, a, b, sample_weight=None):
         views = l2_normalize(ops.concatenate([a, b]))  # (2 batch, dim)
-        batch = ops.shape(a)[0]
+        anchors = resolve_scale(self.temperature) * views
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["anchor"], ops.transpose(columns["view"]))
-            return Tile(z, same((i + batch) % (2 * batch), j), keep=same(i, j) == 0.0)
+            z = ops.matmul(rows["anchor"], ops.transpose(columns["view"]))
+            return Tile(z, keep=ops.not_equal(i[:, None], j[None, :]))
 
-        columns = {"view": views, "scale": resolve_scale(self.temperature)}
-        of_anchors, _ = cross_entropies(tile, {"anchor": views}, columns, "a_to_b", self.block_size)
+        own = ops.sum(anchors * ops.roll(views, ops.shape(a)[0], axis=0), axis=-1)  # with the other view
+        rows, columns = {"anchor": anchors}, {"view": views}
+        of_anchors, _ = cross_entropies(tile, rows, columns, "a_to_b", self.block_size, own)
         return weighted_mean(ops.mean(ops.reshape(of_anchors, (2, -1)), axis=0), sample_weight)

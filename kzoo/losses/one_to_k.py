@@ -71,7 +71,7 @@ class OneToK(PairwiseLoss):
         real = ops.reshape(mask, (-1,))  # (batch * K,)
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))
             own = same(i, j // count) * columns["real"][None, :]
             share = own / ops.maximum(ops.sum(own, axis=1, keepdims=True), 1.0)
             return Tile(z, share, column_target=own, keep=ops.broadcast_to(columns["real"] > 0.0, ops.shape(z)))

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE
+from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
@@ -44,7 +44,7 @@ class Tile:
 
     Args:
         logits: `z_ij`.
-        target: `T_ij`, how much row i should choose column j; a row need not sum to 1.
+        target: `T_ij`, how much row i should choose column j; a row need not sum to 1. None: `own` says it.
         column_target: `T_ij`, how much column j should choose row i; default `target`.
         keep: bool, whether a pair stands in the denominators; default all do.
         log_weight: added to `z_ij` in the denominators only.
@@ -57,7 +57,7 @@ class Tile:
     log_weight: Any = None
 
 
-def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None):
+def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None):
     """The softmax cross-entropy `sum_j T_ij (LSE_k z_ik - z_ij)` of every row, of every column, or of both.
 
     Args:
@@ -68,10 +68,12 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None):
         columns: dict of tensors that every block sees whole; the first has one row per column.
         direction: `"a_to_b"`, rows choose among columns; `"b_to_a"`, columns choose among rows; `"both"`.
         block_size: rows at a time, or None.
+        own: `(R,)`, the logit of the one column that each row should choose, instead of targets, which would be one
+            more number for each pair. As columns choose, column i should choose row i.
 
     Returns:
-        `(of_rows, of_columns)`: float32 `(R,)` and `(C,)`, None where the direction was not asked for. Where the
-        denominator is empty it is left out, where the target is empty the value is 0.
+        `(of_rows, of_columns)`: float32 `(R,)` and `(C,)`, with `own` of the first R columns; None where the direction
+        was not asked for. Where the denominator is empty it is left out, where the target is empty the value is 0.
 
     Example:
         >>> def tile(i, j, rows, columns):
@@ -86,21 +88,24 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None):
         z = z if one.keep is None else ops.where(one.keep, z, NEGATIVE)
         of_rows, of_columns = {}, {}
         if direction != "b_to_a":
-            of_rows = {"value": _cross_entropy(ops.logsumexp(z, axis=1), *_chosen(one.logits, one.target, 1))}
+            of_rows = {"log_sum": log_sum_exp(z, 1)} | ({} if own is not None else _chosen(one.logits, one.target, 1))
         if direction != "a_to_b":
-            target = one.target if one.column_target is None else one.column_target
             if real is not None:  # rows that fill up the last block are nobody's choice
-                z, target = ops.where(real[:, None], z, NEGATIVE), ops.where(real[:, None], target, 0.0)
-            tz, ts = _chosen(one.logits, target, 0)
-            of_columns = {"log_sum": ops.logsumexp(z, axis=0), "tz": tz, "ts": ts}
+                z = ops.where(real[:, None], z, NEGATIVE)
+            of_columns = {"log_sum": log_sum_exp(z, 0)}
+            if own is None:
+                target = one.target if one.column_target is None else one.column_target
+                target = target if real is None else ops.where(real[:, None], target, 0.0)
+                of_columns |= _chosen(one.logits, target, 0)
         return of_rows, of_columns
 
     of_rows, of_columns = by_blocks(block, rows, columns, block_size)
-    columns_value = None
     if of_columns:
-        log_z = ops.logsumexp(of_columns["log_sum"], axis=0)
-        columns_value = _cross_entropy(log_z, ops.sum(of_columns["tz"], axis=0), ops.sum(of_columns["ts"], axis=0))
-    return of_rows.get("value"), columns_value
+        log_sum = log_sum_exp(of_columns.pop("log_sum"), 0)
+        log_sum = log_sum if own is None else log_sum[: ops.shape(own)[0]]
+        of_columns = {"log_sum": log_sum} | {name: ops.sum(value, axis=0) for name, value in of_columns.items()}
+    chosen = {} if own is None else {"tz": own, "ts": 1.0}
+    return tuple(_cross_entropy(**each, **chosen) if each else None for each in (of_rows, of_columns))
 
 
 def by_blocks(function, rows, columns, block_size=None):
@@ -181,8 +186,8 @@ def _in_blocks(value, missing, block_size):
 
 
 def _chosen(logits, target, axis):
-    return ops.sum(target * logits, axis=axis), ops.sum(target, axis=axis)
+    return {"tz": ops.sum(target * logits, axis=axis), "ts": ops.sum(target, axis=axis)}
 
 
-def _cross_entropy(log_z, tz, ts):
-    return ts * ops.where(log_z > 0.5 * NEGATIVE, log_z, 0.0) - tz
+def _cross_entropy(log_sum, tz, ts):
+    return ts * ops.where(log_sum > 0.5 * NEGATIVE, log_sum, 0.0) - tz

@@ -148,7 +148,7 @@ class PrototypeContrastive(PairwiseLoss):
         columns = {"targets": targets, "prototypes": prototypes, "scale": resolve_scale(self.temperature)}
 
         def tile(i, k, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["x"], ops.transpose(columns["targets"]))  # (rows, clusters)
+            z = ops.matmul(columns["scale"] * rows["x"], ops.transpose(columns["targets"]))  # (rows, clusters)
             if self.target_temperature <= 0:
                 return Tile(z, same(rows["label"], k))
             near = ops.matmul(rows["prototype"], ops.transpose(columns["prototypes"])) / self.target_temperature

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.layers.numerics import NEGATIVE, l2_normalize, log_sum_exp
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.queue import add_queue, enqueue
@@ -108,20 +108,19 @@ class QueueContrastive(PairwiseLoss):
         Args:
             rows: dict of tensors `(batch, ...)`.
             queue: `(K, dim)`, or `(groups, K, dim)`.
-            more: function `(rows, s, queue)` to similarities with further negatives, `(rows of the block, n)`.
+            more: function `(rows, s, queue)` to similarities with further negatives, `(rows of the block, n)`; `s`
+                are those with the queue, over the temperature.
         """
 
         def contrast(i, real, rows, columns):
-            s = ops.matmul(rows["q"], ops.transpose(columns["queue"]))
-            own = ops.sum(rows["q"] * rows["k"], axis=1, keepdims=True)
-            others = [s] if more is None else [s, more(rows, s, columns["queue"])]
-            z = columns["scale"] * ops.concatenate([own, *others], axis=1)
+            s = ops.matmul(columns["scale"] * rows["q"], ops.transpose(columns["queue"]))
+            own = columns["scale"] * ops.sum(rows["q"] * rows["k"], axis=1)
+            others = [] if more is None else [ops.logsumexp(columns["scale"] * more(rows, s, columns["queue"]), axis=1)]
             if "groups" in rows:
                 group = ops.arange(ops.shape(s)[1], dtype="int32") // self.queue_size
-                of_group = same(ops.cast(rows["groups"], "int32"), group)
-                keep = ops.concatenate([ops.ones_like(own), of_group], axis=1) > 0.0
-                z = ops.where(keep, z, NEGATIVE)
-            return {"value": ops.logsumexp(z, axis=1) - z[:, 0]}, {}
+                s = ops.where(same(ops.cast(rows["groups"], "int32"), group) > 0.0, s, NEGATIVE)
+            log_sums = ops.stack([own, log_sum_exp(s, axis=1), *others], axis=1)  # no copy of s beside the others
+            return {"value": ops.logsumexp(log_sums, axis=1) - own}, {}
 
         columns = {"queue": ops.reshape(queue, (-1, self.dim)), "scale": resolve_scale(self.temperature)}
         return by_blocks(contrast, rows, columns, self.block_size)[0]["value"]

@@ -67,7 +67,7 @@ class RehearsalSupCon(PairwiseLoss):
         rehearsed = ops.cast(rehearsal, "float32")
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["student"], ops.transpose(columns["both"]))
+            z = ops.matmul(columns["scale"] * rows["student"], ops.transpose(columns["both"]))
             positive = same(rows["labels"], columns["labels"]) * columns["rehearsed"][None, :]
             positive = positive / ops.maximum(ops.sum(positive, axis=1, keepdims=True), 1.0)
             target = ops.concatenate([ops.zeros_like(positive), positive], axis=1)

@@ -59,7 +59,7 @@ class SelfSoftTargetContrastive(PairwiseLoss):
             return {"log_sum": ops.logsumexp(likeness(rows, columns), axis=1)}, {}
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))
             y = likeness(rows, columns)  # symmetric: column j's target is row j's
             return Tile(z, ops.exp(y - rows["log_sum"][:, None]), ops.exp(y - columns["log_sum"][None, :]))
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.similarity import add_log_scale
-from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
+from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 
 DEFAULT_SCALE, DEFAULT_BIAS = 10.0, -10.0
 
@@ -81,15 +81,20 @@ class SigmoidContrastive(PairwiseLoss):
                 "bias; give the loss its own: SigmoidContrastive(scale=10.0, bias=-10.0)."
             )
         weight = ops.ones((ops.shape(a)[0],)) if sample_weight is None else ops.cast(sample_weight, "float32")
-        rows = {"a": l2_normalize(a), "weight": weight} | ({} if positives is None else {"positives": positives})
-        columns = {"b": l2_normalize(b), "weight": weight, "scale": scale, "bias": bias}
+        rows = {"a": scale * l2_normalize(a), "weight": weight}
+        rows |= {} if positives is None else {"positives": ops.cast(positives, "bool")}
+        columns = {"b": l2_normalize(b), "weight": weight, "bias": bias}
 
         def questions(i, real, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"])) + columns["bias"]
+            z = ops.matmul(rows["a"], ops.transpose(columns["b"])) + columns["bias"]
             j = ops.arange(ops.shape(z)[1], dtype="int32")
-            y = 2.0 * (same(i, j) if positives is None else ops.cast(rows["positives"], "float32")) - 1.0
-            asked_twice = 0.5 * (rows["weight"][:, None] + columns["weight"][None, :])  # of row i and of column j
-            return {"sum": ops.sum(asked_twice * ops.softplus(-y * z), axis=1)}, {}
+            positive = ops.equal(i[:, None], j[None, :]) if positives is None else rows["positives"]
+            answers = ops.softplus(ops.where(positive, -z, z))
+            if sample_weight is None:
+                return {"sum": ops.sum(answers, axis=1)}, {}
+            # each is asked twice, of row i and of column j
+            of_row, of_columns = ops.sum(answers, axis=1), ops.matmul(answers, columns["weight"])
+            return {"sum": 0.5 * (rows["weight"] * of_row + of_columns)}, {}
 
         of_rows, _ = by_blocks(questions, rows, columns, self.block_size)
         return ops.sum(of_rows["sum"]) / ops.maximum(ops.sum(weight), 1e-12)

@@ -65,7 +65,7 @@ class SoftContrastive(PairwiseLoss):
         scale = resolve_scale(self.temperature)
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["x"], ops.transpose(columns["y"]))
+            z = ops.matmul(columns["scale"] * rows["x"], ops.transpose(columns["y"]))
             resemblance = ops.matmul(rows["label"], ops.transpose(columns["label"])) / self.label_temperature
             return Tile(z, ops.stop_gradient(ops.exp(ops.log_softmax(resemblance, axis=1))))
 

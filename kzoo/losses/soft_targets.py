@@ -6,6 +6,7 @@ from keras import ops
 def soft_targets(logits):
     """`softmax` of each row of a teacher's logits, without gradient: float32 `(rows, columns)`.
 
-    Written out, because that of Keras warns of a single column, which a batch of one pair has.
+    A batch of one pair has a single column, of which the softmax of Keras warns.
     """
-    return ops.stop_gradient(ops.exp(logits - ops.logsumexp(logits, axis=1, keepdims=True)))
+    logits = ops.stop_gradient(logits)
+    return ops.ones_like(logits) if logits.shape[1] == 1 else ops.softmax(logits, axis=1)

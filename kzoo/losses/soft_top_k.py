@@ -74,7 +74,7 @@ class SoftTopK(PairwiseLoss):
         columns = {"b": l2_normalize(b), "scale": resolve_scale(self.temperature)}
 
         def within(i, real, rows, columns):
-            z = self.alpha * columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))  # (rows, labels)
+            z = ops.matmul(self.alpha * columns["scale"] * rows["a"], ops.transpose(columns["b"]))  # (rows, labels)
             positive = rows["positive"]
             if self.k == NUM_POSITIVES:
                 k = ops.sum(ops.cast(positive, "float32"), axis=1, keepdims=True)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.layers.numerics import NEGATIVE, l2_normalize, log_sum_exp
 from kzoo.losses.anchors import mean_of_anchors
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -88,10 +88,10 @@ class SupCon(PairwiseLoss):
             rows["mask"] = ops.concatenate([ops.cast(mask, "float32")] * views, axis=0)
 
         def attracted(i, real, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["z"], ops.transpose(columns["z"]))
+            z = ops.matmul(columns["scale"] * rows["z"], ops.transpose(columns["z"]))
             other = ops.not_equal(i[:, None], ops.arange(ops.shape(z)[1], dtype="int32")[None, :])
             z = ops.where(other, z, NEGATIVE)
-            log_p = ops.where(other, z - ops.logsumexp(z, axis=1, keepdims=True), 0.0)
+            log_p = ops.where(other, z - log_sum_exp(z, axis=1, keepdims=True), 0.0)
             if mask is None:
                 weight = same(rows["labels"], columns["labels"])
             else:

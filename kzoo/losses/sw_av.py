@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.queue import add_queue, enqueue, filled
+from kzoo.losses.soft_targets import soft_targets
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -99,8 +100,8 @@ class SwAV(Loss):
         per_row = 0.0
         for u in (0, 1):
             codes = self.codes(scores[u], u, prototypes)
-            others = sum(log_p[v] for v in range(len(views)) if v != u)
-            per_row = per_row - 0.5 * ops.sum(codes * others, axis=1) / (len(views) - 1)
+            first, *rest = (log_p[v] for v in range(len(views)) if v != u)
+            per_row = per_row - 0.5 * ops.sum(codes * sum(rest, first), axis=1) / (len(views) - 1)
         if training and self.queue_size:
             batch = ops.shape(views[0])[0]
             view_of_row = ops.arange(2 * batch, dtype="int32") // batch
@@ -120,8 +121,9 @@ class SwAV(Loss):
 def sinkhorn(scores, epsilon, iterations, known=None):
     """Balanced assignments of rows to columns: rows sum to 1, columns to nearly equal shares.
 
-    The constants of the usual form cancel: each turn divides columns by their sum, then rows by theirs. It is done on
-    logarithms, in which nothing underflows.
+    The constants of the usual form cancel: each turn divides columns by their sum, then rows by theirs. The first one
+    is done on logarithms, in which nothing underflows. After it no column is nearly empty, and the others only find
+    what rows and columns are to be multiplied by.
 
     Args:
         scores: float tensor `(rows, columns)`.
@@ -137,9 +139,11 @@ def sinkhorn(scores, epsilon, iterations, known=None):
         [[0.5, 0.5], [0.5, 0.5]]
     """
     log_q = ops.cast(scores, "float32") / epsilon
-    for _ in range(iterations):
-        if known is not None:
-            log_q = ops.where(known, log_q, NEGATIVE)
-        log_q = log_q - ops.logsumexp(log_q, axis=0, keepdims=True)
-        log_q = log_q - ops.logsumexp(log_q, axis=1, keepdims=True)
-    return ops.exp(log_q)
+    there = 1.0 if known is None else ops.cast(known[:, 0], "float32")
+    log_q = log_q if known is None else ops.where(known, log_q, NEGATIVE)
+    q = soft_targets(log_q - ops.logsumexp(log_q, axis=0, keepdims=True))
+    of_rows, of_columns = ops.ones_like(q[:, 0]), ops.ones_like(q[0])
+    for _ in range(iterations - 1):
+        of_columns = 1.0 / ops.matmul(of_rows * there, q)
+        of_rows = 1.0 / ops.matmul(q, of_columns)
+    return of_rows[:, None] * q * of_columns[None, :]

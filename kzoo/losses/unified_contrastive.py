@@ -66,7 +66,7 @@ class UnifiedContrastive(PairwiseLoss):
         b_labels = labels if b_labels is None else b_labels
 
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))
             match = same(rows["label"], b_labels)
             return Tile(z, match * rows["share"][:, None], match * columns["share"][None, :])
 

@@ -62,7 +62,7 @@ class WeightedInfoNCE(PairwiseLoss):
 
     def call(self, a, b, weights, sample_weight=None):
         def tile(i, j, rows, columns):
-            z = columns["scale"] * ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))
             own, w = same(i, j), rows["weights"]
             w = ops.where(own > 0.0, 1.0, w) if self.positive_in_denominator else w
             return Tile(z, own, keep=w > 0.0, log_weight=ops.log(ops.where(w > 0.0, w, 1.0)))
