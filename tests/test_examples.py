@@ -18,4 +18,4 @@ def test_example(path, tmp_path, monkeypatch, capsys):
 
 def test_all_are_there():
     names = {"quickstart", "finetune_pairs", "lit", "zero_shot", "export_onnx", "caption_head"}
-    assert {path.stem for path in EXAMPLES} == names
+    assert {path.stem for path in EXAMPLES} == names | {"matryoshka", "hard_negatives"}
