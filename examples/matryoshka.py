@@ -10,9 +10,9 @@ from kzoo.losses import InfoNCE, Matryoshka
 from kzoo.preprocessing import ImageSteps, Preprocessor
 from kzoo.training import AdamW
 
-DIMS, EPOCHS, BATCH_SIZE = [16, 32, 64, 128], 15, 256
+DIMS, EPOCHS, BATCH_SIZE = [16, 32, 64, 128], 12, 256
 train, test = kzoo.data.icons("train", size=32), kzoo.data.icons("test", size=32)
-preprocessor = Preprocessor(ImageSteps(32), vocabulary={"train": 512, "context_length": 12})
+preprocessor = Preprocessor(ImageSteps(32), vocabulary={"train": 1024, "context_length": 12})
 preprocessor.adapt(train["captions"])
 pairs = preprocessor(train["images"], train["captions"])
 steps = EPOCHS * len(train["captions"]) // BATCH_SIZE
@@ -24,7 +24,7 @@ def new_model():
     common = {"width": 64, "depth": 2, "num_heads": 4, "embed_dim": 128, "activation": "quick_gelu"}
     return kzoo.models.DualEncoder(
         VisionTransformer(32, 16, name="image_encoder", **common),
-        TextTransformer(512, 12, eot_id=preprocessor.tokenizer.eot_id, name="text_encoder", **common),
+        TextTransformer(1024, 12, eot_id=preprocessor.tokenizer.eot_id, name="text_encoder", **common),
         SimilarityHead(scale=4.0, name="similarity"),
         preprocessor,
     )
