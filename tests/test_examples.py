@@ -18,5 +18,5 @@ def test_example(path, tmp_path, monkeypatch, capsys):
 
 def test_all_are_there():
     names = {"quickstart", "finetune_pairs", "lit", "zero_shot", "export_onnx", "caption_head"}
-    names |= {"simclr_icons", "supcon_digits", "symile_xor"}
+    names |= {"simclr_icons", "supcon_digits", "symile_xor", "matryoshka", "hard_negatives"}
     assert {path.stem for path in EXAMPLES} == names

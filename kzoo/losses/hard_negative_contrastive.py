@@ -29,7 +29,7 @@ class HardNegativeContrastive(PairwiseLoss):
     Inputs:
         a, b: float tensors `(batch, dim)`; they are normalised.
         negatives: float tensor `(batch, count, dim)`, captions that are nearly those of `b`: words swapped, another
-            attribute.
+            attribute. A `DualEncoder` makes it of `negative_token_ids`, see `Preprocessor.encode_negatives`.
         mask: bool tensor `(batch, count)` (`negatives_mask` of the batch), True where a negative is there; default
             all.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.

@@ -135,7 +135,7 @@ class Captioner(Writer, DualEncoder):
     def call(self, batch, training=None, outputs=()):
         wanted = self.wanted(outputs)
         features = self.features(batch, training)
-        results = self.embeddings(features, wanted)
+        results = self.embeddings(features, wanted) | self.negatives(batch, wanted, training)
         if "caption_logits" in wanted and "token_ids" in batch and self._has_image_tokens(features):
             states = self.caption_states(batch, features, training)
             # training makes the logits in its loss, where they need not be held as a whole

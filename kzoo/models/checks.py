@@ -24,6 +24,8 @@ def check_batch(batch, image_encoder, text_encoder):
     for name, tower in (("images", image_encoder), ("token_ids", text_encoder)):
         if name in batch:
             check_input(batch[name], tower)
+    if "negative_token_ids" in batch and hasattr(text_encoder, "vocab_size"):
+        check_negatives(batch["negative_token_ids"], text_encoder)
 
 
 def contents(batch):
@@ -50,23 +52,35 @@ def check_input(array, tower, any_size=False):
             check_ids(array, tower)
 
 
-def check_ids(token_ids, text_encoder):
+def check_negatives(token_ids, text_encoder):
+    """Hard negatives are texts like others, with an axis for those of one pair."""
+    shape, length = tuple(token_ids.shape), text_encoder.context_length
+    if len(shape) != 3 or not shape[1] or shape[2] is None or shape[2] > length:
+        raise ValueError(
+            f"negative_token_ids have shape {shape}, but (batch, N, length) is expected, the N hard negatives of each "
+            f"pair with at most {length} ids; tokenise with model.preprocessor(negatives=[[...], ...])."
+        )
+    if isinstance(token_ids, np.ndarray):
+        check_ids(token_ids, text_encoder, "negative_token_ids")
+
+
+def check_ids(token_ids, text_encoder, name="token_ids"):
     """Ids lie inside the vocabulary, and every row has the end of text that is pooled."""
     if token_ids.dtype.kind not in "iu":
-        raise ValueError(f"token_ids are {token_ids.dtype}, but integers are expected.")
+        raise ValueError(f"{name} are {token_ids.dtype}, but integers are expected.")
     vocab_size = text_encoder.vocab_size
     low, high = int(token_ids.min(initial=0)), int(token_ids.max(initial=0))
     if low < 0 or high >= vocab_size:
         raise ValueError(
-            f"token_ids range from {low} to {high}, but this model's vocabulary has the ids 0 to "
+            f"{name} range from {low} to {high}, but this model's vocabulary has the ids 0 to "
             f"{vocab_size - 1}; tokenise with model.preprocessor."
         )
     eot_id = getattr(text_encoder, "eot_id", None)
     if getattr(text_encoder, "pool", None) == "end_of_text":
-        lacking = np.flatnonzero(~np.any(token_ids == eot_id, axis=-1))
+        lacking = np.argwhere(~np.any(token_ids == eot_id, axis=-1))
         if lacking.size:
             raise ValueError(
-                f"row {lacking[0]} of token_ids has no end-of-text id {eot_id}, which this model pools; "
+                f"row {lacking[0][0]} of {name} has no end-of-text id {eot_id}, which this model pools; "
                 "tokenise with model.preprocessor, which keeps it."
             )
 

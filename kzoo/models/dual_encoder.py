@@ -4,6 +4,7 @@ from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
+from keras import ops
 
 from kzoo.embedder import Embedder
 from kzoo.layers.configured import Configured
@@ -29,12 +30,14 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
 
     Inputs:
         dict with `images` uint8 or float `(batch, height, width, 3)` in [0, 255], `token_ids` int
-        `(batch, length)`, `padding_mask` bool `(batch, length)`; one modality is enough to embed it.
+        `(batch, length)`, `padding_mask` bool `(batch, length)`; one modality is enough to embed it. Captions that are
+        nearly right, N of each pair, for losses that read `negatives`: `negative_token_ids` `(batch, N, length)` and
+        `negative_padding_mask`, as `preprocessor(negatives=...)` gives them.
 
     Returns:
         dict: `image_embeddings` and `text_embeddings`, float32 `(batch, embed_dim)`, unit length; by request
         (`outputs=("image_tokens",)`, or in training because the loss reads them) `image_tokens` and `text_tokens`,
-        `(batch, length, width)`.
+        `(batch, length, width)`, and `negatives`, `(batch, N, embed_dim)`, unit length.
 
     Raises:
         ValueError: towers with embeddings of different widths; batches that do not fit, see the sentence.
@@ -88,7 +91,8 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
         check_batch(batch, self.image_encoder, self.text_encoder)
 
     def call(self, batch, training=None, outputs=()):
-        return self.embeddings(self.features(batch, training), self.wanted(outputs))
+        wanted = self.wanted(outputs)
+        return self.embeddings(self.features(batch, training), wanted) | self.negatives(batch, wanted, training)
 
     def features(self, batch, training=None):
         """What the towers give for the modalities of a batch: `"image"`, `"text"` -> `"embedding"`, `"tokens"`.
@@ -110,6 +114,18 @@ class DualEncoder(Configured, Embedder, ContrastiveModel):
             if f"{modality}_tokens" in wanted:
                 results[f"{modality}_tokens"] = each["tokens"]
         return results
+
+    def negatives(self, batch, wanted, training=None):
+        """`{"negatives": (batch, N, embed_dim)}`, the hard negatives of a batch by the text tower, if it is wanted."""
+        tower = self.text_encoder
+        names = [f"negative_{name}" for name in tower_inputs(tower, "text")]
+        if tower is None or "negatives" not in wanted or names[0] not in batch:
+            return {}
+        count = batch[names[0]].shape[1]
+        given = [batch.get(name) for name in names]
+        rows = [None if each is None else ops.reshape(each, (-1, *each.shape[2:])) for each in given]
+        found = l2_normalize(tower(*rows, training=training and tower.trainable)["embedding"])
+        return {"negatives": ops.reshape(found, (-1, count, self.embed_dim))}
 
     # -- use --
     @property

@@ -56,7 +56,7 @@ class MatchingEncoder(DualEncoder):
     def call(self, batch, training=None, outputs=()):
         wanted = self.wanted(outputs)
         features = self.features(batch, training)
-        results = self.embeddings(features, wanted)
+        results = self.embeddings(features, wanted) | self.negatives(batch, wanted, training)
         if "match_logits" in wanted and len(features) == 2:
             tokens, mask = features["image"]["tokens"], batch.get("padding_mask")
             results["match_logits"] = self.match_logits(tokens, batch["token_ids"], mask, training)

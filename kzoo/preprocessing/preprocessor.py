@@ -1,5 +1,7 @@
 """Pictures and texts to the arrays of a batch: the same code in training and in deployment."""
 
+import numpy as np
+
 from kzoo.preprocessing.images import ImageSteps
 from kzoo.preprocessing.patches import PatchSteps
 from kzoo.preprocessing.sealing import check_fingerprint, fingerprint
@@ -43,11 +45,12 @@ class Preprocessor:
             )
         self._tokenizer = tokenizer
 
-    def __call__(self, images=None, texts=None):
-        """Arrays of the modalities given: `images` uint8 `(n, height, width, 3)`, `token_ids` int32 and
-        `padding_mask` bool `(n, context_length)`."""
+    def __call__(self, images=None, texts=None, negatives=None):
+        """Arrays of what is given: `images` uint8 `(n, height, width, 3)`, `token_ids` int32 and `padding_mask` bool
+        `(n, context_length)`, of hard negatives what `encode_negatives` says."""
         batch = {} if images is None else self.encode_images(images)
-        return batch if texts is None else batch | self.encode_texts(texts)
+        batch |= {} if texts is None else self.encode_texts(texts)
+        return batch if negatives is None else batch | self.encode_negatives(negatives)
 
     def encode_images(self, images):
         """A list of pictures to `images`, uint8 `(n, height, width, 3)`; of `PatchSteps` see there.
@@ -72,6 +75,38 @@ class Preprocessor:
         """A list of strings to `token_ids` and `padding_mask`; see `Tokenizer`."""
         self.check_vocabulary()
         return self.tokenizer(texts)
+
+    def encode_negatives(self, negatives):
+        """Captions that are nearly right, a list for each pair, to the arrays that a model embeds as `negatives`.
+
+        Args:
+            negatives: list of lists of strings; their lengths may differ, N is that of the longest.
+
+        Returns:
+            dict: `negative_token_ids` int32 and `negative_padding_mask` bool `(n, N, context_length)`;
+            `negatives_mask` bool `(n, N)`, False for empty texts that fill the lists up, as losses with a mask read it.
+
+        Raises:
+            TypeError: strings where lists of strings are expected.
+            ValueError: no negative at all.
+
+        Example:
+            >>> preprocessor.encode_negatives([["a square left of a circle"], []])["negatives_mask"]
+            array([[ True], [False]])
+        """
+        for index, each in enumerate(negatives):
+            if isinstance(each, str):
+                raise TypeError(
+                    f"the negatives of pair {index} are the string {each!r}, but a list is expected: [{each!r}]."
+                )
+        counts = np.array([len(each) for each in negatives], "int32")
+        longest = int(counts.max(initial=0))
+        if not longest:
+            raise ValueError("negatives holds no text; give a list of strings for each pair, at least one in all.")
+        filled = [text for each in negatives for text in [*each, *[""] * (longest - len(each))]]
+        rows = self.encode_texts(filled)
+        arrays = {f"negative_{name}": each.reshape(len(counts), longest, -1) for name, each in rows.items()}
+        return arrays | {"negatives_mask": np.arange(longest) < counts[:, None]}
 
     def check_vocabulary(self):
         """Stops with a sentence unless there is a tokenizer."""

@@ -24,6 +24,23 @@ def test_batch_of_both_modalities():
     }
 
 
+def test_hard_negatives_are_filled_up_to_the_longest_list():
+    steps = preprocessor({"train": 300, "context_length": 8})
+    steps.adapt(PAIRS["captions"])
+    got = steps(negatives=[["a big", "a"], [], ("big a",)])
+    assert set(got) == {"negative_token_ids", "negative_padding_mask", "negatives_mask"}
+    flat = steps(texts=["a big", "a", "", "", "big a", ""])
+    for name, array in flat.items():
+        assert got[f"negative_{name}"].dtype == array.dtype
+        np.testing.assert_array_equal(got[f"negative_{name}"], array.reshape(3, 2, 8))
+    np.testing.assert_array_equal(got["negatives_mask"], [[True, True], [False, False], [True, False]])
+    with pytest.raises(TypeError, match=r"the negatives of pair 1 are the string 'a', .* \['a'\]"):
+        steps.encode_negatives([["a"], "a"])
+    for nothing in ([], [[], []]):
+        with pytest.raises(ValueError, match="negatives holds no text"):
+            steps.encode_negatives(nothing)
+
+
 def test_a_picture_that_cannot_be_read_is_named_by_its_place():
     with pytest.raises(ValueError, match="image 1: there is no image file nowhere.png"):
         preprocessor().encode_images([PAIRS["images"][0], "nowhere.png"])
