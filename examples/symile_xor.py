@@ -41,7 +41,7 @@ rows = []
 for name, loss, score in (("InfoNCE on pairs", pairwise, "pairs"), ("Symile", Symile(), "product")):
     model = three_towers()
     model.compile(keras.optimizers.Adam(0.03), loss=loss)
-    model.fit(train, batch_size=256, epochs=8, verbose=2)
+    model.fit(train, batch_size=64, epochs=8, verbose=2)
     rows.append((name, accuracy(model)[score]))
 
 print(f"{'loss':20}{'b found, given a and c':>24}")
