@@ -32,11 +32,12 @@ def without_values(build, *args):
     """What `build(*args)` returns, with weights that have names and shapes but no values and take no memory.
 
     Keras keeps a list, by thread, of the weights that were made without values, and gives them values as soon as it
-    can: in a thread of its own nothing of them stays behind.
+    can: in a thread of its own nothing of them stays behind. On torch a layer looks at each weight as it takes it,
+    which would draw it.
     """
 
     def described():
-        with keras.StatelessScope(initialize_variables=False):
+        with keras.StatelessScope(initialize_variables=False), empty_weights():
             return build(*args)
 
     with ThreadPoolExecutor(1) as thread:
@@ -44,10 +45,16 @@ def without_values(build, *args):
 
 
 def _nothing(shape, dtype):
+    """A tensor that costs no memory until it is filled, where the backend has one."""
+    dtype = keras.backend.standardize_dtype(dtype)
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.raw_ops.Empty(shape=shape, dtype=dtype or keras.config.floatx())  # costs no memory until it is filled
+        return tf.raw_ops.Empty(shape=shape, dtype=dtype)
+    if keras.config.backend() == "torch":
+        import torch
+
+        return torch.empty(shape, dtype=getattr(torch, dtype))
     return ops.zeros(shape, dtype)
 
 

@@ -73,6 +73,7 @@ class ContrastiveModel(keras.Model):
             )
         self.check_loss(loss)
         super().compile(optimizer=AdamW() if optimizer == "adamw" else optimizer, **kwargs)
+        object.__setattr__(self, "_auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
         accuracy = ["in_batch_accuracy"] if _compares_pairs(loss) else []
         self._attach(objective=loss, means=NamedMeans([*loss.term_names, *accuracy]))
 
@@ -92,7 +93,11 @@ class ContrastiveModel(keras.Model):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return config and config | {"loss": keras.saving.serialize_keras_object(self.objective)}
+        if not config:
+            return config
+        # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
+        compiler = {"jit_compile": "auto"} if self._auto_jit_compile else {}
+        return config | compiler | {"loss": keras.saving.serialize_keras_object(self.objective)}
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -6,7 +6,9 @@ import pytest
 from shared_case import numpy
 
 import kzoo
-from kzoo.layers.initializers import HeNormal, Normal
+from kzoo.layers.initializers import HeNormal, Normal, without_values
+from kzoo.presets.build import build
+from kzoo.presets.table import read_row
 
 
 def test_a_seed_starts_every_backend_with_the_same_weights():
@@ -34,3 +36,12 @@ def test_a_convolution_keeps_the_variance_before_a_rectifier(depthwise, shape, f
     assert np.abs(values).max() <= 2 * deviation / 0.8796
     again = keras.initializers.get(keras.initializers.serialize(HeNormal(depthwise, seed=1)))
     assert np.array_equal(numpy(again(shape)), values)
+
+
+def test_a_description_draws_no_number(monkeypatch):
+    def refused(seed):
+        raise AssertionError("a number was drawn")
+
+    monkeypatch.setattr(np.random, "default_rng", refused)
+    model = without_values(build, read_row("clip_nano"))
+    assert model.image_encoder.count_params() > 0

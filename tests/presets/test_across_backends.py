@@ -51,6 +51,11 @@ def test_preset_folder(written):
 
 def test_keras_file(written):
     model = keras.saving.load_model(written / "model.keras")
+    here = tiny_model()
+    here.compile("adamw")
+    assert model.jit_compile == here.jit_compile  # each backend compiles as it would by itself
+    here.compile("adamw", jit_compile=False)
+    assert here.get_compile_config()["jit_compile"] is False
     check(model, written)
     assert int(model.optimizer.iterations) == int(np.load(written / "expected.npz")["iterations"]) == 2
 
