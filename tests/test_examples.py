@@ -10,6 +10,7 @@ import pytest
 from kzoo.models.contrastive import ContrastiveModel
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+TWO_STEPS = {"epochs": 1, "steps_per_epoch": 2}
 CLAIMS = {  # of the numbers in the lines of its table, by what stands before them
     "hard_negatives": lambda of: of["HardNegativeContrastive"][1] > 85.0 > of["InfoNCE"][1],  # shapes swapped
     "matryoshka": lambda of: of["Matryoshka 16"][2] > of["InfoNCE 16"][2] + 2.0,  # recall@10
@@ -29,10 +30,10 @@ def percentages(printed):
 def test_example(path, tmp_path, monkeypatch, capsys):
     assert len(path.read_text().splitlines()) <= 60
     monkeypatch.chdir(tmp_path)
-    whole = keras.config.backend() == "torch"  # what they learn depends on no backend: on the others an epoch of it
+    whole = keras.config.backend() == "torch"  # what they learn depends on no backend: on the others two steps of it
     if not whole:
         fit = ContrastiveModel.fit
-        monkeypatch.setattr(ContrastiveModel, "fit", lambda *args, **kwargs: fit(*args, **kwargs | {"epochs": 1}))
+        monkeypatch.setattr(ContrastiveModel, "fit", lambda *args, **kwargs: fit(*args, **kwargs | TWO_STEPS))
     runpy.run_path(str(path), run_name="__main__")
     printed = capsys.readouterr().out
     assert printed.strip()
