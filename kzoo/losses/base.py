@@ -138,7 +138,8 @@ class Loss(Configured, keras.layers.Layer):
             block_size = getattr(self, "block_size", None)
             shape = f"{min(block_size or pairs[0], pairs[0]):,} x {pairs[1]:,} scores"
             mebibytes = SCORES_HELD * 4 * min(block_size or pairs[0], pairs[0]) * pairs[1] / 2**20
-            says["memory"] = f"about {mebibytes:,.0f} MiB for {f'blocks of {shape}' if block_size else shape}"
+            size = f"about {mebibytes:,.0f}" if mebibytes >= 1.0 else "less than 1"
+            says["memory"] = f"{size} MiB for {f'blocks of {shape}' if block_size else shape}"
         print(self.term, *(f"  {key:<11} {text}" for key, text in says.items()), sep="\n")
 
     def __call__(self, *arguments, **keywords):

@@ -165,6 +165,8 @@ def test_describe(capsys):
         "  negatives   none\n"
         "  memory      no matrix of scores; it grows with the batch as the embeddings do\n"
     )
+    InfoNCE().describe(8)
+    assert "less than 1 MiB for 8 x 8 scores" in capsys.readouterr().out
 
 
 def test_block_size_is_checked():
