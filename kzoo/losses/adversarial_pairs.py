@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.anchors import masked_log_sum
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.candidates import paired_cosines
-from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
+from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
 
@@ -64,8 +65,8 @@ class AdversarialPairs(PairwiseLoss):
 
         def row(i, real, rows, columns):
             z = ops.matmul(columns["scale"] * rows["source"], ops.transpose(columns["target"]))
-            own = same(i, ops.arange(ops.shape(z)[1], dtype="int32")) > 0.0
-            return {"others": ops.logsumexp(ops.where(own, NEGATIVE, z), axis=1)}, {}
+            other = ops.not_equal(i[:, None], ops.arange(ops.shape(z)[1], dtype="int32")[None, :])
+            return {"others": masked_log_sum(z, other)}, {}
 
         columns = {"target": l2_normalize(target), "scale": scale}
         of_rows, _ = by_blocks(row, {"source": l2_normalize(source)}, columns, self.block_size)

@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.losses.anchors import masked_log_sum
 from kzoo.losses.info_nce import InfoNCE
-from kzoo.losses.pairwise import PairwiseLoss, by_blocks, same
+from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -93,8 +94,8 @@ class AlignmentUniformity(PairwiseLoss):
 
         def log_sums(i, real, rows, columns):
             z = -2.0 * self.t * (1.0 - ops.matmul(rows["x"], ops.transpose(columns["y"])))
-            itself = same(i, ops.arange(ops.shape(z)[1], dtype="int32"))
-            return {"log_sum": ops.logsumexp(ops.where(itself > 0.0, NEGATIVE, z), axis=1)}, {}
+            other = ops.not_equal(i[:, None], ops.arange(ops.shape(z)[1], dtype="int32")[None, :])
+            return {"log_sum": masked_log_sum(z, other)}, {}
 
         log_sum = ops.logsumexp(by_blocks(log_sums, {"x": x}, {"y": y}, self.block_size)[0]["log_sum"])
         count = ops.cast(ops.shape(x)[0], "float32")

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.anchors import masked_log_sum
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.temperature import check_temperature, resolve_scale
@@ -60,7 +61,7 @@ class DecoupledSoftmax(PairwiseLoss):
         def softmaxes(i, real, rows, columns):
             z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))  # (rows, labels)
             positive = rows["positive"]
-            log_negatives = ops.logsumexp(ops.where(positive, NEGATIVE, z), axis=1, keepdims=True)
+            log_negatives = masked_log_sum(z, ops.logical_not(positive))[:, None]
             return {"value": mean_of_positives(ops.softplus(log_negatives - z), positive)}, {}
 
         of_rows, _ = by_blocks(softmaxes, rows, columns, self.block_size)

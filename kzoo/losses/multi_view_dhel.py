@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE
+from kzoo.losses.anchors import masked_log_sum
 from kzoo.losses.multi_view_info_nce import MultiViewInfoNCE
-from kzoo.losses.pairwise import same
 from kzoo.losses.views import log_sum_of_partners
 
 
@@ -55,8 +55,8 @@ class MultiViewDHEL(MultiViewInfoNCE):
 
     def terms(self, i, real, rows, columns):
         z = columns["scale"] * ops.einsum("ild,jld->ilj", rows["views"], columns["views"])
-        itself = same(i, ops.arange(ops.shape(z)[2], dtype="int32"))[:, None, :]
-        log_sums = ops.logsumexp(ops.where(itself > 0.0, NEGATIVE, z), axis=2)  # (R, views)
+        other = ops.not_equal(i[:, None], ops.arange(ops.shape(z)[2], dtype="int32")[None, :])
+        log_sums = masked_log_sum(z, other[:, None, :])  # (R, views)
         spread = ops.sum(ops.where(log_sums > 0.5 * NEGATIVE, log_sums, 0.0), axis=1)
         # each pair stands twice in the sum of partners
         return {"loss": spread - log_sum_of_partners(rows["views"], columns["scale"]) + math.log(2.0)}, {}

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import NEGATIVE, l2_normalize
-from kzoo.losses.anchors import mean_of_anchors, squared_distances
+from kzoo.layers.numerics import l2_normalize
+from kzoo.losses.anchors import masked_log_sum, mean_of_anchors, squared_distances
 from kzoo.losses.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.temperature import check_temperature, resolve_scale
 
@@ -95,7 +95,7 @@ class SeparateCommonSalient(PairwiseLoss):
             of_s = -columns["half"] * squared_distances(rows["s"], columns["s"])
             # a row is at distance 0 of itself, whatever rounding says
             joint = ops.where(itself, 0.0, of_c + of_s)
-            others = [ops.logsumexp(ops.where(itself, NEGATIVE, each), axis=1) for each in (of_c, of_s)]
+            others = [masked_log_sum(each, ops.logical_not(itself)) for each in (of_c, of_s)]
             return {"c": others[0], "s": others[1], "joint": ops.logsumexp(joint, axis=1)}, {}
 
         rows = {"c": c, "s": s}

@@ -9,7 +9,7 @@ from golden_case import built, called_with, differentiated, golden
 import kzoo.losses
 
 pytestmark = pytest.mark.filterwarnings("ignore:InfoNCE received a batch of one", "ignore:overflow encountered in cast")
-LABELS = {"labels", "label", "ids", "groups", "digit", "is_target", "tasks"}
+LABELS = {"labels", "ids", "groups", "is_target"}
 MASKS = {"mask", "a_mask", "b_mask", "positives", "faces_mask", "names_mask", "rehearsal"}
 TEMPERATURES = {
     "temperature": (1e-6, 1e3),
