@@ -1,0 +1,140 @@
+"""What a tower declares: the one contract that models, checks, presets, export, cards and tests read."""
+
+from dataclasses import dataclass
+
+import keras
+
+from kzoo.layers.configured import Configured
+
+OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One array that a tower reads.
+
+    Args:
+        name: what a batch calls it where the tower stands for its own modality, such as `"images"`.
+        shape: of one row, None where a side varies, such as `(None,)` for token ids.
+        dtype: such as `"uint8"`, `"int32"`, `"bool"` or `"float32"`.
+        optional: whether the tower can do without it.
+    """
+
+    name: str
+    shape: tuple
+    dtype: str
+    optional: bool = False
+
+
+class Tower(Configured, keras.layers.Layer):
+    """Arrays of one modality in, named features out.
+
+    Nothing else is asked of a tower than what stands here; a layer or model of Keras and a backbone of keras-hub become
+    one by `kzoo.encoders.as_tower`.
+
+    A subclass takes its arguments in the constructor, which is also its config, builds its layers there, and sets:
+
+    Attributes:
+        kind: its name in preset tables.
+        title: what a model card calls it, such as `"vision transformer"`.
+        modality: `"image"`, `"text"` or another.
+        inputs: tuple of `Input`, in the order of the arguments of `call`; only those that are read.
+        embed_dim: channels of the embedding.
+        token_dim: channels of the tokens; None where it gives none.
+        num_blocks: blocks that can be counted by `layers` and `until`; None where there are none.
+        grid: rows and columns of the tokens as a map, behind the first `prefix_tokens`; None where they are no map.
+        prefix_tokens: tokens before the grid, such as a class token.
+        position_path: attributes from the tower to its position table, such as `"embedding.position_embedding"`; None
+            where there is none that can be resampled.
+        position_tail: rows at the end of a table of a sequence that stay as they are when it is resampled.
+        image_size: `(height, width)` in pixels, of towers of pictures of one size; else None.
+        context_length, vocab_size, pad_id, eot_id: of towers of token ids; else None. `eot_id` is None where no
+            end of text is pooled.
+        options: what `call` takes beside its inputs and `training`, some of:
+
+            - `any_size=True`: pictures of another size than `image_size`;
+            - `mask`: bool tensor `(rows, positions)`, True where a patch or token is hidden: a learned vector stands
+              there; only of a tower that was built with one;
+            - `keep`: int tensor `(rows, kept)`, the positions that enter the blocks, the others are dropped; class
+              tokens stay. The tokens that come out are the kept ones, in that order;
+            - `embeddings`: float tensor `(rows, positions, width)`, what stands for the embeddings of the patches or
+              token ids, before class tokens and positions; `embed(*arrays)` gives those of the arrays;
+            - `prompts`: dict of a number of blocks to a float tensor `(count, width)` or `(rows, count, width)`: tokens
+              put in before that block, behind the class token or the start of the text, in place of those that were
+              put in before. They have no position and are not among the tokens that come out;
+            - `layers`: tuple of numbers of blocks, of which the features are given too;
+            - `until`: how many blocks are run; norm and pooling follow;
+            - `context`: float tensor `(rows, S, any)` that the blocks attend to.
+    """
+
+    kind = title = modality = None
+    token_dim = num_blocks = grid = position_path = None
+    prefix_tokens = position_tail = 0
+    image_size = context_length = vocab_size = pad_id = eot_id = None
+    options = frozenset()
+
+    @property
+    def inputs(self):
+        """Tuple of `Input`, in the order of the arguments of `call`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it reads; give it a property `inputs`.")
+
+    def check(self, arrays, called=None, any_size=False):
+        """Stops with a sentence where arrays do not fit.
+
+        Args:
+            arrays: dict of name of an input -> array or tensor `(rows, ...)`; shapes are checked of all, values of
+                numpy arrays only.
+            called: name of an input -> what the batch calls it, for the sentence.
+            any_size: whether pictures may have another size.
+
+        Raises:
+            ValueError: an input that is missing, or an array of another shape or with values that cannot be.
+        """
+        called = called or {}
+        for each in self.inputs:
+            name = called.get(each.name, each.name)
+            if each.name not in arrays:
+                if not each.optional:
+                    raise ValueError(f"there is no {name!r}, which {type(self).__name__} reads; {self.wants(each)}.")
+                continue
+            shape = tuple(arrays[each.name].shape)[1:]
+            free = any_size and each.name == self.inputs[0].name
+            fits = len(shape) == len(each.shape) and all(
+                None in (got, want) or got == want or (free and place < len(shape) - 1)
+                for place, (got, want) in enumerate(zip(shape, each.shape))
+            )
+            if not fits:
+                got = tuple(arrays[each.name].shape)
+                raise ValueError(f"{name} have shape {got}, but {self.wants(each)}.")
+        self.check_values(arrays, called)
+
+    def check_values(self, arrays, called):
+        """Stops where numbers of numpy arrays cannot be what a tower reads; nothing is asked of most."""
+
+    def wants(self, given):
+        """What an input should be, as the end of a sentence."""
+        shape = ", ".join("any" if side is None else str(side) for side in given.shape)
+        return f"this model takes (batch{', ' if shape else ''}{shape}) there"
+
+    def samples(self, rows, seed=0):
+        """Arrays that exercise every input, optional ones included: name -> array `(rows, ...)`.
+
+        Args:
+            rows: how many.
+            seed: of the random numbers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives no samples; define `samples(rows, seed)`.")
+
+    def embed(self, *arrays):
+        """Embeddings of the patches or token ids of the inputs, float tensor `(rows, positions, width)`."""
+        raise ValueError(f"{type(self).__name__} cannot be run from its embeddings.")
+
+
+def table_of(tower):
+    """The position table of a tower, a weight; None where there is none."""
+    if tower.position_path is None:
+        return None
+    found = tower
+    for attribute in tower.position_path.split("."):
+        found = getattr(found, attribute)
+    return found
