@@ -4,16 +4,26 @@ import keras
 import numpy as np
 from keras import ops
 
+<<<<<<< HEAD
 from kzoo.encoders.as_tower import as_tower
 from kzoo.layers.copies import copy_of
 from kzoo.layers.similarity import SimilarityHead
+=======
+from kzoo.inference.caption import Writer
+from kzoo.layers.numerics import l2_normalize
+>>>>>>> 550bb0b
 from kzoo.layers.step import Step
 from kzoo.models.answers import Rule
 from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.caption_head import check_headless, make_decoder
+<<<<<<< HEAD
 from kzoo.models.caption_labels import caption_targets, with_start
 from kzoo.models.embedding_model import EmbeddingModel, check_pair, wants_pairs
-from kzoo.writer import Writer
+from kzoo.inference.caption import Writer
+=======
+from kzoo.models.checks import check_batch
+from kzoo.models.dual_encoder import DualEncoder
+>>>>>>> 550bb0b
 
 NO_TOKENS = (
     "the image tower {} gives an embedding and no tokens, but this decoder reads tokens; take "

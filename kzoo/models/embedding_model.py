@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kzoo.embedder import Embedder
+from kzoo.inference.embed import Embedder
 from kzoo.models.contrastive import ContrastiveModel
 from kzoo.preprocessing import Preprocessor
 
