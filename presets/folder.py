@@ -8,6 +8,7 @@ import keras
 import kzoo
 from kzoo.preprocessing import Preprocessor
 from kzoo.presets.card import write_card
+from kzoo.presets.table import flat
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
@@ -76,6 +77,7 @@ def read_config(folder):
             f"{folder} holds no model that kzoo has written ({CONFIG_FILE} with a key 'kzoo', {WEIGHTS_FILE}); "
             "give a folder of model.save_to_preset, or a checkpoint of transformers or open_clip with its config."
         )
+    config = flat(config)
     missing = [name for name in KEYS if name not in config]
     if not any(name.endswith("_encoder") for name in config):
         missing.append("image_encoder")

@@ -126,8 +126,8 @@ def _resampling(stored, model):
     """Path of a position table -> function that resamples it from the size that is stored to the model's."""
     functions = {}
     for (path, old), (_, new) in zip(_with_table(stored), _with_table(model)):
-        if old.grid is not None:
-            functions[path] = partial(resize_grid, grid=old.grid, new_grid=new.grid)
+        if old.position_grid is not None:
+            functions[path] = partial(resize_grid, grid=old.position_grid, new_grid=new.position_grid)
         else:
             functions[path] = partial(resize_sequence, length=table_of(new).shape[0], extra=new.position_tail)
     return functions

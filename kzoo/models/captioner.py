@@ -6,6 +6,7 @@ from keras import ops
 
 <<<<<<< HEAD
 from kzoo.encoders.as_tower import as_tower
+from kzoo.encoders.token_ids import check_ids, check_token_ids
 from kzoo.layers.copies import copy_of
 from kzoo.layers.similarity import SimilarityHead
 =======
@@ -156,6 +157,10 @@ class Captioner(Writer, EmbeddingModel):
             raise ValueError(NO_TOKENS.format(type(self.image_encoder).__name__))
         self.text_decoder = decoder
 
+    @classmethod
+    def from_parts(cls, towers, **options):
+        return cls(**({"text_encoder": None} | towers), **options)
+
     # -- parts --
     @property
     def tower_names(self):
@@ -305,7 +310,7 @@ def check_texts(token_ids, decoder):
     """Stops unless ids are those that a decoder without a text tower before it reads."""
     check_token_ids(token_ids.shape, decoder.context_length)
     if isinstance(token_ids, np.ndarray):
-        check_ids(token_ids, decoder.vocab_size)
+        check_ids(token_ids, decoder)
 
 
 def _as_it_is(x, training):

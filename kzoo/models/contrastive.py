@@ -72,7 +72,12 @@ class ContrastiveModel(Configured, keras.Model):
             return
         known = self.shapes()
         for head in self.heads:
-            known |= head.build_for(known)
+            shapes = [known.get(name, (None, None)) for name in head.reads]  # others stand in the batch
+            head.build(shapes)
+            given = head.compute_output_shape(shapes)
+            known |= given
+            for modality in self.tower_names:
+                known |= {name.replace("*", modality): shape for name, shape in given.items()}
 
     def shapes(self):
         """Name of an output -> shape, None where a side is not known; `*` stands for slots of any name."""
@@ -89,6 +94,11 @@ class ContrastiveModel(Configured, keras.Model):
             own["input"] = (None, *tower.inputs[0].shape)
             known |= {f"{name}_{kind}": shape for name in (modality, "*") for kind, shape in own.items()}
         return known
+
+    @classmethod
+    def from_parts(cls, towers, **options):
+        """The model of towers by their names in a preset row, `<modality>_encoder`, and other arguments."""
+        return cls(**towers, **options)
 
     # -- parts --
     tower_names = {}  # modality -> attribute of its tower

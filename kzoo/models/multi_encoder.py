@@ -67,6 +67,10 @@ class MultiEncoder(EmbeddingModel):
         loss = loss or [{"loss": "InfoNCE", "inputs": list(pair)} for pair in pairs]
         self.settle(similarity or SimilarityHead(name="similarity"), heads, teacher, preprocessor, loss)
 
+    @classmethod
+    def from_parts(cls, towers, **options):
+        return cls({name.removesuffix("_encoder"): tower for name, tower in towers.items()}, **options)
+
     # -- parts --
     @property
     def tower_names(self):

@@ -82,6 +82,14 @@ class SelfSupervised(EmbeddingModel):
             self.projector.build((None, self.encoder.embed_dim))
         self.settle(None, heads, teacher, preprocessor, loss or ({"loss": "NTXent"},))
 
+    @classmethod
+    def from_parts(cls, towers, **options):
+        (encoder,) = towers.values()
+        return cls(encoder, **options)
+
+    def towers(self):
+        return {f"{self.encoder.modality}_encoder": self.encoder}
+
     def parts(self):
         projector = {} if self.projector is None else {"projector": self.projector}
         return {"encoder": self.encoder} | projector | super().parts()

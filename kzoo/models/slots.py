@@ -83,11 +83,9 @@ def bag_of(slot, tower, batch):
 
     A bag has one axis more than the tower declares, and behind it what the tower declares.
     """
-    declared, shape = tower.inputs[0].shape, tuple(batch[slot.first].shape)
-    if len(shape) != len(declared) + 2:
-        return None
-    fits = all(None in (got, want) or got == want or slot.any_size for got, want in zip(shape[2:], declared))
-    return shape[1] if fits else None
+    shape = tuple(batch[slot.first].shape)
+    is_bag = len(shape) == len(tower.inputs[0].shape) + 2 and tower.fits(tower.inputs[0], shape[2:], slot.any_size)
+    return shape[1] if is_bag else None
 
 
 class Rows:
