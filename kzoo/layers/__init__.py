@@ -4,6 +4,7 @@ import keras  # noqa: F401  before this room's modules, see kzoo.backend.registe
 
 from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
+from kzoo.layers.heads import Head
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import gelu, gelu_tanh, l2_normalize, quick_gelu
 from kzoo.layers.patch_embedding import PatchEmbedding
@@ -17,6 +18,7 @@ __all__ = [
     "AttentionPooling",
     "EmbeddingMemory",
     "GaussianEmbeddingNoise",
+    "Head",
     "LayerScale",
     "LinearLogits",
     "PatchEmbedding",
