@@ -7,7 +7,6 @@ import numpy as np
 
 from kzoo.extras import require
 
-
 # of several shapes and lengths, one of them longer than a context
 PICTURES = [
     np.random.default_rng(side).integers(0, 256, (side, 2 * side // 3, 3), dtype="uint8") for side in (40, 64, 97)
@@ -64,7 +63,8 @@ def asked_as_a_user(model, served, tolerance):
         difference = float(np.max(np.abs(wanted - got)))
         if not difference <= tolerance:
             raise ExportError(
-                f"the export's {name} differs from the model's by {difference:.2e}, more than the bound {tolerance:.0e}."
+                f"{name} of the export differs from the model's by {difference:.2e}, more than the bound "
+                f"{tolerance:.0e}."
             )
         found[name] = difference
     return found

@@ -9,8 +9,8 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.models.slots import TEACHER, bag_of
 
-# what a slot gives: embedding of unit length and as it comes, tokens, which of them are real, features after each block,
-# tokens as a map, and the array itself
+# what a slot gives: embedding of unit length and as it comes, tokens, which of them are real, features after each
+# block, tokens as a map, and the array itself
 KINDS = ("embeddings", "features", "tokens", "token_mask", "layers", "layer_tokens", "map", "input")
 HIDDEN, KEPT = "masked", "kept"  # `view_1_masked`, `view_1_kept`: what is hidden of a slot, and what is kept
 

@@ -4,7 +4,6 @@ import numpy as np
 from keras import ops
 
 
-
 class CaptionDecoder:
     """The decoder of `kzoo.decoding.generate` for a batch of pictures and a Keras model.
 

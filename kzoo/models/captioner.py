@@ -4,27 +4,17 @@ import keras
 import numpy as np
 from keras import ops
 
-<<<<<<< HEAD
 from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.token_ids import check_ids, check_token_ids
+from kzoo.inference.caption import Writer
 from kzoo.layers.copies import copy_of
 from kzoo.layers.similarity import SimilarityHead
-=======
-from kzoo.inference.caption import Writer
-from kzoo.layers.numerics import l2_normalize
->>>>>>> 550bb0b
 from kzoo.layers.step import Step
 from kzoo.models.answers import Rule
 from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.caption_head import check_headless, make_decoder
-<<<<<<< HEAD
 from kzoo.models.caption_labels import caption_targets, with_start
 from kzoo.models.embedding_model import EmbeddingModel, check_pair, wants_pairs
-from kzoo.inference.caption import Writer
-=======
-from kzoo.models.checks import check_batch
-from kzoo.models.dual_encoder import DualEncoder
->>>>>>> 550bb0b
 
 NO_TOKENS = (
     "the image tower {} gives an embedding and no tokens, but this decoder reads tokens; take "
@@ -46,9 +36,10 @@ class Captioner(Writer, EmbeddingModel):
         similarity, preprocessor, loss, heads, teacher: as in `DualEncoder`.
 
     Inputs:
-        as in `DualEncoder`, with one caption for each picture; captions need both modalities. Where the decoder reads embeddings, texts are enough: the
-        embedding of a text then stands for that of its picture, in training with the decoder's noise (CLOSE). It
-        gets no gradient, or the space would lose its pictures. Where there are images, theirs are read, without noise.
+        as in `DualEncoder`, with one caption for each picture; captions need both modalities. Where the decoder reads
+        embeddings, texts are enough: the embedding of a text then stands for that of its picture, in training with the
+        decoder's noise (CLOSE). It gets no gradient, or the space would lose its pictures. Where there are images,
+        theirs are read, without noise.
 
     Returns:
         dict: as in `DualEncoder`, and `caption_logits` `(batch, length - 1, vocab_size)`, float32: row t predicts
@@ -108,9 +99,9 @@ class Captioner(Writer, EmbeddingModel):
             model: a `DualEncoder`, with or without a preprocessor.
             memory: what the decoder, a `TextDecoder`, attends to: `"tokens"` of the image tower, or tokens made of its
                 `"embedding"`, which any image tower has and which say less of a picture.
-            freeze: lock the copied towers and similarity, so that embeddings stay what they are: the loss is `Captioning`
-                alone, and the decoder learns. Otherwise all trains that is not locked already, and the loss is that
-                of `model` + 2 * `Captioning`.
+            freeze: lock the copied towers and similarity, so that embeddings stay what they are: the loss is
+                `Captioning` alone, and the decoder learns. Otherwise all trains that is not locked already, and the
+                loss is that of `model` + 2 * `Captioning`.
             noise: with `"embedding"`, standard deviation of the noise on text embeddings when it is trained from texts
                 alone (CLOSE): `model.fit(model.preprocessor(texts=captions))`. See `GaussianEmbeddingNoise`.
             depth: pairs of blocks of the decoder.

@@ -3,14 +3,12 @@
 import inspect
 
 import keras
-from keras import ops
 
 from kzoo import actions, keras_contact, losses
 from kzoo.data.batches import Batches
 from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.layers.configured import Configured
 from kzoo.losses.base import Loss
-
 from kzoo.models.answers import Rule, World, answer
 from kzoo.models.checks import check_arrays, check_compile, check_rows, check_training_set, contents
 from kzoo.models.compiled import compiled
@@ -32,7 +30,7 @@ class ContrastiveModel(Configured, keras.Model):
     keeps its towers as attributes in its constructor, then calls `settle`, and defines `tower_names`; where it gives
     more than its towers and heads do, `rules`; where its batches are others, `slots`.
 
-    Every call answers by name. For each set of arrays of a tower, called a slot (`image`, `text`, `negative_text`, ...):
+    Every call answers by name. For each set of arrays of a tower, a slot (`image`, `text`, `negative_text`, ...):
 
     - `<slot>_embeddings` float32 `(batch, embed_dim)`, unit length; `<slot>_features`, as the tower gives them;
     - `<slot>_tokens` `(batch, length, width)` and `<slot>_token_mask` bool `(batch, length)`, True where one is real;
@@ -197,7 +195,7 @@ class ContrastiveModel(Configured, keras.Model):
         """Configure training.
 
         Args:
-            optimizer: a Keras optimizer or its name; `"clip_adamw"` is `kzoo.training.AdamW`, with the settings of CLIP.
+            optimizer: a Keras optimizer or its name; `"clip_adamw"` is `kzoo.training.AdamW`, with CLIP's settings.
             loss: a kzoo loss, such as `InfoNCE() + 2.0 * Captioning()`, or the name of one; default the preset's own.
                 Its variables are trained and saved with the model. The object itself is not changed.
             gradients: how those of several terms are put together: `"sum"`, `"harmonised"`, `"pcgrad"`, `"sam"`, or a

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.inference.embed import BATCH_SIZE, in_batches
 from kzoo.encoders.as_tower import as_tower
+from kzoo.inference.embed import BATCH_SIZE, in_batches
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.projector import Projector
 from kzoo.models.answers import Rule
