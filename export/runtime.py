@@ -8,12 +8,12 @@ Example:
 
 from pathlib import Path
 
-from kzoo.embedder import BATCH_SIZE, Embedder
 from kzoo.export.manifest import MEMORY, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
+from kzoo.inference.caption import Writer
+from kzoo.inference.embed import BATCH_SIZE, Embedder
 from kzoo.preprocessing import Preprocessor
-from kzoo.writer import Writer
 
 
 def load(folder, providers=None):

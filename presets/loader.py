@@ -7,12 +7,12 @@ import keras
 
 from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
+from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.build import PARTS, build
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import read_row
 from kzoo.weights import hub
-from kzoo.weights.positions import resize_grid, resize_sequence
 
 logger = logging.getLogger("kzoo")
 

@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
+from kzoo.inference.caption import Writer
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.step import Step
 from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.caption_head import check_headless, make_decoder
 from kzoo.models.checks import check_batch
 from kzoo.models.dual_encoder import DualEncoder
-from kzoo.writer import Writer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.embedder import Embedder
+from kzoo.inference.embed import Embedder
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.similarity import SimilarityHead

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.embedder import BATCH_SIZE, in_batches
+from kzoo.inference.embed import BATCH_SIZE, in_batches
 from kzoo.layers.configured import Configured
 from kzoo.layers.projector import Projector
 from kzoo.models.any_tower import embed_dim_of, embedding_of, in_views, input_names, takes_any_size

@@ -33,7 +33,7 @@ def captioner(name, rows=6, length=9, vocabulary=64, dtype=None):
 @pytest.fixture
 def many_chunks(monkeypatch):
     """Over a vocabulary of 64 in 10 columns at most, where there are 48 tokens and a width of 8."""
-    monkeypatch.setattr("kzoo.losses.linear_cross_entropy.HELD", 100)
+    monkeypatch.setattr("kzoo.losses.parts.linear_cross_entropy.HELD", 100)
 
 
 class OfLogits(Captioning):
