@@ -8,7 +8,7 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
-from kzoo.losses.captures import captures_passed
+from kzoo.losses.parts.captures import captures_passed
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
 

@@ -7,7 +7,7 @@ from keras import ops
 from shared_case import value_and_gradients
 
 from kzoo.losses import LearnableTemperature
-from kzoo.losses.pairwise import Tile, by_blocks, cross_entropies, same
+from kzoo.losses.parts.pairwise import Tile, by_blocks, cross_entropies, same
 
 random = np.random.default_rng(0)
 A, B, SHIFT, LOG_SCALE = (random.normal(size=shape).astype("float32") for shape in ((6, 3), (6, 3), (3,), ()))
