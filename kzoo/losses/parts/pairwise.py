@@ -29,6 +29,8 @@ class PairwiseLoss(Loss):
         ValueError: `block_size` is not a positive whole number.
     """
 
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim"}
+
     def __init__(self, block_size=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
         if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
