@@ -47,6 +47,8 @@ class Matryoshka2D(Matryoshka):
         Li et al., 2D Matryoshka Sentence Embeddings, 2024, arXiv 2402.14776.
     """
 
+    shapes = Matryoshka.shapes | {"stacks": "layers batch dim", "drawn": "_"}
+
     def __init__(
         self,
         loss,

@@ -45,6 +45,7 @@ class Captioning(Loss):
     default_inputs = ("caption_logits", "caption_labels")
     optional_inputs = Loss.optional_inputs | {"mask": "caption_mask"}
     takes_linear_logits = True
+    shapes = Loss.shapes | {"logits": "batch length vocabulary", "labels": "batch length", "mask": "batch length"}
 
     def __init__(self, label_smoothing=0.0, pad_id=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -50,6 +50,7 @@ class CaptioningContrastive(PairwiseLoss):
     default_inputs = ("image_embeddings", "text_embeddings", "caption_logits", "caption_labels")
     optional_inputs = InfoNCE.optional_inputs | Captioning.optional_inputs
     takes_linear_logits = True
+    shapes = PairwiseLoss.shapes | Captioning.shapes
 
     def __init__(
         self,

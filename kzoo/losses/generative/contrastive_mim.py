@@ -46,6 +46,7 @@ class ContrastiveMIM(PairwiseLoss):
     """
 
     default_inputs = ("hidden_states", "codes")
+    shapes = PairwiseLoss.shapes | {"h": "batch dim", "z": "batch dim"}
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

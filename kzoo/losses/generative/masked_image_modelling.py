@@ -44,6 +44,11 @@ class MaskedImageModelling(Loss):
     default_inputs = ("prediction", "target")
     optional_inputs = Loss.optional_inputs | {"mask": "mask"}
     required_inputs = ("mask",)
+    shapes = Loss.shapes | {
+        "prediction": "batch patches values",
+        "target": "batch patches values",
+        "mask": "batch patches",
+    }
 
     def __init__(self, normalize_targets=True, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

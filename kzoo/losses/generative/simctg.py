@@ -44,6 +44,7 @@ class SimCTG(Loss):
 
     default_inputs = ("hidden_states",)
     optional_inputs = Loss.optional_inputs | {"mask": "mask"}
+    shapes = Loss.shapes | {"hidden": "batch length dim", "mask": "batch length"}
 
     def __init__(self, margin=0.5, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -48,6 +48,11 @@ class AdaptiveMultiHead(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"temperatures": "temperatures"}
     required_inputs = ("temperatures",)
+    shapes = PairwiseLoss.shapes | {
+        "a": "batch heads dim",
+        "b": "batch heads dim",
+        "temperatures": "heads | heads batch batch",
+    }
 
     def __init__(self, beta=0.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

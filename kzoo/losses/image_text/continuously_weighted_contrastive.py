@@ -58,6 +58,7 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
         "scale": "logit_scale",
     }
     pair_inputs = ("weights",)
+    shapes = PairwiseLoss.shapes | {"reference": "batch width", "weights": "batch batch"}
 
     def __init__(self, temperature=None, weighted="b_to_a", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -47,6 +47,7 @@ class CountingContrastive(Loss):
 
     optional_inputs = Loss.optional_inputs | {"counterfactual": "counterfactual", "mask": "counting_mask"}
     required_inputs = ("counterfactual",)
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "counterfactual": "batch dim", "mask": "batch"}
 
     def __init__(self, temperature=1.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -49,6 +49,7 @@ class DecoupledSoftmax(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"positives": "positives"}
     required_inputs = ("positives",)
+    shapes = PairwiseLoss.shapes | {"b": "labels dim", "positives": "batch labels"}
 
     def __init__(self, temperature=0.05, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

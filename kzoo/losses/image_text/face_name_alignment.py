@@ -51,6 +51,12 @@ class FaceNameAlignment(PairwiseLoss):
 
     default_inputs = ("face_embeddings", "name_embeddings")
     optional_inputs = PairwiseLoss.optional_inputs | {"faces_mask": "faces_mask", "names_mask": "names_mask"}
+    shapes = PairwiseLoss.shapes | {
+        "faces": "batch faces dim",
+        "names": "batch names dim",
+        "faces_mask": "batch faces",
+        "names_mask": "batch names",
+    }
 
     def __init__(self, temperature=1.0, agreement_weight=0.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

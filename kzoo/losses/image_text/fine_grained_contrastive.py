@@ -55,6 +55,12 @@ class FineGrainedContrastive(PairwiseLoss):
         "b_mask": "padding_mask",
         "scale": "logit_scale",
     }
+    shapes = PairwiseLoss.shapes | {
+        "a": "batch patches dim",
+        "b": "batch words dim",
+        "a_mask": "batch patches",
+        "b_mask": "batch words",
+    }
 
     def __init__(self, temperature=None, direction="both", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -60,6 +60,7 @@ class HardNegativeContrastive(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("negatives",)
+    shapes = PairwiseLoss.shapes | {"negatives": "batch count dim", "mask": "batch count"}
 
     def __init__(self, temperature=None, scope="batch", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -51,6 +51,7 @@ class ImageGroundedContrast(Loss):
         "scale": "logit_scale",
     }
     required_inputs = ("negatives",)
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "negatives": "batch count dim", "mask": "batch count"}
 
     def __init__(self, temperature=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

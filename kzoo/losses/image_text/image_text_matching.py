@@ -41,6 +41,7 @@ class ImageTextMatching(Loss):
     """
 
     default_inputs = ("matching_logits", "matching_labels")
+    shapes = Loss.shapes | {"logits": "pairs 2", "labels": "pairs", "sample_weight": "pairs"}
 
     def call(self, logits, labels, sample_weight=None):
         if len(logits.shape) != 2 or logits.shape[1] != 2:

@@ -63,6 +63,7 @@ class IndividualTemperature(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"ids": "ids"}
     required_inputs = ("ids",)
+    shapes = PairwiseLoss.shapes | {"ids": "batch"}
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class MultiCaptionContrastive(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {"mask": "text_mask", "scale": "logit_scale"}
+    shapes = PairwiseLoss.shapes | {"b": "batch K dim", "mask": "batch K"}
 
     def __init__(self, temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

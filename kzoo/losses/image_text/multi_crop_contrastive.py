@@ -52,6 +52,7 @@ class MultiCropContrastive(PairwiseLoss):
 
     default_inputs = ("image_embeddings", "text_embeddings", "image_crop_embeddings", "text_crop_embeddings")
     optional_inputs = InfoNCE.optional_inputs
+    shapes = PairwiseLoss.shapes | {"a_local": "batch n width", "b_local": "batch n width"}
 
     def __init__(
         self,

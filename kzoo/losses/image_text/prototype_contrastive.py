@@ -63,6 +63,14 @@ class PrototypeContrastive(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {key: key for key in ("a_labels", "b_labels", *STATE)}
     required_inputs = ("a_labels", "b_labels")
+    shapes = PairwiseLoss.shapes | {
+        "a_labels": "batch",
+        "b_labels": "batch",
+        "a_prototypes": "a_clusters _",
+        "b_prototypes": "b_clusters _",
+        "a_targets": "b_clusters dim",
+        "b_targets": "a_clusters dim",
+    }
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class SelfSupervisedContrastive(PairwiseLoss):
 
     default_inputs = ("image_embeddings", "text_embeddings", "view_1", "view_2")
     optional_inputs = InfoNCE.optional_inputs
+    shapes = PairwiseLoss.shapes | {"view_1": "batch width", "view_2": "batch width"}
 
     def __init__(self, temperature=None, ssl_temperature=0.1, ssl_weight=1.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -57,6 +57,7 @@ class SoftTopK(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"positives": "positives"}
     required_inputs = ("positives",)
+    shapes = PairwiseLoss.shapes | {"b": "labels dim", "positives": "batch labels"}
 
     def __init__(self, k=5, alpha=1.0, temperature=0.05, iterations=64, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -50,6 +50,7 @@ class SubcaptionGrouping(PairwiseLoss):
 
     default_inputs = ("image_tokens", "text_embeddings")
     optional_inputs = InfoNCE.optional_inputs
+    shapes = PairwiseLoss.shapes | {"patches": "batch patches dim", "captions": "batch K dim"}
 
     def __init__(self, threshold=None, temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

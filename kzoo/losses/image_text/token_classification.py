@@ -48,6 +48,12 @@ class TokenClassification(Loss):
 
     default_inputs = ("token_logits", "token_ids")
     optional_inputs = Loss.optional_inputs | {"mask": "padding_mask", "token_weights": "token_weights"}
+    shapes = Loss.shapes | {
+        "logits": "batch vocabulary",
+        "token_ids": "batch length",
+        "mask": "batch length",
+        "token_weights": "vocabulary",
+    }
 
     def __init__(self, vocab_size=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -56,6 +56,7 @@ class UnifiedContrastive(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch", "b_labels": "batch"}
 
     def __init__(self, temperature=None, direction="both", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

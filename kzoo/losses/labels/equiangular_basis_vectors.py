@@ -59,6 +59,7 @@ class EquiangularBasisVectors(PairwiseLoss):
     default_inputs = ("embeddings",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch"}
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class GumbelContrastive(Loss):
 
     default_inputs = ("concept_logits",)
     optional_inputs = Loss.optional_inputs | {"row_noise": "row_noise", "column_noise": "column_noise"}
+    shapes = Loss.shapes | {"logits": "batch concepts", "row_noise": "batch concepts", "column_noise": "batch concepts"}
 
     def __init__(self, tau=1.0, seed=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

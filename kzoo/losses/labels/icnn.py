@@ -50,6 +50,7 @@ class ICNN(PairwiseLoss):
     default_inputs = ("embeddings",)
     optional_inputs = {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"x": "batch dim", "labels": "batch"}
 
     def __init__(self, k=4, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

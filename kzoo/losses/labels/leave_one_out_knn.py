@@ -58,6 +58,7 @@ class LeaveOneOutKNN(PairwiseLoss):
     default_inputs = ("embeddings",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch"}
 
     def __init__(
         self, k=200, temperature=0.1, queue_size=0, dim=None, block_size=None, seed=None, inputs=None, **kwargs

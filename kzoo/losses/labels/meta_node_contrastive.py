@@ -52,6 +52,12 @@ class MetaNodeContrastive(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"adjacency": "adjacency", "assignments": "assignments"}
     required_inputs = ("adjacency", "assignments")
     pair_inputs = ("adjacency",)
+    shapes = PairwiseLoss.shapes | {
+        "x": "nodes dim",
+        "adjacency": "nodes nodes",
+        "assignments": "nodes",
+        "sample_weight": "nodes",
+    }
 
     def __init__(self, tau=1.0, num_clusters=16, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

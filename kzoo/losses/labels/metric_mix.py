@@ -61,6 +61,7 @@ class MetricMix(PairwiseLoss):
     default_inputs = ("embeddings",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels", "lam": "lam"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch", "lam": "scalar"}
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class SimplexClassifier(PairwiseLoss):
     default_inputs = ("embeddings",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"f": "batch dim", "labels": "batch"}
 
     def __init__(self, num_classes, scale=1.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -61,6 +61,7 @@ class SupReMix(PairwiseLoss):
     input_counts = (1, 2)
     optional_inputs = Loss.optional_inputs | {"targets": "targets", "lam": "lam"}
     required_inputs = ("targets",)
+    shapes = PairwiseLoss.shapes | {"targets": "batch", "lam": "scalar | batch"}
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class Triplet(PairwiseLoss):
     default_inputs = ("embeddings",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch"}
 
     def __init__(self, margin=0.2, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

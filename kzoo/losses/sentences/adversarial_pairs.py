@@ -52,6 +52,12 @@ class AdversarialPairs(PairwiseLoss):
     default_inputs = ("source", "target")
     optional_inputs = PairwiseLoss.optional_inputs | {"imposter": "imposter", "distant": "distant"}
     required_inputs = ("imposter", "distant")
+    shapes = PairwiseLoss.shapes | {
+        "source": "batch dim",
+        "target": "batch dim",
+        "imposter": "batch dim",
+        "distant": "batch dim",
+    }
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -41,6 +41,11 @@ class BagOfWordsDecoding(Loss):
 
     default_inputs = ("token_logits", "bag")
     optional_inputs = Loss.optional_inputs | {"mask": "mask"}
+    shapes = Loss.shapes | {
+        "token_logits": "batch length vocabulary",
+        "bag": "batch vocabulary",
+        "mask": "batch length",
+    }
 
     def call(self, token_logits, bag, mask=None, sample_weight=None):
         z, bag = ops.cast(token_logits, "float32"), ops.cast(bag, "float32")

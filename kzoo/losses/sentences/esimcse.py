@@ -53,6 +53,7 @@ class ESimCSE(PairwiseLoss):
     default_inputs = ("view_1", "view_2")
     optional_inputs = PairwiseLoss.optional_inputs | {"momentum": "momentum"}
     required_inputs = ("momentum",)
+    shapes = PairwiseLoss.shapes | {"momentum": "batch dim"}
 
     def __init__(self, temperature=0.05, queue_size=160, dim=768, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

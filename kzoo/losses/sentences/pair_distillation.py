@@ -49,6 +49,7 @@ class PairDistillation(Loss):
     input_counts = (1, 2)
     optional_inputs = Loss.optional_inputs | {"teacher": "teacher"}
     required_inputs = ("teacher",)
+    shapes = Loss.shapes | {"student": "batch | batch dim", "teacher": "batch"}
 
     def __init__(self, mode="bce", inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

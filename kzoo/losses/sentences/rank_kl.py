@@ -43,6 +43,7 @@ class RankKL(Loss):
 
     optional_inputs = {"scores": "scores"}
     required_inputs = ("scores",)
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "scores": "batch"}
 
     def __init__(self, temperature=0.05, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

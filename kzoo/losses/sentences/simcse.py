@@ -48,6 +48,7 @@ class SimCSE(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     input_counts = (2, 3)
+    shapes = PairwiseLoss.shapes | {"hard_negatives": "batch dim"}
 
     def __init__(self, temperature=0.05, hard_negative_weight=0.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

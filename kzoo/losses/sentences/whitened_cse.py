@@ -60,6 +60,7 @@ class WhitenedCSE(PairwiseLoss):
     default_inputs = ("view_1", "view_2", "view_3")
     input_counts = (2, None)
     optional_inputs = PairwiseLoss.optional_inputs | {"permutations": "permutations"}
+    shapes = PairwiseLoss.shapes | {"views": "batch dim", "permutations": "views dim"}
 
     def __init__(self, temperature=0.05, num_groups=384, eps=1e-5, seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

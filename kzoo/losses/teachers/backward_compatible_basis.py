@@ -52,6 +52,15 @@ class BackwardCompatibleBasis(Loss):
     default_inputs = ("embeddings", "old_part")
     required_inputs = ("logits", "labels", "new_target", "old_target", "old_classifier")
     optional_inputs = Loss.optional_inputs | {name: name for name in required_inputs}
+    shapes = Loss.shapes | {
+        "feature": "batch dim",
+        "old_part": "batch old_dim",
+        "logits": "batch classes",
+        "labels": "batch",
+        "new_target": "batch dim",
+        "old_target": "batch old_dim",
+        "old_classifier": "old_classes old_dim",
+    }
 
     def __init__(self, new_weight=1.0, influence_weight=1.0, old_weight=1.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -67,6 +67,12 @@ class DecoupledGlobalLocal(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("negatives", "teacher_a", "teacher_b", "teacher_negatives")
+    shapes = PairwiseLoss.shapes | {
+        "negatives": "batch count dim",
+        "teacher_a": "batch dim",
+        "teacher_b": "batch dim",
+        "teacher_negatives": "batch count dim",
+    }
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class DINO(Loss):
     """
 
     default_inputs = ("student", "teacher")
+    shapes = Loss.shapes | {"student": "views batch dim", "teacher": "global_views batch dim"}
 
     def __init__(
         self,

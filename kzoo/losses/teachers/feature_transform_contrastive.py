@@ -58,6 +58,7 @@ class FeatureTransformContrastive(QueueContrastive):
     """
 
     optional_inputs = {name: name for name in ("sample_weight", "lam_pos", "lam_neg", "permutation")}
+    shapes = QueueContrastive.shapes | {"lam_pos": "batch dim", "lam_neg": "queue dim", "permutation": "queue"}
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class IBOT(DINO):
     default_inputs = ("student_tokens", "teacher_tokens")
     optional_inputs = DINO.optional_inputs | {"mask": "mask"}
     required_inputs = ("mask",)
+    shapes = DINO.shapes | {"student": "batch patches dim", "teacher": "batch patches dim", "mask": "batch patches"}
 
     def __init__(
         self,

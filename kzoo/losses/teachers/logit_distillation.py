@@ -57,6 +57,7 @@ class LogitDistillation(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("teacher_a", "teacher_b")
+    shapes = PairwiseLoss.shapes | {"teacher_a": "batch teacher_dim", "teacher_b": "batch teacher_dim"}
 
     def __init__(self, temperature=None, teacher_temperature=0.07, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -62,6 +62,13 @@ class MoCHi(QueueContrastive):
     optional_inputs = {"sample_weight": "sample_weight"} | {
         name: name for name in ("pair_indices", "alpha", "query_indices", "beta", "epoch")
     }
+    shapes = QueueContrastive.shapes | {
+        "pair_indices": "batch s 2",
+        "alpha": "batch s",
+        "query_indices": "batch s_prime",
+        "beta": "batch s_prime",
+        "epoch": "scalar | batch",
+    }
 
     def __init__(
         self,

@@ -67,6 +67,14 @@ class MomentumDistillation(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("a_momentum", "b_momentum")
+    shapes = PairwiseLoss.shapes | {
+        "a_momentum": "batch dim",
+        "b_momentum": "batch dim",
+        "a_queue": "queue dim",
+        "b_queue": "queue dim",
+        "ids": "batch",
+        "queue_ids": "queue",
+    }
 
     def __init__(self, temperature=None, alpha=0.4, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -67,6 +67,11 @@ class OnlineBagOfWords(PairwiseLoss):
 
     default_inputs = ("student", "teacher_map")
     optional_inputs = PairwiseLoss.optional_inputs | {"positions": "positions"}
+    shapes = PairwiseLoss.shapes | {
+        "student": "rows student_dim | crops batch student_dim",
+        "teacher_map": "batch height width channels",
+        "positions": "batch",
+    }
 
     def __init__(
         self,

@@ -51,6 +51,12 @@ class RehearsalSupCon(PairwiseLoss):
     default_inputs = ("student", "teacher")
     optional_inputs = PairwiseLoss.optional_inputs | {"labels": "labels", "rehearsal": "rehearsal"}
     required_inputs = ("labels", "rehearsal")
+    shapes = PairwiseLoss.shapes | {
+        "student": "batch dim",
+        "teacher": "batch dim",
+        "labels": "batch",
+        "rehearsal": "batch",
+    }
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

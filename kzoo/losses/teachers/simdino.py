@@ -46,6 +46,7 @@ class SimDINO(Loss):
 
     default_inputs = ("student", "teacher")
     optional_inputs = {}
+    shapes = Loss.shapes | {"student": "views batch dim", "teacher": "global_views batch dim"}
 
     def __init__(self, coefficient=1.0, eps=0.5, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

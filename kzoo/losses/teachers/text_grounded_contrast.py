@@ -47,6 +47,12 @@ class TextGroundedContrast(Loss):
     default_inputs = ("text_embeddings", "teacher_text_embeddings")
     optional_inputs = Loss.optional_inputs | {"negatives": "negatives", "mask": "negatives_mask"}
     required_inputs = ("negatives",)
+    shapes = Loss.shapes | {
+        "b": "batch dim",
+        "teacher_b": "batch dim",
+        "negatives": "batch count dim",
+        "mask": "batch count",
+    }
 
     def __init__(self, scale=10.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -52,6 +52,7 @@ class ArbitraryPairs(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     optional_inputs = Loss.optional_inputs | {"labels_a": "labels_a", "labels_b": "labels_b", "gates": "gates"}
+    shapes = PairwiseLoss.shapes | {"labels_a": "batch", "labels_b": "batch", "gates": "batch dim"}
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class MultiViewInfoNCE(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     input_counts = (2, None)
+    shapes = PairwiseLoss.shapes | {"views": "batch dim"}
 
     def __init__(self, temperature=0.2, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -47,6 +47,14 @@ class PixContrast(Loss):
     default_inputs = ("map_1", "map_2", "key_map_1", "key_map_2")
     optional_inputs = Loss.optional_inputs | {"boxes_a": "boxes_a", "boxes_b": "boxes_b"}
     required_inputs = ("boxes_a", "boxes_b")
+    shapes = Loss.shapes | {
+        "x1": "batch height width channels",
+        "x2": "batch height width channels",
+        "k1": "batch height width channels",
+        "k2": "batch height width channels",
+        "boxes_a": "batch 4",
+        "boxes_b": "batch 4",
+    }
 
     def __init__(self, temperature=0.3, pos_ratio=0.7, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -53,6 +53,13 @@ class SeparateCommonSalient(PairwiseLoss):
     default_inputs = ("common_1", "common_2", "salient_1", "salient_2")
     optional_inputs = {"is_target": "is_target"}
     required_inputs = ("is_target",)
+    shapes = PairwiseLoss.shapes | {
+        "common_a": "batch dim",
+        "common_b": "batch dim",
+        "salient_a": "batch salient_dim",
+        "salient_b": "batch salient_dim",
+        "is_target": "batch",
+    }
 
     def __init__(
         self,

@@ -51,6 +51,13 @@ class SplitInvariantEquivariant(VICReg):
     default_inputs = ("invariant_1", "invariant_2", "equivariant_1", "equivariant_2")
     optional_inputs = {"prediction": "prediction"}
     required_inputs = ("prediction",)
+    shapes = VICReg.shapes | {
+        "inv_a": "batch dim",
+        "inv_b": "batch dim",
+        "equi_a": "batch equi_dim",
+        "equi_b": "batch equi_dim",
+        "prediction": "batch equi_dim",
+    }
 
     def __init__(self, sim_weight=10.0, equivariant_factor=4.5, std_weight=10.0, cov_weight=1.0, inputs=None, **kwargs):
         super().__init__(sim_weight, std_weight, cov_weight, inputs, **kwargs)

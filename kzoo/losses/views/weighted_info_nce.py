@@ -54,6 +54,7 @@ class WeightedInfoNCE(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"weights": "weights"}
     pair_inputs = ("weights",)
     required_inputs = ("weights",)
+    shapes = PairwiseLoss.shapes | {"weights": "batch batch"}
 
     def __init__(self, temperature=0.1, positive_in_denominator=False, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
