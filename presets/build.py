@@ -1,6 +1,7 @@
 """From a complete row to a model."""
 
 from kzoo import encoders
+from kzoo.keras_contact import untracked
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.models import Captioner, DualEncoder, MatchingEncoder
 from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
@@ -41,7 +42,7 @@ def build(row, dtype=None, preprocessor=None):
         name=row["preset"],
         dtype=dtype,
     )
-    object.__setattr__(model, "layout", row.get("layout", {}))  # past Keras' tracking, which locks built models
+    untracked(model, "layout", row.get("layout", {}))
     return model
 
 

@@ -16,6 +16,7 @@ from kzoo.encoders.keras_hub_backbone import (
 )
 from kzoo.encoders.pixels import check_images, normalize_pixels
 from kzoo.encoders.text_transformer import check_token_ids
+from kzoo.keras_contact import untracked
 from kzoo.layers.configured import Configured
 from kzoo.layers.pooling import pool_end_of_text, pool_mean
 from kzoo.layers.transformer import dense
@@ -80,9 +81,9 @@ class KerasHubEncoder(Configured, keras.layers.Layer):
         if pool == "pooled" and "pooled" not in outputs:
             raise ValueError(f"{type(backbone).__name__} has no pooled output of its own; choose another pool.")
         self.pool = pool
-        # Outside of Keras' tracking: what is tracked, trained and counted are the layers that the embedding
-        # depends on. The dense layer behind BERT's pooled output would decay without ever getting a gradient.
-        object.__setattr__(self, "backbone", backbone)
+        # What is tracked, trained and counted are the layers that the embedding depends on: the dense layer behind
+        # BERT's pooled output would decay without ever getting a gradient.
+        untracked(self, "backbone", backbone)
         del self._arguments["backbone"]  # a saved file would find its weights there, under another path
 
         # -- layers --

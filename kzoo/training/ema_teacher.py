@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from kzoo.keras_contact import untracked
 from kzoo.layers.configured import Configured
 
 
@@ -44,7 +45,7 @@ class EMATeacher(Configured, keras.layers.Layer):
         self.step = None
         if steps is not None:
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
-        object.__setattr__(self, "_students", {})  # past Keras' tracking: they belong to the model
+        untracked(self, "_students", {})  # they belong to the model
         self.built = True
 
     def follow(self, **layers):
