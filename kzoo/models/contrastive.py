@@ -44,6 +44,7 @@ class ContrastiveModel(Configured, keras.Model):
     `(batch, kept)` says which it sees.
     """
 
+    PAIR = PAIR
     kind = None  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
@@ -222,7 +223,7 @@ class ContrastiveModel(Configured, keras.Model):
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
         accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
         means = NamedMeans([*loss.term_names, *accuracy])
-        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
+        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=None)
 
     def check_loss(self, loss):
         """Stops with a sentence where the model can never give what a loss reads."""

@@ -170,7 +170,7 @@ def test_a_model_with_its_teacher_and_queue_is_saved_and_goes_on(tmp_path):
 def test_a_tower_that_takes_one_size_refuses_small_crops():
     tested = model(encoder=ResNet(32, (1, 1, 1, 1), 4, 6, head_width=16))
     views = {"view_1": pixels(2, 32), "local_1": pixels(2, 64)}
-    with pytest.raises(ValueError, match=r"images have shape \(2, 64, 64, 3\), but this model takes"):
+    with pytest.raises(ValueError, match=r"local_1 have shape \(2, 64, 64, 3\), but this model takes"):
         tested(views)
 
 
@@ -179,7 +179,7 @@ def test_a_tower_that_takes_one_size_refuses_small_crops():
     [
         ({"images": pixels(2)}, r"a batch has the keys \['images'\], but a dict with views is expected"),
         (pixels(2), "a batch has the type ndarray, but a dict with views"),
-        ({"view_1": pixels(2, 8)}, r"images have shape \(2, 8, 8, 3\)"),
+        ({"view_1": pixels(2, 8)}, r"view_1 have shape \(2, 8, 8, 3\)"),
         ({"view_1": pixels(2), "view_2": pixels(3)}, "different numbers of rows"),
     ],
 )
