@@ -15,7 +15,8 @@ class Input:
 
     Args:
         name: what a batch calls it where the tower stands for its own modality, such as `"images"`.
-        shape: of one row, None where a side varies, such as `(None,)` for token ids.
+        shape: of one row, None where a side varies, such as `(None,)` for token ids; None altogether where a layer of
+            somebody else does not say it.
         dtype: such as `"uint8"`, `"int32"`, `"bool"` or `"float32"`.
         optional: whether the tower can do without it.
     """
@@ -102,6 +103,8 @@ class Tower(Configured, keras.layers.Layer):
                     raise ValueError(f"there is no {name!r}, which {type(self).__name__} reads; {self.wants(each)}.")
                 continue
             shape = tuple(arrays[each.name].shape)
+            if each.shape is None:
+                continue
             if len(shape) != 1 + len(each.shape) or not self.fits(each, shape[1:], any_size):
                 raise ValueError(f"{name} have shape {shape}, but {self.wants(each)}.")
         self.check_values(arrays, called)
