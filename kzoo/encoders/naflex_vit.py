@@ -50,6 +50,7 @@ class NaFlexVisionTransformer(Tower):
     """
 
     kind, title = "naflex_vit", "NaFlex vision transformer"
+    pads_tokens = True
     modality = "image"
 
     def __init__(

@@ -8,6 +8,8 @@ from kzoo.layers.configured import Configured
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
 
+FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its first array, if not alike
+
 
 @dataclass(frozen=True)
 class Input:

@@ -82,6 +82,7 @@ class Captioner(Writer, EmbeddingModel):
         if self.is_contrastive:
             check_pair(self.image_encoder, self.text_encoder)
             similarity = similarity or SimilarityHead(name="similarity")
+        self.similarity = similarity
         loss = loss or [{"loss": "InfoNCE"}] * self.is_contrastive + [{"loss": "Captioning", "weight": 2.0}]
         self.add_decoder(text_decoder)
         self.settle(similarity, heads, teacher, preprocessor, loss)

@@ -62,9 +62,9 @@ class DualEncoder(EmbeddingModel):
         super().__init__(autocast=False, **kwargs)
         self.image_encoder, self.text_encoder = as_tower(image_encoder, "image"), as_tower(text_encoder, "text")
         check_pair(self.image_encoder, self.text_encoder)
+        self.similarity = similarity or SimilarityHead(name="similarity")
         self.add_parts()
-        similarity = similarity or SimilarityHead(name="similarity")
-        self.settle(similarity, heads, teacher, preprocessor, loss or ({"loss": "InfoNCE"},))
+        self.settle(self.similarity, heads, teacher, preprocessor, loss or ({"loss": "InfoNCE"},))
 
     def add_parts(self):
         """Layers that a form has beside its towers."""

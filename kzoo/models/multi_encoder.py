@@ -58,7 +58,7 @@ class MultiEncoder(EmbeddingModel):
         super().__init__(autocast=False, **kwargs)
         if not isinstance(encoders, dict) or len(encoders) < 2:
             raise ValueError("encoders holds fewer than two towers; give a dict of modality -> tower.")
-        self.encoders = {name: as_tower(tower, name) for name, tower in encoders.items()}
+        self.encoders = {name: as_tower(tower, name, called=f"encoders[{name!r}]") for name, tower in encoders.items()}
         check_widths(self.encoders)
         taken = [entry for name, tower in self.encoders.items() for entry in names_of(tower, name).values()]
         if clash := next((entry for entry in taken if taken.count(entry) > 1), None):

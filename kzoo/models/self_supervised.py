@@ -74,7 +74,7 @@ class SelfSupervised(EmbeddingModel):
         self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs
     ):
         super().__init__(autocast=False, **kwargs)
-        self.encoder = as_tower(encoder)
+        self.encoder = as_tower(encoder, called="the encoder")
         if projector is None:
             projector = Projector((512, 128), dtype=self.dtype_policy, name="projector")
         self.projector = projector or None

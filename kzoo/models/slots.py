@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its first array, if not alike
+from kzoo.encoders.tower import FIRST
+
 TEACHER = "teacher"  # a prefix that is a teacher's: `teacher_images` are pictures for it alone
 
 

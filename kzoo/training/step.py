@@ -21,7 +21,7 @@ def test_step(model, *arguments):
 
 def _trained(model, x, y, sample_weight):
     batch = _joined(x, y, sample_weight)
-    total, values, found = gradients(model, partial(_losses, model, batch, training=True), model.gradients)
+    total, values, found = gradients(model, partial(losses_of, model, batch, training=True), model.gradients)
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
@@ -31,7 +31,7 @@ def _trained(model, x, y, sample_weight):
 
 def _tested(model, x, y, sample_weight):
     batch = _joined(x, y, sample_weight)
-    losses, values = _losses(model, batch, training=False)
+    losses, values = losses_of(model, batch, training=False)
     return _logged(model, batch, sum(losses), values)
 
 
@@ -41,7 +41,7 @@ def _joined(x, y, sample_weight):
     return batch if sample_weight is None else batch | {"sample_weight": sample_weight}
 
 
-def _losses(model, batch, training):
+def losses_of(model, batch, training):
     """Weighted terms of the loss, whose sum is minimised, and the values that are logged."""
     objective, given = model.objective, model.any_number()
     names = model.reading(objective.may_read(given), batch)
