@@ -72,12 +72,12 @@ class Head(Configured, keras.layers.Layer):
         if type(self.layer).build is keras.layers.Layer.build:  # none of its own: a call builds what it holds
             self.layer(*(keras.KerasTensor(shape) for shape in shapes))
         else:
-            self.layer.build(*(tuple(shape) for shape in shapes))
+            self.layer.build(*map(_as_tuple, shapes))
 
     def compute_output_shape(self, shapes):
         """Name, as in `gives` -> shape, for the shapes of what it reads."""
         if type(self.layer).compute_output_shape is not keras.layers.Layer.compute_output_shape:
-            found = self.layer.compute_output_shape(*(tuple(shape) for shape in shapes))
+            found = self.layer.compute_output_shape(*map(_as_tuple, shapes))
             several = isinstance(found, dict) or (len(found) and isinstance(found[0], (tuple, list)))
             return self._named(found if several else [found])
         tensors = self.layer.compute_output_spec(*(keras.KerasTensor(shape) for shape in shapes))
@@ -98,7 +98,7 @@ class Head(Configured, keras.layers.Layer):
                     f"{', '.join(map(str, results))}; let each name end in one of these."
                 )
             return {name: results[key] for name, (key,) in found.items()}
-        results = results if isinstance(results, (tuple, list)) else [results]
+        results = results if type(results) in (tuple, list) else [results]  # LinearLogits is one
         if len(results) != len(self.gives):
             raise ValueError(
                 f"head {self.name!r} gives {len(self.gives)} tensors, {', '.join(self.gives)}, but its layer returns "
@@ -111,6 +111,11 @@ class Head(Configured, keras.layers.Layer):
         # written out: a copy made from the config has a layer of its own
         own = {"layer": keras.saving.serialize_keras_object(self.layer), "name": self.name}
         return super().get_config() | own | {"reads": list(self.reads), "gives": list(self.gives)}
+
+
+def _as_tuple(shape):
+    """A shape, or shapes within each other as those of `LinearLogits`, which a saved model gives as lists."""
+    return tuple(map(_as_tuple, shape)) if isinstance(shape, (tuple, list)) else shape
 
 
 def _names(given, which):
