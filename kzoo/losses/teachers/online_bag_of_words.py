@@ -115,8 +115,8 @@ class OnlineBagOfWords(PairwiseLoss):
             student = ops.reshape(ops.swapaxes(student, 0, 1), (-1, student.shape[-1]))
         elif None not in (rows, batch) and rows % batch:
             raise ValueError(
-                f"OnlineBagOfWords got {rows} rows of the student for {batch} maps of the teacher; there must be crops of "
-                "every image, as many of each."
+                f"OnlineBagOfWords got {rows} rows of the student for {batch} maps of the teacher; there must be crops "
+                "of every image, as many of each."
             )
         least = 5 if training else 3
         if min(height, width) < least:
