@@ -80,10 +80,8 @@ class Loss(Configured, keras.layers.Layer):
         arguments |= {name: keyword for keyword, name in self.optional_names.items()}
         able = [each for each, argument in arguments.items() if not is_of_batch(self.shapes.get(argument, MORE))]
         if name not in able:
-            raise ValueError(
-                f"{type(self).__name__} cannot take {name!r} as a constant; "
-                f"{f'it takes {chr(44).join(able)}' if able else 'all that it reads has a row for each sample'}."
-            )
+            takes = f"it takes {', '.join(able)}" if able else "all that it reads has a row for each sample"
+            raise ValueError(f"{type(self).__name__} cannot take {name!r} as a constant; {takes}.")
         if isinstance(value, dict):
             shape, dtype, initializer = tuple(value["shape"]), value["dtype"], "zeros"
         else:

@@ -73,7 +73,7 @@ class Matryoshka2D(Matryoshka):
 
     def call(self, *stacks, drawn=None, training=None, **keywords):
         earlier = stacks[0].shape[0] - 1
-        if len(stacks[0].shape) != 3 or earlier < 1:
+        if earlier < 1:
             raise ValueError(
                 f"Matryoshka2D reads (layers, batch, dim) with at least 2 layers, but got {tuple(stacks[0].shape)}."
             )

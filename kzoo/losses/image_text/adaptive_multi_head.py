@@ -59,27 +59,22 @@ class AdaptiveMultiHead(PairwiseLoss):
         self.beta = beta
 
     def call(self, a, b, temperatures, sample_weight=None):
-        shapes = [tuple(x.shape) for x in (a, b, temperatures)]
-        if len(shapes[0]) != 3 or len(shapes[1]) != 3 or len(shapes[2]) not in (1, 3) or shapes[2][0] != shapes[0][1]:
-            raise ValueError(
-                "AdaptiveMultiHead compares embeddings (batch, heads, dim) at temperatures (heads,) or "
-                f"(heads, batch, batch), but got {shapes[0]}, {shapes[1]} and {shapes[2]}."
-            )
+        heads, dim = a.shape[1:]
+        of_pairs = len(temperatures.shape) == 3
         a, b, temperatures = l2_normalize(a), l2_normalize(b), ops.cast(temperatures, "float32")
-        of_pairs = len(shapes[2]) == 3
 
         def tile(i, j, rows, columns):
             scale = rows["scale"] if of_pairs else columns["scale"]
             return Tile(scale * ops.matmul(rows["a"], ops.transpose(columns["b"])), same(i, j))
 
         per_row = 0.0
-        for head in range(shapes[0][1]):
+        for head in range(heads):
             scale = {"scale": 1.0 / temperatures[head]}  # its rows that fill up a block are 0 without harm
             rows, columns = {"a": a[:, head]}, {"b": b[:, head]}
             rows, columns = (rows | scale, columns) if of_pairs else (rows, columns | scale)
             per_row += mean_of_directions(*cross_entropies(tile, rows, columns, "both", self.block_size))
-        loss = weighted_mean(per_row / shapes[0][1], sample_weight)
+        loss = weighted_mean(per_row / heads, sample_weight)
         if self.beta:
-            penalty = 0.5 * shapes[0][2] * ops.log(temperatures) + 1.0 / temperatures
+            penalty = 0.5 * dim * ops.log(temperatures) + 1.0 / temperatures
             loss = loss + self.beta * ops.mean(penalty)
         return loss

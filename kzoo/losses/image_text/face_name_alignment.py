@@ -63,7 +63,7 @@ class FaceNameAlignment(PairwiseLoss):
         self.temperature, self.agreement_weight = check_temperature(temperature), agreement_weight
 
     def call(self, faces, names, faces_mask=None, names_mask=None, sample_weight=None):
-        faces, names = bags(self, faces, names, faces_mask, names_mask)
+        faces, names = bags(faces, names, faces_mask, names_mask)
         scale = resolve_scale(self.temperature)
         of_faces = bag_cross_entropies(faces, names, scale, "both", self.block_size)
         of_names = bag_cross_entropies(names, faces, scale, "both", self.block_size)

@@ -68,7 +68,7 @@ class FineGrainedContrastive(PairwiseLoss):
         self.direction = check_direction(direction)
 
     def call(self, a, b, a_mask=None, b_mask=None, sample_weight=None, scale=None):
-        a, b = bags(self, a, b, a_mask, b_mask)
+        a, b = bags(a, b, a_mask, b_mask)
         scale, per_row = resolve_scale(self.temperature, scale), []
         for x, y, direction in ((a, b, "a_to_b"), (b, a, "b_to_a")):
             asked = self.direction in ("both", direction)

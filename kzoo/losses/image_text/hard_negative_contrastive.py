@@ -5,7 +5,6 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.own_negatives import check_negatives
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 
@@ -69,7 +68,6 @@ class HardNegativeContrastive(PairwiseLoss):
         self.temperature, self.scope = check_temperature(temperature), scope
 
     def call(self, a, b, negatives, mask=None, sample_weight=None, scale=None):
-        check_negatives(negatives, a)
         there = ops.ones(ops.shape(negatives)[:2], "bool") if mask is None else ops.cast(mask, "bool")
         hard = {"negatives": l2_normalize(negatives), "there": there}
         a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)

@@ -44,6 +44,4 @@ class ImageTextMatching(Loss):
     shapes = Loss.shapes | {"logits": "pairs 2", "labels": "pairs", "sample_weight": "pairs"}
 
     def call(self, logits, labels, sample_weight=None):
-        if len(logits.shape) != 2 or logits.shape[1] != 2:
-            raise ValueError(f"logits has the shape {tuple(logits.shape)}; give two for each pair, (pairs, 2).")
         return weighted_mean(cross_entropy(logits, ops.cast(labels, "int32")), sample_weight)

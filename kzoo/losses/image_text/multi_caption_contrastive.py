@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
-from kzoo.losses.image_text.one_to_k import check_captions
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
@@ -55,7 +54,6 @@ class MultiCaptionContrastive(PairwiseLoss):
         self.temperature = check_temperature(temperature)
 
     def call(self, a, b, mask=None, sample_weight=None, scale=None):
-        check_captions("MultiCaptionContrastive", b)
         a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
 

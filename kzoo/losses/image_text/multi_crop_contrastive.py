@@ -69,11 +69,6 @@ class MultiCropContrastive(PairwiseLoss):
         self.of_locals = InfoNCE(local_temperature, label_smoothing=label_smoothing, block_size=block_size)
 
     def call(self, a, b, a_local, b_local, sample_weight=None, scale=None):
-        if len(a_local.shape) != 3 or len(b_local.shape) != 3 or a_local.shape[1] != b_local.shape[1]:
-            raise ValueError(
-                "MultiCropContrastive reads crops of shape (batch, n, width), as many of images as of texts, but got "
-                f"{a_local.shape} and {b_local.shape}."
-            )
         n = a_local.shape[1]
         of_globals = self.of_globals(a, b, sample_weight=sample_weight, scale=scale)
         of_locals = [

@@ -66,7 +66,6 @@ class OneToK(PairwiseLoss):
         self.temperature, self.normalization = check_temperature(temperature), normalization
 
     def call(self, a, b, mask=None, sample_weight=None, scale=None):
-        check_captions("OneToK", b)
         count = b.shape[1]
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
         real = ops.reshape(mask, (-1,))  # (batch * K,)
@@ -83,9 +82,3 @@ class OneToK(PairwiseLoss):
         of_their_images = None if sample_weight is None else ops.repeat(sample_weight, count)
         t2i = mean_of_anchors(of_texts, real, of_their_images) / (count if self.normalization == "released" else 1)
         return 0.5 * (weighted_mean(of_images, sample_weight) + t2i)
-
-
-def check_captions(loss, captions):
-    """Stops unless each sample has several captions: `(batch, K, dim)`."""
-    if len(captions.shape) != 3:
-        raise ValueError(f"{loss} reads texts of shape (batch, K, dim), K of each sample, but got {captions.shape}.")

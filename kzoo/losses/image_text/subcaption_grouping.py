@@ -60,11 +60,6 @@ class SubcaptionGrouping(PairwiseLoss):
         self.info_nce = InfoNCE(temperature, block_size=block_size)
 
     def call(self, patches, captions, sample_weight=None, scale=None):
-        if len(patches.shape) != 3 or len(captions.shape) != 3 or patches.shape[2] != captions.shape[2]:
-            raise ValueError(
-                "SubcaptionGrouping reads patches (batch, patches, dim) and captions (batch, K, dim) of one dim, "
-                f"but got {patches.shape} and {captions.shape}."
-            )
         v, t = l2_normalize(patches), l2_normalize(captions)
         threshold = 1.0 / v.shape[1] if self.threshold is None else self.threshold
         s = ops.matmul(t, ops.transpose(v, (0, 2, 1)))  # (batch, K, patches)

@@ -64,11 +64,6 @@ class TokenClassification(Loss):
             )
 
     def call(self, logits, token_ids, mask=None, token_weights=None, sample_weight=None):
-        if len(logits.shape) != 2 or len(token_ids.shape) != 2:
-            raise ValueError(
-                "TokenClassification reads logits (batch, vocabulary) and token ids (batch, length), but got "
-                f"{tuple(logits.shape)} and {tuple(token_ids.shape)}."
-            )
         logits, ids = ops.cast(logits, "float32"), ops.cast(token_ids, "int32")
         counts = ids >= 0 if mask is None else ops.logical_and(ids >= 0, ops.cast(mask, "bool"))
         ids = ops.where(counts, ids, -1)

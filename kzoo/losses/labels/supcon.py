@@ -84,8 +84,6 @@ class SupCon(PairwiseLoss):
             labels = ops.arange(batch, dtype="int32") if labels is None else labels
             rows["labels"] = columns["labels"] = ops.concatenate([labels] * views)
         else:
-            if len(mask.shape) != 2 or len({*mask.shape, a.shape[0]} - {None}) > 1:
-                raise ValueError(f"the mask of {name} is of shape {tuple(mask.shape)}; give one of (batch, batch).")
             rows["mask"] = ops.concatenate([ops.cast(mask, "float32")] * views, axis=0)
 
         def attracted(i, real, rows, columns):

@@ -92,15 +92,16 @@ def _by_name(loss, name, shape):
         for key in loss.optional_inputs
         if key in loss.shapes and any(axes and _has_rank(axes, shape) for axes in _readings(loss.shapes[key]))
     ]
-    return f", and {' or '.join(others)} by name, such as {others[0]}=..." if others else ""
+    others.sort(key="sample_weight".__eq__)  # last
+    return f", and {' or '.join(others)} by name: {others[0]}=..." if others else ""
 
 
 def _refuse(loss, arguments, axis, owner, name):
     between = {each: [] for each in (owner, name)}
     for each, shape, _ in _given(loss, arguments):
         between.get(each, []).append(str(shape))
-    taken = {each: written for each, _, written in _given(loss, arguments) if each in between}
+    taken = {each: written for each, _, written in reversed([*_given(loss, arguments)])}  # of *name the first
     wanted = " and ".join(f"{each} as {_written(taken[each])}" for each in between)
     received = " and ".join(f"{each} {', '.join(shapes)}" for each, shapes in between.items())
-    what = f"{axis} numbers in its place" if axis.isdigit() else f"the same {axis} in all of them"
-    raise ValueError(f"{type(loss).__name__} takes {wanted}, but got {received}; give {what}.")
+    what = f"give {axis} numbers there" if axis.isdigit() else f"they must agree in {axis}"
+    raise ValueError(f"{type(loss).__name__} takes {wanted}, but got {received}; {what}.")

@@ -53,7 +53,7 @@ class EmbeddingDistillation(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("teacher_a", "teacher_b")
-    shapes = PairwiseLoss.shapes | {"teacher_a": "batch teacher_dim", "teacher_b": "batch teacher_dim"}
+    shapes = PairwiseLoss.shapes | {"teacher_a": "batch _", "teacher_b": "batch _"}
 
     def __init__(self, temperature=None, alpha=0.5, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

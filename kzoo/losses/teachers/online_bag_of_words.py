@@ -38,8 +38,8 @@ class OnlineBagOfWords(PairwiseLoss):
         inputs: names of the tensors to read; default `("student", "teacher_map")`.
 
     Inputs:
-        student: float tensor `(batch * crops, student_dim)`, the crops of an image one after another; it is taken as
-            it is, not normalised.
+        student: float tensor `(crops, batch, student_dim)`, or `(batch * crops, student_dim)`, the crops of an image
+            one after another; it is taken as it is, not normalised.
         teacher_map: float tensor `(batch, height, width, dim)`; it gets no gradient.
         positions: int tensor `(batch,)`, where new words are taken from: `row * (width - 4) + column` of the mean's
             upper left corner inside the border; drawn when it is not given.
@@ -110,6 +110,14 @@ class OnlineBagOfWords(PairwiseLoss):
 
     def call(self, student, teacher_map, positions=None, sample_weight=None, training=False):
         _, height, width, channels = teacher_map.shape
+        rows, batch = student.shape[-2], teacher_map.shape[0]
+        if len(student.shape) == 3:  # (crops, batch, dim)
+            student = ops.reshape(ops.swapaxes(student, 0, 1), (-1, student.shape[-1]))
+        elif None not in (rows, batch) and rows % batch:
+            raise ValueError(
+                f"OnlineBagOfWords got {rows} rows of the student for {batch} maps of the teacher; there must be crops "
+                "of every image, as many of each."
+            )
         least = 5 if training else 3
         if min(height, width) < least:
             raise ValueError(f"the teacher's map is {height} x {width}; give at least {least} x {least}.")

@@ -63,10 +63,10 @@ class MultiViewInfoNCE(PairwiseLoss):
         views = stacked_views(self, views)
         columns = {"views": views, "scale": resolve_scale(self.temperature)}
         return weighted_mean(
-            by_blocks(self.terms, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight
+            by_blocks(self.of_things, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight
         )
 
-    def terms(self, i, real, rows, columns):
+    def of_things(self, i, real, rows, columns):
         """The loss of each thing of a block, with views `(R, views, dim)` and `(batch, views, dim)`."""
         z = columns["scale"] * ops.einsum("ild,jmd->iljm", rows["views"], columns["views"])  # (R, views, B, views)
         j = ops.arange(ops.shape(z)[2], dtype="int32")

@@ -201,7 +201,7 @@ def test_the_last_layer_is_not_pulled_by_the_divergence():
         (lambda: Matryoshka(InfoNCE(), [2], inputs=("x", "y")), TypeError, "does not know the argument 'inputs'"),
         (lambda: Matryoshka2D(InfoNCE(), [2], layers=0), ValueError, "layers is 0; give 'all' or how many"),
         (lambda: Matryoshka2D(ESimCSE(dim=6), [6]), ValueError, "ESimCSE has weights that layers cannot share"),
-        (lambda: Matryoshka2D(InfoNCE(), [2])(A, B), ValueError, "reads .layers, batch, dim. with at least 2 layers"),
+        (lambda: Matryoshka2D(InfoNCE(), [2])(A, B), ValueError, r"takes stacks as \(layers, batch, dim\), but got"),
         (
             lambda: Matryoshka2D(InfoNCE(), [2], layers=3)(*LAYERS, training=True),
             ValueError,

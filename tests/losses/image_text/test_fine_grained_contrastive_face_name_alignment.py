@@ -117,11 +117,14 @@ def test_masks_are_read_by_name():
     [
         (lambda a, b: FineGrainedContrastive(direction="up"), "direction 'up' is unknown"),
         (lambda a, b: FaceNameAlignment(-1.0), "give a positive number"),
-        (lambda a, b: FineGrainedContrastive()(a[:, 0], b), r"of one dim, but got \(3, 5\) and \(3, 3, 5\)"),
-        (lambda a, b: FaceNameAlignment()(a, b[..., :2]), r"of one dim, but got \(3, 4, 5\) and \(3, 3, 2\)"),
+        (lambda a, b: FineGrainedContrastive()(a[:, 0], b), r"takes a as \(batch, patches, dim\), but got \(3, 5\)"),
+        (
+            lambda a, b: FaceNameAlignment()(a, b[..., :2]),
+            r"faces \(3, 4, 5\) and names \(3, 3, 2\); they must agree in dim",
+        ),
         (
             lambda a, b: FineGrainedContrastive()(a, b, a_mask=np.ones((3, 3), "bool")),
-            r"mask of shape \(3, 3\) for vectors of shape \(3, 4, 5\)",
+            r"a \(3, 4, 5\) and a_mask \(3, 3\); they must agree in patches",
         ),
     ],
 )

@@ -164,12 +164,12 @@ def test_a_batch_of_one():
     [
         (lambda: OneToK(normalization="sum"), "normalization 'sum' is unknown; choose one of mean, released"),
         (lambda: SubcaptionGrouping(threshold=1.0), r"threshold is 1.0; give a number in \[0, 1\)"),
-        (lambda: OneToK()(A, B), r"OneToK reads texts of shape \(batch, K, dim\)"),
-        (lambda: MultiCaptionContrastive()(A, B), r"MultiCaptionContrastive reads texts of shape \(batch, K, dim\)"),
-        (lambda: SubcaptionGrouping()(TEXTS, B), r"SubcaptionGrouping reads patches \(batch, patches, dim\) and"),
-        (lambda: SubcaptionGrouping()(TEXTS[:, :, :4], TEXTS), "of one dim, but got"),
-        (lambda: MultiCropContrastive()(A, B, TEXTS, TEXTS[:, :2]), "as many of images as of texts, but got"),
-        (lambda: MultiCropContrastive()(A, B, A, B), r"crops of shape \(batch, n, width\)"),
+        (lambda: OneToK()(A, B), r"OneToK takes b as \(batch, K, dim\), but got"),
+        (lambda: MultiCaptionContrastive()(A, B), r"MultiCaptionContrastive takes b as \(batch, K, dim\), but got"),
+        (lambda: SubcaptionGrouping()(TEXTS, B), r"SubcaptionGrouping takes captions as \(batch, K, dim\), but got"),
+        (lambda: SubcaptionGrouping()(TEXTS[:, :, :4], TEXTS), "they must agree in dim"),
+        (lambda: MultiCropContrastive()(A, B, TEXTS, TEXTS[:, :2]), "they must agree in n"),
+        (lambda: MultiCropContrastive()(A, B, A, B), r"takes a_local as \(batch, n, width\), but got"),
     ],
 )
 def test_bad_arguments(make, sentence):

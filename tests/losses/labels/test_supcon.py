@@ -104,7 +104,7 @@ def test_a_mask_of_false_gives_0():
     [
         ({}, "SupCon received one view without labels or mask"),
         ({"labels": LABELS, "mask": np.eye(6)}, "SupCon received labels and mask; give one"),
-        ({"mask": np.ones((6, 4))}, r"the mask of SupCon is of shape \(6, 4\); give one of \(batch, batch\)"),
+        ({"mask": np.ones((6, 4))}, r"mask as \(batch, batch\), but got a \(6, 8\) and mask \(6, 4\)"),
     ],
 )
 def test_what_says_no_positives_is_refused(arguments, sentence):

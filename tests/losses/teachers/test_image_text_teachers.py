@@ -179,7 +179,10 @@ def test_weights_of_samples_weigh_what_the_samples_cost(name):
             lambda: EmbeddingDistillation()(A, B, teacher_a=TEACHER_A, teacher_b=TEACHER_B[:, :3]),
             "the teacher's embeddings have length 3 and the student's 4",
         ),
-        (lambda: ImageTextMatching()(np.zeros((3, 1)), np.zeros(3, "int32")), r"shape \(3, 1\); give two for each"),
+        (
+            lambda: ImageTextMatching()(np.zeros((3, 1)), np.zeros(3, "int32")),
+            r"logits as \(pairs, 2\), but got logits \(3, 1\)",
+        ),
     ],
 )
 def test_bad_input(call, sentence):

@@ -144,7 +144,10 @@ def test_any_number_is_read_by_name_and_rows_take_weights(loss):
         (lambda a: MultiViewInfoNCE(temperature=0.0), "give a positive number"),
         (lambda a: MultiViewDHEL(inputs=("view_1",)), "reads at least 2 tensors, but inputs names 1"),
         (lambda a: AttractionRepulsion()(a), "AttractionRepulsion reads at least 2 tensors, but was called with 1"),
-        (lambda a: MultiViewInfoNCE()(a, a[:2]), r"one shape \(batch, dim\), but got \(3, 5\), \(2, 5\)"),
+        (
+            lambda a: MultiViewInfoNCE()(a, a[:2]),
+            r"as \(batch, dim\), but got views \(3, 5\), \(2, 5\); they must agree in batch",
+        ),
     ],
 )
 def test_what_is_refused(call, sentence):
