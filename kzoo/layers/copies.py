@@ -1,5 +1,7 @@
 """A layer once more, with weights of its own."""
 
+from contextlib import nullcontext
+
 import keras
 
 
@@ -15,7 +17,7 @@ def copy_of(layer, scope=None):
     """
     if not layer.built:
         raise ValueError(f"{layer.name} has no weights yet; build it before it is copied.")
-    with keras.name_scope(scope or layer.name):
+    with keras.name_scope(scope) if scope else nullcontext():
         clones = isinstance(layer, keras.Model)  # of which some share layers, and from_config would share them too
         copy = keras.models.clone_model(layer) if clones else type(layer).from_config(layer.get_config())
         if not copy.built:

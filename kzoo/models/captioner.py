@@ -122,7 +122,7 @@ class Captioner(Writer, EmbeddingModel):
         Example:
             >>> model = kzoo.from_preset("clip_base")
             >>> captioner = kzoo.Captioner.from_dual_encoder(model)
-            >>> captioner.compile("adamw")
+            >>> captioner.compile("clip_adamw")
             >>> captioner.fit(kzoo.data.pairs("photos.csv", captioner.preprocessor))
 
         Reference:

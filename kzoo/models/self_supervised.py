@@ -56,11 +56,11 @@ class SelfSupervised(EmbeddingModel):
 
     Example:
         >>> model = kzoo.SelfSupervised(encoder)
-        >>> model.compile("adamw", loss=kzoo.losses.NTXent(temperature=0.5))
+        >>> model.compile("clip_adamw", loss=kzoo.losses.NTXent(temperature=0.5))
         >>> model.fit(kzoo.data.views(images, ImageSteps(32), batch_size=256), epochs=100)
         >>> features = model.encode(images)  # for a linear probe
         >>> moco = kzoo.SelfSupervised(encoder, teacher=kzoo.training.EMATeacher(0.999))
-        >>> moco.compile("adamw", loss=kzoo.losses.QueueContrastive(dim=128))
+        >>> moco.compile("clip_adamw", loss=kzoo.losses.QueueContrastive(dim=128))
 
     Reference:
         Chen et al., SimCLR, 2020, arXiv 2002.05709; He et al., MoCo, 2019, arXiv 1911.05722; multi-crop: Caron et al.,
