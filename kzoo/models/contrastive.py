@@ -12,7 +12,7 @@ from kzoo.losses.base import Loss
 from kzoo.models.answers import Rule, World, answer
 from kzoo.models.checks import check_arrays, check_compile, check_rows, check_training_set, contents
 from kzoo.models.compiled import compiled
-from kzoo.models.slots import bag_of, find_slots, names_of
+from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
@@ -109,6 +109,10 @@ class ContrastiveModel(Configured, keras.Model):
     def towers(self):
         """Name -> what takes arrays of a batch, in the order of a preset row: the towers, a decoder."""
         return {name: getattr(self, name) for name in self.tower_names.values()}
+
+    def exported(self):
+        """Of each tower, in the order of `towers`, the `Slot` that an exported graph of it stands for."""
+        return [Slot(modality, modality, names_of(tower, modality)) for modality, tower in self.modalities().items()]
 
     def parts(self):
         """Name -> layer, of all that a teacher copies: towers and heads."""
