@@ -61,3 +61,8 @@ def sync_state(model):
     """
     if keras.config.backend() == "jax":
         model.jax_state_sync()
+
+
+def track_loss(model, loss, rows):
+    """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
+    model._loss_tracker.update_state(loss, sample_weight=rows)

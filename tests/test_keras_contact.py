@@ -40,6 +40,7 @@ def compiled():
 PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
+    "_loss_tracker": (compiled, None),
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
