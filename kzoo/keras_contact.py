@@ -61,3 +61,21 @@ def sync_state(model):
     """
     if keras.config.backend() == "jax":
         model.jax_state_sync()
+
+
+def track_loss(model, loss, rows):
+    """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
+    model._loss_tracker.update_state(loss, sample_weight=rows)
+
+
+def value_within_fit(model, variable):
+    """The value that a variable of a metric has after the last step, also while `fit` holds it on jax: a tensor.
+
+    To read it waits for that step. On jax it writes nothing into the model, which `sync_state` does, at a cost that
+    grows with the model.
+    """
+    if keras.config.backend() == "jax" and not model._jax_state_synced and model._jax_state:
+        for own, value in zip(model.metrics_variables, model._jax_state["metrics_variables"]):
+            if own is variable:
+                return value
+    return variable.value

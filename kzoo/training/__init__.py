@@ -4,6 +4,7 @@ import keras  # noqa: F401  before this room's modules, see kzoo.backend.registe
 
 from kzoo.training.callbacks import StopOnNonFinite, TimeBudget
 from kzoo.training.ema_teacher import EMATeacher
+from kzoo.training.health import Health
 from kzoo.training.optimizers import AdamW
 
-__all__ = ["AdamW", "EMATeacher", "StopOnNonFinite", "TimeBudget"]
+__all__ = ["AdamW", "EMATeacher", "Health", "StopOnNonFinite", "TimeBudget"]
