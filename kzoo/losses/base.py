@@ -156,13 +156,16 @@ class Loss(Configured, keras.layers.Layer):
             )
         tensors = tensors | self.constants
         keywords = {key: tensors[name] for key, name in self.optional_names.items() if name in tensors}
-        inputs = [tensors[name] for name in self._inputs_of(given)]
-        if not self.takes_linear_logits:
-            inputs = [each.whole() if isinstance(each, LinearLogits) else each for each in inputs]
+        inputs = [self.taken(name, tensors[name]) for name in self._inputs_of(given)]
         if "training" in inspect.signature(self.call).parameters:
             keywords["training"] = training
         value = self(*inputs, **keywords)
         return value, (value,)
+
+    def taken(self, name, tensor):
+        """A tensor of a model or a batch as `call` takes it by position."""
+        whole = isinstance(tensor, LinearLogits) and not self.takes_linear_logits
+        return tensor.whole() if whole else tensor
 
     def _renaming(self, name):
         keyword = {self.optional_names[key]: key for key in self.required_inputs}.get(name)

@@ -22,6 +22,9 @@ class ImageTextMatching(Loss):
         labels: int tensor `(pairs,)`, 1 where the pair belongs together, else 0.
         sample_weight: float tensor `(pairs,)`.
 
+    Feeding:
+        `MatchingEncoder`, which chooses the wrong pairs, and any pairs.
+
     Returns:
         float32 scalar; `ln 2` for equal logits.
 
