@@ -52,7 +52,8 @@ class Loss(Configured, keras.layers.Layer):
     input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
 
-    def __init__(self, inputs=None, name=None, constants=None, **kwargs):
+    def __init__(self, inputs=None, name=None, **kwargs):
+        constants = kwargs.pop("constants", None) or {}
         renamed = {keyword: kwargs.pop(keyword) for keyword in self.optional_inputs if keyword in kwargs}
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
         self.term = name or _snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
@@ -61,7 +62,7 @@ class Loss(Configured, keras.layers.Layer):
         self.input_names = tuple(inputs or self.default_inputs)
         self.optional_names = self.optional_inputs | renamed
         self._check_count(len(self.input_names), f"inputs names {len(self.input_names)}: {self.input_names}")
-        self.constants = {name: self._constant(name, value) for name, value in (constants or {}).items()}
+        self.constants = {name: self._constant(name, value) for name, value in constants.items()}
         self.built = True
 
     @classmethod
