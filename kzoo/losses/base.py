@@ -149,19 +149,28 @@ class Loss(Configured, keras.layers.Layer):
         Raises:
             ValueError: a tensor that the loss reads is not there.
         """
-        missing = [name for name in self.reading(given) if name not in tensors]
-        if missing:
-            raise ValueError(
-                f"{type(self).__name__} reads {missing[0]!r}, but the model and the batch give only "
-                f"{', '.join(sorted(tensors))}; name other tensors with {self._renaming(missing[0])}."
-            )
+        terms, values = self.by_term(tensors, training, given)
+        return sum(terms), values
+
+    def by_term(self, tensors, training=None, given=()):
+        """As `from_tensors`, but `(terms, values)`, with what each term adds to the scalar."""
+        self.check_there(tensors, given)
         tensors = tensors | self.constants
         keywords = {key: tensors[name] for key, name in self.optional_names.items() if name in tensors}
         inputs = [self.taken(name, tensors[name]) for name in self._inputs_of(given)]
         if "training" in inspect.signature(self.call).parameters:
             keywords["training"] = training
         value = self(*inputs, **keywords)
-        return value, (value,)
+        return (value,), (value,)
+
+    def check_there(self, names, given=()):
+        """Stops with a sentence where a tensor that the loss reads is not among `names`; `given` as in `reading`."""
+        missing = [name for name in self.reading(given) if name not in names]
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__} reads {missing[0]!r}, but the model and the batch give only "
+                f"{', '.join(sorted(names))}; name other tensors with {self._renaming(missing[0])}."
+            )
 
     def taken(self, name, tensor):
         """A tensor of a model or a batch as `call` takes it by position."""
@@ -303,6 +312,10 @@ class WeightedSum(Loss):
     def may_read(self, given=()):
         return tuple(dict.fromkeys(name for term in self.terms for name in term.may_read(given)))
 
+    def check_there(self, names, given=()):
+        for term in self.terms:
+            term.check_there(names, given)
+
     @property
     def term_names(self):
         names = []
@@ -311,12 +324,12 @@ class WeightedSum(Loss):
             names.append(term.term if not taken else f"{term.term}_{taken + 1}")
         return tuple(names)
 
-    def from_tensors(self, tensors, training=None, given=()):
+    def by_term(self, tensors, training=None, given=()):
         values = tuple(term.from_tensors(tensors, training, given)[0] for term in self.terms)
-        total = sum(self._weight(weight) * value for weight, value in zip(self.weights_of_terms, values))
+        terms = tuple(self._weight(weight) * value for weight, value in zip(self.weights_of_terms, values))
         if training and self.step is not None:
             self.step.assign_add(1)
-        return total, values
+        return terms, values
 
     def call(self, tensors, training=None):
         return self.from_tensors(tensors, training)[0]

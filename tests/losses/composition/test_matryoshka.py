@@ -124,7 +124,7 @@ def test_it_trains_with_a_model_and_is_saved_with_it(model, tmp_path):
     loss = Matryoshka(InfoNCE(), dims=[4, 8, 12]) + 0.5 * Matryoshka(
         InfoNCE(LearnableTemperature(0.1)), [4, 12], name="own"
     )
-    model.compile("adamw", loss=loss)
+    model.compile("clip_adamw", loss=loss)
     own = loss.terms[1].inner[0].temperature.log_scale
     before = value(own)
     history = model.fit(batch_of(model, 12), batch_size=12, epochs=2, verbose=0).history
