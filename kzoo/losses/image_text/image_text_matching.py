@@ -23,8 +23,8 @@ class ImageTextMatching(Loss):
         sample_weight: float tensor `(pairs,)`.
 
     Feeding:
-        `MatchingEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("matching_labels",))`, of right pairs and of
-        wrong ones.
+        `MatchingEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("matching_labels",))`, of right pairs and
+        of wrong ones.
 
     Returns:
         float32 scalar; `ln 2` for equal logits.
