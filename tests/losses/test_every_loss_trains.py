@@ -1,4 +1,4 @@
-"""Every loss of the library trains through `fit` of a model of the library, on a data set of it, and is opened again."""
+"""Every loss trains through `fit` of a model of the library, on a data set of it, and is opened again."""
 
 import keras
 import numpy as np
