@@ -15,6 +15,7 @@ from kzoo.models.compiled import compiled
 from kzoo.models.slots import bag_of, find_slots, names_of
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.gradients import gradient_policy
+from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
 from kzoo.training.step import test_step, train_step
@@ -137,7 +138,9 @@ class ContrastiveModel(Configured, keras.Model):
         return self._world(batch).names()
 
     def _world(self, batch, slots=None):
-        heads = [Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)]
+        heads = [
+            Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)
+        ]
         return World(
             batch,
             self.slots(batch) if slots is None else slots,

@@ -38,10 +38,7 @@ def normal(*shape):
 X, TOKENS = normal(3, 8), normal(3, 5, 8)
 GROUPS = np.array([0, 1, 1], "int32")
 LOGITS = LinearLogits(normal(3, 4, 6), normal(6, 7), normal(7))
-LABELS, REAL = (
-    random.integers(0, 7, (3, 4)).astype("int32"),
-    np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], "bool"),
-)
+LABELS, REAL = random.integers(0, 7, (3, 4)).astype("int32"), np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], "bool")
 KEPT = np.array([[0, 3, 1, 5], [2, 1, 0, 4], [5, 4, 3, 2]], "int32")
 CASES = {
     "projector": (lambda: Projector((6, 4)), (X,), 1),
@@ -122,9 +119,7 @@ def test_gradients_reach_every_weight_and_the_first_input(subject):
     def function(x, *values):
         with keras.StatelessScope(list(zip(weights, values))):
             given = head(x, *arrays[1:], training=True)
-        return sum(
-            ops.sum(ops.multiply(ops.sin(ops.cast(each, "float32")), factors[name])) for name, each in given.items()
-        )
+        return sum(ops.sum(ops.multiply(ops.sin(ops.cast(each, "float32")), factors[name])) for name, each in given.items())
 
     _, gradients = value_and_gradients(function, [rows, *(numpy(weight.value) for weight in weights)])
     for gradient, what in zip(gradients, ["the input", *(weight.path for weight in weights)], strict=True):
