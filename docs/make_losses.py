@@ -12,7 +12,7 @@ from kzoo.losses import Loss, WeightedSum
 from kzoo.losses.parts.pairwise import PairwiseLoss
 
 PAGE = Path(__file__).with_name("losses.md")
-SECTIONS = ("Args", "Inputs", "Returns", "Raises", "Recommendations", "Example", "Reference")
+SECTIONS = ("Args", "Inputs", "Feeding", "Returns", "Raises", "Recommendations", "Example", "Reference")
 GROUPS = {  # by the first tensor that a loss reads
     "Pairs of an image and a text": ("image_", "text_", "caption_", "matching_"),
     "Views of the same thing, sentences and their partners": ("view_", "query", "map_", "invariant_", "common_"),

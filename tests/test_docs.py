@@ -34,7 +34,7 @@ def test_the_page_is_that_of_the_docstrings(docs):
 def test_a_docstring_has_each_part_in_its_order(docs, name):
     loss = vars(kzoo.losses)[name]
     found = re.findall(rf"^({'|'.join(docs.SECTIONS)}):$", inspect.getdoc(loss), flags=re.MULTILINE)
-    optional = ("Args", "Raises")
+    optional = ("Args", "Feeding", "Raises")
     assert [part for part in docs.SECTIONS if part in found] == found
     assert set(docs.SECTIONS) - set(found) <= set(optional)
     said = docs.sections(loss)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import keras
@@ -57,6 +58,7 @@ UNDOCUMENTED = {
     "untrack": (lambda: compiled()._tracker, None),
     "lock": (lambda: compiled()._tracker, None),
     "unlock": (lambda: compiled()._tracker, None),
+    "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
 }
 
 

@@ -22,7 +22,7 @@ class FineGrainedContrastive(PairwiseLoss):
         direction: `"both"`, `"a_to_b"` (rows of `sI`) or `"b_to_a"` (columns of `sT`).
         block_size: rows compared at a time, exact and with less memory, which here grows with
             `batch^2 * tokens^2`: set it. None: all at once.
-        inputs: names of the tensors to read; default `("image_tokens", "text_tokens")`.
+        inputs: names of the tensors to read; default `("image_projected_tokens", "text_projected_tokens")`.
 
     Inputs:
         a, b: float tensors `(batch, tokens, dim)` of one `dim`; they are normalised.
@@ -30,6 +30,11 @@ class FineGrainedContrastive(PairwiseLoss):
             `padding_mask` of the batch. What has no token is nobody's candidate, and its pair has loss 0.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
+
+    Feeding:
+        `DualEncoder(..., heads=[Head(TokenProjector(256, skip=1), "image_tokens", "image_projected_tokens"),
+        Head(TokenProjector(256), "text_tokens", "text_projected_tokens")])`, on any pairs; `skip` leaves out the class
+        token of a ViT.
 
     Returns:
         float32 scalar, that of `InfoNCE` for one token each.
@@ -49,10 +54,10 @@ class FineGrainedContrastive(PairwiseLoss):
         Yao et al., FILIP, 2021, arXiv 2111.07783.
     """
 
-    default_inputs = ("image_tokens", "text_tokens")
+    default_inputs = ("image_projected_tokens", "text_projected_tokens")
     optional_inputs = PairwiseLoss.optional_inputs | {
-        "a_mask": "a_mask",
-        "b_mask": "padding_mask",
+        "a_mask": "image_token_mask",
+        "b_mask": "text_token_mask",
         "scale": "logit_scale",
     }
     shapes = PairwiseLoss.shapes | {

@@ -105,7 +105,7 @@ def test_each_length_has_its_own_state():
         parts = [
             each(A[:, :dim], B[:, :dim], momentum=C[:, :dim], training=training) for each, dim in zip(alone, (2, 6))
         ]
-        tensors = {"view_1": A, "view_2": B, "momentum": C}
+        tensors = {"view_1": A, "view_2": B, "teacher_view_1": C}
         total, _ = loss.from_tensors(tensors, training=training)
         assert value(total) == pytest.approx(sum(map(value, parts)), rel=1e-6)
     for each, other in zip(loss.inner, alone):

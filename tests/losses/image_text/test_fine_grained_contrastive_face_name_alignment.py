@@ -105,7 +105,7 @@ def test_a_batch_of_one_has_no_negatives(loss):
 
 def test_masks_are_read_by_name():
     a, b, a_mask, b_mask = bags()
-    tensors = {"image_tokens": a, "text_tokens": b, "padding_mask": b_mask, "kept": a_mask}
+    tensors = {"image_projected_tokens": a, "text_projected_tokens": b, "text_token_mask": b_mask, "kept": a_mask}
     total, _ = FineGrainedContrastive(0.2, a_mask="kept").from_tensors(tensors)
     assert float(numpy(total)) == pytest.approx(
         value_of(FineGrainedContrastive(0.2), a, b, a_mask=a_mask, b_mask=b_mask), rel=1e-6

@@ -157,7 +157,7 @@ def test_rehearsal_of_few_rows_is_finite_and_leaves_the_teacher_alone(rows, rehe
 
 def test_rehearsal_needs_its_flags():
     with pytest.raises(ValueError, match="RehearsalSupCon reads 'rehearsal', .* RehearsalSupCon\\(rehearsal=...\\)"):
-        RehearsalSupCon().from_tensors({"student": 0, "teacher": 0, "labels": 0})
+        RehearsalSupCon().from_tensors({"view_1": 0, "teacher_view_1": 0, "labels": 0})
     assert RehearsalSupCon().pairs(4) == (4, 8) and RehearsalSupCon().negatives(4) == 3
 
 

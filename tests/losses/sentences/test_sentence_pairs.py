@@ -202,5 +202,5 @@ def test_bad_arguments(make, sentence):
 
 def test_the_missing_tensor_is_named():
     a, b = tensors(2)
-    with pytest.raises(ValueError, match=r"reads 'momentum'.*ESimCSE\(momentum=...\)"):
+    with pytest.raises(ValueError, match=r"reads 'teacher_view_1'.*ESimCSE\(momentum=...\)"):
         ESimCSE(queue_size=3, dim=4).from_tensors({"view_1": a, "view_2": b})

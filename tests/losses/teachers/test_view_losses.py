@@ -153,7 +153,7 @@ def test_masked_patches_are_weighed_by_image():
         (lambda: DINO(dim=5)(arrays(1, 3, 5), arrays(1, 3, 5)), "DINO received 1 views of the student and 1 of the"),
         (lambda: SimDINO()(arrays(2, 3, 5), arrays(3, 3, 5)), "SimDINO received 2 views of the student and 3 of the"),
         (lambda: DINO(dim=4, teacher_temperature=0.0), "temperature is 0.0; give a positive number"),
-        (lambda: IBOT(dim=4).from_tensors({"student_tokens": 0, "teacher_tokens": 0}), r"with IBOT\(mask=...\)"),
+        (lambda: IBOT(4).from_tensors(dict.fromkeys(IBOT.default_inputs, 0)), r"with IBOT\(mask=...\)"),
         (lambda: MaskedImageModelling()(arrays(2, 3, 1), arrays(2, 3, 1), mask=np.ones((2, 3))), "they have only 1"),
     ],
 )
