@@ -9,7 +9,7 @@ from pathlib import Path
 
 import kzoo.losses
 from kzoo.losses import Loss, WeightedSum
-from kzoo.losses.pairwise import PairwiseLoss
+from kzoo.losses.parts.pairwise import PairwiseLoss
 
 PAGE = Path(__file__).with_name("losses.md")
 SECTIONS = ("Args", "Inputs", "Returns", "Raises", "Recommendations", "Example", "Reference")

@@ -5,6 +5,7 @@
 
 from importlib import import_module
 
+from kzoo.actions import provide
 from kzoo.backend import choose_backend, explain_missing, register_with_keras
 
 __version__ = "0.1.0"
@@ -38,6 +39,12 @@ __all__ = [*_NAMES, *_ROOMS]
 
 choose_backend()
 register_with_keras()
+for _action, _place in {
+    "save_to_preset": "kzoo.presets.save:save",
+    "push_to_hub": "kzoo.presets.save:push",
+    "export": "kzoo.export.exporter:export",
+}.items():
+    provide(_action, _place)
 
 
 def __getattr__(name):

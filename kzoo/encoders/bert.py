@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.encoders.bert_body import BertBody
+from kzoo.encoders.token_ids import TextTower
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import pool_max, pool_mean
 from kzoo.layers.projection import Projection
@@ -13,7 +14,7 @@ POOLS = ("first", "mean", "max")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class BertEncoder(BertBody):
+class BertEncoder(BertBody, TextTower):
     """Text tower in BERT's layout: post-norm blocks, padding masked, pooling, projection.
 
     Args:
@@ -42,7 +43,8 @@ class BertEncoder(BertBody):
         context: float tensor `(batch, S, cross_width)`, image tokens to read the text with, or None.
 
     Returns:
-        dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`.
+        dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, token_dim or width)`;
+        `"token_mask"` bool `(batch, length)`, the padding mask.
 
     Raises:
         ValueError: unknown pool, a context longer than the position table, ids of another rank or too long.
@@ -57,7 +59,8 @@ class BertEncoder(BertBody):
         XLM-R, 2019, arXiv 1911.02116.
     """
 
-    kind = "bert"  # its name in preset tables
+    kind, title = "bert", "BERT encoder"
+    reads_padding_mask = True
 
     def __init__(
         self,
@@ -87,13 +90,15 @@ class BertEncoder(BertBody):
         if pool not in POOLS:
             raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
         self._make_body()
-        self.pool = pool
+        self.pool, self.num_blocks = pool, depth
+        if cross_width is not None:
+            self.options = frozenset({"context"})
         self.token_norm = self.token_projection = self.projection = None
         if token_dim is not None:
             self.token_norm = layer_norm(epsilon, "token_norm")
             self.token_projection = dense(token_dim, width**-0.5, self.dtype_policy, "token_projection")
-        self.features = token_dim or width
-        self.embed_dim = embed_dim or self.features
+        self.token_dim = token_dim or width
+        self.embed_dim = embed_dim or self.token_dim
         if embed_dim is not None:
             self.projection = Projection(
                 embed_dim, hidden_dim, hidden_activation, projection_bias, dtype=self.dtype_policy, name="projection"
@@ -106,7 +111,7 @@ class BertEncoder(BertBody):
             self.token_norm.build((None, None, self.width))
             self.token_projection.build((None, None, self.width))
         if self.projection is not None:
-            self.projection.build((None, self.features))
+            self.projection.build((None, self.token_dim))
 
     # -- forward --
     def call(self, token_ids, padding_mask=None, context=None, training=None):
@@ -121,4 +126,4 @@ class BertEncoder(BertBody):
             embedding = {"mean": pool_mean, "max": pool_max}[self.pool](x, padding_mask)
         if self.projection is not None:
             embedding = self.projection(embedding)
-        return {"embedding": embedding, "tokens": x}
+        return {"embedding": embedding, "tokens": x, "token_mask": ops.cast(padding_mask, "bool")}

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.encoders.text_transformer import check_token_ids
+from kzoo.encoders.token_ids import check_token_ids
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
@@ -20,6 +20,7 @@ class BertBody(Configured, keras.layers.Layer):
     """
 
     causal = False
+    position_path = "position_embedding"
 
     def _make_body(self):
         given = self._arguments  # of the constructor
@@ -51,10 +52,6 @@ class BertBody(Configured, keras.layers.Layer):
             self.embedding_dropout = keras.layers.Dropout(
                 given["dropout"], dtype=self.dtype_policy, name="embedding_dropout"
             )
-
-    def position_table(self):
-        """`(layer, attribute)` of the position table."""
-        return self, "position_embedding"
 
     def build(self, token_ids_shape, padding_mask_shape=None):
         def table(name, rows):

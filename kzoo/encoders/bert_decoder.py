@@ -36,7 +36,8 @@ class BertDecoder(DecoderOutput, BertBody):
         Li et al., BLIP, 2022, arXiv 2201.12086.
     """
 
-    kind = "bert_decoder"  # its name in preset tables
+    kind, title = "bert_decoder", "BERT decoder"
+    position_path = "position_embedding"
     reads_text_tokens = False  # its inputs are token ids
     causal = True
 

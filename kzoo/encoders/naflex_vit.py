@@ -1,9 +1,10 @@
 """The vision transformer of SigLIP 2 NaFlex: pictures keep their shape."""
 
 import keras
+import numpy as np
 
 from kzoo.encoders.pixels import normalize_pixels
-from kzoo.layers.configured import Configured
+from kzoo.encoders.tower import Input, Tower
 from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import AttentionPooling
@@ -11,7 +12,7 @@ from kzoo.layers.transformer import transformer_blocks
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class NaFlexVisionTransformer(Configured, keras.layers.Layer):
+class NaFlexVisionTransformer(Tower):
     """ViT image tower for patches of pictures of any aspect ratio, with a masked MAP head.
 
     Args:
@@ -34,7 +35,7 @@ class NaFlexVisionTransformer(Configured, keras.layers.Layer):
 
     Returns:
         dict: `"embedding"` `(batch, width)`, not normalised; `"tokens"` `(batch, max_patches, width)` after the last
-        norm; those of padding mean nothing.
+        norm; `"token_mask"` bool `(batch, max_patches)`: tokens of padding mean nothing.
 
     Raises:
         ValueError: patches of another shape, or no grid.
@@ -48,8 +49,9 @@ class NaFlexVisionTransformer(Configured, keras.layers.Layer):
         Tschannen et al., SigLIP 2, 2025, arXiv 2502.14786.
     """
 
-    kind = "naflex_vit"  # its name in preset tables
-    reads = ("images", "image_grid")
+    kind, title = "naflex_vit", "NaFlex vision transformer"
+    pads_tokens = True
+    modality = "image"
 
     def __init__(
         self,
@@ -69,7 +71,8 @@ class NaFlexVisionTransformer(Configured, keras.layers.Layer):
     ):
         super().__init__(autocast=False, **kwargs)
         self.patch_size, self.max_patches = patch_size, max_patches
-        self.width = self.embed_dim = width
+        self.width = self.embed_dim = self.token_dim = width
+        self.num_blocks = depth
         self.mean, self.std = tuple(mean), tuple(std)
         mlp_dim = mlp_dim or 4 * width
         policy = self.dtype_policy
@@ -97,6 +100,31 @@ class NaFlexVisionTransformer(Configured, keras.layers.Layer):
         for layer in (*self.blocks, self.post_norm, self.attention_pool):
             layer.build((None, self.max_patches, self.width))
 
+    # -- inputs --
+    @property
+    def inputs(self):
+        patches = Input("images", (self.max_patches, 3 * self.patch_size**2), "uint8")
+        return patches, Input("image_grid", (2,), "int32")
+
+    def wants(self, given):
+        return wanted_patches(self)
+
+    def check_values(self, arrays, called):
+        name, grid = called.get("image_grid", "image_grid"), arrays["image_grid"]
+        if isinstance(grid, np.ndarray):
+            wrong = np.argwhere((grid.min(axis=-1) < 1) | (grid.prod(axis=-1) > self.max_patches))
+            if wrong.size:
+                row = wrong[0][0]
+                raise ValueError(f"row {row} of {name} is {grid[row].tolist()}, but {wanted_patches(self)}.")
+
+    def samples(self, rows, seed=0):
+        random = np.random.default_rng(seed)
+        height = random.integers(1, self.max_patches + 1, rows)
+        grid = np.stack([height, random.integers(1, self.max_patches // height + 1)], axis=1).astype("int32")
+        images = random.integers(0, 256, (rows, *self.inputs[0].shape), "uint8")
+        images[np.arange(self.max_patches) >= grid.prod(axis=1, keepdims=True)] = 0
+        return {"images": images, "image_grid": grid}
+
     # -- forward --
     def call(self, images, image_grid, training=None):
         check_patches(images.shape, image_grid, self)
@@ -104,7 +132,7 @@ class NaFlexVisionTransformer(Configured, keras.layers.Layer):
         for block in self.blocks:
             x = block(x, padding_mask=mask, training=training)
         tokens = self.post_norm(x)  # (batch, max_patches, width)
-        return {"embedding": self.attention_pool(tokens, padding_mask=mask), "tokens": tokens}
+        return {"embedding": self.attention_pool(tokens, padding_mask=mask), "tokens": tokens, "token_mask": mask}
 
 
 def check_patches(shape, image_grid, tower):
@@ -112,7 +140,14 @@ def check_patches(shape, image_grid, tower):
     wanted = (tower.max_patches, 3 * tower.patch_size**2)
     if image_grid is None or len(shape) != 3 or tuple(shape[1:]) != wanted:
         raise ValueError(
-            f"images have shape {tuple(shape)}{' and no image_grid' if image_grid is None else ''}, but this model "
-            f"takes patches (batch, {wanted[0]}, {wanted[1]}) with image_grid (batch, 2), rows and columns of patches; "
-            "cut pictures with model.preprocessor."
+            f"images have shape {tuple(shape)}{' and no image_grid' if image_grid is None else ''}, but "
+            f"{wanted_patches(tower)}."
         )
+
+
+def wanted_patches(tower):
+    """What patches should be, as the end of a sentence."""
+    return (
+        f"this model takes patches (batch, {tower.max_patches}, {3 * tower.patch_size**2}) with image_grid (batch, 2), "
+        "rows and columns of patches; cut pictures with model.preprocessor"
+    )

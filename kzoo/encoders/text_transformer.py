@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from kzoo.layers.configured import Configured
+from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
-from kzoo.layers.pooling import pool_end_of_text
+from kzoo.layers.pooling import pool_end_of_text, until_end_of_text
 from kzoo.layers.transformer import dense, transformer_blocks
 
 POOLS = ("end_of_text", "last", "class_embedding")
@@ -14,7 +14,7 @@ CLASS_MASKS = ("shifted", "exact")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class TextTransformer(Configured, keras.layers.Layer):
+class TextTransformer(TextTower):
     """Text tower: token and position embeddings, pre-norm blocks, final norm, pooling, projection.
 
     Args:
@@ -43,11 +43,13 @@ class TextTransformer(Configured, keras.layers.Layer):
 
     Inputs:
         token_ids: int tensor `(batch, length)`, `length <= context_length`.
-        padding_mask: bool tensor `(batch, length)`, True where an id is real, or None.
+        padding_mask: bool tensor `(batch, length)`, True where an id is real, or None; read with `mask_padding` only.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`, after
-        the final norm, with `"class_embedding"` before it.
+        the final norm, with `"class_embedding"` before it; `"token_mask"` bool `(batch, length)`, True up to the end of
+        text where that is pooled, at ids that are not `pad_id` with `"class_embedding"`, or the padding mask that was
+        read; with the pool `"last"` and no mask it is not there.
 
     Raises:
         ValueError: unknown pool, ids of another rank or longer than the context.
@@ -61,7 +63,8 @@ class TextTransformer(Configured, keras.layers.Layer):
         Radford et al., CLIP, 2021, arXiv 2103.00020; the appended token: Yu et al., CoCa, 2022, arXiv 2205.01917.
     """
 
-    kind = "text_transformer"  # its name in preset tables
+    kind, title = "text_transformer", "text transformer"
+    position_path = "position_embedding"
 
     def __init__(
         self,
@@ -92,9 +95,12 @@ class TextTransformer(Configured, keras.layers.Layer):
         if class_mask not in CLASS_MASKS:
             raise ValueError(f"class_mask {class_mask!r} is unknown; choose one of {', '.join(CLASS_MASKS)}.")
         self.vocab_size, self.context_length = vocab_size, context_length
-        self.width, self.embed_dim = width, embed_dim or width
-        self.pool, self.eot_id, self.mask_padding = pool, eot_id, mask_padding
-        self.class_mask, self.pad_id = class_mask, pad_id
+        self.width, self.embed_dim, self.token_dim, self.num_blocks = width, embed_dim or width, width, depth
+        self.pool, self.class_mask, self.pad_id = pool, class_mask, pad_id
+        self.eot_id = eot_id if pool == "end_of_text" else None
+        # the appended token has a mask of its own, made of the ids
+        self.reads_padding_mask = mask_padding and pool != "class_embedding"
+        self.position_tail = int(pool == "class_embedding")
 
         # -- layers --
         self.blocks = transformer_blocks(
@@ -134,15 +140,12 @@ class TextTransformer(Configured, keras.layers.Layer):
         if self.projection is not None:
             self.projection.build((None, self.width))
 
-    def position_table(self):
-        """`(layer, attribute)` of the position table."""
-        return self, "position_embedding"
-
     # -- forward --
     def call(self, token_ids, padding_mask=None, training=None):
         length = check_token_ids(token_ids.shape, self.context_length)
         x = embed(self.token_embedding, token_ids)  # (batch, length, width)
-        padding_mask = padding_mask if self.mask_padding else None
+        padding_mask = padding_mask if self.reads_padding_mask else None
+        token_mask = self._token_mask(token_ids, padding_mask)
         if self.class_embedding is not None:
             # a zero row behind, and a table that holds the token: no operation reads the batch size
             x = ops.pad(x, ((0, 0), (0, 1), (0, 0)))
@@ -161,7 +164,8 @@ class TextTransformer(Configured, keras.layers.Layer):
             embedding = pool_end_of_text(tokens, token_ids, self.eot_id) if pooled_at_end else tokens[:, -1]
         if self.projection is not None:
             embedding = self.projection(embedding)
-        return {"embedding": embedding, "tokens": tokens}
+        outputs = {"embedding": embedding, "tokens": tokens}
+        return outputs if token_mask is None else outputs | {"token_mask": token_mask}
 
     def step(self, step, cache):
         """The tokens at one position of each row, as a causal tower's `call` gives them, and the cache with it.
@@ -182,18 +186,16 @@ class TextTransformer(Configured, keras.layers.Layer):
             caches.append(past)
         return (x if self.class_embedding is not None else self.final_norm(x)), caches
 
+    def _token_mask(self, token_ids, padding_mask):
+        """Which ids are real, bool `(batch, length)`; None where that is not known."""
+        if padding_mask is not None:
+            return ops.cast(padding_mask, "bool")
+        if self.eot_id is not None:
+            return until_end_of_text(token_ids, self.eot_id)
+        return ops.not_equal(token_ids, self.pad_id) if self.class_embedding is not None else None
+
     def _class_mask(self, token_ids):
         """Keys that are seen, `(batch, length + 1)`; the causal mask decides for the ids among themselves."""
         real = ops.cast(ops.not_equal(token_ids, self.pad_id), "int32")
         side = (1, 0) if self.class_mask == "shifted" else (0, 1)
         return ops.pad(real, ((0, 0), side), constant_values=1)
-
-
-def check_token_ids(shape, context_length):
-    """The length of `(batch, length)` ids; stops with a sentence when they do not fit the tower."""
-    if len(shape) != 2 or shape[1] is None or shape[1] > context_length:
-        raise ValueError(
-            f"token_ids have shape {tuple(shape)}, but this model takes (batch, length) with at most "
-            f"{context_length} ids a row; tokenise with model.preprocessor, which keeps the end of text."
-        )
-    return shape[1]

@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, check_images, normalize_pixels
-from kzoo.layers.configured import Configured
+from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
@@ -15,7 +14,7 @@ QUERY_LAYOUTS = ("single", "parallel", "cascade")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class VisionTransformer(Configured, keras.layers.Layer):
+class VisionTransformer(ImageTower):
     """ViT image tower with the normalisation of raw pixels inside.
 
     Args:
@@ -68,7 +67,9 @@ class VisionTransformer(Configured, keras.layers.Layer):
         CoCa, 2022, arXiv 2205.01917.
     """
 
-    kind = "vit"  # its name in preset tables
+    kind, title = "vit", "vision transformer"
+    position_path = "embedding.position_embedding"
+    options = frozenset({"any_size"})
 
     def __init__(
         self,
@@ -106,7 +107,9 @@ class VisionTransformer(Configured, keras.layers.Layer):
         if query_layout not in QUERY_LAYOUTS:
             raise ValueError(f"query_layout {query_layout!r} is unknown; choose one of {', '.join(QUERY_LAYOUTS)}.")
         self.image_size = as_size(image_size)
-        self.width, self.embed_dim = width, embed_dim or width
+        self.width, self.embed_dim, self.num_blocks = width, embed_dim or width, depth
+        self.token_dim = self.embed_dim if pool == "queries" else width
+        self.prefix_tokens = int(class_token and pool != "queries")
         self.class_token, self.pool, self.query_layout = class_token, pool, query_layout
         self.norm_first = norm_tokens or pool == "attention" or (pool == "queries" and query_layout != "single")
         self.mean, self.std = tuple(mean), tuple(std)
@@ -164,19 +167,20 @@ class VisionTransformer(Configured, keras.layers.Layer):
         if self.projection is not None:
             self.projection.build((None, self.pooled_width))
 
-    def position_table(self):
-        """`(layer, attribute)` of the position table."""
-        return self.embedding, "position_embedding"
-
     @property
     def grid(self):
+        """Rows and columns of the tokens, where they are patches."""
+        return None if self.pool == "queries" else self.position_grid
+
+    @property
+    def position_grid(self):
         """Rows and columns of patches."""
         return self.embedding.grid
 
     @property
     def num_tokens(self):
         """Length of the sequence in the blocks."""
-        rows, columns = self.grid
+        rows, columns = self.position_grid
         return rows * columns + int(self.class_token)
 
     # -- forward --

@@ -9,8 +9,8 @@ import pkgutil
 import keras  # before this room's modules, see kzoo.backend.register_with_keras
 
 from kzoo.losses.base import Loss, weighted_mean
-from kzoo.losses.hard_pairs import mix_hard_pairs
-from kzoo.losses.temperature import LearnableTemperature
+from kzoo.losses.parts.hard_pairs import mix_hard_pairs
+from kzoo.losses.parts.temperature import LearnableTemperature
 
 __all__ = ["LearnableTemperature", "Loss", "mix_hard_pairs", "weighted_mean"]
 
@@ -26,8 +26,8 @@ def _losses_of(module):
     ]
 
 
-for _file in pkgutil.iter_modules(__path__):
-    for _loss in _losses_of(importlib.import_module(f"{__name__}.{_file.name}")):
+for _file in pkgutil.walk_packages(__path__, f"{__name__}."):
+    for _loss in _losses_of(importlib.import_module(_file.name)):
         globals()[_loss.__name__] = _loss
         __all__.append(_loss.__name__)
 

@@ -5,6 +5,8 @@ import time
 
 import keras
 
+from kzoo.keras_contact import sync_state
+
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops `fit` with an error at the first loss that is not a finite number.
@@ -68,8 +70,7 @@ class TimeBudget(keras.callbacks.Callback):
         share = self.spent()
         rise = min(1.0, share / self.warmup) if self.warmup else 1.0
         fall = 0.5 * (1.0 + math.cos(math.pi * max(0.0, share - self.warmup) / (1.0 - self.warmup)))
-        if keras.config.backend() == "jax":
-            self.model.jax_state_sync()  # within an epoch the optimizer's state is in the loop, not in the model
+        sync_state(self.model)  # within an epoch the optimizer's state is in the loop of jax, not in the model
         self.model.optimizer.learning_rate = max(rise * fall, 1e-3) * self.learning_rate
 
     def on_train_batch_end(self, batch, logs=None):
