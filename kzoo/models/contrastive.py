@@ -142,9 +142,7 @@ class ContrastiveModel(Configured, keras.Model):
         return self._world(batch).names()
 
     def _world(self, batch, slots=None):
-        heads = [
-            Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)
-        ]
+        heads = [Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)]
         return World(
             batch,
             self.slots(batch) if slots is None else slots,

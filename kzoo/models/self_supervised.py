@@ -70,9 +70,7 @@ class SelfSupervised(EmbeddingModel):
     kind = "self_supervised"
     tower_names = {"view": "encoder"}
 
-    def __init__(
-        self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs
-    ):
+    def __init__(self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.encoder = as_tower(encoder, called="the encoder")
         if projector is None:

@@ -10,35 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-
-class Sum:
-    """The gradient of the sum of all losses, in one pass: what `gradients` does unless it is given another policy.
-
-    To write another, say what it needs and make one list of gradients, in the order of `model.trainable_variables`, of
-    those that `compute` gives. Under a `LossScaleOptimizer` all of them carry the same factor.
-
-    Attributes:
-        by_term: whether `compute()` gives one list of gradients for each loss; else one list, that of their sum.
-        several_passes: whether `compute` is called more than once. `compute(offsets)` gives the gradients at the
-            weights plus these tensors, one for each trainable variable. Every pass starts from the same state, with
-            the same dropout; what the first changes (queues, statistics, metrics) is kept, the rest is dropped.
-
-    Both give dense tensors, zeros where a loss does not depend on a weight.
-
-    Example:
-        >>> class Sharpness(Sum):
-        ...     several_passes = True
-        ...     def apply(self, compute):
-        ...         first = compute()
-        ...         norm = ops.sqrt(sum(ops.sum(ops.square(each)) for each in first))
-        ...         return compute([0.05 * each / norm for each in first])
-    """
-
-    by_term = False
-    several_passes = False
-
-    def apply(self, compute):
-        return compute()
+from kzoo.training.gradients import GradientSum
 
 
 def run_step(model, arguments, step):
@@ -77,7 +49,10 @@ def gradients(model, forward, policy=None):
         model: whose `trainable_variables` are asked for; its optimizer scales the losses, as mixed precision wants it.
         forward: `forward()` -> `(losses, results)`: a tuple of float32 scalars, whose sum is minimised, and any nested
             structure of tensors. `model.losses` can be read in it.
-        policy: `Sum` or one of its kind; default `Sum()`.
+        policy: a `GradientPolicy`; None for the gradient of the sum, in one pass. Where it needs several, each starts
+            from the same state, with the same dropout; what the first changes (queues, statistics, metrics) is kept,
+            the rest is dropped. Under a `LossScaleOptimizer` all gradients carry the same factor. They are dense where
+            the policy asks for terms or passes, zeros where a loss does not depend on a weight.
 
     Returns:
         `(total, results, gradients)`: the sum of the losses, not scaled; the results, without a gradient; and a list
@@ -89,7 +64,7 @@ def gradients(model, forward, policy=None):
         ...     return (loss,), {}
         >>> total, _, found = gradients(model, forward)
     """
-    policy = policy or Sum()
+    policy = policy or GradientSum()
     backend, trained = keras.config.backend(), model.trainable_variables
     others = [*model.non_trainable_variables, *model.metrics_variables, *model.optimizer.variables]
     passes = []  # of each: total and results, and, where it changed no variable, what it would have changed
