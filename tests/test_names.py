@@ -26,12 +26,19 @@ def test_what_is_written_from_the_files_is_up_to_date():
     )
 
 
+FILES = [path for path in ROOT.glob("kzoo/losses/*/[!_]*.py") if path.parent.name != "parts"]
+
+
 def test_losses_are_those_of_the_folder():
-    rooms = [path for path in (ROOT / "kzoo" / "losses").iterdir() if path.is_dir() and path.name != "parts"]
-    files = [path for room in rooms for path in room.glob("[!_]*.py")]
-    homes = [getattr(kzoo.losses, name).__module__ for name in kzoo.losses.__all__]
-    assert {path.stem for path in files} <= {home.rpartition(".")[2] for home in homes}
+    homes = {getattr(kzoo.losses, name).__module__ for name in kzoo.losses.__all__}
+    assert {f"kzoo.losses.{path.parent.name}.{path.stem}" for path in FILES} <= homes
     assert dir(kzoo.losses) == sorted(kzoo.losses.__all__)
+
+
+def test_a_loss_is_tested_in_its_room_in_a_file_of_its_name():
+    tests = ROOT / "tests" / "losses"
+    missing = [path.stem for path in FILES if not [*(tests / path.parent.name).glob(f"test_*{path.stem}*.py")]]
+    assert missing == []
 
 
 @pytest.mark.parametrize("package", SCRIPT.LAZY)
