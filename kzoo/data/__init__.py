@@ -1,10 +1,9 @@
 """Pairs from csv, jsonl, folders and arrays; augmented views of pictures; hard negatives; the icons of the demo."""
 
-from importlib import import_module
-
 from kzoo.data.hard_negatives import draw_hard_negatives, hard_negative_probabilities
 from kzoo.data.icon_fonts import icons
 from kzoo.data.samplers import DistinctGroups, SameGroup
+from kzoo.lazy import lazy
 
 _NAMES = {  # these need Keras
     "PairDataset": "kzoo.data.dataset",
@@ -14,9 +13,8 @@ _NAMES = {  # these need Keras
 }
 
 __all__ = ["DistinctGroups", "SameGroup", "draw_hard_negatives", "hard_negative_probabilities", "icons", *_NAMES]
+__getattr__ = lazy(__name__, _NAMES)
 
 
-def __getattr__(name):
-    if name in _NAMES:
-        return getattr(import_module(_NAMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__():
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""SupCon, its focal and rehearsal forms and the mixing of hard pairs, against loops, by invariants and edge cases."""
+"""SupCon and its focal form, against loops, by invariants and edge cases."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared_case import numpy, value_and_gradients
 
-from kzoo.losses import FocalSupCon, InfoNCE, LearnableTemperature, RehearsalSupCon, SupCon, mix_hard_pairs
+from kzoo.losses import FocalSupCon, InfoNCE, LearnableTemperature, SupCon
 
 LABELS = np.array([0, 1, 0, 2, 1, 1], "int32")  # 2 stands alone
 
@@ -130,62 +130,3 @@ def test_one_or_two_views_are_read_by_name():
     assert one.pairs(6) == (6, 6) and SupCon().negatives(6) == 11
     with pytest.raises(ValueError, match="SupCon reads 1 to 2 tensors, but inputs names 3"):
         SupCon(inputs=("a", "b", "c"))
-
-
-def test_rehearsal_equals_a_loop_with_weights():
-    student, teacher = views()
-    rehearsal, weight = np.array([1, 1, 1, 0, 1, 0], "int32"), np.array([1.0, 2.0, 0.0, 1.0, 3.0, 1.0], "float32")
-    s, t, total = unit(student), unit(teacher), 0.0
-    for k in (0, 1, 4):
-        positives = [p for p in range(6) if rehearsal[p] and LABELS[p] == LABELS[k]]
-        log_sum = math.log(sum(math.exp(s[k] @ s[i] / 0.3) for i in range(6) if i != k))
-        total -= weight[k] * np.mean([s[k] @ t[p] / 0.3 - log_sum for p in positives])
-    loss = RehearsalSupCon(0.3)
-    got = loss(student, teacher, labels=LABELS, rehearsal=rehearsal, sample_weight=weight)
-    assert float(numpy(got)) == pytest.approx(total / 6.0, rel=1e-5)
-
-
-@pytest.mark.parametrize("rows, rehearsed", [(6, 0), (1, 1), (2, 1)])
-def test_rehearsal_of_few_rows_is_finite_and_leaves_the_teacher_alone(rows, rehearsed):
-    loss, flags = RehearsalSupCon(), np.full(rows, rehearsed, "int32")
-    value, (_, of_teacher) = value_and_gradients(
-        lambda s, t: loss(s, t, labels=LABELS[:rows], rehearsal=flags), list(views(rows=rows))
-    )
-    assert np.isfinite(value) and not of_teacher.any()
-    assert rehearsed or value == 0.0
-
-
-def test_rehearsal_needs_its_flags():
-    with pytest.raises(ValueError, match="RehearsalSupCon reads 'rehearsal', .* RehearsalSupCon\\(rehearsal=...\\)"):
-        RehearsalSupCon().from_tensors({"view_1": 0, "teacher_view_1": 0, "labels": 0})
-    assert RehearsalSupCon().pairs(4) == (4, 8) and RehearsalSupCon().negatives(4) == 3
-
-
-def test_hard_pairs_equal_a_loop():
-    (z,) = views(1)
-    y = np.eye(3, dtype="float32")[LABELS]
-    lam = np.array([0.1, 0.9, 0.5, 0.3, 0.7, 0.6], "float32")
-    permutation = np.array([4, 2, 3, 5, 1, 0])
-    cosine = unit(z) @ unit(z).T
-    got = [numpy(each) for each in mix_hard_pairs(z, y, lam, 0.8, permutation)]
-    for i in range(6):
-        positive = min((j for j in range(6) if LABELS[j] == LABELS[i]), key=lambda j: cosine[i, j])
-        negative = max((j for j in range(6) if LABELS[j] != LABELS[i]), key=lambda j: cosine[i, j])
-        for x, mixed, hard in ((z, got[0], got[2]), (y, got[1], got[3])):
-            np.testing.assert_allclose(
-                mixed[i], lam[i] * x[positive] + (1 - lam[i]) * x[negative], rtol=1e-5, atol=1e-6
-            )
-            np.testing.assert_allclose(hard[i], 0.2 * x[i] + 0.8 * x[permutation[i]], rtol=1e-5, atol=1e-6)
-
-
-def test_hard_pairs_that_are_drawn_stay_within_their_bounds():
-    (z,) = views(1)
-    one_class = np.ones((6, 1), "float32")
-    first = [numpy(each) for each in mix_hard_pairs(z, one_class, seed=3)]
-    again = [numpy(each) for each in mix_hard_pairs(z, one_class, seed=3)]
-    for one, other in zip(first, again, strict=True):
-        assert np.isfinite(one).all()
-        np.testing.assert_array_equal(one, other)
-    labels = numpy(mix_hard_pairs(z, np.eye(6, dtype="float32"), seed=3)[3])
-    diagonal = np.diagonal(labels)
-    assert np.all((diagonal <= 0.2 + 1e-6) | (diagonal > 1.0 - 1e-6))  # its own share, or mixed with itself

@@ -9,22 +9,11 @@ from hypothesis import strategies as st
 from naive_softmax import value_of
 from shared_case import numpy, value_and_gradients
 
-from kzoo.losses import (
-    ICNN,
-    CircleLoss,
-    LeaveOneOutKNN,
-    MetricMix,
-    ProtoTriplet,
-    SeparateCommonSalient,
-    SupReMix,
-    Triplet,
-)
+from kzoo.losses import CircleLoss, LeaveOneOutKNN, MetricMix, Triplet
 
 LABELS = np.array([0, 1, 0, 2, 1, 0, 3])
-TARGETS = np.array([1.0, 2.5, 1.0, 4.0, 3.0, 2.0, 3.0], "float32")
 WEIGHT = np.array([1.0, 0.0, 2.0, 1.0, 0.5, 1.0, 1.0], "float32")
 UNIQUE = np.arange(7)
-
 LABELLED = {
     "triplet": Triplet(),
     "circle": CircleLoss(gamma=8.0),
@@ -151,48 +140,10 @@ def test_without_positives_or_negatives_the_loss_is_nothing_and_finite(name):
         assert value == pytest.approx(0.0, abs=1e-6) and np.isfinite(gradient).all()
 
 
-def naive_mix(z, y, lam, window, temperature):
-    values = []
-    for i in range(len(z)):
-        same, other = sides(y, i)
-        positives = [z[j] for j in same]
-        negatives = [(z[j], y[j]) for j in other]
-        negatives += [(unit(lam[i] * z[i] + (1 - lam[i]) * z[j]), lam[i] * y[i] + (1 - lam[i]) * y[j]) for j in other]
-        for j in other:
-            for k in other:
-                if y[j] < y[i] < y[k] and max(y[i] - y[j], y[k] - y[i]) <= window:
-                    share = (y[k] - y[i]) / (y[k] - y[j])
-                    positives.append(unit(share * z[j] + (1 - share) * z[k]))
-        if positives:
-            scores = [z[i] @ p / temperature for p in positives]
-            weighted = [z[i] @ v / temperature + math.log(abs(y[i] - target) + 1) for v, target in negatives]
-            values.append(log_sum(scores + weighted) - np.mean(scores))
-    return np.mean(values)
-
-
-@pytest.mark.parametrize("window", [None, 1.5])
-def test_mixed_regression_equals_a_triple_loop_for_one_view_and_two(window):
-    a, b, lam = embeddings(), embeddings(seed=1), np.linspace(0.1, 0.7, 7, dtype="float32")
-    want = naive_mix(unit(a), TARGETS, lam, window or 99.0, 0.3)
-    got = value_of(SupReMix(0.3, window), a, targets=TARGETS, lam=lam)
-    assert got == pytest.approx(want, rel=1e-5)
-    twice = naive_mix(unit(np.concatenate([a, b])), np.tile(TARGETS, 2), np.tile(lam, 2), window or 99.0, 0.3)
-    two_views = SupReMix(0.3, window, block_size=5, inputs=("view_1", "view_2"))
-    assert value_of(two_views, a, b, targets=TARGETS, lam=lam) == pytest.approx(twice, rel=1e-5)
-
-
-def test_mixed_regression_without_a_positive_is_nothing():
-    x = embeddings(2)
-    value, (gradient,) = value_and_gradients(lambda a: SupReMix()(a, targets=TARGETS[:2]), [x])
-    assert value == 0.0 and not gradient.any()
-
-
 def test_draws_follow_the_seed_and_stay_inside():
     x = embeddings()
-    for make in (lambda seed: MetricMix(seed=seed), lambda seed: SupReMix(seed=seed)):
-        keywords = {"labels": LABELS} if isinstance(make(0), MetricMix) else {"targets": TARGETS}
-        one, again, other = (value_of(make(seed), x, **keywords) for seed in (1, 1, 2))
-        assert one == again != other
+    one, again, other = (value_of(MetricMix(seed=seed), x, labels=LABELS) for seed in (1, 1, 2))
+    assert one == again != other
 
 
 def test_mixing_with_share_one_keeps_the_positives():
@@ -225,61 +176,6 @@ def test_a_queue_of_neighbours_is_read_then_filled(block_size):
     assert value == pytest.approx(np.mean(values), rel=1e-5) and np.isfinite(gradient).all() and gradient.any()
     assert value_of(loss, y, labels=of_y, training=True) == pytest.approx(value, rel=1e-5)
     assert numpy(loss.queue_labels).tolist() == [0, 1, 0, 0, 1] and int(numpy(loss.pointer)) == 0
-
-
-def test_prototypes_that_are_alone_or_foreign_do_not_count():
-    x, prototypes, labels = embeddings(3), embeddings(2, seed=1), np.array([0, 1, 5])
-    distance = np.sqrt(np.sum((x[:, None] - prototypes[None]) ** 2, axis=-1) + 1e-6)
-    values = [max(distance[i, c] - distance[i, 1 - c] + 0.5, 0.0) for i, c in enumerate(labels[:2])]
-    assert value_of(ProtoTriplet(), x, prototypes, labels=labels) == pytest.approx(np.mean(values), rel=1e-5)
-    weight = np.array([0.0, 3.0, 1.0], "float32")
-    weighted = value_of(ProtoTriplet(block_size=2), x, prototypes, labels=labels, sample_weight=weight)
-    assert weighted == pytest.approx(values[1], rel=1e-5)
-    assert value_of(ProtoTriplet(), x, prototypes[:1], labels=np.zeros(3, "int32")) == 0.0
-
-
-def test_neighbourhoods_of_one_class_and_of_no_class():
-    x = embeddings(6)
-    assert value_of(ICNN(k=2), x, labels=np.zeros(6, "int32")) == pytest.approx(0.0, abs=1e-5)
-    distance = np.sqrt(np.sum((x[:, None] - x[None]) ** 2, axis=-1) + 1e-6)
-    near = np.sort(distance + 99.0 * np.eye(6), axis=1)[:, :2]
-    want = -math.log((1.0 + np.mean(near / near.max())) / 4.0)  # SC = 1, DC, Gamma = 0
-    assert value_of(ICNN(k=2), x, labels=np.arange(6)) == pytest.approx(want, rel=1e-4)
-    few = value_of(ICNN(k=2), x[:4], labels=np.array([0, 1, 0, 1]))  # k + 2 rows: Gamma = 1
-    assert 0.0 <= few <= math.log(2.0)
-    with pytest.raises(ValueError, match="the batch has 2 rows; give at least 3"):
-        ICNN()(x[:2], labels=np.zeros(2, "int32"))
-
-
-def naive_separation(c, s, target, t):
-    """Of one view: uniformity of both parts and what they say of each other."""
-    s, rows = s * target[:, None], range(len(c))
-    gaps = [np.sum((each[:, None] - each[None]) ** 2, axis=-1) / (2 * t) for each in (c, s)]
-    uniform = [math.log(np.mean([np.exp(-gap[i, j]) for i in rows for j in rows if i < j])) for gap in gaps]
-    return *uniform, np.mean([math.log(np.mean([np.exp(-gaps[0][i, j] - gaps[1][i, j]) for j in rows])) for i in rows])
-
-
-@pytest.mark.parametrize("target", [[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 1]])
-def test_common_and_salient_parts_without_a_set(target):
-    target, c, s = np.array(target), embeddings(4), embeddings(4, 3, seed=1)
-    other_c, other_s = embeddings(4, seed=2), embeddings(4, 3, seed=3)
-    views = [naive_separation(unit(one), two, target, 0.8) for one, two in ((c, s), (other_c, other_s))]
-    of_c, of_s, joint = np.mean(views, axis=0)
-    want = np.mean(np.sum((unit(c) - unit(other_c)) ** 2, axis=1)) / 1.6 + 3.0 * of_c + 0.5 * 3.0 * of_s + 4.0 * joint
-    if target.any():
-        want += 0.5 * np.sum((s - other_s)[target == 1] ** 2) / target.sum() / 1.6
-    if not target.all():
-        want += 0.2 * 0.5 * sum(np.sum(each[target == 0] ** 2) for each in (s, other_s)) / (1 - target).sum() / 1.6
-    for block_size in (None, 3):
-        loss = SeparateCommonSalient(0.8, 0.5, 0.2, 4.0, 3.0, block_size)
-        assert value_of(loss, c, other_c, s, other_s, is_target=target) == pytest.approx(want, rel=1e-4)
-
-
-def test_one_row_has_no_common_or_salient_spread():
-    c, s = embeddings(1), embeddings(1, 3)
-    loss = SeparateCommonSalient()
-    value, gradients = value_and_gradients(lambda *views: loss(*views, is_target=np.ones(1)), [c, c, s, s])
-    assert value == pytest.approx(0.0, abs=1e-6) and all(np.isfinite(each).all() for each in gradients)
 
 
 def test_a_base_that_is_not_known():
