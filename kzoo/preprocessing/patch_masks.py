@@ -43,7 +43,7 @@ class RandomPatches(PatchMask):
 
     Example:
         >>> RandomPatches((2, 2), share=0.5)(1, np.random.default_rng(0))
-        array([[ True, False, False,  True]])
+        array([[ True,  True, False, False]])
 
     Reference:
         He et al., Masked Autoencoders Are Scalable Vision Learners (MAE), 2021, arXiv 2111.06377.

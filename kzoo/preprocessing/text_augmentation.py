@@ -71,8 +71,8 @@ class RepeatWords:
         rate: share of the words that may be repeated.
 
     Example:
-        >>> RepeatWords(0.5)("a small red circle", np.random.default_rng(2))
-        'a small small red red circle'
+        >>> RepeatWords(0.5)("a small red circle", np.random.default_rng(4))
+        'a a small red circle circle'
 
     Reference:
         Wu et al., ESimCSE, 2021, arXiv 2109.04380.
@@ -96,7 +96,7 @@ class CropWords:
 
     Example:
         >>> CropWords((0.5, 0.5))("a small red circle", np.random.default_rng(0))
-        'red circle'
+        'small red'
 
     Reference:
         Izacard et al., Contriever, 2021, arXiv 2112.09118 (independent cropping).
@@ -151,7 +151,7 @@ class Typos:
 
     Example:
         >>> Typos(1.0)("a small red circle", np.random.default_rng(0))
-        'a smlal ed cirqle'
+        'a smmall erd cirple'
 
     Reference:
         Xiao et al., Pixel Sentence Representation Learning (Pixel-Linguist), 2024, arXiv 2402.08183; the four kinds are
