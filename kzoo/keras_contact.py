@@ -4,6 +4,8 @@ No other file of kzoo does either, and `tests/test_keras_contact.py` names each 
 a release of Keras without it is found by that name, not by a model that trains differently.
 """
 
+from contextlib import contextmanager
+
 import keras
 
 
@@ -93,3 +95,8 @@ def called_by_compiled_loss(loss):
     from keras.src.backend.common.name_scope import current_path
 
     return current_path().split("/")[-2:] == ["compile_loss", loss.name]
+
+
+@contextmanager
+def weights_kept(model):
+    yield

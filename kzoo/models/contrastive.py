@@ -10,7 +10,14 @@ from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.layers.configured import Configured
 from kzoo.losses.base import Loss
 from kzoo.models.answers import Rule, World, answer
-from kzoo.models.checks import check_arrays, check_compile, check_rows, check_training_set, contents
+from kzoo.models.checks import (
+    check_arrays,
+    check_compile,
+    check_rows,
+    check_training_set,
+    contents,
+    is_data_set,
+)
 from kzoo.models.compiled import compiled
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.training.callbacks import StopOnNonFinite
@@ -190,7 +197,7 @@ class ContrastiveModel(Configured, keras.Model):
 
     def _check(self, x):
         """Arrays are checked where users hand them over: within a compiled step their values are gone."""
-        if isinstance(x, dict) or not keras_contact.is_data_set(x):
+        if isinstance(x, dict) or not is_data_set(x):
             self.check_batch(x)
 
     # -- compile --
@@ -225,7 +232,7 @@ class ContrastiveModel(Configured, keras.Model):
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
         accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
         means = NamedMeans([*loss.term_names, *accuracy])
-        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=None)
+        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def check_loss(self, loss):
         """Stops with a sentence where the model can never give what a loss reads."""

@@ -9,7 +9,9 @@ from keras import ops
 from shared_case import numpy
 
 from kzoo.keras_contact import track_loss
-from kzoo.training.autodiff import Sum, apply_gradients, gradients, run_step
+from kzoo.keras_contact import untracked
+from kzoo.training import GradientSum
+from kzoo.training.autodiff import apply_gradients, gradients, run_step
 
 IDS, TARGETS = np.array([0, 2, 3, 4]), np.array([[1.0], [0.0], [2.0], [-1.0]], "float32")
 TABLE, KERNEL = np.arange(15.0, dtype="float32").reshape(5, 3) / 10.0, np.array([[0.5], [-1.0], [0.25]], "float32")
@@ -67,13 +69,13 @@ def step(model, training, x, y, sample_weight):
 
 def trained(kind, optimizer=None, policy=None, steps=2):
     model = kind()
-    model.policy = policy
+    untracked(model, "policy", policy)
     model.compile(optimizer or keras.optimizers.Adam(0.1), "mse")
     logs = [float(model.train_on_batch(IDS, TARGETS, return_dict=True)["loss"]) for _ in range(steps)]
     return model, logs
 
 
-class ByTerm(Sum):
+class ByTerm(GradientSum):
     """The sum, made of the gradients of the terms, of which it keeps how many there are."""
 
     by_term = True
@@ -84,7 +86,7 @@ class ByTerm(Sum):
         return [sum(of_one[1:], of_one[0]) for of_one in zip(*terms)]
 
 
-class Moved(Sum):
+class Moved(GradientSum):
     """The gradient at the weights plus one."""
 
     several_passes = True
