@@ -8,8 +8,7 @@ import pytest
 from keras import ops
 from shared_case import numpy
 
-from kzoo.keras_contact import track_loss
-from kzoo.keras_contact import untracked
+from kzoo.keras_contact import track_loss, untracked
 from kzoo.training import GradientSum
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 
