@@ -54,6 +54,12 @@ PRIVATE = {
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
     "jax_state_sync": (compiled, "jax"),
+    "train_function": (compiled, None),
+    "test_function": (compiled, None),
+    "predict_function": (compiled, None),
+    "make_train_function": (compiled, None),
+    "make_test_function": (compiled, None),
+    "make_predict_function": (compiled, None),
     "track": (lambda: compiled()._tracker, None),
     "untrack": (lambda: compiled()._tracker, None),
     "lock": (lambda: compiled()._tracker, None),

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.keras_contact import carried_variables
 from kzoo.training.gradients import GradientSum
 
 
@@ -33,9 +34,7 @@ def run_step(model, arguments, step):
     data = keras.tree.map_structure(_tensor, keras.utils.unpack_x_y_sample_weight(data))
     if not state:
         return step(*data)
-    groups = [model.trainable_variables, model.non_trainable_variables, model.metrics_variables]
-    if len(state[0]) == 4:  # to train
-        groups.insert(2, model.optimizer.variables)
+    groups = carried_variables(model, len(state[0]))
     pairs = [pair for group, values in zip(groups, state[0], strict=True) for pair in zip(group, values, strict=True)]
     with keras.StatelessScope(pairs, collect_losses=True) as scope:
         logs = step(*data)
