@@ -4,6 +4,8 @@ No other file of kzoo does either, and `tests/test_keras_contact.py` names each 
 a release of Keras without it is found by that name, not by a model that trains differently.
 """
 
+from contextlib import contextmanager
+
 import keras
 
 
@@ -63,6 +65,24 @@ def sync_state(model):
         model.jax_state_sync()
 
 
+def track_loss(model, loss, rows):
+    """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
+    model._loss_tracker.update_state(loss, sample_weight=rows)
+
+
+def value_within_fit(model, variable):
+    """The value that a variable of a metric has after the last step, also while `fit` holds it on jax: a tensor.
+
+    To read it waits for that step. On jax it writes nothing into the model, which `sync_state` does, at a cost that
+    grows with the model.
+    """
+    if keras.config.backend() == "jax" and not model._jax_state_synced and model._jax_state:
+        for own, value in zip(model.metrics_variables, model._jax_state["metrics_variables"]):
+            if own is variable:
+                return value
+    return variable.value
+
+
 def called_by_compiled_loss(loss):
     """Whether a layer is being called by `keras.Model.compile(loss=layer)`, as the function of targets and predictions.
 
@@ -75,3 +95,8 @@ def called_by_compiled_loss(loss):
     from keras.src.backend.common.name_scope import current_path
 
     return current_path().split("/")[-2:] == ["compile_loss", loss.name]
+
+
+@contextmanager
+def weights_kept(model):
+    yield

@@ -37,10 +37,19 @@ def compiled():
     return model
 
 
+def fitted():
+    model = compiled()
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    return model
+
+
 # every private name of Keras in `keras_contact.py` -> the object that must have it, and the backend where only one does
 PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
+    "_loss_tracker": (compiled, None),
+    "_jax_state": (fitted, "jax"),
+    "_jax_state_synced": (compiled, "jax"),
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {

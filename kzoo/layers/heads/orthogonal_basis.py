@@ -60,12 +60,13 @@ class OrthogonalBasis(Configured, keras.layers.Layer):
         generator = ops.convert_to_tensor(self.generator)
         identity = ops.eye(generator.shape[0], dtype="float32")
         small = (generator - ops.transpose(generator)) / 2.0**HALVINGS
-        matrix = identity
-        for term in range(TERMS, 0, -1):
-            matrix = identity + ops.matmul(small, matrix) / term
+        series = identity
+        for term in range(TERMS, 1, -1):
+            series = identity + ops.matmul(small, series) / term
+        apart = ops.matmul(small, series)  # R - I, which keeps its digits where it is small
         for _ in range(HALVINGS):
-            matrix = ops.matmul(matrix, matrix)
-        return matrix
+            apart = 2.0 * apart + ops.matmul(apart, apart)
+        return identity + apart
 
     # -- forward --
     def call(self, x):

@@ -1,5 +1,7 @@
 """What holds for each layer between towers and losses: shapes, gradients, half precision, a copy from its config."""
 
+from functools import cached_property
+
 import keras
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from kzoo.layers import (
     TemperatureFactors,
     TokenProjector,
 )
+from kzoo.models.compiled import compiled
 
 random = np.random.default_rng(0)
 
@@ -38,7 +41,10 @@ def normal(*shape):
 X, TOKENS = normal(3, 8), normal(3, 5, 8)
 GROUPS = np.array([0, 1, 1], "int32")
 LOGITS = LinearLogits(normal(3, 4, 6), normal(6, 7), normal(7))
-LABELS, REAL = random.integers(0, 7, (3, 4)).astype("int32"), np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], "bool")
+LABELS, REAL = (
+    random.integers(0, 7, (3, 4)).astype("int32"),
+    np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], "bool"),
+)
 KEPT = np.array([[0, 3, 1, 5], [2, 1, 0, 4], [5, 4, 3, 2]], "int32")
 CASES = {
     "projector": (lambda: Projector((6, 4)), (X,), 1),
@@ -66,7 +72,6 @@ CASES = {
     "patch_decoder": (lambda: PatchDecoder((2, 3), 2, 8, 1, 2, 16, prefix_tokens=1), (TOKENS, KEPT), 1),
     "patchify": (lambda: Patchify(2, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), (random.integers(0, 256, (2, 4, 6, 3)),), 1),
 }
-NO_GRADIENT = {"other"}  # of the inputs
 
 
 def shape_of(array):
@@ -85,6 +90,15 @@ class Subject:
         for weight in self.head.non_trainable_variables:  # seeds and statistics of batch norms
             weight.assign(abs(numpy(weight.value)))
 
+    @cached_property
+    def given(self):
+        return run(self.head, self.arrays)
+
+
+def run(head, arrays):
+    """As a compiled step runs it: operation by operation jax takes long."""
+    return {name: numpy(ops.cast(each, "float32")) for name, each in compiled(head, head)(*arrays).items()}
+
 
 @pytest.fixture(scope="module", params=CASES)
 def subject(request):
@@ -92,9 +106,8 @@ def subject(request):
 
 
 def test_shapes_and_a_copy_from_the_config(subject):
-    head, arrays = subject.head, subject.arrays
-    given = head(*arrays)
-    assert list(given) == list(subject.gives)
+    head, arrays, given = subject.head, subject.arrays, subject.given
+    assert set(given) == set(subject.gives)
     told = head.compute_output_shape([shape_of(array) for array in arrays])
     assert {name: (None, *each.shape[1:]) for name, each in given.items()} == told
     assert [weight.path for weight in head.weights] == subject.paths and len(set(subject.paths)) == len(subject.paths)
@@ -103,9 +116,9 @@ def test_shapes_and_a_copy_from_the_config(subject):
     copy.build_from_config(head.get_build_config())
     assert copy.get_config() == head.get_config()
     copy.set_weights(head.get_weights())
-    for one, other in zip(given.values(), copy(*arrays).values()):
-        np.testing.assert_array_equal(numpy(one), numpy(other))
-        assert np.isfinite(numpy(one)).all()
+    for name, other in run(copy, arrays).items():
+        np.testing.assert_array_equal(given[name], other)
+        assert np.isfinite(other).all()
 
 
 def test_gradients_reach_every_weight_and_the_first_input(subject):
@@ -113,18 +126,21 @@ def test_gradients_reach_every_weight_and_the_first_input(subject):
     weights, rows = head.trainable_variables, arrays[0]
     if not weights:
         return
-    shapes = {name: each.shape for name, each in head(*arrays).items()}
-    factors = {name: np.random.default_rng(1).normal(size=shape).astype("float32") for name, shape in shapes.items()}
+    factors = {name: np.random.default_rng(1).normal(size=each.shape) for name, each in subject.given.items()}
+    factors = {name: each.astype("float32") for name, each in factors.items()}
 
     def function(x, *values):
         with keras.StatelessScope(list(zip(weights, values))):
             given = head(x, *arrays[1:], training=True)
-        return sum(ops.sum(ops.multiply(ops.sin(ops.cast(each, "float32")), factors[name])) for name, each in given.items())
+        return sum(
+            ops.sum(ops.multiply(ops.sin(ops.cast(each, "float32")), factors[name])) for name, each in given.items()
+        )
 
     _, gradients = value_and_gradients(function, [rows, *(numpy(weight.value) for weight in weights)])
     for gradient, what in zip(gradients, ["the input", *(weight.path for weight in weights)], strict=True):
-        before_norm = subject.name != "x" and "bias" in what and np.abs(gradient).max() < 1e-4
-        assert np.isfinite(gradient).all() and (np.abs(gradient).max() > 1e-6 or before_norm), what
+        assert np.isfinite(gradient).all(), what
+        if not what.endswith("key/bias"):  # the same for all keys, which a softmax does not see
+            assert np.abs(gradient).max() > 1e-6, what
 
 
 def test_half_precision(subject):
@@ -134,6 +150,6 @@ def test_half_precision(subject):
         half = Subject(subject.name)
     finally:
         keras.config.set_dtype_policy(before)
-    for name, each in half.head(*half.arrays).items():
-        close = numpy(ops.cast(each, "float32")), numpy(ops.cast(subject.head(*subject.arrays)[name], "float32"))
-        assert np.linalg.norm(close[0] - close[1]) < 0.1 * np.linalg.norm(close[1]) + 0.02, name
+    for name, each in half.given.items():
+        whole = subject.given[name]
+        assert np.linalg.norm(each - whole) < 0.1 * np.linalg.norm(whole) + 0.02, name
