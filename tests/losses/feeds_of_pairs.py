@@ -134,7 +134,7 @@ FEEDS = {
                 ("image_tokens", "image_kept"),
                 "prediction",
             ),
-            head(lambda: Patchify(PATCH), "images", "target"),
+            head(lambda: Patchify(PATCH), "image_input", "target"),
         ),
         of_pairs(masks={"image": RandomPatches(GRID, 0.75, drop=True)}),
     ),

@@ -110,7 +110,7 @@ FEEDS = {
     # -- sentences --
     "BagOfWordsDecoding": (
         losses.BagOfWordsDecoding,
-        text_single(head(lambda: Classifier(VOCAB), "view_1_tokens", "view_1_token_logits")),
+        text_single(head(lambda: Classifier(VOCAB), "*_tokens", "*_token_logits")),
         of_texts(views=1, bag=BagOfWords(PREPROCESSOR.tokenizer, VOCAB)),
     ),
     "ESimCSE": (
@@ -120,8 +120,8 @@ FEEDS = {
     ),
     "PairDistillation": (
         losses.PairDistillation,
-        text_single(head(lambda: Classifier(1), "view_1_features", "pair_logits")),
-        of_texts({"teacher_scores": np.arange(ROWS) / ROWS}, views=1),
+        text_single(head(lambda: Classifier(1), "*_features", "*_pair_logits")),
+        of_texts({"target_scores": np.arange(ROWS) / ROWS}, views=1),
     ),
     "SimCSE": (
         lambda: losses.SimCSE(inputs=("view_1", "view_2", "view_3")),

@@ -25,7 +25,7 @@ class MaskedImageModelling(Loss):
 
     Feeding:
         `DualEncoder(..., heads=[Head(PatchDecoder(grid, 16, prefix_tokens=1), ("image_tokens", "image_kept"),
-        "prediction"), Head(Patchify(16), "images", "target")])` and `kzoo.data.pairs(..., masks={"image":
+        "prediction"), Head(Patchify(16), "image_input", "target")])` and `kzoo.data.pairs(..., masks={"image":
         RandomPatches(grid, 0.75, drop=True)})`. In `SelfSupervised` the names begin with `view_1`:
         `mask="view_1_dropped"`.
 

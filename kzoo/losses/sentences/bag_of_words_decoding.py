@@ -26,7 +26,7 @@ class BagOfWordsDecoding(Loss):
         sample_weight: float tensor `(batch,)`.
 
     Feeding:
-        `SelfSupervised(text_encoder, heads=[Head(Classifier(vocab_size), "view_1_tokens", "view_1_token_logits")])` and
+        `SelfSupervised(text_encoder, heads=[Head(Classifier(vocab_size), "*_tokens", "*_token_logits")])` and
         `kzoo.data.text_views(texts, preprocessor, views=1, bag=BagOfWords(preprocessor.tokenizer))`.
 
     Returns:

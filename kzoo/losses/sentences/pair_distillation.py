@@ -19,7 +19,7 @@ class PairDistillation(Loss):
 
     Args:
         mode: `"bce"` or `"mse"`.
-        inputs: names of the tensors to read: default `("pair_logits",)`; two names are two embeddings.
+        inputs: names of the tensors to read: default `("view_1_pair_logits",)`; two names are two embeddings.
 
     Inputs:
         student: float tensor `(batch,)` or `(batch, 1)`, or with `"mse"` two embeddings `(batch, dim)`, which are
@@ -28,10 +28,10 @@ class PairDistillation(Loss):
         sample_weight: float tensor `(batch,)`.
 
     Feeding:
-        A cross-encoder reads both texts as one: `SelfSupervised(text_encoder, heads=[Head(Classifier(1),
-        "view_1_features", "pair_logits")])` and `kzoo.data.text_views({"texts": joined, "teacher_scores": scores},
-        preprocessor, views=1)`. A bi-encoder: `PairDistillation("mse", inputs=("view_1", "view_2"))` and
-        `kzoo.data.text_pairs(..., columns=("teacher_scores",))`.
+        A cross-encoder reads both texts as one: `SelfSupervised(text_encoder, heads=[Head(Classifier(1), "*_features",
+        "*_pair_logits")])` and `kzoo.data.text_views({"texts": joined, "target_scores": scores}, preprocessor,
+        views=1)`. A bi-encoder: `PairDistillation("mse", inputs=("view_1", "view_2"))` and
+        `kzoo.data.text_pairs(..., columns=("target_scores",))`.
 
     Returns:
         float32 scalar.
@@ -52,9 +52,9 @@ class PairDistillation(Loss):
         Distilled Sentence Embedding, 2019, arXiv 1908.05161, whose pair head belongs to the model.
     """
 
-    default_inputs = ("pair_logits",)
+    default_inputs = ("view_1_pair_logits",)
     input_counts = (1, 2)
-    optional_inputs = Loss.optional_inputs | {"teacher": "teacher_scores"}
+    optional_inputs = Loss.optional_inputs | {"teacher": "target_scores"}
     required_inputs = ("teacher",)
     shapes = Loss.shapes | {"student": "batch | batch dim", "teacher": "batch"}
 
