@@ -4,7 +4,7 @@ import inspect
 
 import keras
 
-from kzoo import actions, keras_contact, losses
+from kzoo import keras_contact, losses
 from kzoo.data.batches import Batches
 from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.layers.configured import Configured
@@ -19,6 +19,7 @@ from kzoo.models.checks import (
     is_data_set,
 )
 from kzoo.models.compiled import compiled
+from kzoo.models.leaving import Leaving
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.gradients import gradient_policy
@@ -30,7 +31,7 @@ from kzoo.training.step import test_step, train_step
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Configured, keras.Model):
+class ContrastiveModel(Configured, Leaving, keras.Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
@@ -372,63 +373,6 @@ class ContrastiveModel(Configured, keras.Model):
         if key not in self.compiled_functions:
             self.compiled_functions[key] = compiled(self, make(self))
         return self.compiled_functions[key]
-
-    # -- leave --
-    def save_to_preset(self, folder, format="kzoo"):
-        """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.
-
-        Args:
-            folder: path; made if it is not there.
-            format: `"kzoo"` (`config.json`, `model.weights.h5`, `tokenizer.json`), or the layout of another library,
-                `"transformers"` or `"open_clip"`, which then opens it too.
-
-        A model card, `README.md`, is written beside it; a `README.md` that kzoo did not write stays as it is.
-
-        Raises:
-            ValueError: no preprocessor, or a format that cannot describe this model; nothing is written.
-        """
-        actions.perform("save_to_preset", self, folder, format=format)
-
-    def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None):
-        """Put the model on the Hugging Face Hub, where `kzoo.from_preset("hf://owner/name")` opens it.
-
-        The files and the card of `save_to_preset` are written into a temporary folder and uploaded by the hub's own
-        client: token, endpoint and progress bar are its own (`hf auth login` or `HF_TOKEN`, `HF_ENDPOINT`). Other files
-        of the repository stay, and so does a `README.md` that kzoo did not write.
-
-        Args:
-            repo: `"owner/name"`; made if it is not there.
-            format: as in `save_to_preset`.
-            private: of a repository that is made now; one that is there stays what it is.
-            revision: branch to commit to, made if it is not there; default the main one.
-            message: of the commit.
-
-        Returns:
-            str: URL of the commit.
-
-        Raises:
-            ValueError: not a name of the hub, or as in `save_to_preset`; nothing is uploaded.
-            PermissionError: no token, or one that may not write there.
-            ConnectionError: the client is offline, the hub cannot be reached or refuses the files.
-
-        Example:
-            >>> model.push_to_hub("me/my-clip", private=True)
-            'https://huggingface.co/me/my-clip/commit/...'
-        """
-        options = {"format": format, "private": private, "revision": revision, "message": message}
-        return actions.perform("push_to_hub", self, repo, **options)
-
-    def export(self, folder, format="onnx", **kwargs):
-        """Write verified graphs that run without Keras; see `kzoo.export.export`.
-
-        Args:
-            folder: path of the folder to write.
-            format: `"onnx"` or `"tf_saved_model"`.
-
-        Returns:
-            dict: the manifest, with the worst difference between graph and model.
-        """
-        return actions.perform("export", self, folder, format=format, **kwargs)
 
     # -- config --
     def get_config(self):
