@@ -15,6 +15,7 @@ from kzoo.models.checks import check_rows, contents
 from kzoo.models.embedding_model import EmbeddingModel
 from kzoo.models.slots import Slot
 
+MIXED = "mixed_view"  # a view that is made of several pictures
 ALIASES = {"query": "view_1", "key": "teacher_view_2"}  # what MoCo calls them
 
 
@@ -39,7 +40,7 @@ class SelfSupervised(EmbeddingModel):
         dict with the views `view_1`, `view_2`, ..., each as the encoder takes it, and for multi-crop `local_1`, ...,
         pictures of another size: a ViT resamples its positions for them, towers that average a feature map take them as
         they are. What a text tower reads beside ids is called `view_1_padding_mask`. Views of one shape go through the
-        encoder together, so batch norms see them all. `view_1_masked` bool `(batch, patches)` hides patches from the
+        encoder together, so batch norms see them all, `mixed_view` among them. `view_1_masked` bool `(batch, patches)` hides patches from the
         student, `view_1_kept` int `(batch, kept)` says which it sees. Other entries, such as `labels`, are there for
         heads and the loss.
 
@@ -110,6 +111,7 @@ class SelfSupervised(EmbeddingModel):
     def slots(self, batch):
         smaller = "any_size" in self.encoder.options
         found = [self._slot(view) for view in _views(batch, "view")]
+        found += [self._slot(view) for view in (MIXED,) if view in batch]
         found += [self._slot(view, smaller) for view in _views(batch, "local")]
         return found if any(slot.name.startswith("view") for slot in found) else []
 
