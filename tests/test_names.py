@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -39,6 +40,13 @@ def test_a_loss_is_tested_in_its_room_in_a_file_of_its_name():
     tests = ROOT / "tests" / "losses"
     missing = [path.stem for path in FILES if not [*(tests / path.parent.name).glob(f"test_*{path.stem}*.py")]]
     assert missing == []
+
+
+def test_a_room_of_losses_imports_only_rooms_below_it():
+    order = ["base", "parts", "views", "labels", "sentences", "image_text", "teachers", "generative", "composition"]
+    for path in ROOT.glob("kzoo/losses/*/*.py"):
+        read = re.findall(r"^\s*(?:from|import) kzoo\.losses\.(\w+)", path.read_text("utf-8"), flags=re.MULTILINE)
+        assert all(order.index(room) <= order.index(path.parent.name) for room in read), path
 
 
 @pytest.mark.parametrize("package", SCRIPT.LAZY)
