@@ -43,8 +43,8 @@ class AdversarialStates(Configured, keras.layers.Layer):
         ValueError: logits that are multiplied out: they have no states to move.
 
     Example:
-        >>> head = Head(AdversarialStates(128, 512), ("image_tokens", "caption_logits", "caption_labels", "caption_mask"),
-        ...             ("source", "target", "imposter", "distant"))
+        >>> reads = ("image_tokens", "caption_logits", "caption_labels", "caption_mask")
+        >>> head = Head(AdversarialStates(128, 512), reads, gives=("source", "target", "imposter", "distant"))
         >>> loss = Captioning() + AdversarialPairs()
 
     Reference:
