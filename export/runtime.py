@@ -88,9 +88,7 @@ class Runtime(Embedder):
         name = f"{modality}_encoder"
         if name not in self.sessions:
             towers = [each.removesuffix("_encoder") for each in self.sessions if each.endswith("_encoder")]
-            raise ValueError(
-                f"{self.manifest['preset']} has no {modality} tower: it embeds {', '.join(towers)} alone."
-            )
+            raise ValueError(f"{self.manifest['preset']} has no {modality} tower: it embeds {', '.join(towers)} alone.")
         return self.run_graph(name, arrays, [f"{modality}_embeddings"])[0]
 
     def scale_and_bias(self):

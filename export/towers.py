@@ -17,15 +17,21 @@ class Graph(keras.layers.Layer):
     `image_tokens`, what its decoder attends to.
 
     It is asked as a user asks, by the model's own call.
+
+    Args:
+        model: the model.
+        name: of the graph.
+        entries: what a batch calls the inputs, in their order.
+        outputs: name in the graph -> name of the model's output.
     """
 
-    def __init__(self, model, name, inputs, outputs):
+    def __init__(self, model, name, entries, outputs):
         super().__init__(autocast=False, name=f"{name}_graph")
-        self.model, self.names, self.outputs = model, inputs, outputs
+        self.model, self.entries, self.outputs = model, entries, outputs
         self.built = True
 
     def call(self, *inputs):
-        batch = dict(zip(self.names, inputs))
+        batch = dict(zip(self.entries, inputs))
         found = self.model.call(batch, training=False, only=tuple(self.outputs.values()))
         return {name: found[of] for name, of in self.outputs.items()}
 
@@ -81,29 +87,27 @@ def writes_captions(model):
 
 def towers_of(model):
     """The towers of a model, with real inputs that exercise every array they read, to verify them on."""
-    return [_tower(model, modality, tower) for modality, tower in model.modalities().items()]
+    return [_tower(model, name, slot) for name, slot in zip(model.towers(), model.exported())]
 
 
-def _tower(model, modality, tower):
-    name = next(name for name, each in model.towers().items() if each is tower)
-    batches = [samples(model, modality, tower, rows) for rows in BATCHES]
-    called = name.removesuffix("_encoder")  # as its outputs are called
-    outputs = {f"{called}_embeddings": f"{modality}_embeddings"}
-    if modality == "image" and writes_captions(model):
+def _tower(model, name, slot):
+    tower, stem = model.towers()[name], name.removesuffix("_encoder")
+    called = names_of(tower, stem)  # the inputs of the graph, by those of the tower
+    batches = [samples(model, tower, called, rows) for rows in BATCHES]
+    outputs = {f"{stem}_embeddings": f"{slot.name}_embeddings"}
+    if stem == "image" and writes_captions(model):
         outputs["image_tokens"] = "caption_context"
-    graph = Graph(model, name, list(batches[0]), outputs)
+    graph = Graph(model, name, list(slot.arrays.values()), outputs)
     found = graph(*batches[0].values())
     return Tower(name, graph, batches, {key: tuple(value.shape[1:]) for key, value in found.items()})
 
 
-def samples(model, modality, tower, rows):
-    """Arrays of a modality by their names in a batch, in the order of the tower's inputs."""
-    names = names_of(tower, modality)
-    arrays = tower.samples(rows, seed=rows)
-    preprocessor = model.preprocessor
+def samples(model, tower, called, rows):
+    """Arrays for a tower by their names in the graph, in the order of its inputs."""
+    arrays, preprocessor = tower.samples(rows, seed=rows), model.preprocessor
     if tower.modality == "image" and preprocessor is not None and preprocessor.images is not None:
         arrays |= sample_images(preprocessor, rows)
-    return {entry: arrays[each] for each, entry in names.items()}
+    return {name: arrays[each] for each, name in called.items()}
 
 
 def sample_images(preprocessor, rows):

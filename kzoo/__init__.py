@@ -3,23 +3,12 @@
 `import kzoo` is cheap: Keras is imported by the first name that needs it.
 """
 
-from importlib import import_module
-
 from kzoo.actions import provide
-from kzoo.backend import choose_backend, explain_missing, register_with_keras
+from kzoo.backend import choose_backend, register_with_keras
+from kzoo.lazy import lazy
 
 __version__ = "0.1.0"
 
-_NAMES = {
-    "from_preset": "kzoo.presets.loader",
-    "list_presets": "kzoo.presets",
-    "describe": "kzoo.presets",
-    "Captioner": "kzoo.models",
-    "DualEncoder": "kzoo.models",
-    "MatchingEncoder": "kzoo.models",
-    "MultiEncoder": "kzoo.models",
-    "SelfSupervised": "kzoo.models",
-}
 _ROOMS = (
     "data",
     "decoding",
@@ -34,8 +23,24 @@ _ROOMS = (
     "training",
     "weights",
 )
+_NAMES = {room: f"kzoo.{room}" for room in _ROOMS} | {
+    "from_preset": "kzoo.presets.loader",
+    "list_presets": "kzoo.presets",
+    "describe": "kzoo.presets",
+    "Captioner": "kzoo.models",
+    "DualEncoder": "kzoo.models",
+    "MatchingEncoder": "kzoo.models",
+    "MultiEncoder": "kzoo.models",
+    "SelfSupervised": "kzoo.models",
+}
 
-__all__ = [*_NAMES, *_ROOMS]
+__all__ = ["__version__", *_NAMES]
+__getattr__ = lazy(__name__, _NAMES)
+
+
+def __dir__():
+    return sorted(__all__)
+
 
 choose_backend()
 register_with_keras()
@@ -45,18 +50,3 @@ for _action, _place in {
     "export": "kzoo.export.exporter:export",
 }.items():
     provide(_action, _place)
-
-
-def __getattr__(name):
-    try:
-        if name in _NAMES:
-            return getattr(import_module(_NAMES[name]), name)
-        if name in _ROOMS:
-            return import_module(f"kzoo.{name}")
-    except ModuleNotFoundError as error:
-        raise explain_missing(error) from error
-    raise AttributeError(f"module 'kzoo' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])

@@ -8,21 +8,7 @@ from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, S
 from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
 from kzoo.presets import folder as preset_folder
 
-TOWERS = {
-    tower.kind: tower
-    for tower in (
-        encoders.BertDecoder,
-        encoders.BertEncoder,
-        encoders.EfficientNet,
-        encoders.MultimodalDecoder,
-        encoders.NaFlexVisionTransformer,
-        encoders.ResNet,
-        encoders.TextDecoder,
-        encoders.TextTransformer,
-        encoders.VisionTransformer,
-    )
-}
-TOWERS["keras_hub"] = encoders.from_keras_hub
+TOWERS = {tower.kind: tower for tower in encoders.KINDS} | {"keras_hub": encoders.from_keras_hub}
 MODELS = {model.kind: model for model in (DualEncoder, Captioner, MatchingEncoder, MultiEncoder, SelfSupervised)}
 TOWER = "_encoder"  # ends the name of a tower; before it stands its modality
 DECODER = "text_decoder"
@@ -102,7 +88,8 @@ def _tower(config, name, dtype):
     kind, trainable = config.pop("kind"), config.pop("trainable", True)
     if kind not in TOWERS:
         raise ValueError(f"the {name} is of kind {kind!r}; this version knows {', '.join(TOWERS)}.")
-    return _locked(TOWERS[kind](name=name, dtype=dtype, **config), trainable)
+    owner, config = TOWERS[kind], config | {"name": name, "dtype": dtype}
+    return _locked(owner.from_config(config) if isinstance(owner, type) else owner(**config), trainable)
 
 
 def _similarity(config):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import keras
@@ -36,18 +37,34 @@ def compiled():
     return model
 
 
+def fitted():
+    model = compiled()
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    return model
+
+
 # every private name of Keras in `keras_contact.py` -> the object that must have it, and the backend where only one does
 PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
+    "_loss_tracker": (compiled, None),
+    "_jax_state": (fitted, "jax"),
+    "_jax_state_synced": (compiled, "jax"),
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
     "jax_state_sync": (compiled, "jax"),
+    "train_function": (compiled, None),
+    "test_function": (compiled, None),
+    "predict_function": (compiled, None),
+    "make_train_function": (compiled, None),
+    "make_test_function": (compiled, None),
+    "make_predict_function": (compiled, None),
     "track": (lambda: compiled()._tracker, None),
     "untrack": (lambda: compiled()._tracker, None),
     "lock": (lambda: compiled()._tracker, None),
     "unlock": (lambda: compiled()._tracker, None),
+    "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
 }
 
 

@@ -1,10 +1,13 @@
 """BERT and its kin (RoBERTa, XLM-R) as a text tower."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from kzoo.encoders.bert_body import BertBody
-from kzoo.encoders.token_ids import TextTower
+from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import pool_max, pool_mean
 from kzoo.layers.projection import Projection
@@ -14,7 +17,7 @@ POOLS = ("first", "mean", "max")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class BertEncoder(BertBody, TextTower):
+class BertEncoder(BertBody, SequenceTower, TextTower):
     """Text tower in BERT's layout: post-norm blocks, padding masked, pooling, projection.
 
     Args:
@@ -36,11 +39,14 @@ class BertEncoder(BertBody, TextTower):
         activation: of the MLPs.
         dropout: rate on every branch while training.
         epsilon: of the layer norms.
+        mask_token: have a learned vector for hidden ids.
 
     Inputs:
         token_ids: int tensor `(batch, length)`, `length <= context_length`.
         padding_mask: bool tensor `(batch, length)`, True where an id is real; default where it is not `pad_id`.
         context: float tensor `(batch, S, cross_width)`, image tokens to read the text with, or None.
+        mask, keep, embeddings, prompts, layers, until: see `kzoo.encoders.Tower`; a position is an id. The pool
+            `"first"` takes the first one that stays.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, token_dim or width)`;
@@ -84,15 +90,17 @@ class BertEncoder(BertBody, TextTower):
         activation="gelu",
         dropout=0.0,
         epsilon=1e-12,
+        mask_token=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if pool not in POOLS:
             raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
         self._make_body()
-        self.pool, self.num_blocks = pool, depth
+        self.pool = pool
+        self._declare_sequence(depth, mask_token)
         if cross_width is not None:
-            self.options = frozenset({"context"})
+            self.options = self.options | {"context"}
         self.token_norm = self.token_projection = self.projection = None
         if token_dim is not None:
             self.token_norm = layer_norm(epsilon, "token_norm")
@@ -112,18 +120,48 @@ class BertEncoder(BertBody, TextTower):
             self.token_projection.build((None, None, self.width))
         if self.projection is not None:
             self.projection.build((None, self.token_dim))
+        self._build_mask_token()
 
     # -- forward --
-    def call(self, token_ids, padding_mask=None, context=None, training=None):
+    def call(
+        self,
+        token_ids,
+        padding_mask=None,
+        context=None,
+        training=None,
+        mask=None,
+        keep=None,
+        embeddings=None,
+        prompts=None,
+        layers=(),
+        until=None,
+    ):
+        length = check_token_ids(token_ids.shape, self.context_length)
         if padding_mask is None:
             padding_mask = ops.not_equal(token_ids, self.pad_id)
-        x = self._tokens(token_ids, context, padding_mask, training)
+        x = self.embed(token_ids) if embeddings is None else self._standing_in(embeddings, length)
+        x = self._entered(self._hidden(x, mask), token_ids, training)  # (batch, length, width)
+        if keep is not None:
+            x, padding_mask = kept(x, keep), kept(padding_mask, keep)
+        outputs = self._run(
+            x,
+            partial(self._finished, padding_mask),
+            1,
+            padding_mask=padding_mask,
+            prompts=prompts,
+            layers=layers,
+            until=until,
+            training=training,
+            context=context,
+        )
+        return outputs | {"token_mask": ops.cast(padding_mask, "bool")}
+
+    def _finished(self, padding_mask, x):
+        """What leaves a block, `(batch, length, width)`, as `(embedding, tokens)`."""
         if self.token_norm is not None:
             x = self.token_projection(self.token_norm(x))
         if self.pool == "first":
             embedding = x[:, 0]
         else:
             embedding = {"mean": pool_mean, "max": pool_max}[self.pool](x, padding_mask)
-        if self.projection is not None:
-            embedding = self.projection(embedding)
-        return {"embedding": embedding, "tokens": x, "token_mask": ops.cast(padding_mask, "bool")}
+        return embedding if self.projection is None else self.projection(embedding), x

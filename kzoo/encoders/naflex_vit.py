@@ -1,10 +1,13 @@
 """The vision transformer of SigLIP 2 NaFlex: pictures keep their shape."""
 
+from functools import partial
+
 import keras
 import numpy as np
 
 from kzoo.encoders.pixels import normalize_pixels
-from kzoo.encoders.tower import Input, Tower
+from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.encoders.tower import Input
 from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import AttentionPooling
@@ -12,7 +15,7 @@ from kzoo.layers.transformer import transformer_blocks
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class NaFlexVisionTransformer(Tower):
+class NaFlexVisionTransformer(SequenceTower):
     """ViT image tower for patches of pictures of any aspect ratio, with a masked MAP head.
 
     Args:
@@ -27,11 +30,14 @@ class NaFlexVisionTransformer(Tower):
         dropout: rate in the blocks while training.
         epsilon: of the layer norms.
         mean, std: per channel, in units of [0, 1] pixels.
+        mask_token: have a learned vector for hidden patches.
 
     Inputs:
         images: uint8 or float tensor `(batch, max_patches, patch_size^2 * 3)`, values in [0, 255], as
             `kzoo.preprocessing.PatchSteps` cuts them.
         image_grid: int tensor `(batch, 2)`, rows and columns of patches of each picture.
+        mask, keep, embeddings, prompts, layers, until: see `kzoo.encoders.Tower`; a position is a patch, those of
+            padding among them.
 
     Returns:
         dict: `"embedding"` `(batch, width)`, not normalised; `"tokens"` `(batch, max_patches, width)` after the last
@@ -67,12 +73,13 @@ class NaFlexVisionTransformer(Tower):
         epsilon=1e-6,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
+        mask_token=False,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
         self.patch_size, self.max_patches = patch_size, max_patches
         self.width = self.embed_dim = self.token_dim = width
-        self.num_blocks = depth
+        self._declare_sequence(depth, mask_token)
         self.mean, self.std = tuple(mean), tuple(std)
         mlp_dim = mlp_dim or 4 * width
         policy = self.dtype_policy
@@ -99,6 +106,7 @@ class NaFlexVisionTransformer(Tower):
         self.embedding.build(images_shape)
         for layer in (*self.blocks, self.post_norm, self.attention_pool):
             layer.build((None, self.max_patches, self.width))
+        self._build_mask_token()
 
     # -- inputs --
     @property
@@ -126,13 +134,49 @@ class NaFlexVisionTransformer(Tower):
         return {"images": images, "image_grid": grid}
 
     # -- forward --
-    def call(self, images, image_grid, training=None):
+    def call(
+        self,
+        images,
+        image_grid,
+        training=None,
+        mask=None,
+        keep=None,
+        embeddings=None,
+        prompts=None,
+        layers=(),
+        until=None,
+    ):
         check_patches(images.shape, image_grid, self)
-        x, mask = self.embedding(normalize_pixels(images, self.mean, self.std), image_grid)
-        for block in self.blocks:
-            x = block(x, padding_mask=mask, training=training)
-        tokens = self.post_norm(x)  # (batch, max_patches, width)
-        return {"embedding": self.attention_pool(tokens, padding_mask=mask), "tokens": tokens, "token_mask": mask}
+        if mask is None and embeddings is None:
+            x, real = self.embedding(normalize_pixels(images, self.mean, self.std), image_grid)
+        else:
+            x = (
+                self.embed(images, image_grid)
+                if embeddings is None
+                else self._standing_in(embeddings, self.max_patches)
+            )
+            x, real = self.embedding(images, image_grid, embeddings=self._hidden(x, mask))
+        if keep is not None:
+            x, real = kept(x, keep), kept(real, keep)
+        outputs = self._run(
+            x,
+            partial(self._finished, real),
+            0,
+            padding_mask=real,
+            prompts=prompts,
+            layers=layers,
+            until=until,
+            training=training,
+        )
+        return outputs | {"token_mask": real}
+
+    def embed(self, images, image_grid):
+        return self.embedding(normalize_pixels(images, self.mean, self.std), image_grid, placed=False)
+
+    def _finished(self, real, x):
+        """What leaves a block, `(batch, max_patches, width)`, as `(embedding, tokens)`."""
+        tokens = self.post_norm(x)
+        return self.attention_pool(tokens, padding_mask=real), tokens
 
 
 def check_patches(shape, image_grid, tower):

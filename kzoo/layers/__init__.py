@@ -1,4 +1,7 @@
-"""What multiplies: attention, transformer block, patch embedding, pooling, similarity head."""
+"""What multiplies: attention, transformer blocks, patches, pooling, similarity, heads of models.
+
+Written by `make docs`.
+"""
 
 import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 

@@ -128,8 +128,8 @@ class SimilarityHead(Configured, keras.layers.Layer):
         for given in (images, texts):
             if not (isinstance(given, np.ndarray) and given.dtype.kind == "f") and not _is_tensor(given):
                 raise TypeError(
-                    f"the similarity head compares embeddings, arrays (n, dim), but got {type(given).__name__}; pictures "
-                    "and texts are compared by model.logits(images, texts)."
+                    f"the similarity head compares embeddings, arrays (n, dim), but got {type(given).__name__}; "
+                    "pictures and texts are compared by model.logits(images, texts)."
                 )
         logits = super().__call__(images, texts)
         both = isinstance(images, np.ndarray) and isinstance(texts, np.ndarray)

@@ -52,7 +52,8 @@ class Loss(Configured, keras.layers.Layer):
     input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
 
-    def __init__(self, inputs=None, name=None, constants=None, **kwargs):
+    def __init__(self, inputs=None, name=None, **kwargs):
+        constants = kwargs.pop("constants", None) or {}
         renamed = {keyword: kwargs.pop(keyword) for keyword in self.optional_inputs if keyword in kwargs}
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
         self.term = name or _snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
@@ -61,7 +62,7 @@ class Loss(Configured, keras.layers.Layer):
         self.input_names = tuple(inputs or self.default_inputs)
         self.optional_names = self.optional_inputs | renamed
         self._check_count(len(self.input_names), f"inputs names {len(self.input_names)}: {self.input_names}")
-        self.constants = {name: self._constant(name, value) for name, value in (constants or {}).items()}
+        self.constants = {name: self._constant(name, value) for name, value in constants.items()}
         self.built = True
 
     @classmethod
@@ -156,9 +157,7 @@ class Loss(Configured, keras.layers.Layer):
         self.check_there(tensors, given)
         tensors = tensors | self.constants
         keywords = {key: tensors[name] for key, name in self.optional_names.items() if name in tensors}
-        inputs = [tensors[name] for name in self._inputs_of(given)]
-        if not self.takes_linear_logits:
-            inputs = [each.whole() if isinstance(each, LinearLogits) else each for each in inputs]
+        inputs = [self.taken(name, tensors[name]) for name in self._inputs_of(given)]
         if "training" in inspect.signature(self.call).parameters:
             keywords["training"] = training
         value = self(*inputs, **keywords)
@@ -172,6 +171,11 @@ class Loss(Configured, keras.layers.Layer):
                 f"{type(self).__name__} reads {missing[0]!r}, but the model and the batch give only "
                 f"{', '.join(sorted(names))}; name other tensors with {self._renaming(missing[0])}."
             )
+
+    def taken(self, name, tensor):
+        """A tensor of a model or a batch as `call` takes it by position."""
+        whole = isinstance(tensor, LinearLogits) and not self.takes_linear_logits
+        return tensor.whole() if whole else tensor
 
     def _renaming(self, name):
         keyword = {self.optional_names[key]: key for key in self.required_inputs}.get(name)

@@ -1,5 +1,11 @@
 """Bad input, found before it reaches a graph: each check stops with one sentence."""
 
+import numbers
+import os
+
+import numpy as np
+from keras import ops
+
 from kzoo.models.slots import rows_of_bag
 
 
@@ -49,6 +55,13 @@ def check_training_set(x, batch_size):
             "a batch of one pair has no negative, so a contrastive loss is 0 and nothing is learned; train "
             "with a batch_size of at least 2."
         )
+
+
+def is_data_set(x):
+    """Whether something yields batches when it is read, as Keras' data sets, those of TensorFlow and torch, and
+    generators do; arrays, lists and texts are what somebody took for a batch."""
+    plain = isinstance(x, (np.ndarray, list, tuple, str, os.PathLike, numbers.Number)) or x is None
+    return not plain and not ops.is_tensor(x)
 
 
 def check_compile(options):

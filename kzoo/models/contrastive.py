@@ -10,9 +10,16 @@ from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.layers.configured import Configured
 from kzoo.losses.base import Loss
 from kzoo.models.answers import Rule, World, answer
-from kzoo.models.checks import check_arrays, check_compile, check_rows, check_training_set, contents
+from kzoo.models.checks import (
+    check_arrays,
+    check_compile,
+    check_rows,
+    check_training_set,
+    contents,
+    is_data_set,
+)
 from kzoo.models.compiled import compiled
-from kzoo.models.slots import bag_of, find_slots, names_of
+from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
@@ -110,6 +117,10 @@ class ContrastiveModel(Configured, keras.Model):
         """Name -> what takes arrays of a batch, in the order of a preset row: the towers, a decoder."""
         return {name: getattr(self, name) for name in self.tower_names.values()}
 
+    def exported(self):
+        """Of each tower, in the order of `towers`, the `Slot` that an exported graph of it stands for."""
+        return [Slot(modality, modality, names_of(tower, modality)) for modality, tower in self.modalities().items()]
+
     def parts(self):
         """Name -> layer, of all that a teacher copies: towers and heads."""
         towers = dict(zip(self.tower_names.values(), self.modalities().values()))
@@ -138,9 +149,7 @@ class ContrastiveModel(Configured, keras.Model):
         return self._world(batch).names()
 
     def _world(self, batch, slots=None):
-        heads = [
-            Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)
-        ]
+        heads = [Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)]
         return World(
             batch,
             self.slots(batch) if slots is None else slots,
@@ -188,7 +197,7 @@ class ContrastiveModel(Configured, keras.Model):
 
     def _check(self, x):
         """Arrays are checked where users hand them over: within a compiled step their values are gone."""
-        if isinstance(x, dict) or not keras_contact.is_data_set(x):
+        if isinstance(x, dict) or not is_data_set(x):
             self.check_batch(x)
 
     # -- compile --
@@ -223,7 +232,7 @@ class ContrastiveModel(Configured, keras.Model):
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
         accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
         means = NamedMeans([*loss.term_names, *accuracy])
-        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=None)
+        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def check_loss(self, loss):
         """Stops with a sentence where the model can never give what a loss reads."""

@@ -52,9 +52,7 @@ class MultiEncoder(EmbeddingModel):
 
     kind = "multi_encoder"
 
-    def __init__(
-        self, encoders, similarity=None, loss=None, preprocessor=None, heads=(), teacher=None, **kwargs
-    ):
+    def __init__(self, encoders, similarity=None, loss=None, preprocessor=None, heads=(), teacher=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if not isinstance(encoders, dict) or len(encoders) < 2:
             raise ValueError("encoders holds fewer than two towers; give a dict of modality -> tower.")

@@ -70,9 +70,7 @@ class SelfSupervised(EmbeddingModel):
     kind = "self_supervised"
     tower_names = {"view": "encoder"}
 
-    def __init__(
-        self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs
-    ):
+    def __init__(self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.encoder = as_tower(encoder, called="the encoder")
         if projector is None:
@@ -101,14 +99,18 @@ class SelfSupervised(EmbeddingModel):
             "encoder takes them, 'local_1', ... for smaller crops; kzoo.data.views makes such batches."
         )
 
-    def slots(self, batch):
+    def exported(self):
+        return [self._slot("view_1")]
+
+    def _slot(self, view, any_size=False):
         names = [each.name for each in self.encoder.inputs]
-        found = []
-        for kind in ("view", "local"):
-            any_size = kind == "local" and "any_size" in self.encoder.options
-            for view in _views(batch, kind):
-                entries = (view, *(f"{view}_{name}" for name in names[1:]))
-                found.append(Slot(view, "view", dict(zip(names, entries)), any_size))
+        entries = (view, *(f"{view}_{name}" for name in names[1:]))
+        return Slot(view, "view", dict(zip(names, entries)), any_size)
+
+    def slots(self, batch):
+        smaller = "any_size" in self.encoder.options
+        found = [self._slot(view) for view in _views(batch, "view")]
+        found += [self._slot(view, smaller) for view in _views(batch, "local")]
         return found if any(slot.name.startswith("view") for slot in found) else []
 
     def rules(self, batch):

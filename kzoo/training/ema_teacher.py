@@ -103,4 +103,3 @@ class EMATeacher(Configured, keras.layers.Layer):
                 old.assign(ops.cast(value, old.dtype))
         if self.step is not None:
             self.step.assign_add(1)
-

@@ -25,7 +25,7 @@ def _trained(model, x, y, sample_weight):
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
-    # HEALTH
+    model.health.update(total)
     return _logged(model, batch, total, values)
 
 

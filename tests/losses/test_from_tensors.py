@@ -34,6 +34,8 @@ def attached(name, case):
     loss = built(name, case)
     if len(args) != len(loss.input_names):
         loss = built(name, case, inputs=[f"input_{place}" for place in range(len(args))])
+    if name == "Matryoshka2D":  # a model gives a row for each sample
+        args = [np.swapaxes(each, 0, 1) for each in args]
     return loss, dict(zip(loss.input_names, args)) | {loss.optional_names[key]: value for key, value in kwargs.items()}
 
 

@@ -1,4 +1,7 @@
-"""What stands between the towers of a model and its loss."""
+"""What stands between the towers of a model and its loss.
+
+Written by `make docs` from the files: every layer that is registered with Keras is public here and in `kzoo.layers`.
+"""
 
 from kzoo.layers.heads.adversarial import AdversarialStates
 from kzoo.layers.heads.classifier import Classifier

@@ -28,6 +28,9 @@ class Captioning(Loss):
         mask: bool tensor `(batch, length)`, True where a label counts (`caption_mask` of the batch).
         sample_weight: float tensor `(batch,)`, multiplies the tokens of a row.
 
+    Feeding:
+        `Captioner`, which shifts the texts of any pairs.
+
     Returns:
         float32 scalar; `ln(vocabulary)` for uniform logits, 0 when no label counts.
 

@@ -30,6 +30,9 @@ class CaptioningContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`, of both terms.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `Captioner`, which shifts the texts of any pairs.
+
     Returns:
         float32 scalar.
 

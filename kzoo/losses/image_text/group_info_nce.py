@@ -26,6 +26,10 @@ class GroupInfoNCE(PairwiseLoss):
         groups: int tensor `(batch,)`, such as clusters of an earlier stage.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("groups",))`, such as one run of
+        `kzoo.data.clusterings`.
+
     Returns:
         float32 scalar. `InfoNCE` when all groups are equal, 0 when all differ.
 

@@ -34,6 +34,10 @@ class HardNegativeContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor)` with a column or an entry `negatives`, a list of texts
+        for each pair: they are the bag `negative_token_ids`, which the text tower reads.
+
     Returns:
         float32 scalar, never below `InfoNCE` of the same pairs and equal to it without negatives.
 
@@ -54,7 +58,7 @@ class HardNegativeContrastive(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {
-        "negatives": "negatives",
+        "negatives": "negative_text_embeddings",
         "mask": "negatives_mask",
         "scale": "logit_scale",
     }

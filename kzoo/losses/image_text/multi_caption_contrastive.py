@@ -29,6 +29,10 @@ class MultiCaptionContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, captions_per_image=K)`, whose captions are a bag, with
+        `text_mask`.
+
     Returns:
         float32 scalar. `InfoNCE` for K = 1; a term that no sample takes part in is 0.
 

@@ -32,6 +32,10 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
             rows that have fewer.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("positives",))`; for a loss without centers of
+        its own `constants={"centers": centers}`, which are then not trained.
+
     Returns:
         float32 scalar; `ln(classes) + ln 2` where all products are 0 and each row has one cluster.
 

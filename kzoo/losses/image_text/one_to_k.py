@@ -36,6 +36,10 @@ class OneToK(PairwiseLoss):
         sample_weight: float tensor `(batch,)`, of an image and its texts.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, captions_per_image=K)`, whose captions are a bag, with
+        `text_mask`.
+
     Returns:
         float32 scalar. `InfoNCE` for K = 1.
 

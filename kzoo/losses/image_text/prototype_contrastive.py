@@ -42,6 +42,10 @@ class PrototypeContrastive(PairwiseLoss):
             side's prototypes.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("a_labels", "b_labels"))`, with clusters in
+        `set_prototypes`; or `constants={"a_prototypes": ..., "b_prototypes": ...}`.
+
     Returns:
         float32 scalar; `ln(clusters)`, without gradient, as long as the state is not set.
 

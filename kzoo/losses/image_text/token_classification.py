@@ -28,6 +28,10 @@ class TokenClassification(Loss):
         token_weights: float tensor `(vocabulary,)`, `w` above, at least 0.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder(..., heads=[Head(Classifier(vocab_size), "image_features", "token_logits")])`, on any pairs;
+        weights are `constants={"token_weights": weights}`.
+
     Returns:
         float32 scalar; a caption without a token that counts has loss 0.
 

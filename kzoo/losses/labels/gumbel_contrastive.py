@@ -24,6 +24,9 @@ class GumbelContrastive(Loss):
         row_noise, column_noise: float tensors `(batch, concepts)`, `g` and `g'` above; drawn when not given.
         sample_weight: float tensor `(batch,)`, of the entries of a row.
 
+    Feeding:
+        `DualEncoder(..., heads=[Head(Classifier(concepts), "image_features", "concept_logits")])`, on any pairs.
+
     Returns:
         float32 scalar; `(ln concepts + ln batch) / 2` for equal scores without noise, and never less.
 

@@ -31,6 +31,10 @@ class HaversineGeocell(Loss):
         cells: int tensor `(batch,)`, the cell that each place belongs to.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `constants={"centroids": centroids}`, a head `Head(Classifier(cells), "image_features", "logits")` of a
+        `DualEncoder`, and `kzoo.data.pairs(source, preprocessor, columns=("coordinates",))`.
+
     Returns:
         float32 scalar.
 

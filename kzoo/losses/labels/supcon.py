@@ -32,6 +32,10 @@ class SupCon(PairwiseLoss):
             positive of i. Its name in a batch is `positives`.
         sample_weight: float tensor `(batch,)`, weighs anchors.
 
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views({"images": images, "labels": labels}, steps)`; a mask is
+        `matrices={"positives": Lookup(matrix)}`. In a `DualEncoder`: `SupCon(inputs=("image_embeddings",))`.
+
     Returns:
         float32 scalar, 0 when no anchor has a positive. With two views and no labels it is `NTXent`.
 

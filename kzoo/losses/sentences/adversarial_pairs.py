@@ -32,6 +32,10 @@ class AdversarialPairs(PairwiseLoss):
             distribution of words: far away, but still right. Both need the decoder and are made before the loss.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `Captioner(..., heads=[Head(AdversarialStates(128), ("image_tokens", "caption_logits", "caption_labels",
+        "caption_mask"), ("source", "target", "imposter", "distant"))])`, beside `Captioning()`.
+
     Returns:
         float32 scalar. `ln(batch + 1)` when all embeddings are equal.
 

@@ -38,6 +38,10 @@ class WhitenedCSE(PairwiseLoss):
             as they are otherwise.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still is whitened and serves as a negative.
 
+    Feeding:
+        `SelfSupervised(text_encoder)` with dropout and `kzoo.data.text_views(texts, preprocessor, views=3)`; before the
+        projection they are `inputs=("view_1_features", "view_2_features", "view_3_features")`.
+
     Returns:
         float32 scalar.
 

@@ -32,6 +32,10 @@ class LogitDistillation(PairwiseLoss):
         sample_weight: float tensor `(batch,)`.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder(image_encoder, text_encoder, teacher=kzoo.training.FixedTeacher(another))`, of the same batches, or
+        `EMATeacher` in its place.
+
     Returns:
         float32 scalar; the teacher's entropy where student and teacher agree, never less.
 

@@ -40,6 +40,10 @@ class MoCHi(QueueContrastive):
         epoch: int scalar, or the same one in each row; without it every step mixes.
         sample_weight: float tensor `(batch,)`; a key of weight 0 still enters the queue.
 
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, 128)), teacher=kzoo.training.EMATeacher(0.999))` and `kzoo.data.views`;
+        `dim` is the projector's, 128 here.
+
     Returns:
         float32 scalar, never below `QueueContrastive` with the same queue.
 

@@ -35,7 +35,7 @@ class OnlineBagOfWords(PairwiseLoss):
         student_dim: length of a student's embedding; default `dim`.
         block_size: images at a time, exact and with less memory; None: all at once.
         seed: of the first words and of the places of the new ones.
-        inputs: names of the tensors to read; default `("student", "teacher_map")`.
+        inputs: names of the tensors to read; default `("student", "teacher_view_1_map")`.
 
     Inputs:
         student: float tensor `(crops, batch, student_dim)`, or `(batch * crops, student_dim)`, the crops of an image
@@ -45,6 +45,10 @@ class OnlineBagOfWords(PairwiseLoss):
             upper left corner inside the border; drawn when it is not given.
         sample_weight: float tensor `(batch,)`, weighs the images.
         training: whether `mu` and the dictionary are changed.
+
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, student_dim)), teacher=kzoo.training.EMATeacher(0.99))`, an encoder
+        whose tokens are a map of 5 x 5 or more, and `kzoo.data.views`; `dim` is the encoder's `token_dim`.
 
     Returns:
         float32 scalar, 0 or more.
@@ -65,7 +69,7 @@ class OnlineBagOfWords(PairwiseLoss):
         Gidaris et al., OBoW, 2020, arXiv 2012.11552. That the first words are random unit vectors is our choice.
     """
 
-    default_inputs = ("student", "teacher_map")
+    default_inputs = ("student", "teacher_view_1_map")
     optional_inputs = PairwiseLoss.optional_inputs | {"positions": "positions"}
     shapes = PairwiseLoss.shapes | {
         "student": "rows student_dim | crops batch student_dim",

@@ -27,6 +27,9 @@ class MixedBarlowTwins(BarlowTwins):
         lam: the share of the first view, a number or a tensor `(batch,)`, usually drawn from Beta(1, 1).
         permutation: int tensor `(batch,)`, the row of the second view that each image was mixed with.
 
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views(images, steps, mix=Mixup())`, which gives all three.
+
     Returns:
         float32 scalar, `BarlowTwins` where each mixed row is its mixture.
 

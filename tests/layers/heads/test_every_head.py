@@ -1,5 +1,7 @@
 """What holds for each layer between towers and losses: shapes, gradients, half precision, a copy from its config."""
 
+import ast
+import doctest
 from functools import cached_property
 
 import keras
@@ -8,6 +10,7 @@ import pytest
 from keras import ops
 from shared_case import fill, numpy, value_and_gradients
 
+import kzoo
 from kzoo.layers import (
     AdversarialStates,
     Classifier,
@@ -28,6 +31,7 @@ from kzoo.layers import (
     SplitProjector,
     TemperatureFactors,
     TokenProjector,
+    heads,
 )
 from kzoo.models.compiled import compiled
 
@@ -153,3 +157,20 @@ def test_half_precision(subject):
     for name, each in half.given.items():
         whole = subject.given[name]
         assert np.linalg.norm(each - whole) < 0.1 * np.linalg.norm(whole) + 0.02, name
+
+
+@pytest.mark.parametrize("name", heads.__all__)
+def test_the_example_of_its_docstring(name):
+    """A head that is added is tried by what it says itself."""
+    known, tried = {"np": np, "keras": keras, **vars(kzoo.layers)}, 0
+    for example in doctest.DocTestParser().get_examples(getattr(heads, name).__doc__):
+        if not example.want:
+            exec(example.source, known)
+            continue
+        got, wanted = eval(example.source, known), ast.literal_eval(example.want)
+        tried += 1
+        if isinstance(wanted, tuple) and all(isinstance(side, int) for side in wanted):
+            assert tuple(got) == wanted
+        else:
+            assert got == wanted or np.allclose(numpy(got), wanted, atol=1e-3)
+    assert tried

@@ -60,53 +60,37 @@ def test_weights_and_small_batches():
 def test_temperatures_are_read_by_name():
     a, b = heads()
     tau = np.array([0.2, 0.5], "float32")
-    tensors = {"image_embeddings": a, "text_embeddings": b, "tau": tau}
+    tensors = {"image_heads": a, "text_heads": b, "tau": tau}
     total, _ = AdaptiveMultiHead(temperatures="tau").from_tensors(tensors)
     assert float(numpy(total)) == pytest.approx(value_of(AdaptiveMultiHead(), a, b, temperatures=tau), rel=1e-6)
     with pytest.raises(ValueError, match=r"reads 'temperatures', but .* AdaptiveMultiHead\(temperatures=...\)"):
         AdaptiveMultiHead().from_tensors(tensors)
 
 
+@pytest.mark.parametrize("block_size", [None, 3])
+def test_temperatures_of_pairs_may_be_made_of_factors(block_size):
+    a, b = heads()
+    f, g = np.random.default_rng(1).normal(size=(2, 4, 2, 5)).astype("float32")
+    tau = 0.1 + 1.4 / (1.0 + np.exp(-np.einsum("ihd,jhd->hij", f, g)))
+    loss = AdaptiveMultiHead(0.1, bounds=(0.1, 1.5), block_size=block_size)
+    assert loss.reads == ("image_heads", "text_heads", "image_temperature_factors", "text_temperature_factors")
+    tensors = dict(zip(loss.reads, (a, b, f, g)))
+    wanted = value_of(AdaptiveMultiHead(0.1), a, b, temperatures=tau.astype("float32"))
+    assert float(numpy(loss.from_tensors(tensors)[0])) == pytest.approx(wanted, rel=1e-5)
+    _, gradients = value_and_gradients(lambda f, g: loss(a, b, a_factors=f, b_factors=g), [f, g])
+    assert all(np.abs(each).max() > 1e-4 for each in gradients)
+
+
+def test_bounds_and_temperatures_that_cannot_be():
+    with pytest.raises(
+        ValueError, match=r"bounds are \(2.0, 1.0\); give two temperatures above 0, the lower one first"
+    ):
+        AdaptiveMultiHead(bounds=(2.0, 1.0))
+    with pytest.raises(ValueError, match="with bounds reads a_factors and b_factors, but they did not come"):
+        AdaptiveMultiHead(bounds=(0.1, 2.0))(*heads(), temperatures=np.ones(2, "float32"))
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 4, 4)])
 def test_temperatures_must_fit_the_heads(shape):
     with pytest.raises(ValueError, match=r"temperatures as \(heads,\) or \(heads, batch, batch\), but got"):
         AdaptiveMultiHead()(*heads(), temperatures=np.ones(shape, "float32"))
-
-
-FACTORS = np.random.default_rng(2).normal(size=(2, 4, 2, 5)).astype("float32")
-BOUNDS = (0.1, 2.0)
-
-
-def of_factors(factors):
-    products = np.einsum("ihd,jhd->hij", *factors)
-    return (BOUNDS[0] + (BOUNDS[1] - BOUNDS[0]) / (1.0 + np.exp(-products))).astype("float32")
-
-
-@pytest.mark.parametrize("block_size", [None, 3])
-def test_temperatures_of_factors(block_size):
-    a, b = heads()
-    want, _ = value_and_gradients(lambda t: AdaptiveMultiHead(0.1)(a, b, temperatures=t), [of_factors(FACTORS)])
-    loss = AdaptiveMultiHead(0.1, BOUNDS, block_size=block_size)
-    got, gradients = value_and_gradients(lambda p, q: loss(a, b, a_factors=p, b_factors=q), list(FACTORS))
-    assert got == pytest.approx(want, rel=1e-5)
-    for side in range(2):
-        step = np.zeros_like(FACTORS)
-        step[side, 1, 1, 2] = 1e-2
-        near = [
-            value_of(AdaptiveMultiHead(0.1), a, b, temperatures=of_factors(FACTORS + sign * step)) for sign in (1, -1)
-        ]
-        assert gradients[side][1, 1, 2] == pytest.approx((near[0] - near[1]) / 2e-2, rel=2e-2, abs=1e-4)
-
-
-def test_which_of_both_is_read():
-    assert AdaptiveMultiHead().reads[2:] == ("temperatures",)
-    loss = AdaptiveMultiHead(bounds=BOUNDS)
-    assert loss.reads[2:] == ("image_temperature_factors", "text_temperature_factors")
-    assert "temperatures" not in loss.may_read()
-    a, b = heads()
-    tensors = {"image_embeddings": a, "text_embeddings": b}
-    tensors |= {"image_temperature_factors": FACTORS[0], "text_temperature_factors": FACTORS[1]}
-    value = float(numpy(loss.from_tensors(tensors)[0]))
-    assert value == pytest.approx(value_of(AdaptiveMultiHead(), a, b, temperatures=of_factors(FACTORS)), rel=1e-5)
-    with pytest.raises(ValueError, match=r"bounds are \(2.0, 0.1\); give two positive numbers"):
-        AdaptiveMultiHead(bounds=(2.0, 0.1))
