@@ -24,7 +24,8 @@ class AdversarialStates(Configured, keras.layers.Layer):
     All are projected, `relu(h W + b)`, and averaged over real tokens; the source has a projection of its own.
 
     Args:
-        dim: width of the projection.
+        dim: width of the projections.
+        state_dim: width of the decoder's states.
         imposter_step, distant_step: how far a token is moved.
         temperature: of `C`.
 
@@ -42,28 +43,27 @@ class AdversarialStates(Configured, keras.layers.Layer):
         ValueError: logits that are multiplied out: they have no states to move.
 
     Example:
-        >>> head = Head(AdversarialStates(128), ("image_tokens", "caption_logits", "caption_labels", "caption_mask"),
-        ...             ("source", "target", "imposter", "distant"))
+        >>> reads = ("image_tokens", "caption_logits", "caption_labels", "caption_mask")
+        >>> head = Head(AdversarialStates(128, 512), reads, gives=("source", "target", "imposter", "distant"))
         >>> loss = Captioning() + AdversarialPairs()
 
     Reference:
         Lee et al., Contrastive Learning with Adversarial Perturbations (CLAPS), 2020, arXiv 2012.07280.
     """
 
-    def __init__(self, dim, imposter_step=1.0, distant_step=3.0, temperature=0.1, **kwargs):
+    def __init__(self, dim, state_dim, imposter_step=1.0, distant_step=3.0, temperature=0.1, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.dim = dim
+        self.dim, self.state_dim = dim, state_dim
         self.imposter_step, self.distant_step, self.temperature = imposter_step, distant_step, temperature
 
-    def build(self, source_shape, logits_shape, labels_shape=None, real_shape=None):
-        states_shape = logits_shape[0]  # of the states, the kernel and the bias
-        widths = {"source_projection": source_shape[-1], "projection": states_shape[-1]}
+    def build(self, source_shape, logits_shape=None, labels_shape=None, real_shape=None):
+        widths = {"source_projection": source_shape[-1], "projection": self.state_dim}
         for name, width in widths.items():
             layer = dense(self.dim, width**-0.5, self.dtype_policy, name)
             layer.build((None, width))
             setattr(self, name, layer)
 
-    def compute_output_shape(self, source_shape, logits_shape, labels_shape=None, real_shape=None):
+    def compute_output_shape(self, source_shape, logits_shape=None, labels_shape=None, real_shape=None):
         return dict.fromkeys(("source", "target", "imposter", "distant"), (source_shape[0], self.dim))
 
     # -- forward --

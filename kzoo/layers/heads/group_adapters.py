@@ -45,13 +45,13 @@ class GroupAdapters(Configured, keras.layers.Layer):
         self.num_groups, self.hidden_dim = num_groups, hidden_dim
         self.activation = activation_function(activation)
 
-    def build(self, x_shape, groups_shape):
+    def build(self, x_shape, groups_shape=None):
         width = x_shape[-1]
         shape = (self.num_groups, width, self.hidden_dim)
         self.down = self.add_weight(name="down", shape=shape, initializer=Normal(stddev=width**-0.5))
         self.up = self.add_weight(name="up", shape=(self.num_groups, self.hidden_dim, width), initializer="zeros")
 
-    def compute_output_shape(self, x_shape, groups_shape):
+    def compute_output_shape(self, x_shape, groups_shape=None):
         return tuple(x_shape)
 
     # -- forward --

@@ -141,8 +141,11 @@ class Patchify(Configured, keras.layers.Layer):
         self.built = True
 
     def compute_output_shape(self, images_shape):
-        rows, columns = image_grid(tuple(images_shape[1:3]), self.patch_size)
-        return (images_shape[0], rows * columns, 3 * self.patch_size**2)
+        sides, patches = tuple(images_shape[1:3]), None
+        if len(sides) == 2 and None not in sides:
+            rows, columns = image_grid(sides, self.patch_size)
+            patches = rows * columns
+        return (images_shape[0], patches, 3 * self.patch_size**2)
 
     # -- forward --
     def call(self, images):

@@ -84,6 +84,7 @@ class HypernetworkPredictor(Configured, keras.layers.Layer):
     `x W(p)` with `W(p) = W_0 + sum_k h_k(p) W_k`. The matrices `W(p)` of a batch are never held: `x W_k` is summed.
 
     Args:
+        num_parameters: how many numbers say how a view was made.
         hidden_dims: widths within the predictor, with a rectifier behind each; `()` for one linear map.
         hyper_dims: widths of the hypernetwork before its last, linear layer, with a rectifier behind each; `()`: `h` is
             `p` itself.
@@ -92,27 +93,28 @@ class HypernetworkPredictor(Configured, keras.layers.Layer):
 
     Inputs:
         x: float tensor `(batch, width)`, the part of one view.
-        parameters: float tensor `(batch, count)`, such as the quaternion of a rotation between the views.
+        parameters: float tensor `(batch, num_parameters)`, such as the quaternion of a rotation between the views.
 
     Returns:
         float tensor `(batch, output_dim)`.
 
     Example:
-        >>> head = Head(HypernetworkPredictor(), reads=("view_1_equivariant", "parameters"), gives="prediction")
+        >>> head = Head(HypernetworkPredictor(4), reads=("view_1_equivariant", "parameters"), gives="prediction")
 
     Reference:
         Garrido et al., Self-Supervised Learning of Split Invariant Equivariant Representations, 2023, arXiv 2302.10283.
     """
 
-    def __init__(self, hidden_dims=(), hyper_dims=(), bias=False, output_dim=None, **kwargs):
+    def __init__(self, num_parameters, hidden_dims=(), hyper_dims=(), bias=False, output_dim=None, **kwargs):
         super().__init__(**kwargs)
+        self.num_parameters = num_parameters
         self.hidden_dims, self.hyper_dims = tuple(hidden_dims), tuple(hyper_dims)
         self.use_bias, self.output_dim = bias, output_dim
         self.activation = activation_function("relu")
 
-    def build(self, x_shape, parameters_shape):
+    def build(self, x_shape, parameters_shape=None):
         self.hyper = None
-        count = parameters_shape[-1]
+        count = self.num_parameters
         if self.hyper_dims:
             self.hyper = Projector(self.hyper_dims, batch_norm=False, dtype=self.dtype_policy, name="hyper")
             self.hyper.build((None, count))
@@ -127,7 +129,7 @@ class HypernetworkPredictor(Configured, keras.layers.Layer):
             if self.use_bias:
                 self.biases.append(self.add_weight(name=f"bias_{number}", shape=shape[1:], initializer="zeros"))
 
-    def compute_output_shape(self, x_shape, parameters_shape):
+    def compute_output_shape(self, x_shape, parameters_shape=None):
         return (*x_shape[:-1], self.output_dim or x_shape[-1])
 
     # -- forward --

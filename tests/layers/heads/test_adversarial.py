@@ -73,9 +73,9 @@ def expected(layer):
 
 
 def test_states_are_moved_by_gradients():
-    layer = AdversarialStates(4, imposter_step=0.7, distant_step=1.3, temperature=0.5)
+    layer = AdversarialStates(4, 6, imposter_step=0.7, distant_step=1.3, temperature=0.5)
     logits = LinearLogits(STATES, KERNEL, BIAS)
-    layer.build(SOURCE.shape, LinearLogits(*(each.shape for each in logits)))
+    layer.build(SOURCE.shape)
     fill(layer)
     given = compiled(layer, layer)(SOURCE, logits, LABELS, REAL)
     for name, want in expected(layer).items():
@@ -84,6 +84,6 @@ def test_states_are_moved_by_gradients():
 
 def test_logits_that_are_multiplied_out():
     with pytest.raises(ValueError, match="the logits are multiplied out, of shape"):
-        layer = AdversarialStates(4)
-        layer.build(SOURCE.shape, ((3, 4, 6), (6, 7), (7,)))
+        layer = AdversarialStates(4, 6)
+        layer.build(SOURCE.shape)
         layer(SOURCE, np.zeros((3, 4, 7), "float32"), LABELS)

@@ -99,7 +99,7 @@ def test_parts_read_all_channels_or_their_own():
 @pytest.mark.parametrize("hyper_dims", [(), (5,)])
 def test_each_row_has_a_map_of_its_own(hyper_dims):
     parameters = random.normal(size=(3, 2)).astype("float32")
-    layer = filled(HypernetworkPredictor((4,), hyper_dims, bias=True), (None, 6), (None, 2))
+    layer = filled(HypernetworkPredictor(2, (4,), hyper_dims, bias=True), (None, 6), (None, 2))
     h = parameters
     if hyper_dims:
         first = layer.hyper.hidden[0]
