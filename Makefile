@@ -36,7 +36,8 @@ $(TEST)/ready: pyproject.toml constraints.txt
 	$(TEST)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps open_clip_torch
 	touch $@
 
-docs: $(TEST)/ready  ## the page of the losses, from their docstrings
+docs: $(TEST)/ready  ## what is written from the code: imports of losses, stubs, the page of the losses
+	$(TEST)/bin/python docs/make_imports.py
 	$(TEST)/bin/python docs/make_losses.py
 
 clean:

@@ -1,4 +1,8 @@
-"""Towers: pixels or token ids in, features out. One file each."""
+"""Towers: arrays of one modality in, named features out. One file each.
+
+Written by `make docs` from the files: every tower and decoder with a `kind` that is registered with Keras is public
+here, and a preset row can name it.
+"""
 
 import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
@@ -16,7 +20,21 @@ from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.tower import Input, Tower, table_of
 from kzoo.encoders.vit import VisionTransformer
 
+KINDS = (
+    BertDecoder,
+    BertEncoder,
+    EfficientNet,
+    LayerTower,
+    MultimodalDecoder,
+    NaFlexVisionTransformer,
+    ResNet,
+    TextDecoder,
+    TextTransformer,
+    VisionTransformer,
+)  # what a preset row can name
+
 __all__ = [
+    "KINDS",
     "BertDecoder",
     "BertEncoder",
     "EfficientNet",

@@ -7,9 +7,7 @@ import keras
 
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower, packed_arrays
-from kzoo.encoders.tower import Input, Tower
-
-FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its array
+from kzoo.encoders.tower import FIRST, Input, Tower
 
 
 def as_tower(layer, modality=None, called="the layer", **options):

@@ -20,6 +20,7 @@ from kzoo.encoders.keras_hub_backbone import (
 from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
 from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.encoders.tower import Tower
+from kzoo.keras_contact import untracked
 from kzoo.layers.pooling import pool_end_of_text, pool_mean, until_end_of_text
 from kzoo.layers.transformer import dense
 
@@ -83,9 +84,9 @@ class KerasHubEncoder(Tower):
         if pool == "pooled" and "pooled" not in outputs:
             raise ValueError(f"{type(backbone).__name__} has no pooled output of its own; choose another pool.")
         self.pool = pool
-        # Outside of Keras' tracking: what is tracked, trained and counted are the layers that the embedding
-        # depends on. The dense layer behind BERT's pooled output would decay without ever getting a gradient.
-        object.__setattr__(self, "backbone", backbone)
+        # What is tracked, trained and counted are the layers that the embedding depends on: the dense layer behind
+        # BERT's pooled output would decay without ever getting a gradient.
+        untracked(self, "backbone", backbone)
         del self._arguments["backbone"]  # a saved file would find its weights there, under another path
 
         # -- layers --

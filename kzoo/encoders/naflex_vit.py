@@ -56,6 +56,7 @@ class NaFlexVisionTransformer(SequenceTower):
     """
 
     kind, title = "naflex_vit", "NaFlex vision transformer"
+    pads_tokens = True
     modality = "image"
 
     def __init__(

@@ -8,6 +8,8 @@ from kzoo.layers.configured import Configured
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
 
+FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its first array, if not alike
+
 
 @dataclass(frozen=True)
 class Input:
@@ -44,6 +46,7 @@ class Tower(Configured, keras.layers.Layer):
         token_dim: channels of the tokens; None where it gives none.
         num_blocks: blocks that can be counted by `layers` and `until`; None where there are none.
         grid: rows and columns of the tokens as a map, behind the first `prefix_tokens`; None where they are no map.
+        pads_tokens: whether some of the tokens of a picture stand for nothing.
         prefix_tokens: tokens before the grid, such as a class token.
         position_path: attributes from the tower to its position table, such as `"embedding.position_embedding"`; None
             where there is none that can be resampled.
@@ -73,6 +76,7 @@ class Tower(Configured, keras.layers.Layer):
     kind = title = modality = None
     token_dim = num_blocks = grid = position_path = position_grid = None
     prefix_tokens = position_tail = 0
+    pads_tokens = False
     image_size = context_length = vocab_size = pad_id = eot_id = None
     options = frozenset()
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
-from kzoo.weights.positions import grid_resampling
+from kzoo.layers.positions import grid_resampling
 
 
 def as_size(image_size):

@@ -5,7 +5,9 @@ import math
 import keras
 from keras import ops
 
+from kzoo import keras_contact
 from kzoo.layers.configured import Configured
+from kzoo.layers.copies import copy_of
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -44,7 +46,7 @@ class EMATeacher(Configured, keras.layers.Layer):
         self.step = None
         if steps is not None:
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
-        object.__setattr__(self, "_students", {})  # past Keras' tracking: they belong to the model
+        keras_contact.untracked(self, "_students", {})  # they belong to the model
         self.built = True
 
     def follow(self, **layers):
@@ -56,10 +58,21 @@ class EMATeacher(Configured, keras.layers.Layer):
         if self._students:
             raise ValueError("this EMATeacher follows the layers of a model already; make another one.")
         for name, layer in layers.items():
-            if not layer.built:
-                raise ValueError(f"{layer.name} has no weights yet; build it before a teacher copies it.")
-            setattr(self, name, _copied(layer))
+            copy = copy_of(layer, "teacher")  # paths of their own: torch finds parameters by them
+            copy.trainable = False
+            setattr(self, name, copy)
             self._students[name] = layer
+
+    def gives(self, world):
+        """Names that it answers to, as the student calls them; `world` is a `kzoo.models.answers.World`."""
+        return world.of_copies(self._copies()).names()
+
+    def answer(self, names, world):
+        """Outputs of the copies by the student's names, of all that a batch shows; dict of tensors."""
+        return world.of_copies(self._copies()).answer(names, training=False)
+
+    def _copies(self):
+        return {name: getattr(self, name) for name in self._students}
 
     @property
     def trainable(self):
@@ -90,14 +103,3 @@ class EMATeacher(Configured, keras.layers.Layer):
                 old.assign(ops.cast(value, old.dtype))
         if self.step is not None:
             self.step.assign_add(1)
-
-
-def _copied(layer):
-    with keras.name_scope("teacher"):  # paths of their own: torch finds parameters by them
-        clones = isinstance(layer, keras.Model)  # of which some share layers, and from_config would share them too
-        copy = keras.models.clone_model(layer) if clones else type(layer).from_config(layer.get_config())
-        if not copy.built:
-            copy.build_from_config(layer.get_build_config())
-    copy.set_weights(layer.get_weights())
-    copy.trainable = False
-    return copy

@@ -7,7 +7,7 @@ from shared_case import numpy
 
 from kzoo.encoders import ResNet, TextTransformer, VisionTransformer
 from kzoo.encoders.pixels import normalize_pixels
-from kzoo.weights.positions import resize_grid
+from kzoo.layers.positions import resize_grid
 
 SMALL = {"width": 16, "depth": 2, "num_heads": 2}
 random = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from golden_case import built, called_with, differentiated, parametrized
 from largest import largest_tensor
 
 import kzoo.losses
-from kzoo.losses.pairwise import PairwiseLoss
+from kzoo.losses.parts.pairwise import PairwiseLoss
 
 pytestmark = pytest.mark.filterwarnings("ignore:InfoNCE received a batch of one")
 CASES = parametrized()

@@ -1,0 +1,1 @@
+"""Losses of pairs of an image and a text, or of more modalities."""

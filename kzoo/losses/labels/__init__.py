@@ -1,0 +1,1 @@
+"""Losses of embeddings, or scores, with labels."""

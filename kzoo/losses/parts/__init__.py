@@ -1,0 +1,1 @@
+"""What losses share: the kernel over blocks of pairs, temperatures, queues, mixing."""

@@ -1,0 +1,199 @@
+"""All pairs of a batch, computed whole or a block of rows at a time: the kernel that the pairwise losses share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from kzoo.layers.numerics import NEGATIVE, log_sum_exp
+from kzoo.losses.base import Loss
+from kzoo.losses.parts.captures import captures_passed
+
+DIRECTIONS = ("both", "a_to_b", "b_to_a")
+
+
+class PairwiseLoss(Loss):
+    """Base of the losses that compare every row of a batch with many others.
+
+    They say in a function what a block of rows makes of all columns, and leave the rest to `cross_entropies` or
+    `by_blocks`.
+
+    Args:
+        block_size: rows that are compared at a time; None compares all at once. Values and gradients are the same;
+            memory for the pairs grows with `block_size * batch` instead of `batch^2`, for one more forward pass. Some
+            hundred rows serve well: with few, what the blocks say of the columns, `batch^2 / block_size`, is more.
+        inputs: names of the tensors to read.
+
+    Raises:
+        ValueError: `block_size` is not a positive whole number.
+    """
+
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim"}
+
+    def __init__(self, block_size=None, inputs=None, **kwargs):
+        super().__init__(inputs=inputs, **kwargs)
+        if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
+            raise ValueError(f"block_size is {block_size!r}; give a positive number of rows, or None for all at once.")
+        self.block_size = block_size
+
+    def pairs(self, batch_size):
+        return batch_size, batch_size
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one block of rows says of all columns; every array is `(rows of the block, columns)`.
+
+    Args:
+        logits: `z_ij`.
+        target: `T_ij`, how much row i should choose column j; a row need not sum to 1. None: `own` says it.
+        column_target: `T_ij`, how much column j should choose row i; default `target`.
+        keep: bool, whether a pair stands in the denominators; default all do.
+        log_weight: added to `z_ij` in the denominators only.
+    """
+
+    logits: Any
+    target: Any = None
+    column_target: Any = None
+    keep: Any = None
+    log_weight: Any = None
+
+
+def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None):
+    """The softmax cross-entropy `sum_j T_ij (LSE_k z_ik - z_ij)` of every row, of every column, or of both.
+
+    Args:
+        tile: function `(i, j, rows, columns)` to a `Tile`: indices of the rows and the columns, int32, and the
+            tensors below, those of `rows` cut to the block.
+        rows: dict of tensors `(R, ...)`.
+        columns: dict of tensors that every block sees whole; the first has one row per column.
+        direction: `"a_to_b"`, rows choose among columns; `"b_to_a"`, columns choose among rows; `"both"`.
+        block_size: rows at a time, or None.
+        own: `(R,)`, the logit of the one column that each row should choose, instead of targets, which would be one
+            more number for each pair. As columns choose, column i should choose row i.
+
+    Returns:
+        `(of_rows, of_columns)`: float32 `(R,)` and `(C,)`, with `own` of the first R columns; None where the direction
+        was not asked for. Where the denominator is empty it is left out, where the target is empty the value is 0.
+
+    Example:
+        >>> def tile(i, j, rows, columns):
+        ...     return Tile(columns["scale"] * rows["a"] @ ops.transpose(columns["b"]), target=same(i, j))
+        >>> cross_entropies(tile, {"a": a}, {"b": b, "scale": 10.0}, "both", block_size=256)
+    """
+
+    def block(i, real, rows, columns):
+        j = ops.arange(ops.shape(next(iter(columns.values())))[0], dtype="int32")
+        one = tile(i, j, rows, columns)
+        z = one.logits if one.log_weight is None else one.logits + one.log_weight
+        z = z if one.keep is None else ops.where(one.keep, z, NEGATIVE)
+        of_rows, of_columns = {}, {}
+        if direction != "b_to_a":
+            of_rows = {"log_sum": log_sum_exp(z, 1)} | ({} if own is not None else _chosen(one.logits, one.target, 1))
+        if direction != "a_to_b":
+            if real is not None:  # rows that fill up the last block are nobody's choice
+                z = ops.where(real[:, None], z, NEGATIVE)
+            of_columns = {"log_sum": log_sum_exp(z, 0)}
+            if own is None:
+                target = one.target if one.column_target is None else one.column_target
+                target = target if real is None else ops.where(real[:, None], target, 0.0)
+                of_columns |= _chosen(one.logits, target, 0)
+        return of_rows, of_columns
+
+    of_rows, of_columns = by_blocks(block, rows, columns, block_size)
+    if of_columns:
+        log_sum = log_sum_exp(of_columns.pop("log_sum"), 0)
+        log_sum = log_sum if own is None else log_sum[: ops.shape(own)[0]]
+        of_columns = {"log_sum": log_sum} | {name: ops.sum(value, axis=0) for name, value in of_columns.items()}
+    chosen = {} if own is None else {"tz": own, "ts": 1.0}
+    return tuple(_cross_entropy(**each, **chosen) if each else None for each in (of_rows, of_columns))
+
+
+def by_blocks(function, rows, columns, block_size=None):
+    """A function of a batch's rows, called with `block_size` rows at a time and called again for the gradient.
+
+    Args:
+        function: `(i, real, rows, columns)` to two dicts: values of each row, `(rows of the block, ...)`, and values
+            of the block, of one shape each. `i` are the rows' indices, int32; `real` is a bool mask of the rows that
+            are not there to fill up the last block, None when all are. A tensor or a trained variable that it
+            captures gets its gradient too, but rows of a block must come from `rows`.
+        rows: dict of tensors `(R, ...)`, cut into blocks.
+        columns: dict of tensors or numbers that each call sees whole.
+        block_size: None calls the function once, on everything.
+
+    Returns:
+        Two dicts: values of the rows `(R, ...)` in their order, and values of the blocks `(blocks, ...)`.
+
+    Raises:
+        ValueError: on TensorFlow, a captured float tensor that is hidden in an object.
+
+    Example:
+        >>> function = lambda i, real, rows, columns: ({"best": ops.max(rows["a"] @ columns["b"], axis=1)}, {})
+        >>> by_blocks(function, {"a": a}, {"b": b}, block_size=256)[0]["best"]
+    """
+    rows = {name: ops.convert_to_tensor(value) for name, value in rows.items()}
+    columns = {name: ops.convert_to_tensor(value) for name, value in columns.items()}
+    count = ops.shape(next(iter(rows.values())))[0]
+    if block_size is None:
+        of_rows, of_blocks = function(ops.arange(count, dtype="int32"), None, rows, columns)
+        return of_rows, {name: value[None] for name, value in of_blocks.items()}
+
+    function, columns = captures_passed(function, rows, columns, block_size)
+    blocks = (count + block_size - 1) // block_size
+    index = ops.reshape(ops.arange(blocks * block_size, dtype="int32"), (-1, block_size))
+    cut = [_in_blocks(value, blocks * block_size - count, block_size) for value in rows.values()]
+    names = {}  # of the results, known once the function was called
+
+    def of_block(tensors):
+        i, *tensors = tensors
+        values = [*tensors, *columns.values()]
+        trained = [place for place, value in enumerate(values) if _is_float(value)]
+
+        def recomputed(*floats):
+            given = list((dict(enumerate(values)) | dict(zip(trained, floats))).values())
+            results = function(i, i < count, dict(zip(rows, given)), dict(zip(columns, given[len(rows) :])))
+            names["rows"], names["blocks"] = map(list, results)
+            return tuple(value for part in results for value in part.values())
+
+        # whole numbers and masks stay outside, where no gradient is asked of them
+        return keras.remat(recomputed)(*(values[place] for place in trained))
+
+    results = ops.map(of_block, (index, *cut))
+    of_rows = [ops.reshape(value, (-1, *ops.shape(value)[2:]))[:count] for value in results[: len(names["rows"])]]
+    return dict(zip(names["rows"], of_rows)), dict(zip(names["blocks"], results[len(names["rows"]) :]))
+
+
+def same(a, b):
+    """`[a_i = b_j]` as float32 `(len(a), len(b))`."""
+    return ops.cast(ops.equal(a[:, None], b[None, :]), "float32")
+
+
+def check_direction(direction):
+    """Stops unless `direction` is one of `DIRECTIONS`; returns it."""
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction {direction!r} is unknown; choose one of {', '.join(DIRECTIONS)}.")
+    return direction
+
+
+def mean_of_directions(of_rows, of_columns):
+    """What a row says as an anchor and as a partner, averaged over the directions that are there: `(B,)`."""
+    there = [value for value in (of_rows, of_columns) if value is not None]
+    return sum(there) / len(there)
+
+
+def _is_float(value):
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype))
+
+
+def _in_blocks(value, missing, block_size):
+    padding = [[0, missing]] + [[0, 0]] * (len(value.shape) - 1)
+    return ops.reshape(ops.pad(value, padding), (-1, block_size, *ops.shape(value)[1:]))
+
+
+def _chosen(logits, target, axis):
+    return {"tz": ops.sum(target * logits, axis=axis), "ts": ops.sum(target, axis=axis)}
+
+
+def _cross_entropy(log_sum, tz, ts):
+    return ts * ops.where(log_sum > 0.5 * NEGATIVE, log_sum, 0.0) - tz

@@ -1,0 +1,1 @@
+"""Losses of sentences, their partners and their graded pairs."""
