@@ -164,11 +164,16 @@ def test_a_backbone_of_keras_hub():
         as_tower(backbone)
 
 
-@pytest.mark.skipif(keras.config.backend() != "torch", reason="modules of torch run on torch only")
-def test_a_module_of_torch():
+def test_a_module_of_torch_on_its_own_backend():
     import torch
 
     module = torch.nn.Linear(4, 3)
+    if keras.config.backend() != "torch":
+        with pytest.raises(
+            TypeError, match="the layer is of type Linear, but a tower of kzoo, a layer or model of Keras"
+        ):
+            as_tower(module, embed_dim=3)
+        return
     x = random.normal(size=(5, 4)).astype("float32")
     for layer in (module, keras.layers.TorchModuleWrapper(module, output_shape=(None, 3))):
         tower = as_tower(layer, "audio", embed_dim=3)
