@@ -37,12 +37,12 @@ class SelfSupervised(EmbeddingModel):
         heads: list of `kzoo.layers.Head`, as in `DualEncoder`; `*` stands for each view.
 
     Inputs:
-        dict with the views `view_1`, `view_2`, ..., each as the encoder takes it, and for multi-crop `local_1`, ...,
-        pictures of another size: a ViT resamples its positions for them, towers that average a feature map take them as
-        they are. What a text tower reads beside ids is called `view_1_padding_mask`. Views of one shape go through the
-        encoder together, so batch norms see them all, `mixed_view` among them. `view_1_masked` bool `(batch, patches)` hides patches from the
-        student, `view_1_kept` int `(batch, kept)` says which it sees. Other entries, such as `labels`, are there for
-        heads and the loss.
+        dict with the views `view_1`, `view_2`, ..., each as the encoder takes it, perhaps a `mixed_view`, and for
+        multi-crop `local_1`, ..., pictures of another size: a ViT resamples its positions for them, towers that average
+        a feature map take them as they are. What a text tower reads beside ids is called `view_1_padding_mask`. Views
+        of one shape go through the encoder together, so batch norms see them all. `view_1_masked` bool
+        `(batch, patches)` hides patches from the student, `view_1_kept` int `(batch, kept)` says which it sees. Other
+        entries, such as `labels`, are there for heads and the loss.
 
     Returns:
         dict of float32 tensors `(batch, dim)`, not normalised: projections `view_1`, `view_2`, ..., `local_1`, ....
