@@ -1,11 +1,12 @@
 """kzoo: image-text models for Keras 3 on JAX, TensorFlow and PyTorch.
 
-`import kzoo` is cheap: Keras is imported by the first name that needs it.
+`import kzoo` is cheap: Keras is imported by the first name that needs it. The classes of a room are registered with
+Keras when that room is; `kzoo.load_model` imports all of them and opens a `.keras` file.
 """
 
 from importlib import import_module
 
-from kzoo.backend import choose_backend, explain_missing, register_with_keras
+from kzoo.backend import choose_backend, explain_missing
 
 __version__ = "0.1.0"
 
@@ -13,6 +14,7 @@ _NAMES = {
     "from_preset": "kzoo.presets.loader",
     "list_presets": "kzoo.presets",
     "describe": "kzoo.presets",
+    "load_model": "kzoo.saving",
     "Captioner": "kzoo.models",
     "DualEncoder": "kzoo.models",
     "MatchingEncoder": "kzoo.models",
@@ -37,7 +39,6 @@ _ROOMS = (
 __all__ = [*_NAMES, *_ROOMS]
 
 choose_backend()
-register_with_keras()
 
 
 def __getattr__(name):

@@ -1,7 +1,5 @@
 """Towers: pixels or token ids in, features out. One file each."""
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.efficientnet import EfficientNet

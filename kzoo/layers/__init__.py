@@ -1,7 +1,5 @@
 """What multiplies: attention, transformer block, patch embedding, pooling, similarity head."""
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.linear_logits import LinearLogits
