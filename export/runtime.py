@@ -102,6 +102,11 @@ class Runtime(Embedder):
 class CaptionRuntime(Writer, Runtime):
     """An exported captioner; made by `load`."""
 
+    def embed_arrays(self, modality, arrays):
+        if f"{modality}_encoder" not in self.sessions:
+            raise ValueError(f"{self.manifest['preset']} has no {modality} tower: it writes captions and embeds none.")
+        return super().embed_arrays(modality, arrays)
+
     caption_vocab_size = property(lambda self: self.manifest["captions"]["vocab_size"])
     caption_start_id = property(lambda self: self.manifest["captions"]["start_id"])
 

@@ -3,8 +3,6 @@
 Written by `make docs`.
 """
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.heads import (

@@ -240,6 +240,11 @@ class Captioner(Writer, EmbeddingModel):
             return outputs
         return outputs | {"caption_logits": self.text_decoder.linear_logits(outputs["caption_states"])}
 
+    def embed_batch(self, batch):
+        if "images" not in batch and not self.is_contrastive:
+            raise ValueError(f"{self.name} has no text tower: it writes captions and embeds none.")
+        return super().embed_batch(batch)
+
     # -- one id at a time --
     caption_vocab_size = property(lambda self: self.text_decoder.vocab_size)
     caption_pad_id = property(lambda self: self.token_tower().pad_id)

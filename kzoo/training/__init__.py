@@ -1,7 +1,5 @@
 """Callbacks, optimizers, what becomes of gradients, and the momentum teacher."""
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 from kzoo.training.callbacks import StopOnNonFinite, TimeBudget
 from kzoo.training.ema_teacher import EMATeacher
 from kzoo.training.fixed_teacher import FixedTeacher

@@ -50,7 +50,7 @@ def test_preset_folder(written):
 
 
 def test_keras_file(written):
-    model = keras.saving.load_model(written / "model.keras")
+    model = kzoo.load_model(written / "model.keras")
     here = tiny_model()
     here.compile("clip_adamw")
     assert model.jit_compile == here.jit_compile  # each backend compiles as it would by itself
