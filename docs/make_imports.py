@@ -26,8 +26,6 @@ Written by `make docs` from the files of the rooms: every loss that is registere
 
 from typing import TYPE_CHECKING
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 '''
 FOOT = """
 
@@ -53,8 +51,6 @@ TOWERS_HEAD = '''"""Towers: arrays of one modality in, named features out. One f
 Written by `make docs` from the files: every tower and decoder with a `kind` that is registered with Keras is public
 here, and a preset row can name it.
 """
-
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
 '''
 
@@ -82,8 +78,6 @@ LAYERS_HEAD = '''"""What multiplies: attention, transformer blocks, patches, poo
 
 Written by `make docs`.
 """
-
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
 
 '''
 

@@ -4,32 +4,12 @@
 Keras when that room is; `kzoo.load_model` imports all of them and opens a `.keras` file.
 """
 
-<<<<<<< HEAD
 from kzoo.actions import provide
-from kzoo.backend import choose_backend, register_with_keras
+from kzoo.backend import choose_backend
 from kzoo.lazy import lazy
 
 __version__ = "0.1.0"
 
-=======
-from importlib import import_module
-
-from kzoo.backend import choose_backend, explain_missing
-
-__version__ = "0.1.0"
-
-_NAMES = {
-    "from_preset": "kzoo.presets.loader",
-    "list_presets": "kzoo.presets",
-    "describe": "kzoo.presets",
-    "load_model": "kzoo.saving",
-    "Captioner": "kzoo.models",
-    "DualEncoder": "kzoo.models",
-    "MatchingEncoder": "kzoo.models",
-    "MultiEncoder": "kzoo.models",
-    "SelfSupervised": "kzoo.models",
-}
->>>>>>> wt-contact
 _ROOMS = (
     "data",
     "decoding",
@@ -48,6 +28,7 @@ _NAMES = {room: f"kzoo.{room}" for room in _ROOMS} | {
     "from_preset": "kzoo.presets.loader",
     "list_presets": "kzoo.presets",
     "describe": "kzoo.presets",
+    "load_model": "kzoo.saving",
     "Captioner": "kzoo.models",
     "DualEncoder": "kzoo.models",
     "MatchingEncoder": "kzoo.models",
@@ -55,25 +36,8 @@ _NAMES = {room: f"kzoo.{room}" for room in _ROOMS} | {
     "SelfSupervised": "kzoo.models",
 }
 
-<<<<<<< HEAD
 __all__ = ["__version__", *_NAMES]
 __getattr__ = lazy(__name__, _NAMES)
-=======
-__all__ = [*_NAMES, *_ROOMS]
-
-choose_backend()
-
-
-def __getattr__(name):
-    try:
-        if name in _NAMES:
-            return getattr(import_module(_NAMES[name]), name)
-        if name in _ROOMS:
-            return import_module(f"kzoo.{name}")
-    except ModuleNotFoundError as error:
-        raise explain_missing(error) from error
-    raise AttributeError(f"module 'kzoo' has no attribute {name!r}")
->>>>>>> wt-contact
 
 
 def __dir__():
@@ -81,7 +45,6 @@ def __dir__():
 
 
 choose_backend()
-register_with_keras()
 for _action, _place in {
     "save_to_preset": "kzoo.presets.save:save",
     "push_to_hub": "kzoo.presets.save:push",

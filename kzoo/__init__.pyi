@@ -15,6 +15,7 @@ from kzoo import (
 from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
 from kzoo.presets import describe, list_presets
 from kzoo.presets.loader import from_preset
+from kzoo.saving import load_model
 
 __all__ = [
     "Captioner",
@@ -32,6 +33,7 @@ __all__ = [
     "from_preset",
     "layers",
     "list_presets",
+    "load_model",
     "losses",
     "models",
     "preprocessing",

@@ -4,12 +4,7 @@ Written by `make docs` from the files: every tower and decoder with a `kind` tha
 here, and a preset row can name it.
 """
 
-<<<<<<< HEAD
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 from kzoo.encoders.as_tower import as_tower
-=======
->>>>>>> wt-contact
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.efficientnet import EfficientNet

@@ -5,8 +5,6 @@ Written by `make docs` from the files of the rooms: every loss that is registere
 
 from typing import TYPE_CHECKING
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 from kzoo.losses.base import Loss, WeightedSum, weighted_mean
 from kzoo.losses.composition.matryoshka import Matryoshka
 from kzoo.losses.composition.matryoshka_2d import Matryoshka2D
