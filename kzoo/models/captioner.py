@@ -44,7 +44,8 @@ class Captioner(Writer, EmbeddingModel):
     Returns:
         dict: as in `DualEncoder`, and `caption_logits` `(batch, length - 1, vocab_size)`, float32: row t predicts
         token t + 1; of a decoder with a start id `(batch, length, vocab_size)`. `predict` leaves them out, for memory's
-        sake. By request `caption_states`, what they are made of, `caption_labels` and `caption_mask` (see
+        sake. By request `caption_states`, what they are made of, `caption_linear_logits`, which are them with the
+        decoder's last layer (`kzoo.layers.LinearLogits`), `caption_labels` and `caption_mask` (see
         `caption_targets`), and `caption_context` `(batch, S, width)`, what the decoder attends to.
 
     Raises:
@@ -198,6 +199,7 @@ class Captioner(Writer, EmbeddingModel):
             *rules,
             Rule((source, "caption_context"), ("caption_states",), self._states),
             Rule(("caption_states",), ("caption_logits",), self._logits),
+            Rule(("caption_states",), ("caption_linear_logits",), self._linear_logits),
             Rule(("token_ids", *mask), ("caption_labels", "caption_mask"), self._targets),
         ]
 
@@ -209,6 +211,9 @@ class Captioner(Writer, EmbeddingModel):
 
     def _logits(self, states, training):
         return (self.text_decoder.logits(states),)
+
+    def _linear_logits(self, states, training):
+        return (self.text_decoder.linear_logits(states),)
 
     def _targets(self, token_ids, padding_mask=None, training=None):
         targets = caption_targets(token_ids, self.caption_pad_id, padding_mask, start_id=self.caption_start_id)

@@ -79,12 +79,9 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
             return
         known = self.shapes()
         for head in self.heads:
-            shapes = [known.get(name, (None, None)) for name in head.reads]  # others stand in the batch
+            shapes = [_shape_of(name, known) for name in head.reads]
             head.build(shapes)
-            given = head.compute_output_shape(shapes)
-            known |= given
-            for modality in self.tower_names:
-                known |= {name.replace("*", modality): shape for name, shape in given.items()}
+            known |= head.compute_output_shape(shapes)
 
     def shapes(self):
         """Name of an output -> shape, None where a side is not known; `*` stands for slots of any name."""
@@ -385,6 +382,12 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         }
         own = inspect.signature(type(self).__init__).parameters
         return super().get_config() | {name: part for name, part in parts.items() if name in own}
+
+
+def _shape_of(name, known):
+    """The shape of an output, by the name of its slot or of any; of what stands in the batch no side is known."""
+    ends = [pattern for pattern in known if pattern.startswith("*") and name.endswith(pattern[1:])]
+    return known.get(name, known[max(ends, key=len)] if ends else (None, None))
 
 
 def _run_head(head, *tensors, training):

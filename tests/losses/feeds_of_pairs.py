@@ -156,8 +156,8 @@ FEEDS = {
         preset(
             "coca_nano",
             head(
-                lambda: AdversarialStates(8),
-                ("image_tokens", "caption_logits", "caption_labels", "caption_mask"),
+                lambda: AdversarialStates(8, 32),
+                ("image_tokens", "caption_linear_logits", "caption_labels", "caption_mask"),
                 ("source", "target", "imposter", "distant"),
             ),
         ),

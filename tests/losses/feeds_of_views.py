@@ -75,7 +75,7 @@ FEEDS = {
                 "*_features",
                 ("*_invariant", "*_equivariant"),
             ),
-            head(HypernetworkPredictor, ("view_1_equivariant", "relative_parameters"), "prediction"),
+            head(lambda: HypernetworkPredictor(12), ("view_1_equivariant", "relative_parameters"), "prediction"),
         ),
         of_views(parameters=True),
     ),

@@ -32,7 +32,7 @@ class AdversarialStates(Configured, keras.layers.Layer):
     Inputs:
         source: float tensor `(batch, any)`, or `(batch, S, any)`, whose mean is taken.
         logits: `kzoo.layers.LinearLogits` of the target's tokens, states `(batch, length, width)`, as a captioner gives
-            them under `caption_logits`.
+            them under `caption_linear_logits`.
         labels: int tensor `(batch, length)`, the words that the states should say.
         real: bool tensor `(batch, length)`, True where a label counts; default all do.
 
@@ -43,7 +43,7 @@ class AdversarialStates(Configured, keras.layers.Layer):
         ValueError: logits that are multiplied out: they have no states to move.
 
     Example:
-        >>> reads = ("image_tokens", "caption_logits", "caption_labels", "caption_mask")
+        >>> reads = ("image_tokens", "caption_linear_logits", "caption_labels", "caption_mask")
         >>> head = Head(AdversarialStates(128, 512), reads, gives=("source", "target", "imposter", "distant"))
         >>> loss = Captioning() + AdversarialPairs()
 

@@ -33,8 +33,8 @@ class AdversarialPairs(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
     Feeding:
-        `Captioner(..., heads=[Head(AdversarialStates(128), ("image_tokens", "caption_logits", "caption_labels",
-        "caption_mask"), ("source", "target", "imposter", "distant"))])`, beside `Captioning()`.
+        `Captioner(..., heads=[Head(AdversarialStates(128, 512), ("image_tokens", "caption_linear_logits",
+        "caption_labels", "caption_mask"), ("source", "target", "imposter", "distant"))])`, beside `Captioning()`.
 
     Returns:
         float32 scalar. `ln(batch + 1)` when all embeddings are equal.

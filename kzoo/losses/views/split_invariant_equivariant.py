@@ -31,7 +31,7 @@ class SplitInvariantEquivariant(VICReg):
 
     Feeding:
         `SelfSupervised(encoder, heads=[Head(SplitProjector({"invariant": (64, 32), "equivariant": (64, 32)}),
-        "*_features", ("*_invariant", "*_equivariant")), Head(HypernetworkPredictor(), ("view_1_equivariant",
+        "*_features", ("*_invariant", "*_equivariant")), Head(HypernetworkPredictor(12), ("view_1_equivariant",
         "relative_parameters"), "prediction")])` and `kzoo.data.views(images, steps, parameters=True)`.
 
     Returns:
