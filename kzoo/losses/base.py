@@ -50,6 +50,7 @@ class Loss(Configured, keras.layers.Layer):
     pair_inputs = ()  # keywords of `optional_inputs` that are matrices over the pairs of a batch: they have no features
     shapes = {"sample_weight": "batch", "scale": "scalar | 1", "bias": "scalar | 1"}  # argument of `call` -> its axes
     input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
+    block_size = None  # rows that are compared at a time, in losses of pairs
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
 
     def __init__(self, inputs=None, name=None, **kwargs):
@@ -213,7 +214,7 @@ class Loss(Configured, keras.layers.Layer):
             "memory": "no matrix of scores; it grows with the batch as the embeddings do",
         }
         if pairs:
-            block_size = getattr(self, "block_size", None)
+            block_size = self.block_size
             shape = f"{min(block_size or pairs[0], pairs[0]):,} x {pairs[1]:,} scores"
             mebibytes = SCORES_HELD * 4 * min(block_size or pairs[0], pairs[0]) * pairs[1] / 2**20
             size = f"about {mebibytes:,.0f}" if mebibytes >= 1.0 else "less than 1"

@@ -56,9 +56,13 @@ class MultiEncoder(EmbeddingModel):
         super().__init__(autocast=False, **kwargs)
         if not isinstance(encoders, dict) or len(encoders) < 2:
             raise ValueError("encoders holds fewer than two towers; give a dict of modality -> tower.")
-        self.encoders = {name: as_tower(tower, name, called=f"encoders[{name!r}]") for name, tower in encoders.items()}
-        check_widths(self.encoders)
-        taken = [entry for name, tower in self.encoders.items() for entry in names_of(tower, name).values()]
+        self.encoders = dict(encoders)
+        # named behind `encoders`: a file has the weights of each layer under the first name that Keras meets it by
+        self.encoders_as_towers = {
+            name: as_tower(tower, name, called=f"encoders[{name!r}]") for name, tower in encoders.items()
+        }
+        check_widths(self.encoders_as_towers)
+        taken = [entry for name, tower in self.encoders_as_towers.items() for entry in names_of(tower, name).values()]
         if clash := next((entry for entry in taken if taken.count(entry) > 1), None):
             raise ValueError(f"two towers would read {clash!r} of a batch; give the modalities other names.")
         pairs = itertools.combinations(self.any_number(), 2)
@@ -76,10 +80,10 @@ class MultiEncoder(EmbeddingModel):
         return {modality: f"{modality}_encoder" for modality in self.encoders}
 
     def modalities(self):
-        return dict(self.encoders)
+        return dict(self.encoders_as_towers)
 
     def towers(self):
-        return {name: self.encoders[modality] for modality, name in self.tower_names.items()}
+        return {name: self.encoders_as_towers[modality] for modality, name in self.tower_names.items()}
 
     @property
     def output_names(self):

@@ -73,12 +73,13 @@ class SelfSupervised(EmbeddingModel):
 
     def __init__(self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.encoder = as_tower(encoder, called="the encoder")
+        # the second named behind the first: a file has weights under the first name that Keras meets them by
+        self.encoder, self.tower = encoder, as_tower(encoder, called="the encoder")
         if projector is None:
             projector = Projector((512, 128), dtype=self.dtype_policy, name="projector")
         self.projector = projector or None
         if self.projector is not None and not self.projector.built:
-            self.projector.build((None, self.encoder.embed_dim))
+            self.projector.build((None, self.tower.embed_dim))
         self.settle(None, heads, teacher, preprocessor, loss or ({"loss": "NTXent"},))
 
     @classmethod
@@ -86,12 +87,15 @@ class SelfSupervised(EmbeddingModel):
         (encoder,) = towers.values()
         return cls(encoder, **options)
 
+    def modalities(self):
+        return {"view": self.tower}
+
     def towers(self):
-        return {f"{self.encoder.modality}_encoder": self.encoder}
+        return {f"{self.tower.modality}_encoder": self.tower}
 
     def parts(self):
         projector = {} if self.projector is None else {"projector": self.projector}
-        return {"encoder": self.encoder} | projector | super().parts()
+        return {"encoder": self.tower} | projector | super().parts()
 
     # -- forward --
     def wants(self, batch):
@@ -104,12 +108,12 @@ class SelfSupervised(EmbeddingModel):
         return [self._slot("view_1")]
 
     def _slot(self, view, any_size=False):
-        names = [each.name for each in self.encoder.inputs]
+        names = [each.name for each in self.tower.inputs]
         entries = (view, *(f"{view}_{name}" for name in names[1:]))
         return Slot(view, "view", dict(zip(names, entries)), any_size)
 
     def slots(self, batch):
-        smaller = "any_size" in self.encoder.options
+        smaller = "any_size" in self.tower.options
         found = [self._slot(view) for view in _views(batch, "view")]
         found += [self._slot(view) for view in (MIXED,) if view in batch]
         found += [self._slot(view, smaller) for view in _views(batch, "local")]
@@ -168,10 +172,10 @@ class SelfSupervised(EmbeddingModel):
             (5, 64)
         """
         arrays = [np.asarray(each) for each in (inputs if isinstance(inputs, tuple) else (inputs,))]
-        names = [each.name for each in self.encoder.inputs]
+        names = [each.name for each in self.tower.inputs]
         given = dict(zip(names, arrays))
         check_rows(given)
-        self.encoder.check(given, {names[0]: "inputs"} if names[0] not in ("images", "token_ids") else None)
+        self.tower.check(given, {names[0]: "inputs"} if names[0] not in ("images", "token_ids") else None)
         embed = self.compiled_once("embed", _features)
         return in_batches(
             len(arrays[0]),
@@ -182,9 +186,9 @@ class SelfSupervised(EmbeddingModel):
 
     def embed_batch(self, batch):
         modality = "image" if "images" in batch else "text"
-        if self.encoder.modality != modality:
-            raise ValueError(f"{self.name} has no {modality} tower: its encoder reads {self.encoder.inputs[0].name}.")
-        names = [each.name for each in self.encoder.inputs]
+        if self.tower.modality != modality:
+            raise ValueError(f"{self.name} has no {modality} tower: its encoder reads {self.tower.inputs[0].name}.")
+        names = [each.name for each in self.tower.inputs]
         found = self.encode(tuple(batch[name] for name in names if name in batch), len(batch[names[0]]))
         return ops.convert_to_numpy(l2_normalize(found))
 
@@ -204,4 +208,4 @@ def _as_it_is(x, training):
 
 
 def _features(model):
-    return lambda *arrays: ops.cast(model.encoder(*arrays, training=False)["embedding"], "float32")
+    return lambda *arrays: ops.cast(model.tower(*arrays, training=False)["embedding"], "float32")

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
+from kzoo.encoders.layer_tower import LayerTower
 from kzoo.layers.configured import Configured
 from kzoo.layers.copies import copy_of
 
@@ -47,6 +48,7 @@ class EMATeacher(Configured, keras.layers.Layer):
         if steps is not None:
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
         keras_contact.untracked(self, "_students", {})  # they belong to the model
+        keras_contact.untracked(self, "_copies", {})  # as they are called; their layers are attributes
         self.built = True
 
     def follow(self, **layers):
@@ -60,19 +62,16 @@ class EMATeacher(Configured, keras.layers.Layer):
         for name, layer in layers.items():
             copy = copy_of(layer, "teacher")  # paths of their own: torch finds parameters by them
             copy.trainable = False
-            setattr(self, name, copy)
-            self._students[name] = layer
+            setattr(self, name, copy.layer if isinstance(copy, LayerTower) else copy)  # by that name files know it
+            self._students[name], self._copies[name] = layer, copy
 
     def gives(self, world):
         """Names that it answers to, as the student calls them; `world` is a `kzoo.models.answers.World`."""
-        return world.of_copies(self._copies()).names()
+        return world.of_copies(self._copies).names()
 
     def answer(self, names, world):
         """Outputs of the copies by the student's names, of all that a batch shows; dict of tensors."""
-        return world.of_copies(self._copies()).answer(names, training=False)
-
-    def _copies(self):
-        return {name: getattr(self, name) for name in self._students}
+        return world.of_copies(self._copies).answer(names, training=False)
 
     @property
     def trainable(self):
@@ -81,8 +80,8 @@ class EMATeacher(Configured, keras.layers.Layer):
 
     @trainable.setter
     def trainable(self, value):
-        for name in self._students:
-            getattr(self, name).trainable = False
+        for copy in self._copies.values():
+            copy.trainable = False
 
     @property
     def momentum(self):

@@ -30,7 +30,7 @@ def test_embeddings_are_of_unit_length_and_some_modalities_are_enough():
     tested, batch = three(), rows()
     found = tested.predict(batch, verbose=0)
     assert tuple(found) == NAMES
-    x = numpy(tested.encoders["b"](batch["b"])["embedding"])
+    x = numpy(tested.encoders["b"](batch["b"]))
     np.testing.assert_allclose(found["b_embeddings"], x / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6)
     assert set(tested({"c": batch["c"]})) == {"c_embeddings"}
 

@@ -77,7 +77,7 @@ class Matryoshka(Loss):
     @property
     def block_size(self):
         """That of the inner loss, if it has one: rows compared at a time."""
-        return getattr(self.inner[0], "block_size", None)
+        return self.inner[0].block_size
 
     def call(self, *tensors, training=None, **keywords):
         width = tensors[0].shape[-1] if len(tensors[0].shape) > 1 else 0
