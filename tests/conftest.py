@@ -1,9 +1,15 @@
-"""Fixtures that several rooms use."""
+"""Fixtures that several rooms use, which tests one backend is enough for, and the seconds of each room."""
+
+import json
+from collections import Counter
+from pathlib import Path
 
 import keras
 import pytest
 from huggingface_hub import constants
-from shared_case import tiny_model, toy_pairs
+from shared_case import TESTS, tiny_model, toy_pairs
+
+ONCE = ("data", "decoding", "evaluation", "preprocessing")  # rooms in which no tensor is made
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +36,43 @@ def model():
 def pairs():
     """Twenty-four pictures with captions, as `kzoo.data.pairs` takes them."""
     return toy_pairs(24)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if room_of(item.path.relative_to(TESTS).as_posix()) in ONCE and not item.get_closest_marker("every_backend"):
+            item.add_marker("once")
+
+
+# -- seconds of each room --
+def room_of(path):
+    """The folder in `tests` of a file, whose path starts there; the file's name where it is in none."""
+    return path.split("::")[0].split("/")[0]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--times", type=Path, help="keep the seconds of each room in this file, and print all in it")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """A line per room, a column per backend: seconds in tests and their fixtures, of all processes together."""
+    seconds = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[room_of(report.nodeid.removeprefix("tests/"))] += report.duration
+    kept = config.getoption("times")
+    backends = json.loads(kept.read_text("utf-8")) if kept and kept.exists() else {}
+    backends[keras.config.backend()] = dict(seconds)
+    if kept:
+        kept.write_text(json.dumps(backends), "utf-8")
+    rooms = sum(map(Counter, backends.values()), Counter()).most_common()
+    columns = backends | {"all": dict(rooms)}
+    terminalreporter.section("seconds of each room")
+    terminalreporter.write_line(" " * 24 + "".join(f"{name:>12}" for name in columns))
+    for room, _ in rooms:
+        numbers = "".join(f"{column.get(room, 0.0):12.1f}" for column in columns.values())
+        terminalreporter.write_line(f"{room:24}{numbers}")
+    numbers = "".join(f"{sum(column.values()):12.1f}" for column in columns.values())
+    terminalreporter.write_line(f"{'all':24}{numbers}")

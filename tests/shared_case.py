@@ -98,8 +98,9 @@ def numpy(tensor):
 def gradient_function(function):
     """Of a scalar function of float arrays: the function of those arrays to its value and gradients, as numpy.
 
-    A gradient is 0 where the backend says that there is none. Compiled on jax, which takes long over each operation
-    by itself: call one several times for several arrays of the same shapes.
+    Further arrays, given by keyword, have no gradient. A gradient is 0 where the backend says that there is none.
+    Compiled on jax, which takes long over each operation by itself: call one several times for several arrays of the
+    same shapes.
     """
     return {"jax": _with_jax, "tensorflow": _with_tensorflow, "torch": _with_torch}[keras.config.backend()](function)
 
@@ -112,14 +113,14 @@ def value_and_gradients(function, arrays):
 def _with_jax(function):
     import jax
 
-    def stateless(arrays):
+    def stateless(arrays, further):
         with keras.StatelessScope():  # what is drawn moves no seed: compiled code may not
-            return function(*arrays)
+            return function(*arrays, **further)
 
     compiled = jax.jit(jax.value_and_grad(stateless))
 
-    def evaluated(arrays):
-        value, gradients = compiled([jax.numpy.array(array) for array in arrays])
+    def evaluated(arrays, **further):
+        value, gradients = compiled([jax.numpy.array(array) for array in arrays], further)
         return float(value), [numpy(gradient) for gradient in gradients]
 
     return evaluated
@@ -128,11 +129,11 @@ def _with_jax(function):
 def _with_tensorflow(function):
     import tensorflow as tf
 
-    def evaluated(arrays):
+    def evaluated(arrays, **further):
         tensors = [tf.convert_to_tensor(array) for array in arrays]
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            value = function(*tensors)
+            value = function(*tensors, **further)
         return float(value), _filled(tape.gradient(value, tensors), arrays)
 
     return evaluated
@@ -141,9 +142,9 @@ def _with_tensorflow(function):
 def _with_torch(function):
     import torch
 
-    def evaluated(arrays):
+    def evaluated(arrays, **further):
         tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
-        value = function(*tensors)
+        value = function(*tensors, **further)
         value.backward()
         return float(value.detach()), _filled([tensor.grad for tensor in tensors], arrays)
 

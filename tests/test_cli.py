@@ -46,6 +46,7 @@ def workshop(tmp_path_factory):
     return folder
 
 
+@pytest.mark.once
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
@@ -54,6 +55,7 @@ def test_help_names_every_command():
         assert run(command, "--help").exit_code == 0
 
 
+@pytest.mark.once
 def test_presets_and_describe():
     assert "clip_nano" in run("presets", "--family", "clip").output
     described = run("describe", "clip_base").output
@@ -132,6 +134,7 @@ def test_convert(tmp_path):
     assert (tmp_path / "back" / "model.weights.h5").is_file()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
@@ -149,6 +152,7 @@ def test_bad_input_ends_with_one_sentence_and_code_1(capsys, monkeypatch, argume
     assert "Traceback" not in output
 
 
+@pytest.mark.once
 def test_wrong_usage_ends_with_code_2(capsys, monkeypatch):
     code, output = fails(capsys, monkeypatch, "train")
     assert code == 2 and "Missing argument" in output

@@ -10,6 +10,7 @@ import pytest
 import kzoo.losses
 from kzoo.losses import Loss, WeightedSum
 
+pytestmark = pytest.mark.once
 SCRIPT = Path(__file__).parents[1] / "docs" / "make_losses.py"
 NAMES = [
     name

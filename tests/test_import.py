@@ -28,6 +28,7 @@ def python(script, home, **environment):
 CHOSEN = "import os, kzoo; print(os.environ.get('KERAS_BACKEND'))"
 
 
+@pytest.mark.once
 def test_import_is_lazy_and_cheap(tmp_path):
     script = (
         "import sys, time\nstart = time.perf_counter()\nimport kzoo\n"
@@ -36,6 +37,7 @@ def test_import_is_lazy_and_cheap(tmp_path):
     assert python(script, tmp_path) == "True []"
 
 
+@pytest.mark.once
 def test_the_first_installed_backend_is_chosen_and_stays_chosen(tmp_path):
     assert python(CHOSEN, tmp_path) == "jax"
     # Keras writes this by itself at its first import, whatever it runs on
@@ -45,6 +47,7 @@ def test_the_first_installed_backend_is_chosen_and_stays_chosen(tmp_path):
     assert python(CHOSEN, tmp_path) == "jax"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "room", ["data", "layers", "encoders", "losses", "models", "training", "weights", "presets.loader"]
 )
@@ -52,6 +55,7 @@ def test_every_room_can_be_the_first_import(tmp_path, room):
     assert python(f"import kzoo.{room}; print('ok')", tmp_path, KERAS_BACKEND=keras.config.backend()) == "ok"
 
 
+@pytest.mark.once
 def test_a_choice_of_the_user_is_respected(tmp_path):
     assert python(CHOSEN, tmp_path, KERAS_BACKEND="torch") == "torch"
     (tmp_path / ".keras").mkdir()
@@ -62,6 +66,7 @@ def test_a_choice_of_the_user_is_respected(tmp_path):
     assert python(CHOSEN, tmp_path, KERAS_HOME=str(other)) == "jax"
 
 
+@pytest.mark.once
 def test_the_choice_is_said_at_info(tmp_path):
     script = "import logging, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout); import kzoo"
     assert "KERAS_BACKEND is not set; using jax, the first installed of jax, tensorflow, torch" in python(
@@ -113,11 +118,13 @@ def without(hidden, script, home, **environment):
     return python(wrapped, home, **environment)
 
 
+@pytest.mark.once
 def test_missing_keras_names_the_extras(tmp_path):
     message = without(["keras"], "import kzoo\nkzoo.from_preset", tmp_path)
     assert message.startswith("ImportError keras is not installed") and "pip install 'kzoo[jax]'" in message
 
 
+@pytest.mark.once
 def test_missing_backend_names_the_extras(tmp_path):
     message = without(["jax", "jaxlib"], "import kzoo\nkzoo.from_preset", tmp_path, KERAS_BACKEND="jax")
     assert message.startswith("ImportError") and "pip install 'kzoo[jax]'" in message
@@ -137,6 +144,7 @@ def test_exporting_says_which_extra_it_wants(tmp_path, model):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.once
 def test_no_module_imports_a_framework_at_import_time():
     frameworks = ("jax", "tensorflow", "torch", "onnx", "onnxruntime", "matplotlib", "fonticon_mdi7", "keras_hub")
     for path in [*ROOT.glob("kzoo/**/*.py"), *ROOT.glob("export/*.py"), *ROOT.glob("presets/*.py")]:
@@ -146,6 +154,7 @@ def test_no_module_imports_a_framework_at_import_time():
                 raise AssertionError(f"{path.name} imports {words[1]} at import time")
 
 
+@pytest.mark.once
 def test_no_file_is_longer_than_400_lines():
     long = {path.name: len(path.read_text().splitlines()) for path in ROOT.glob("**/*.py") if ".venv" not in str(path)}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}

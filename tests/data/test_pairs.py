@@ -165,6 +165,7 @@ def test_augmentation_and_word_dropout_follow_seed_and_epoch():
     assert not np.array_equal(data[0]["token_ids"], first["token_ids"])
 
 
+@pytest.mark.every_backend
 def test_threads_do_not_change_what_is_trained(model):
     losses = []
     for workers in (1, 3):

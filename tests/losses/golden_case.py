@@ -4,6 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from shared_case import as_array, gradient_function
 
@@ -49,14 +50,23 @@ def called_with(case, inputs=None):
 
 
 def differentiated(loss, args, kwargs):
-    """A function of positional arrays such as `args`: the loss's value, and its gradients for those of floats."""
-    floats = [place for place, array in enumerate(args) if array.dtype.kind == "f"]
+    """A function of `args, kwargs` such as these: the loss's value, and its gradients for the positional floats.
 
-    def function(*tensors):
-        given = list(args)
-        for place, tensor in zip(floats, tensors):
-            given[place] = tensor
-        return loss(*given, **kwargs)
+    jax compiles it once for all arrays of the same shapes and types.
+    """
+    floats = [place for place, array in enumerate(args) if array.dtype.kind == "f"]
+    numbers = {keyword: value for keyword, value in kwargs.items() if not isinstance(value, np.ndarray)}
+
+    def function(*tensors, **further):
+        given = dict(zip(floats, tensors))
+        given |= {place: further.pop(str(place)) for place in range(len(args)) if place not in given}
+        return loss(*(given[place] for place in range(len(args))), **further, **numbers)
 
     gradients = gradient_function(function)
-    return lambda arrays: gradients([arrays[place] for place in floats])
+
+    def evaluated(args, kwargs):
+        further = {str(place): array for place, array in enumerate(args) if place not in floats}
+        further |= {keyword: array for keyword, array in kwargs.items() if keyword not in numbers}
+        return gradients([args[place] for place in floats], **further)
+
+    return evaluated

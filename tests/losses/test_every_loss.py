@@ -32,8 +32,11 @@ class Subject:
         self.args, self.kwargs = called_with(case)
 
     @cached_property
-    def gradients_of(self):
+    def compiled(self):
         return differentiated(built(self.name, self.case), self.args, self.kwargs)
+
+    def gradients_of(self, args):
+        return self.compiled(args, self.kwargs)
 
 
 @pytest.fixture(scope="module", params=[each.values for each in FIRST], ids=[each.values[0] for each in FIRST])
@@ -64,7 +67,9 @@ def test_blocks_give_the_same_value_and_gradients(subject):
         value, gradients = subject.gradients_of(subject.args)
         # of 6 rows, which most cases have, the last block is not full
         loss = built(subject.name, subject.case, block_size=4)
-        value_of_blocks, gradients_of_blocks = differentiated(loss, subject.args, subject.kwargs)(subject.args)
+        value_of_blocks, gradients_of_blocks = differentiated(loss, subject.args, subject.kwargs)(
+            subject.args, subject.kwargs
+        )
         assert value_of_blocks == pytest.approx(value, rel=1e-5, abs=1e-6)
         for one, other in zip(gradients, gradients_of_blocks, strict=True):
             np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(one).max()))

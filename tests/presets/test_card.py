@@ -14,6 +14,7 @@ from kzoo.preprocessing import ImageSteps, Preprocessor
 from kzoo.presets import card
 from kzoo.presets.table import read_row
 
+pytestmark = pytest.mark.once
 SOURCE = "owner/some-clip"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MIT = {"name": "MIT", "status": "read on its card"}

@@ -50,6 +50,7 @@ def test_built_towers_have_the_parameters_of_the_table(family, architecture):
     }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_row_of_the_catalogue_is_there(name):
     row, wanted = read_row(name), CATALOGUE[name]
@@ -67,6 +68,7 @@ def test_every_row_of_the_catalogue_is_there(name):
         assert row["licence"]["status"] in said
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_nano_preset_that_learns_its_vocabulary(family):
     row = read_row(f"{family}_nano")
@@ -76,6 +78,7 @@ def test_every_family_has_a_nano_preset_that_learns_its_vocabulary(family):
     assert token_tower.get("pad_id", 0) == 0 and token_tower.get("eot_id", 2) in (0, 1, 2)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_say_where_weights_come_from_and_under_which_licence(name):
     row = read_row(name)
@@ -89,6 +92,7 @@ def test_rows_say_where_weights_come_from_and_under_which_licence(name):
         assert row["notes"]
 
 
+@pytest.mark.once
 def test_describe_and_list_print():
     text = repr(kzoo.describe("clip_large"))
     assert "preset: clip_large_patch14\n" in text and "from memory" in text and "427,616,513" in text
@@ -98,6 +102,7 @@ def test_describe_and_list_print():
     assert "256 patches" in repr(kzoo.list_presets("siglip2"))
 
 
+@pytest.mark.once
 def test_unknown_names_offer_the_nearest():
     for call in (kzoo.describe, kzoo.from_preset):
         with pytest.raises(ValueError, match="no preset 'clip_bse', .* did you mean clip_base"):

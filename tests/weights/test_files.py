@@ -13,6 +13,7 @@ from shared_case import TESTS, numpy
 import kzoo
 from kzoo.weights import TensorFiles
 
+pytestmark = pytest.mark.once
 IDS = np.array([[510, 7, 8, 511] + [0] * 12])
 
 

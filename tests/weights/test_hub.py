@@ -17,6 +17,7 @@ import kzoo
 from kzoo.presets import table
 from kzoo.weights import hub
 
+pytestmark = pytest.mark.once
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IDS = np.array([[510, 7, 8, 511] + [0] * 12])
 CLIP = TESTS / "fixtures" / "hf_clip_tiny"

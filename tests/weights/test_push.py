@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import kzoo
 from kzoo import cli
 
+pytestmark = pytest.mark.once
 IDS = np.array([[510, 7, 8, 511] + [0] * 12])
 CLIP = TESTS / "fixtures" / "hf_clip_tiny"
 
