@@ -5,20 +5,61 @@ python docs/make_losses.py
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 
 import kzoo.losses
-from kzoo.losses import Loss, WeightedSum
+from kzoo.losses import Loss
 from kzoo.losses.parts.pairwise import PairwiseLoss
 
 PAGE = Path(__file__).with_name("losses.md")
-SECTIONS = ("Args", "Inputs", "Returns", "Raises", "Recommendations", "Example", "Reference")
-GROUPS = {  # by the first tensor that a loss reads
-    "Pairs of an image and a text": ("image_", "text_", "caption_", "matching_"),
-    "Views of the same thing, sentences and their partners": ("view_", "query", "map_", "invariant_", "common_"),
-    "Students and teachers": ("student",),
-    "Embeddings with labels": ("embeddings",),
-    "Anything else": ("",),
+SECTIONS = ("Args", "Inputs", "Feeding", "Returns", "Raises", "Recommendations", "Example", "Reference")
+PAIR = ("image_embeddings", "text_embeddings")
+VIEWS = ("view_1", "view_2")
+GROUPS = {  # of a room: what a reader wants to do, where to begin, and what most of its losses read
+    "image_text": (
+        "Train images and texts together",
+        "Begin with `InfoNCE`, in large batches or with noisy pairs `SigmoidContrastive`. "
+        "`HardNegativeContrastive` is for details, `FineGrainedContrastive` for patches and words, `Symile` and "
+        "`GramContrastive` for three modalities and more, `OneToK` and `MultiCaptionContrastive` for several "
+        "captions.",
+        PAIR,
+    ),
+    "views": (
+        "Align views of the same thing",
+        "Begin with `NTXent` in `SelfSupervised`, in small batches with `VICReg`. `PixPro` and `PixContrast` "
+        "train maps, `SplitInvariantEquivariant` keeps what the views differ in.",
+        VIEWS,
+    ),
+    "labels": (
+        "Use labels",
+        "Begin with `SupCon`. `Triplet` and `CircleLoss` read one embedding of each sample, `SupReMix` takes "
+        "numbers as labels, `HaversineGeocell` places on the earth.",
+        ("embeddings", "labels"),
+    ),
+    "sentences": (
+        "Embed sentences",
+        "Begin with `SimCSE` where there are only sentences, with `MultipleNegativesRanking` where they have "
+        "partners, and with `CoSENT` where pairs have scores.",
+        (),
+    ),
+    "teachers": (
+        "Learn from a teacher, or stay near an old model",
+        "Without pairs begin with `DINO`, or with `QueueContrastive` in small batches; with pairs and a trained "
+        "model with `LogitDistillation`.",
+        (),
+    ),
+    "generative": (
+        "Write captions, reconstruct what was hidden",
+        "Begin with `InfoNCE() + 2.0 * Captioning()` for captions and with `MaskedImageModelling` for pictures alone.",
+        (),
+    ),
+    "composition": (
+        "Combine losses, or cut their embeddings",
+        "Losses add up, with numbers or schedules as weights: `InfoNCE() + 0.5 * VICReg()`. `Matryoshka` goes "
+        "around any of them.",
+        (),
+    ),
 }
 HEAD = """# Losses
 
@@ -30,9 +71,9 @@ such as `labels="species"` renames what is read by keyword. They add up, with nu
 `InfoNCE() + 0.5 * SupCon(inputs=("view_1", "view_2"), labels="species")`. `loss.describe(4096, devices=8)` prints what
 a loss reads, how many negatives an anchor has and what memory that takes.
 
-**Needs** are the tensors a loss cannot do without, and in brackets what it also takes. **Memory**: "pairs" holds a
-score for each pair of rows, or one block of them at a time with `block_size=256`, which changes no value; "rows" grows
-with the batch as the embeddings do.
+**Needs** are the tensors a loss cannot do without; its docstring says which it also takes, and when to take another
+loss. **Memory**: "pairs" holds a score for each pair of rows, or one block of them at a time with `block_size=256`,
+which changes no value; "rows" grows with the batch as the embeddings do.
 """
 
 
@@ -43,39 +84,43 @@ def sections(loss):
     return {name: " ".join(text.split()) for name, text in named.items()}
 
 
-def needs(loss):
-    """Names of the tensors that are read, those that may be missing in brackets."""
-    required = [*loss.default_inputs, *(loss.optional_inputs[keyword] for keyword in loss.required_inputs)]
-    more = [name for keyword, name in loss.optional_inputs.items() if keyword not in loss.required_inputs]
-    more = [name for name in more if name not in ("sample_weight", "logit_scale", "logit_bias")]
-    names = ", ".join(f"`{name}`" for name in required) or "what its terms read"
-    return names + (f" ({', '.join(f'`{name}`' for name in more)})" if more else "")
+def needs(loss, usual):
+    """The tensors that a loss must get, those that are usual among its kin left out where it reads them all."""
+    names = [*loss.default_inputs, *(loss.optional_inputs[keyword] for keyword in loss.required_inputs)]
+    if usual and set(usual) <= set(names):
+        names = ["...", *(name for name in names if name not in usual)]
+    return ", ".join(name if name == "..." else f"`{name}`" for name in names) or "what its terms read"
 
 
-def row(loss):
+def row(loss, usual):
+    """One line: what a loss does, what it needs, and the paper; everything else is in its docstring."""
     said = sections(loss)
-    paper = re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", said.get("Reference", ""))
+    paper = re.search(r"arXiv (\d{4}\.\d{4,5})", said["Reference"])[1]
     memory = "pairs" if issubclass(loss, PairwiseLoss) else "rows"
-    cells = [f"`{loss.__name__}`", said[""], needs(loss), memory, said.get("Recommendations", ""), paper]
+    cells = [f"`{loss.__name__}`", said[""], needs(loss, usual), memory, f"[{paper}](https://arxiv.org/abs/{paper})"]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def group(loss):
-    first = (loss.default_inputs or ("",))[0]
-    return next(name for name, prefixes in GROUPS.items() if first.startswith(prefixes))
+def room(loss):
+    """The room that a loss is in."""
+    return loss.__module__.split(".")[2]
 
 
 def page():
     """The text of the page."""
     public = [vars(kzoo.losses)[name] for name in sorted(kzoo.losses.__all__)]
-    losses = [each for each in public if isinstance(each, type) and issubclass(each, Loss)]
-    losses = [each for each in losses if each not in (Loss, WeightedSum)]
+    losses = [each for each in public if isinstance(each, type) and issubclass(each, Loss) and room(each) in GROUPS]
     lines = [HEAD]
-    for name in GROUPS:
-        members = [row(loss) for loss in losses if group(loss) == name]
-        if members:
-            lines += [f"## {name}", "", "| loss | in one sentence | needs | memory | when to take another | source |"]
-            lines += ["|---|---|---|---|---|---|", *members, ""]
+    for name, (title, begin, usual) in GROUPS.items():
+        also = f' "..." are {" and ".join(f"`{each}`" for each in usual)}.' if usual else ""
+        lines += [
+            f"## {title}",
+            "",
+            *textwrap.wrap(begin + also, 120, break_long_words=False, break_on_hyphens=False),
+            "",
+        ]
+        lines += ["| loss | what it does | needs | memory | arXiv |", "|---|---|---|---|---|"]
+        lines += [*(row(loss, usual) for loss in losses if room(loss) == name), ""]
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ train, test = kzoo.data.icons("train", size=32), kzoo.data.icons("test", size=32
 model = kzoo.from_preset("clip_nano", load_weights=False)
 model.preprocessor.adapt(train["captions"])  # clip_nano has no vocabulary of its own: learn one
 
-model.compile("adamw")
+model.compile("clip_adamw")
 model.fit(
     kzoo.data.pairs(train, model.preprocessor, batch_size=256),
     epochs=1000,  # more than half a minute holds

@@ -8,7 +8,7 @@ from kzoo.training import TimeBudget
 train, test = kzoo.data.icons("train", size=32), kzoo.data.icons("test", size=32)
 model = kzoo.from_preset("clip_nano", load_weights=False)
 model.preprocessor.adapt(train["captions"])
-model.compile("adamw")
+model.compile("clip_adamw")
 data = kzoo.data.pairs(train, model.preprocessor, batch_size=256)
 model.fit(data, epochs=1000, callbacks=[TimeBudget(0.5, 2e-3)], verbose=2)
 

@@ -1,13 +1,16 @@
 """Verified graphs that run without Keras, and the runtime that runs them."""
 
-from importlib import import_module
+from kzoo.lazy import lazy
 
-__all__ = ["ExportError", "export", "runtime"]
+_NAMES = {  # the exporter needs Keras, which the runtime must not import
+    "ExportError": "kzoo.export.exporter",
+    "export": "kzoo.export.exporter",
+    "runtime": "kzoo.export.runtime",
+}
+
+__all__ = [*_NAMES]
+__getattr__ = lazy(__name__, _NAMES)
 
 
-def __getattr__(name):
-    if name in ("export", "ExportError"):  # these need Keras, the runtime must not import it
-        return getattr(import_module("kzoo.export.exporter"), name)
-    if name == "runtime":
-        return import_module("kzoo.export.runtime")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__():
+    return sorted(__all__)

@@ -60,8 +60,8 @@ class CaptionLoop(keras.layers.Layer):
         import tensorflow as tf
 
         model = self.model
-        features = model.features(dict(zip(self.names, inputs)), training=False)
-        memory = model.caption_memory(model.image_tokens(features))
+        context = model.call(dict(zip(self.names, inputs)), training=False, only=("caption_context",))
+        memory = model.caption_memory(context["caption_context"])
         rows, places = tf.shape(inputs[0])[0], np.arange(self.max_length)
         start, pad = model.first_id(), np.int32(model.caption_pad_id)
         end = model.preprocessor.special_id("eot_id")
@@ -148,12 +148,9 @@ def worst_choice(model, tower, got, tolerance, what):
     worst, end_id = 0.0, model.preprocessor.special_id("eot_id")
     for sample, found in zip(tower.samples, got, strict=True):
         token_ids = found["token_ids"]
-        features = model.features(sample)
-        if model.text_decoder.reads_text_tokens:
-            features |= model.features({"token_ids": token_ids})
         first = 0 if model.caption_start_id is None else 1  # which the model puts before the ids itself
-        states = model.caption_states({"token_ids": token_ids[:, first:]}, features)
-        logits = ops.convert_to_numpy(model.text_decoder.logits(states))
+        batch = sample | {"token_ids": token_ids[:, first:]}
+        logits = ops.convert_to_numpy(model.call(batch, training=False, only=("caption_logits",))["caption_logits"])
         chosen = np.take_along_axis(logits, token_ids[:, 1:, None], axis=-1)[..., 0]
         written = np.cumsum(token_ids[:, :-1] == end_id, axis=1) == 0  # up to the end, with it
         regret = np.where(written, logits.max(axis=-1) - chosen, 0.0)

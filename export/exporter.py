@@ -9,13 +9,14 @@ from pathlib import Path
 import keras
 
 import kzoo
+from kzoo.export import runtime
 from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
 from kzoo.export.manifest import MANIFEST_FILE, describe_towers, is_export
 from kzoo.export.onnx_writers import write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, writes_captions
-from kzoo.export.verify import ExportError, reference, run_onnx, worst_difference
+from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
 from kzoo.presets.build import as_float32
 
 logger = logging.getLogger("kzoo")
@@ -27,17 +28,18 @@ TOLERANCE = 2e-5  # on unit-length embeddings
 def export(model, folder, format="onnx", tolerance=TOLERANCE):
     """Write the towers of a model as graphs that run without Keras.
 
-    The folder holds `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow SavedModel with the
-    signatures `encode_image`, `encode_text` and `similarity`), `tokenizer.json` and `manifest.json`. Graphs
-    take raw uint8 pixels and token ids in any batch and return unit-length float32 embeddings. Each is run at
-    batch 1, 2 and 5 and compared with the model first; above `tolerance` an error is all that is left.
+    The folder holds a graph for each tower, such as `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow
+    SavedModel with the signatures `encode_image`, `encode_text` and `similarity`), `tokenizer.json` and
+    `manifest.json`. Graphs take all that their towers read, raw uint8 pixels and token ids with their masks, in any
+    batch, and return unit-length float32 embeddings. Each is run at batch 1, 2 and 5 and compared with the model first,
+    and then the export is asked as a user asks, for pictures and texts; above `tolerance` an error is all that is left.
 
     A `Captioner` leaves with `caption_memory.onnx` (what every step needs of a picture's tokens, which its image
     encoder gives too) and `caption_step.onnx` (one id of each row, with a cache of fixed shape and the rows at
     positions of their own), compared over 16 steps; or with the signature `caption`, a greedy search in the graph.
 
     Args:
-        model: a `DualEncoder` or `Captioner` with a preprocessor. Models of other dtypes leave in float32.
+        model: a kzoo model, with a preprocessor if it reads pictures or texts. Models of other dtypes leave in float32.
         folder: path to write. An earlier export there is replaced, anything else is refused.
         format: `"onnx"` or `"tf_saved_model"`.
         tolerance: bound on the difference of the embeddings, and of what else a graph gives relative to its largest
@@ -58,7 +60,7 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
     """
     if format not in FORMATS:
         raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}.")
-    if model.preprocessor is None:
+    if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
     folder = Path(folder)
     if folder.exists() and not (is_export(folder) or (folder.is_dir() and not any(folder.iterdir()))):
@@ -80,7 +82,7 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
             "graphs": graphs,
             "worst_difference": {name: graph["worst_difference"] for name, graph in graphs.items()},
             "verified_batches": list(BATCHES),
-            "preprocessor": model.preprocessor.save(scratch),
+            "preprocessor": model.preprocessor and model.preprocessor.save(scratch),
         }
         if writes_captions(model):
             manifest["captions"] = {
@@ -89,6 +91,9 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
                 "pad_id": model.caption_pad_id,
                 "start_id": model.caption_start_id,  # of the decoder, where the tokenizer has none
             }
+        if format == "onnx":
+            (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+            manifest["asked"] = asked_as_a_user(model, runtime.load(scratch), tolerance)
         (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         if folder.exists():
             shutil.rmtree(folder)

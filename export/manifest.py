@@ -5,7 +5,12 @@ import json
 MANIFEST_FILE = "manifest.json"
 PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
 MEMORY = ("memory_keys", "memory_values")  # what every step needs of a picture
-SIGNATURES = {"image_encoder": "encode_image", "text_encoder": "encode_text", "caption": "caption"}
+
+
+def signature_of(name):
+    """The signature of a graph in a SavedModel: `encode_image` of `image_encoder`, others by their own name."""
+    stem = name.removesuffix("_encoder")
+    return name if stem == name else f"encode_{stem}"
 
 
 def describe_towers(towers, format):
@@ -14,7 +19,7 @@ def describe_towers(towers, format):
     for tower in towers:
         graphs[tower.name] = {
             "file": f"{tower.name}.onnx" if format == "onnx" else ".",
-            "signature": SIGNATURES[tower.name] if format == "tf_saved_model" else None,
+            "signature": signature_of(tower.name) if format == "tf_saved_model" else None,
             "inputs": [_array(name, dtype, shape) for name, (shape, dtype) in tower.inputs.items()],
             "outputs": [_array(name, tower.output_dtype, shape) for name, shape in tower.outputs.items()],
         }

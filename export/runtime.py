@@ -51,7 +51,8 @@ class Runtime(Embedder):
             )
         onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
         self.embed_dim = self.manifest["embed_dim"]
-        self.preprocessor = Preprocessor.load(folder, self.manifest["preprocessor"])
+        made = self.manifest["preprocessor"]
+        self.preprocessor = None if made is None else Preprocessor.load(folder, made)
         self.sessions = {}
         for name, graph in self.manifest["graphs"].items():
             path = folder / graph["file"]
@@ -67,11 +68,28 @@ class Runtime(Embedder):
         return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
 
     def embed_batch(self, batch):
-        if "token_ids" not in batch:
-            return self.run_graph("image_encoder", batch, ["image_embeddings"])[0]
-        if "text_encoder" not in self.sessions:
-            raise ValueError(f"{self.manifest['preset']} has no text tower: it writes captions and embeds none.")
-        return self.run_graph("text_encoder", batch, ["text_embeddings"])[0]
+        """Embeddings `(rows, embed_dim)` of a batch of one modality."""
+        return self.embed_arrays("text" if "token_ids" in batch else "image", batch)
+
+    def embed_arrays(self, modality, arrays):
+        """Embed what needs no preprocessor: float32 `(rows, embed_dim)`, unit length.
+
+        Args:
+            modality: such as `"audio"`.
+            arrays: dict of arrays by the names of the graph's inputs, see `manifest["graphs"]`.
+
+        Raises:
+            ValueError: a modality that the export has no graph for.
+
+        Example:
+            >>> served.embed_arrays("audio", {"audio": spectrograms}).shape
+            (8, 512)
+        """
+        name = f"{modality}_encoder"
+        if name not in self.sessions:
+            towers = [each.removesuffix("_encoder") for each in self.sessions if each.endswith("_encoder")]
+            raise ValueError(f"{self.manifest['preset']} has no {modality} tower: it embeds {', '.join(towers)} alone.")
+        return self.run_graph(name, arrays, [f"{modality}_embeddings"])[0]
 
     def scale_and_bias(self):
         return self.manifest["similarity"]["scale"], self.manifest["similarity"]["bias"]
@@ -83,6 +101,11 @@ class Runtime(Embedder):
 
 class CaptionRuntime(Writer, Runtime):
     """An exported captioner; made by `load`."""
+
+    def embed_arrays(self, modality, arrays):
+        if f"{modality}_encoder" not in self.sessions:
+            raise ValueError(f"{self.manifest['preset']} has no {modality} tower: it writes captions and embeds none.")
+        return super().embed_arrays(modality, arrays)
 
     caption_vocab_size = property(lambda self: self.manifest["captions"]["vocab_size"])
     caption_start_id = property(lambda self: self.manifest["captions"]["start_id"])

@@ -3,7 +3,7 @@
 import keras
 
 from kzoo.export.child import export_in_tensorflow
-from kzoo.export.manifest import SIGNATURES
+from kzoo.export.manifest import signature_of
 from kzoo.extras import require
 
 PURPOSE = "Exporting a SavedModel"
@@ -28,7 +28,7 @@ def write_saved_model(model, towers, folder):
     for tower in towers:
         specs = [tf.TensorSpec((None, *shape), dtype, name=name) for name, (shape, dtype) in tower.inputs.items()]
         archive.track(tower.graph)
-        archive.add_endpoint(SIGNATURES[tower.name], tower.graph.__call__, input_signature=specs)
+        archive.add_endpoint(signature_of(tower.name), tower.graph.__call__, input_signature=specs)
     if model.similarity is not None:
         rows = [tf.TensorSpec((None, model.embed_dim), "float32", name=name) for name in ("images", "texts")]
         archive.add_endpoint(
@@ -42,7 +42,7 @@ def run_saved_model(folder, tower):
     """What TensorFlow gives on the tower's samples, in the form of `kzoo.export.verify.reference`."""
     import tensorflow as tf
 
-    signature = tf.saved_model.load(str(folder)).signatures[SIGNATURES[tower.name]]
+    signature = tf.saved_model.load(str(folder)).signatures[signature_of(tower.name)]
     return tower.run(
         lambda inputs: {
             name: value.numpy()

@@ -6,27 +6,34 @@ import keras
 import numpy as np
 from PIL import Image, ImageDraw
 
-from kzoo.layers.numerics import l2_normalize
-from kzoo.models.dual_encoder import tower_inputs
+from kzoo.models import Captioner
+from kzoo.models.slots import names_of
 
 BATCHES = (1, 2, 5)  # differ from each other and from every sequence length a tower could confuse them with
 
 
 class Graph(keras.layers.Layer):
-    """A tower as it is exported: raw pixels or token ids to unit-length embeddings, in float32; of a captioner also to
-    `image_tokens`, what its decoder attends to."""
+    """A tower as it is exported: its arrays to unit-length embeddings, in float32; of a captioner's image tower also to
+    `image_tokens`, what its decoder attends to.
 
-    def __init__(self, encoder, output_name, captioner=None):
-        super().__init__(autocast=False, name=f"{encoder.name}_graph")
-        self.encoder, self.output_name, self.captioner = encoder, output_name, captioner
+    It is asked as a user asks, by the model's own call.
+
+    Args:
+        model: the model.
+        name: of the graph.
+        entries: what a batch calls the inputs, in their order.
+        outputs: name in the graph -> name of the model's output.
+    """
+
+    def __init__(self, model, name, entries, outputs):
+        super().__init__(autocast=False, name=f"{name}_graph")
+        self.model, self.entries, self.outputs = model, entries, outputs
         self.built = True
 
     def call(self, *inputs):
-        features = self.encoder(*inputs, training=False)
-        outputs = {self.output_name: l2_normalize(features["embedding"])}
-        if self.captioner is not None:
-            outputs["image_tokens"] = self.captioner.image_tokens({"image": features})
-        return outputs
+        batch = dict(zip(self.entries, inputs))
+        found = self.model.call(batch, training=False, only=tuple(self.outputs.values()))
+        return {name: found[of] for name, of in self.outputs.items()}
 
 
 @dataclass
@@ -75,24 +82,32 @@ class Tower:
 
 def writes_captions(model):
     """Whether a model is a captioner."""
-    return hasattr(model, "caption_step")
+    return isinstance(model, Captioner)
 
 
 def towers_of(model):
-    """The image tower and the text tower of a model, with real inputs to verify them on."""
-    image, text = model.image_encoder, model.text_encoder
-    images = [sample_images(model.preprocessor, rows) for rows in BATCHES]
-    images = [{name: batch[name] for name in tower_inputs(image, "image")} for batch in images]
-    outputs = {"image_embeddings": (model.embed_dim,)}
-    captioner = model if writes_captions(model) else None
-    if captioner is not None:
-        outputs["image_tokens"] = model.image_tokens(model.features(images[0])).shape[1:]
-    towers = [Tower("image_encoder", Graph(image, "image_embeddings", captioner), images, outputs)]
-    if text is not None:
-        ids = [{"token_ids": sample_token_ids(text, model.preprocessor, rows)} for rows in BATCHES]
-        outputs = {"text_embeddings": (model.embed_dim,)}
-        towers.append(Tower("text_encoder", Graph(text, "text_embeddings"), ids, outputs))
-    return towers
+    """The towers of a model, with real inputs that exercise every array they read, to verify them on."""
+    return [_tower(model, name, slot) for name, slot in zip(model.towers(), model.exported())]
+
+
+def _tower(model, name, slot):
+    tower, stem = model.towers()[name], name.removesuffix("_encoder")
+    called = names_of(tower, stem)  # the inputs of the graph, by those of the tower
+    batches = [samples(model, tower, called, rows) for rows in BATCHES]
+    outputs = {f"{stem}_embeddings": f"{slot.name}_embeddings"}
+    if stem == "image" and writes_captions(model):
+        outputs["image_tokens"] = "caption_context"
+    graph = Graph(model, name, list(slot.arrays.values()), outputs)
+    found = graph(*batches[0].values())
+    return Tower(name, graph, batches, {key: tuple(value.shape[1:]) for key, value in found.items()})
+
+
+def samples(model, tower, called, rows):
+    """Arrays for a tower by their names in the graph, in the order of its inputs."""
+    arrays, preprocessor = tower.samples(rows, seed=rows), model.preprocessor
+    if tower.modality == "image" and preprocessor is not None and preprocessor.images is not None:
+        arrays |= sample_images(preprocessor, rows)
+    return {name: arrays[each] for each, name in called.items()}
 
 
 def sample_images(preprocessor, rows):
@@ -112,20 +127,3 @@ def sample_images(preprocessor, rows):
             draw.ellipse((left, top, right, bottom), fill=tuple(int(c) for c in random.integers(0, 256, 3)))
         pictures.append(picture)
     return preprocessor.encode_images(pictures)
-
-
-def sample_token_ids(text_encoder, preprocessor, rows):
-    """Rows of ids of different lengths, closed by the end of text and padded as the model's tokenizer does."""
-    random = np.random.default_rng(rows)
-    tokenizer = preprocessor.tokenizer
-    pad_id = tokenizer.pad_id if tokenizer else getattr(text_encoder, "pad_id", 0)
-    eot_id = text_encoder.eot_id if getattr(text_encoder, "pool", None) == "end_of_text" else None
-    length = text_encoder.context_length
-    ids = np.full((rows, length), pad_id, "int32")
-    for row in ids:
-        end = int(random.integers(2, length))
-        words = random.integers(0, text_encoder.vocab_size, end)
-        row[:end] = np.where(words == eot_id, pad_id, words)
-        if eot_id is not None:
-            row[end] = eot_id
-    return ids

@@ -1,9 +1,17 @@
 """A graph is compared with the model before it is left on disk."""
 
+import warnings
+
 import keras
 import numpy as np
 
 from kzoo.extras import require
+
+# of several shapes and lengths, one of them longer than a context
+PICTURES = [
+    np.random.default_rng(side).integers(0, 256, (side, 2 * side // 3, 3), dtype="uint8") for side in (40, 64, 97)
+]
+TEXTS = ["", "a", "a photo of a red circle", "the small green square lies between two large blue triangles"]
 
 
 class ExportError(RuntimeError):
@@ -25,6 +33,41 @@ def run_onnx(path, tower):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = list(tower.outputs)
     return tower.run(lambda inputs: dict(zip(names, session.run(names, inputs))))
+
+
+def asked_as_a_user(model, served, tolerance):
+    """The largest difference between what a model and its export make of pictures and texts as they are.
+
+    Graphs may agree on arrays that the other half of the way never makes of a text: here the whole way is compared.
+
+    Args:
+        model: the model.
+        served: the export, opened by `kzoo.export.runtime`.
+        tolerance: bound on the difference.
+
+    Returns:
+        dict: `"encode_image"` and `"encode_text"`, where the model has them -> difference.
+
+    Raises:
+        ExportError: a difference above the bound.
+    """
+    preprocessor, found = model.preprocessor, {}
+    if preprocessor is not None and preprocessor.images is not None and "image_encoder" in served.sessions:
+        found["encode_image"] = (PICTURES, "encode_image")
+    if preprocessor is not None and preprocessor.tokenizer is not None and "text_encoder" in served.sessions:
+        found["encode_text"] = (TEXTS, "encode_text")
+    for name, (given, method) in found.items():
+        with warnings.catch_warnings():  # texts may be longer than the context
+            warnings.simplefilter("ignore")
+            wanted, got = (getattr(each, method)(given) for each in (model, served))
+        difference = float(np.max(np.abs(wanted - got)))
+        if not difference <= tolerance:
+            raise ExportError(
+                f"{name} of the export differs from the model's by {difference:.2e}, more than the bound "
+                f"{tolerance:.0e}."
+            )
+        found[name] = difference
+    return found
 
 
 def worst_difference(expected, got, tolerance, what):

@@ -1,24 +1,15 @@
 """kzoo: image-text models for Keras 3 on JAX, TensorFlow and PyTorch.
 
-`import kzoo` is cheap: Keras is imported by the first name that needs it.
+`import kzoo` is cheap: Keras is imported by the first name that needs it. The classes of a room are registered with
+Keras when that room is; `kzoo.load_model` imports all of them and opens a `.keras` file.
 """
 
-from importlib import import_module
-
-from kzoo.backend import choose_backend, explain_missing, register_with_keras
+from kzoo.actions import provide
+from kzoo.backend import choose_backend
+from kzoo.lazy import lazy
 
 __version__ = "0.1.0"
 
-_NAMES = {
-    "from_preset": "kzoo.presets.loader",
-    "list_presets": "kzoo.presets",
-    "describe": "kzoo.presets",
-    "Captioner": "kzoo.models",
-    "DualEncoder": "kzoo.models",
-    "MatchingEncoder": "kzoo.models",
-    "MultiEncoder": "kzoo.models",
-    "SelfSupervised": "kzoo.models",
-}
 _ROOMS = (
     "data",
     "decoding",
@@ -33,23 +24,30 @@ _ROOMS = (
     "training",
     "weights",
 )
+_NAMES = {room: f"kzoo.{room}" for room in _ROOMS} | {
+    "from_preset": "kzoo.presets.loader",
+    "list_presets": "kzoo.presets",
+    "describe": "kzoo.presets",
+    "load_model": "kzoo.saving",
+    "Captioner": "kzoo.models",
+    "DualEncoder": "kzoo.models",
+    "MatchingEncoder": "kzoo.models",
+    "MultiEncoder": "kzoo.models",
+    "SelfSupervised": "kzoo.models",
+}
 
-__all__ = [*_NAMES, *_ROOMS]
-
-choose_backend()
-register_with_keras()
-
-
-def __getattr__(name):
-    try:
-        if name in _NAMES:
-            return getattr(import_module(_NAMES[name]), name)
-        if name in _ROOMS:
-            return import_module(f"kzoo.{name}")
-    except ModuleNotFoundError as error:
-        raise explain_missing(error) from error
-    raise AttributeError(f"module 'kzoo' has no attribute {name!r}")
+__all__ = ["__version__", *_NAMES]
+__getattr__ = lazy(__name__, _NAMES)
 
 
 def __dir__():
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)
+
+
+choose_backend()
+for _action, _place in {
+    "save_to_preset": "kzoo.presets.save:save",
+    "push_to_hub": "kzoo.presets.save:push",
+    "export": "kzoo.export.exporter:export",
+}.items():
+    provide(_action, _place)

@@ -1,18 +1,15 @@
-"""Which backend Keras runs on, and how Keras gets to know the classes of kzoo."""
+"""Which backend Keras runs on."""
 
-import importlib.abc
 import importlib.util
 import json
 import logging
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 
 logger = logging.getLogger("kzoo")
 
 BACKENDS = ("jax", "tensorflow", "torch")
-REGISTERED_ROOMS = ("kzoo.models", "kzoo.losses", "kzoo.training")
 
 # what Keras writes by itself at its first import, whatever backend it runs on
 UNTOUCHED_CONFIG = {
@@ -46,43 +43,6 @@ def _configured():
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and "backend" in config and config != UNTOUCHED_CONFIG
-
-
-def register_with_keras():
-    """Make `keras.saving.load_model` know kzoo's classes, whichever of the two is imported first.
-
-    Keras finds classes that were registered, and registering means importing them. Importing them here would
-    import Keras, which an exported model must not; so they are imported right after Keras is. A room of kzoo
-    may be what imports Keras: it does so first of all, before any of its modules is half imported.
-    """
-    if "keras" in sys.modules:
-        _import_rooms()
-    else:
-        sys.meta_path.insert(0, _AfterKeras())
-
-
-def _import_rooms():
-    for room in REGISTERED_ROOMS:
-        import_module(room)
-
-
-class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Finds `keras` as everybody else does, and imports kzoo's rooms once it is there."""
-
-    def find_spec(self, name, path=None, target=None):
-        if name != "keras":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_register(module):
-                execute(module)
-                _import_rooms()
-
-            spec.loader.exec_module = execute_and_register
-        return spec
 
 
 def explain_missing(error):

@@ -1,13 +1,13 @@
 """One JSON table per family, and the one loader that reads it."""
 
-from importlib import import_module
-
+from kzoo.lazy import lazy
 from kzoo.presets.table import describe, list_presets, read_row
 
-__all__ = ["describe", "from_preset", "list_presets", "read_row"]
+_NAMES = {"from_preset": "kzoo.presets.loader"}  # the only one that needs Keras
+
+__all__ = ["describe", "list_presets", "read_row", *_NAMES]
+__getattr__ = lazy(__name__, _NAMES)
 
 
-def __getattr__(name):
-    if name == "from_preset":  # the only one that needs Keras
-        return import_module("kzoo.presets.loader").from_preset
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__():
+    return sorted(__all__)

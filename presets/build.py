@@ -1,48 +1,58 @@
 """From a complete row to a model."""
 
-from kzoo import encoders
+import keras
+
+from kzoo import encoders, keras_contact
 from kzoo.layers.similarity import SimilarityHead
-from kzoo.models import Captioner, DualEncoder, MatchingEncoder
+from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
 from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
 from kzoo.presets import folder as preset_folder
 
-TOWERS = {
-    tower.kind: tower
-    for tower in (
-        encoders.BertDecoder,
-        encoders.BertEncoder,
-        encoders.EfficientNet,
-        encoders.MultimodalDecoder,
-        encoders.NaFlexVisionTransformer,
-        encoders.ResNet,
-        encoders.TextDecoder,
-        encoders.TextTransformer,
-        encoders.VisionTransformer,
-    )
-}
-TOWERS["keras_hub"] = encoders.from_keras_hub
-MODELS = {model.kind: model for model in (DualEncoder, Captioner, MatchingEncoder)}
-PARTS = ("image_encoder", "text_encoder", "text_decoder")  # towers that a row may have
+TOWERS = {tower.kind: tower for tower in encoders.KINDS} | {"keras_hub": encoders.from_keras_hub}
+MODELS = {model.kind: model for model in (DualEncoder, Captioner, MatchingEncoder, MultiEncoder, SelfSupervised)}
+TOWER = "_encoder"  # ends the name of a tower; before it stands its modality
+DECODER = "text_decoder"
+PARTS = (f"image{TOWER}", f"text{TOWER}", DECODER)  # of the models that other libraries know
+
+
+def parts_of(row):
+    """Name of a tower or decoder -> its config, in the order of a row, the decoder last."""
+    names = [name for name in row if name.endswith(TOWER)]
+    return {name: row[name] for name in sorted([*names, DECODER], key=DECODER.__eq__) if row.get(name)}
+
+
+def token_tower_of(row):
+    """Config of what reads the ids of a text first; None in a row without texts."""
+    return row.get(f"text{TOWER}") or row.get(DECODER)
 
 
 def build(row, dtype=None, preprocessor=None):
     """The model of a complete row, with random weights."""
-    towers = {name: _tower(row[name], name, dtype) for name in PARTS if row.get(name)}
-    token_tower = towers.get("text_encoder") or towers["text_decoder"]
+    owner = MODELS[row.get("model", DualEncoder.kind)]
+    towers = {name: _tower(config, name, dtype) for name, config in parts_of(row).items()}
+    options = {name: keras.saving.deserialize_keras_object(row[name]) for name in preset_folder.LAYERS if row.get(name)}
+    if row.get("similarity") is not None:
+        options["similarity"] = _similarity(row["similarity"])
     if preprocessor is None:
-        preprocessor = Preprocessor(image_steps(row), vocabulary=vocabulary_of(row))
-    preprocessor.resize(getattr(towers["image_encoder"], "image_size", None), token_tower.context_length)
-    similarity = row["similarity"]
-    model = MODELS[row.get("model", DualEncoder.kind)](
-        **({"text_encoder": None} | towers),
-        similarity=None if similarity is None else _similarity(similarity),
-        preprocessor=preprocessor,
-        loss=row["loss"],
-        name=row["preset"],
-        dtype=dtype,
+        preprocessor = preprocessor_of(row)
+    if preprocessor is not None:
+        image, tokens = towers.get(f"image{TOWER}"), towers.get(f"text{TOWER}") or towers.get(DECODER)
+        preprocessor.resize(
+            None if image is None else image.image_size, None if tokens is None else tokens.context_length
+        )
+    model = owner.from_parts(
+        towers, **options, preprocessor=preprocessor, loss=row["loss"], name=row["preset"], dtype=dtype
     )
-    object.__setattr__(model, "layout", row.get("layout", {}))  # past Keras' tracking, which locks built models
+    keras_contact.untracked(model, "layout", row.get("layout", {}))
     return model
+
+
+def preprocessor_of(row):
+    """The preprocessor of a row, without a vocabulary; None where it has neither pictures nor texts."""
+    image, tokens = row.get(f"image{TOWER}"), token_tower_of(row)
+    if image is None and tokens is None:
+        return None
+    return Preprocessor(None if image is None else image_steps(row), vocabulary=tokens and vocabulary_of(row))
 
 
 def image_steps(row):
@@ -56,7 +66,7 @@ def image_steps(row):
 
 def vocabulary_of(row):
     """What a preprocessor without a tokenizer needs to know to get one, or to say where it is."""
-    token_tower, rules = row.get("text_encoder") or row["text_decoder"], row["tokenizer"]
+    token_tower, rules = token_tower_of(row), row["tokenizer"]
     known = {name: token_tower[name] for name in ("context_length", "vocab_size")} | {"rules": rules}
     if rules["kind"] == "trained_bpe":
         return known | {"train": token_tower["vocab_size"]}
@@ -78,7 +88,8 @@ def _tower(config, name, dtype):
     kind, trainable = config.pop("kind"), config.pop("trainable", True)
     if kind not in TOWERS:
         raise ValueError(f"the {name} is of kind {kind!r}; this version knows {', '.join(TOWERS)}.")
-    return _locked(TOWERS[kind](name=name, dtype=dtype, **config), trainable)
+    owner, config = TOWERS[kind], config | {"name": name, "dtype": dtype}
+    return _locked(owner.from_config(config) if isinstance(owner, type) else owner(**config), trainable)
 
 
 def _similarity(config):

@@ -20,17 +20,7 @@ LICENCES = (
     *("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
     *("creativeml-openrail-m", "gemma", "apple-ascl", "apple-amlr"),
 )
-KINDS = {
-    "bert": "BERT encoder",
-    "bert_decoder": "BERT decoder",
-    "efficientnet": "EfficientNet",
-    "multimodal_decoder": "transformer decoder",
-    "naflex_vit": "NaFlex vision transformer",
-    "resnet": "ResNet",
-    "text_transformer": "text transformer",
-    "vit": "vision transformer",
-}
-ROLES = {"image_encoder": "images", "text_encoder": "texts", "text_decoder": "captions"}
+NOUNS = {"image": "images", "text": "texts"}  # of modalities, where another word than the modality's own is used
 ROWS = {  # keys of a tower's config that its line in the table may have
     "width": ("width",),
     "blocks": ("depth", "depths"),
@@ -50,7 +40,7 @@ def write_card(model, folder, format, repo=None):
     """Write the card of a model as `README.md` into its folder; one that kzoo did not write stays as it is.
 
     Args:
-        model: a `DualEncoder` with a preprocessor.
+        model: a kzoo model.
         folder: path of the folder that was saved.
         format: the layout of the files, `"kzoo"`, `"transformers"` or `"open_clip"`.
         repo: `"owner/name"` or `"owner/name@revision"` on the hub, if the folder goes there.
@@ -78,7 +68,7 @@ def render(model, format, repo=None):
     licence = row["licence"] if released else None
     data = ModelCardData(
         library_name="keras",
-        pipeline_tag="zero-shot-image-classification" if model.text_encoder is not None else "image-to-text",
+        pipeline_tag=_task(model),
         tags=["kzoo", *([row["family"]] if row else []), *([format] if format in LAYOUTS else []), "image-text"],
         base_model=source,
         **_licence_data(licence, source),
@@ -96,9 +86,16 @@ def render(model, format, repo=None):
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n" + "\n\n".join(sections) + "\n"))
 
 
-def _towers(model):
-    towers = {name: getattr(model, name, None) for name in ROLES}
-    return {name: tower for name, tower in towers.items() if tower is not None}
+def _task(model):
+    if {"image", "text"} <= set(model.modalities()):
+        return "zero-shot-image-classification"
+    return "image-to-text" if "text_decoder" in model.towers() else "feature-extraction"
+
+
+def _role(name):
+    """What a tower or decoder is for, by its name in a row."""
+    modality = name.removesuffix("_encoder")
+    return "captions" if name == "text_decoder" else NOUNS.get(modality, modality)
 
 
 def _row(model):
@@ -107,7 +104,7 @@ def _row(model):
         row = read_row(model.name)
     except ValueError:
         return None
-    for name, tower in _towers(model).items():
+    for name, tower in model.towers().items():
         own, sizes = {"kind": tower.kind, **tower.get_config()}, ("image_size", "context_length", "mean", "std")
         others = {key for key, value in row.get(name, {"kind": None}).items() if _plain(own.get(key)) != _plain(value)}
         if others.difference(sizes):
@@ -135,14 +132,15 @@ def _licence_data(licence, source):
 
 def _summary(model, row):
     family = f" of the `{row['family']}` family" if row else ""
-    parts = [f"a {_kind(tower)} for {ROLES[name]}" for name, tower in _towers(model).items()]
-    text = f"An image-text model{family}: {', '.join(parts[:-1])} and {parts[-1]}."
-    if model.text_encoder is not None:
+    parts = [f"a {_kind(tower)} for {_role(name)}" for name, tower in model.towers().items()]
+    what = "An image-text model" if {"image", "text"} <= set(map(_stem, model.towers())) else "A model"
+    text = f"{what}{family}: {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."
+    if {"image", "text"} <= set(model.modalities()):
         text += (
             f" Embeddings of images and texts meet in one space of {model.embed_dim} dimensions: it classifies images "
             "by texts that name the classes (zero-shot), and finds images by text and texts by image."
         )
-    if "text_decoder" in _towers(model):
+    if "text_decoder" in model.towers():
         text += " The decoder writes captions."
     if row:
         linked = re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", row["paper"])
@@ -153,8 +151,10 @@ def _summary(model, row):
 def _use(model, format, repo):
     name = f"hf://{repo}" if repo else "path/to/this/folder"
     call = 'classify(["photo.jpg"], ["cat", "dog"], templates="a photo of a {}.")'
-    if model.preprocessor.tokenizer is None or model.text_encoder is None:
-        call = 'encode_image(["photo.jpg"])'
+    if model.preprocessor is None:
+        call = "predict(batch)"
+    elif model.preprocessor.tokenizer is None or not {"image", "text"} <= set(model.modalities()):
+        call = 'encode_image(["photo.jpg"])' if model.preprocessor.images else 'encode_text(["a text"])'
     return (
         f'```python\nimport kzoo\n\nmodel = kzoo.from_preset("{name}")\nmodel.{call}\n```\n\n'
         f"It runs on JAX, TensorFlow and PyTorch, through Keras.{LAYOUTS.get(format, '')}"
@@ -162,25 +162,27 @@ def _use(model, format, repo):
 
 
 def _architecture(model):
-    configs = [
-        tower.get_config() | {"embed_dim": getattr(tower, "embed_dim", None)} for tower in _towers(model).values()
-    ]
+    configs = [tower.get_config() | {"embed_dim": tower.embed_dim} for tower in model.towers().values()]
     for config in configs:
         if "mlp_dim" in config:
             config["mlp_dim"] = config["mlp_dim"] or 4 * config["width"]
-    lines = [("", *(name.replace("_", " ") for name in _towers(model))), ("---",) * (len(configs) + 1)]
+    lines = [("", *(name.replace("_", " ") for name in model.towers())), ("---",) * (len(configs) + 1)]
     lines.append(("input", *map(_input, configs)))
     for title, keys in ROWS.items():
         cells = [_cell(next((config[key] for key in keys if config.get(key)), None)) for config in configs]
         if any(cells):
             lines.append((title, *cells))
-    lines.append(("parameters", *(f"{tower.count_params():,}" for tower in _towers(model).values())))
+    lines.append(("parameters", *(f"{tower.count_params():,}" for tower in model.towers().values())))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{table}\n\n{model.count_params():,} parameters in all."
 
 
+def _stem(name):
+    return name.removesuffix("_encoder").removesuffix("_decoder")
+
+
 def _kind(tower):
-    return KINDS.get(tower.kind, tower.kind.replace("_", " "))
+    return tower.title or tower.kind.replace("_", " ")
 
 
 def _input(config):
@@ -204,17 +206,24 @@ def _cell(value):
 
 
 def _preprocessing(model):
-    tokenizer, tower = model.preprocessor.tokenizer, model.image_encoder
-    text = (
-        f"Images are {_scaled(model.preprocessor.images)}. The model takes pixels from 0 to 255 and normalises them "
-        f"itself: mean {_numbers(tower.mean)}, standard deviation {_numbers(tower.std)}, in units of [0, 1] pixels."
-    )
-    if tokenizer is None:
-        return f"{text}\n\nThe vocabulary is not among these files: the model takes token ids."
-    return (
-        f"{text}\n\nTexts become {tokenizer.context_length} ids of a vocabulary of {tokenizer.vocab_size:,}: shorter "
-        f"ones are filled with id {tokenizer.pad_id}, longer ones are cut, and the end-of-text id is kept."
-    )
+    preprocessor, said = model.preprocessor, []
+    if preprocessor is None:
+        return "The model takes arrays; how they are made is not among these files."
+    if preprocessor.images is not None:
+        tower = model.towers()["image_encoder"]
+        said.append(
+            f"Images are {_scaled(preprocessor.images)}. The model takes pixels from 0 to 255 and normalises them "
+            f"itself: mean {_numbers(tower.mean)}, standard deviation {_numbers(tower.std)}, in units of [0, 1] pixels."
+        )
+    tokenizer = preprocessor.tokenizer
+    if tokenizer is not None:
+        said.append(
+            f"Texts become {tokenizer.context_length} ids of a vocabulary of {tokenizer.vocab_size:,}: shorter "
+            f"ones are filled with id {tokenizer.pad_id}, longer ones are cut, and the end-of-text id is kept."
+        )
+    elif any(part.context_length for part in model.towers().values()):
+        said.append("The vocabulary is not among these files: the model takes token ids.")
+    return "\n\n".join(said)
 
 
 def _scaled(images):
@@ -233,12 +242,12 @@ def _scaled(images):
 
 
 def _similarity(model):
-    scale, bias = model.scale_and_bias()
     terms = [f"{term.get('weight', 1.0):g} * {term['loss']}" for term in model.loss_spec]
     loss = " + ".join(term.removeprefix("1 * ") for term in terms)
     trained = f"`model.compile()` trains it with {loss}."
     if model.similarity is None:
         return trained
+    scale, bias = model.similarity.numbers()
     formula = "scale * cosine" if model.similarity.bias is None else "scale * cosine + bias"
     values = f"scale {scale:.4f}" + ("" if model.similarity.bias is None else f" and bias {bias:.4f}")
     return f"The logit of an image and a text is `{formula}`, with {values}. {trained}"

@@ -3,29 +3,38 @@
 import json
 from pathlib import Path
 
+import keras
+
 import kzoo
 from kzoo.preprocessing import Preprocessor
 from kzoo.presets.card import write_card
+from kzoo.presets.table import flat
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
-KEYS = ("preset", "image_encoder", "similarity", "loss", "preprocessor")
+LAYERS = ("heads", "projector", "teacher")  # what a row may have beside towers, similarity and decoder
+KEYS = ("preset", "similarity", "loss", "preprocessor")
 
 
 def save_preset(model, folder):
     """Write a model so that `from_preset(folder)` opens it on any backend.
 
     Args:
-        model: a `DualEncoder`, `Captioner` or `MatchingEncoder` with a preprocessor.
+        model: a kzoo model, with a preprocessor if it reads pictures or texts.
         folder: path; made if it is not there.
 
     Raises:
-        ValueError: the model has no preprocessor.
+        ValueError: the model has no preprocessor, or is of no kind that a preset can name.
     """
+    if model.kind is None:
+        raise ValueError(
+            f"{type(model).__name__} is of no kind that a preset can name; save it with model.save('model.keras')."
+        )
     check_preprocessor(model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = model_config(model) | {"source": model.source, "preprocessor": model.preprocessor.save(folder)}
+    preprocessor = None if model.preprocessor is None else model.preprocessor.save(folder)
+    config = model_config(model) | {"source": model.source, "preprocessor": preprocessor}
     model.save_weights(folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     write_card(model, folder, "kzoo")
@@ -33,18 +42,21 @@ def save_preset(model, folder):
 
 def check_preprocessor(model):
     """Stops with a sentence unless the model can read pictures."""
-    if model.preprocessor is None:
+    if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so a preset of it could read no picture; set one first.")
 
 
 def model_config(model):
     """The architecture of a model in the form of a complete row."""
     towers = {name: _tower_config(tower) for name, tower in model.towers().items()}
+    layers = {name: model.get_config().get(name) for name in LAYERS}
+    layers = {name: keras.saving.serialize_keras_object(part) for name, part in layers.items() if part}
     return {
         "kzoo": kzoo.__version__,
         "preset": model.name,
         "model": model.kind,
         **towers,
+        **layers,
         "similarity": model.similarity and _own_config(model.similarity) | _lock(model.similarity),
         "loss": list(model.loss_spec),
         "layout": dict(model.layout),
@@ -65,16 +77,19 @@ def read_config(folder):
             f"{folder} holds no model that kzoo has written ({CONFIG_FILE} with a key 'kzoo', {WEIGHTS_FILE}); "
             "give a folder of model.save_to_preset, or a checkpoint of transformers or open_clip with its config."
         )
+    config = flat(config)
     missing = [name for name in KEYS if name not in config]
-    if not config.keys() & {"text_encoder", "text_decoder"}:
-        missing.append("text_encoder")
+    if not any(name.endswith("_encoder") for name in config):
+        missing.append("image_encoder")
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; the folder is incomplete, save the model again.")
     return config
 
 
 def read_preprocessor(folder, config):
-    """The preprocessor of a kzoo folder."""
+    """The preprocessor of a kzoo folder, None where it has none."""
+    if config["preprocessor"] is None:
+        return None
     try:
         return Preprocessor.load(folder, config["preprocessor"])
     except FileNotFoundError as error:

@@ -1,15 +1,17 @@
 """From a name or a folder to a model."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import keras
 
+from kzoo.encoders.tower import table_of
 from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.presets import folder as preset_folder
-from kzoo.presets.build import PARTS, build
+from kzoo.presets.build import build, parts_of
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import read_row
 from kzoo.weights import hub
@@ -89,8 +91,8 @@ def _filled(checkpoint, row, sized, dtype, preprocessor):
 
 def _check_depth(row, count, folder):
     """A config that asks for more blocks than the file has tensors is wrong, and would take for ever to build."""
-    for name in PARTS:
-        depth = (row.get(name) or {}).get("depth", 0)
+    for name, part in parts_of(row).items():
+        depth = part.get("depth", 0)
         if not isinstance(depth, int) or depth > count:
             raise ValueError(f"the config in {folder} says {name} depth={depth}, but the file holds {count} tensors.")
 
@@ -106,53 +108,44 @@ def _opened(path, row, sized, dtype, preprocessor):
     with empty_weights():
         model = build(sized, dtype, preprocessor)
     adapt = _resampling(stored, model)
-    tables = {id(getattr(*tower.position_table())): path for path, tower in _tables(stored)}
+    tables = {id(table_of(part)): path for path, part in _with_table(stored)}
     for old, new in zip(stored.weights, model.weights, strict=True):
         array = keras.ops.convert_to_numpy(old)
         new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
     return model
 
 
-def _tables(model):
-    """`(path, tower)` of every tower of a model with a position table."""
-    for name, tower in model.towers().items():
-        place = tower.position_table() if hasattr(tower, "position_table") else None
-        if place is not None:
-            layer, attribute = place
-            path = name if layer is tower else f"{name}.{_attribute_of(tower, layer)}"
-            yield f"{path}.{attribute}", tower
-
-
-def _attribute_of(tower, layer):
-    return next(name for name in ("embedding", "attention_pool") if getattr(tower, name, None) is layer)
+def _with_table(model):
+    """`(path of its position table, part)` of every tower and decoder of a model that has one."""
+    for name, part in model.towers().items():
+        if part.position_path is not None:
+            yield f"{name}.{part.position_path}", part
 
 
 def _resampling(stored, model):
     """Path of a position table -> function that resamples it from the size that is stored to the model's."""
     functions = {}
-    for (path, old), (_, new) in zip(_tables(stored), _tables(model)):
-        rows = getattr(*new.position_table()).shape[0]
-        if hasattr(old, "grid"):
-            functions[path] = lambda table, grids=(old.grid, new.grid): resize_grid(table, *grids)
+    for (path, old), (_, new) in zip(_with_table(stored), _with_table(model)):
+        if old.position_grid is not None:
+            functions[path] = partial(resize_grid, grid=old.position_grid, new_grid=new.position_grid)
         else:
-            extra = int(getattr(new, "class_embedding", None) is not None)  # of the appended token
-            functions[path] = lambda table, rows=rows, extra=extra: resize_sequence(table, rows, extra)
+            functions[path] = partial(resize_sequence, length=table_of(new).shape[0], extra=new.position_tail)
     return functions
 
 
 def _sized(row, image_size, context_length):
     """The row with another image size and context length, where they are given and differ."""
-    row = row | {name: dict(row[name]) for name in PARTS if row.get(name)}
-    image = row["image_encoder"]
+    row = row | {name: dict(part) for name, part in parts_of(row).items()}
+    image = row.get("image_encoder", {})
     if image_size is not None:
         if "image_size" not in image:
             raise ValueError(f"{row['preset']} takes pictures of any shape, so image_size={image_size} has no meaning.")
         if as_size(image_size) != as_size(image["image_size"]):
             image["image_size"] = image_size
     if context_length is not None:
-        for name in PARTS[1:]:
-            if row.get(name) and "context_length" in row[name]:
-                row[name]["context_length"] = context_length
+        for part in parts_of(row).values():
+            if "context_length" in part:
+                part["context_length"] = context_length
     return row
 
 

@@ -37,9 +37,10 @@ def read_row(name):
         name: preset name or alias.
 
     Returns:
-        dict with `preset`, `family`, `paper`, `licence`, `image_encoder`, `text_encoder`, `images`,
-        `tokenizer`, `similarity`, `loss`, `weights`, `parameters` and, where there are any, `model` (the class, if
-        not a dual encoder), `text_decoder`, `config_source` (of the numbers) and `notes`.
+        dict with `preset`, `family`, `paper`, `licence`, its towers (`image_encoder`, `text_encoder`, of other
+        modalities likewise), `images`, `tokenizer`, `similarity`, `loss`, `weights`, `parameters` and, where there are
+        any, `model` (the class, if not a dual encoder), `text_decoder`, `heads`, `config_source` (of the numbers) and
+        `notes`.
 
     Raises:
         ValueError: no such preset; the sentence offers the nearest names.
@@ -57,7 +58,20 @@ def read_row(name):
     row = dict(table["presets"][name])
     architecture = table["architectures"][row.pop("architecture")]
     top = {"preset": name, "family": family, "paper": table["paper"], "licence": table["licence"]}
-    return copy.deepcopy(_merged(_merged(_merged(top, table["defaults"]), architecture), row))
+    return flat(copy.deepcopy(_merged(_merged(_merged(top, table["defaults"]), architecture), row)))
+
+
+def flat(row):
+    """A row whose towers stand in it one by one: `"towers": {"image": ...}` is `"image_encoder": ...`.
+
+    Example:
+        >>> flat({"model": "multi_encoder", "towers": {"audio": {"kind": "vit"}}})
+        {'model': 'multi_encoder', 'audio_encoder': {'kind': 'vit'}}
+    """
+    found = {}
+    for key, value in row.items():
+        found |= {f"{name}_encoder": tower for name, tower in value.items()} if key == "towers" else {key: value}
+    return found
 
 
 def list_presets(family=None):
@@ -119,14 +133,16 @@ def _summary(row):
     return {
         "name": row["preset"],
         "parameters": f"{row['parameters']['total']:,}",
-        "image size": _size(row["image_encoder"]),
-        "tokens": (row.get("text_encoder") or row["text_decoder"])["context_length"],
+        "image size": _size(row.get("image_encoder")),
+        "tokens": (row.get("text_encoder") or row.get("text_decoder") or {}).get("context_length", "none"),
         "weights": weights["repo"] if weights else "none",
         "licence": licence["name"] if licence else "none",
     }
 
 
 def _size(image):
+    if image is None:
+        return "none"
     if "image_size" not in image:
         return f"{image['max_patches']} patches"
     size = image["image_size"]

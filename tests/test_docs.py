@@ -31,11 +31,16 @@ def test_the_page_is_that_of_the_docstrings(docs):
     assert docs.PAGE.read_text("utf-8") == docs.page(), "run: make docs"
 
 
+def test_each_loss_has_one_row_of_the_page(docs):
+    rows = re.findall(r"^\| `(\w+)` \|", docs.page(), flags=re.MULTILINE)
+    assert sorted(rows) == [name for name in NAMES if vars(kzoo.losses)[name] not in (Loss, WeightedSum)]
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if vars(kzoo.losses)[name] not in (Loss, WeightedSum)])
 def test_a_docstring_has_each_part_in_its_order(docs, name):
     loss = vars(kzoo.losses)[name]
     found = re.findall(rf"^({'|'.join(docs.SECTIONS)}):$", inspect.getdoc(loss), flags=re.MULTILINE)
-    optional = ("Args", "Raises")
+    optional = ("Args", "Feeding", "Raises")
     assert [part for part in docs.SECTIONS if part in found] == found
     assert set(docs.SECTIONS) - set(found) <= set(optional)
     said = docs.sections(loss)

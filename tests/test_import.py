@@ -74,11 +74,30 @@ def test_the_choice_is_said_at_info(tmp_path):
     )
 
 
-@pytest.mark.parametrize("order", ["import kzoo, keras", "import keras, kzoo"])
-def test_keras_knows_the_classes_whichever_is_imported_first(tmp_path, model, order):
+@pytest.mark.parametrize("order", ["import kzoo", "import kzoo, keras", "import keras, kzoo"])
+def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model, order):
+    model.compile("sgd")
     model.save(tmp_path / "model.keras")
-    script = f"{order}; print(type(keras.saving.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
-    assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder"
+    script = (
+        f"{order}; again = kzoo.load_model({str(tmp_path / 'model.keras')!r}, compile=False)\n"
+        "print(type(again).__name__, again.compiled)"
+    )
+    assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder False"
+
+
+@pytest.mark.parametrize("room", ["losses", "models"])
+def test_keras_can_be_imported_whatever_is_broken_in_a_room(tmp_path, room):
+    backend = {"KERAS_BACKEND": keras.config.backend()}
+    broken = f"import sys; sys.modules['kzoo.{room}'] = None\n"
+    for order in ("import kzoo, keras", "import keras, kzoo"):
+        script = (
+            f"{broken}{order}\nprint([name for name, it in sys.modules.items() if it and name.startswith('kzoo.')])"
+        )
+        assert python(script, tmp_path, **backend) == "['kzoo.backend']"
+    said = (
+        f"{broken}import kzoo\ntry:\n    kzoo.load_model('model.keras')\nexcept ImportError as error:\n    print(error)"
+    )
+    assert f"kzoo.{room}" in python(said, tmp_path, **backend)
 
 
 HIDE = """

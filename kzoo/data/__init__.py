@@ -1,22 +1,46 @@
-"""Pairs from csv, jsonl, folders and arrays; augmented views of pictures; hard negatives; the icons of the demo."""
+"""Pairs from csv, jsonl, folders and arrays; views of pictures and texts; samplers; hard negatives; the demo icons."""
 
-from importlib import import_module
-
+from kzoo.data.clusters import clusterings
+from kzoo.data.crops import Crops
+from kzoo.data.episodes import Episodes, GroupShares, InversePropensity
 from kzoo.data.hard_negatives import draw_hard_negatives, hard_negative_probabilities
 from kzoo.data.icon_fonts import icons
+from kzoo.data.matrices import Edges, Likeness, Lookup, Separations
+from kzoo.data.neighbours import NearEmbeddings, NearLocations
 from kzoo.data.samplers import DistinctGroups, SameGroup
+from kzoo.lazy import lazy
 
 _NAMES = {  # these need Keras
-    "PairDataset": "kzoo.data.dataset",
+    "PairDataset": "kzoo.data.pair_dataset",
+    "TextDataset": "kzoo.data.text_dataset",
     "ViewDataset": "kzoo.data.view_dataset",
     "pairs": "kzoo.data.dataset",
+    "text_pairs": "kzoo.data.text_dataset",
+    "text_views": "kzoo.data.text_dataset",
     "views": "kzoo.data.view_dataset",
 }
 
-__all__ = ["DistinctGroups", "SameGroup", "draw_hard_negatives", "hard_negative_probabilities", "icons", *_NAMES]
+__all__ = [
+    "Crops",
+    "DistinctGroups",
+    "Edges",
+    "Episodes",
+    "GroupShares",
+    "InversePropensity",
+    "Likeness",
+    "Lookup",
+    "NearEmbeddings",
+    "NearLocations",
+    "SameGroup",
+    "Separations",
+    "clusterings",
+    "draw_hard_negatives",
+    "hard_negative_probabilities",
+    "icons",
+    *_NAMES,
+]
+__getattr__ = lazy(__name__, _NAMES)
 
 
-def __getattr__(name):
-    if name in _NAMES:
-        return getattr(import_module(_NAMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__():
+    return sorted(__all__)

@@ -2,11 +2,8 @@
 
 import warnings
 
-import numpy as np
-
-from kzoo.data.batches import Batches
+from kzoo.data.pair_dataset import PairDataset
 from kzoo.data.sources import read_source
-from kzoo.preprocessing.augmentation import drop_words
 
 LISTED = 5  # broken rows that a message spells out
 
@@ -25,13 +22,21 @@ def pairs(
     image_key="image",
     caption_key="caption",
     sampler=None,
+    columns=(),
+    captions_per_image=None,
+    crops=None,
+    masks=None,
+    bag=None,
+    ids=False,
+    matrices=None,
 ):
     """A data set of image-text pairs.
 
     Args:
         source: path of a `.csv`, `.tsv` or `.jsonl` file, or of a folder of images with a `.txt` of captions
             (one a line) beside each; or a dict `{"images": ..., "captions": ...}`, such as
-            `kzoo.data.icons()`. Relative paths start at the table's folder.
+            `kzoo.data.icons()`, or a tuple of the two. Relative paths start at the table's folder. Other entries of a
+            dict travel into the batch, see below.
         preprocessor: `model.preprocessor`.
         batch_size: pairs per batch, at least 2.
         shuffle: a new order each epoch, set by `seed` and the epoch; the rest of the set that does not fill
@@ -47,20 +52,45 @@ def pairs(
             error.
         workers: threads that prepare batches.
         image_key, caption_key: column names of tables.
-        sampler: `SameGroup` or `DistinctGroups`, which say what rows make a batch, by a number for each pair; None:
-            any. With `shuffle` only.
+        sampler: `SameGroup`, `NearLocations` or another, which says what rows make a batch; None: any. With `shuffle`
+            only.
+        columns: further columns of a table that travel into the batch, such as `("labels", "negatives")`.
+        captions_per_image: so many captions of each image, drawn anew each epoch, as a bag; of an image with fewer all.
+        crops: `Crops`: parts of the image, of the caption, or both, as bags.
+        masks: what of the batch is hidden: dict with a mask of patches for `"image"`, such as `RandomPatches`, and one
+            of tokens for `"text"`, such as `RandomTokens`, or one of them.
+        bag: `kzoo.preprocessing.BagOfWords`, for losses that read one of each caption.
+        ids: whether a batch says which pair of the set each row is.
+        matrices: dict of names and `Separations`, `Likeness`, `Edges` or `Lookup`: numbers of each pair of rows.
+
+    What a batch holds:
+
+    - `images` `(batch, height, width, 3)`;
+    - `token_ids`, `padding_mask` `(batch, length)`, with `captions_per_image` `(batch, n, length)` and `text_mask`
+      `(batch, n)`, False where an image has fewer captions;
+    - of a column of numbers, such as `labels`: `(batch, ...)`, under its name;
+    - of a column `negatives`, with a list for each image or one for each of its captions: `negative_token_ids`,
+      `negative_padding_mask` `(batch, N, length)` and `negatives_mask` `(batch, N)`;
+    - of columns `<prefix>_texts` or `<prefix>_images`: what `Preprocessor` says of them;
+    - of `crops`: `crop_images` `(batch, n, height, width, 3)`, `crop_token_ids` and `crop_padding_mask`
+      `(batch, n, length)`;
+    - of a mask of `"image"`: `image_masked`, or `image_kept` and `image_dropped`;
+    - of a mask of `"text"`: `masked_token_ids` and `masked_padding_mask`, a text of its own beside `token_ids`, which
+      stay whole, `masked_labels`, the ids that were there, and `masked_positions`, those chosen, all `(batch, length)`;
+    - of `bag`: `bag` `(batch, vocabulary)`; of `ids`: `ids` `(batch,)`; of `matrices`: `(batch, batch)`.
 
     Returns:
         `PairDataset`.
 
     Raises:
-        ValueError: broken rows, no rows, or too few for a batch.
+        TypeError: a source or a mask that is none.
+        ValueError: broken rows, no rows, or too few for a batch; columns that do not fit.
 
     Example:
         >>> train = kzoo.data.pairs("photos.csv", model.preprocessor, batch_size=256)
         >>> model.fit(train, epochs=10)
     """
-    found = read_source(source, image_key, caption_key)
+    found = read_source(source, image_key, caption_key, columns)
     if found.broken and not skip_broken:
         raise ValueError(f"{_listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if found.broken:
@@ -78,103 +108,13 @@ def pairs(
         broken=found.broken,
         workers=workers,
         sampler=sampler,
+        captions_per_image=captions_per_image,
+        crops=crops,
+        masks=masks,
+        bag=bag,
+        ids=ids,
+        matrices=matrices,
     )
-
-
-class PairDataset(Batches):
-    """Batches of `images`, `token_ids` and `padding_mask`; made by `kzoo.data.pairs`.
-
-    Attributes:
-        broken: a sentence for each row that could not be used so far.
-        truncated: captions of this epoch so far that were longer than the context and were cut.
-        image_ids: int array, which image each pair shows; None unless `every_caption`.
-        epoch: the epoch whose order is given out; `fit` sets it.
-    """
-
-    def __init__(
-        self,
-        rows,
-        preprocessor,
-        *,
-        batch_size,
-        shuffle,
-        seed,
-        augmentation,
-        word_dropout,
-        every_caption,
-        skip_broken,
-        broken,
-        workers,
-        sampler=None,
-    ):
-        self.rows, self.preprocessor = rows, preprocessor
-        self.augmentation, self.word_dropout = augmentation, word_dropout
-        self.skip_broken, self.broken = skip_broken, list(broken)
-        self.truncated, self.reported = 0, False
-        self.image_ids = None
-        # a pair is (row, caption); caption None means one drawn for the epoch
-        self.pairs = [(index, None) for index in range(len(rows))]
-        if every_caption:
-            self.pairs = [(index, number) for index, row in enumerate(rows) for number in range(len(row.captions))]
-            self.image_ids = np.array([index for index, _ in self.pairs])
-        super().__init__(len(self.pairs), "pair", batch_size, shuffle, seed, workers, sampler)
-
-    @property
-    def captions(self):
-        """All captions of all images, for `preprocessor.adapt`."""
-        return [caption for row in self.rows for caption in row.captions]
-
-    def batch(self, chosen, random):
-        images, texts = [], []
-        for number in chosen:
-            image, text = self._pair(int(number), random)
-            images.append(image)
-            texts.append(text)
-        self.preprocessor.check_vocabulary()
-        tokens, truncated = self.preprocessor.tokenizer.encode(texts)
-        self.truncated += truncated
-        return {**self.preprocessor.images.batch(images), **tokens}
-
-    def _pair(self, number, random):
-        """Pixels and caption of a pair, or of the next readable one where broken ones are skipped."""
-        for _ in range(len(self.pairs)):
-            row_index, caption = self.pairs[number]
-            row = self.rows[row_index]
-            if caption is None:
-                caption = int(random.integers(len(row.captions))) if self.shuffle else 0
-            try:
-                return self._pixels(row.image, random), self._text(row.captions[caption], random)
-            except ValueError as error:
-                self._report(f"{row.place}: {error}", error)
-            number = (number + 1) % len(self.pairs)
-        raise ValueError("no image of the source can be read.")
-
-    def _pixels(self, image, random):
-        steps = self.preprocessor.images
-        return steps(image) if self.augmentation is None else self.augmentation(image, steps, random)
-
-    def _text(self, caption, random):
-        return drop_words(caption, self.word_dropout, random) if self.word_dropout else caption
-
-    def _report(self, problem, error):
-        if not self.skip_broken:
-            raise ValueError(f"{problem} Mend the source, or go on without it: skip_broken=True.") from error
-        if problem not in self.broken:
-            self.broken.append(problem)
-            warnings.warn(f"{problem} The next readable image takes its place.", stacklevel=2)
-
-    def on_epoch_end(self):
-        if self.truncated and not self.reported:
-            length = self.preprocessor.tokenizer.context_length
-            read = min(len(self) * self.batch_size, len(self.pairs))
-            warnings.warn(
-                f"{self.truncated} of the {read} captions of an epoch are longer than the "
-                f"context of {length} ids and were cut; the end-of-text id is kept.",
-                stacklevel=2,
-            )
-            self.reported = True
-        self.truncated = 0
-        super().on_epoch_end()
 
 
 def _listed(broken):

@@ -1,11 +1,10 @@
 """Where pairs come from: arrays, csv, jsonl, a folder. Each becomes a list of rows; broken rows are listed."""
 
-import csv
-import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kzoo.data.columns import cell, column, of_captions, set_name
+from kzoo.data.tables import READERS, read_table
 from kzoo.preprocessing.tokenizer import check_texts
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -13,11 +12,12 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".ti
 
 @dataclass
 class Row:
-    """One image, its captions, and where it stands in the source."""
+    """One image, its captions, and where it stands in the source; in `more`, lists of what goes with each caption."""
 
     image: object
     captions: list
     place: str
+    more: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -28,32 +28,42 @@ class Source:
     broken: list = field(default_factory=list)
 
 
-def read_source(source, image_key="image", caption_key="caption"):
+def read_source(source, image_key="image", caption_key="caption", columns=()):
     """Read any source of pairs; rows that name one image are one image with several captions.
 
     Args:
         source: path of a `.csv`, `.tsv` or `.jsonl` file, or of a folder of images with a `.txt` of captions
-            (one a line) beside each; or a dict `{"images": ..., "captions": ...}`.
+            (one a line) beside each; or a dict `{"images": ..., "captions": ...}`, or a tuple of the two.
         image_key, caption_key: column or key names of tables. In jsonl a caption may be a list.
+        columns: further columns of tables; of a dict all entries are read.
 
     Returns:
         `Source`.
 
     Raises:
+        TypeError: a source of another type.
         ValueError: an unknown kind of source, or a table without the columns.
     """
+    if isinstance(source, tuple) and len(source) == 2:
+        source = dict(zip(("images", "captions"), source))
     if isinstance(source, dict):
         return _from_arrays(source)
+    if not isinstance(source, (str, Path)):
+        raise TypeError(
+            f"the source is of type {type(source).__name__}, but a path is expected, a dict with 'images' and "
+            "'captions', or a tuple of the two."
+        )
     path = Path(source)
     if path.is_dir():
+        if columns:
+            raise ValueError(f"{path} is a folder, which has no columns {', '.join(columns)}; take a table or a dict.")
         return _from_folder(path)
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl}
-    if path.suffix not in readers or not path.is_file():
+    if path.suffix not in READERS or not path.is_file():
         raise ValueError(
             f"{path} is no source of pairs; expected a folder, or an existing file ending in "
-            f"{', '.join(readers)}, or a dict with 'images' and 'captions'."
+            f"{', '.join(READERS)}, or a dict with 'images' and 'captions'."
         )
-    return _from_records(path, readers[path.suffix](path), image_key, caption_key)
+    return _from_records(path, image_key, caption_key, columns)
 
 
 def _from_arrays(source):
@@ -63,11 +73,19 @@ def _from_arrays(source):
     images, captions = source["images"], source["captions"]
     if len(images) != len(captions):
         raise ValueError(f"there are {len(images)} images but {len(captions)} captions; give one (or a list) for each.")
+    more = {
+        set_name(name): column(name, values, len(images), "images")
+        for name, values in source.items()
+        if name not in ("images", "captions")
+    }
     rows = []
     for index, (image, texts) in enumerate(zip(images, captions)):
         texts = [texts] if isinstance(texts, str) else list(texts)
         check_texts(texts)
-        rows.append(Row(image, texts, f"row {index}"))
+        if not texts:
+            raise ValueError(f"row {index} has no caption; leave it out, or give it one.")
+        own = {name: of_captions(name, values[index], len(texts)) for name, values in more.items()}
+        rows.append(Row(image, texts, f"row {index}", own))
     return Source(rows)
 
 
@@ -89,54 +107,39 @@ def _from_folder(folder):
     return found
 
 
-def _read_csv(path):
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        yield from csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-
-
-def _read_jsonl(path):
-    for line in path.read_text("utf-8").splitlines():
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                yield f"not JSON: {error}"
-
-
-def _from_records(path, records, image_key, caption_key):
+def _from_records(path, image_key, caption_key, columns):
     found, by_image = Source(), {}
-    for number, record in enumerate(records, start=1):
-        place = f"{path.name} row {number}"
-        problem = _problem(record, image_key, caption_key)
+    for place, record in read_table(path, (image_key, caption_key, *columns), "image_key= or caption_key="):
+        captions = [] if isinstance(record, str) else record[caption_key]
+        captions = [captions] if isinstance(captions, str) else captions
+        problem = _problem(record, captions, image_key, caption_key)
+        if not problem:
+            image = path.parent / record[image_key]  # an absolute path stays as it is
+            problem = None if image.is_file() else f"there is no image file {image}"
+        more = {}
+        for name in () if problem else columns:
+            value, problem = cell(set_name(name), record[name], path.parent)
+            if problem:
+                break
+            more[set_name(name)] = of_captions(set_name(name), value, len(captions))
         if problem:
             found.broken.append(f"{place}: {problem}")
             continue
-        image = path.parent / record[image_key]  # an absolute path stays as it is
-        captions = record[caption_key]
-        captions = [captions] if isinstance(captions, str) else captions
-        if image in by_image:
-            by_image[image].captions.extend(captions)
-        elif not os.path.isfile(image):
-            found.broken.append(f"{place}: there is no image file {image}")
-        else:
-            by_image[image] = Row(image, list(captions), place)
+        row = by_image.setdefault(image, Row(image, [], place, {name: [] for name in more}))
+        row.captions.extend(captions)
+        for name, values in more.items():
+            row.more[name].extend(values)
     found.rows = list(by_image.values())
     return found
 
 
-def _problem(record, image_key, caption_key):
+def _problem(record, captions, image_key, caption_key):
     """What is wrong with a record of a table, or None."""
     if isinstance(record, str):
         return record
     for key in (image_key, caption_key):
-        if key not in record:
-            raise ValueError(
-                f"the table has no column {key!r}, only {', '.join(map(str, record))}; name it with image_key= or "
-                "caption_key=."
-            )
         if not record[key]:
             return f"the {key} is empty"
-    captions = record[caption_key]
-    if not isinstance(captions, str) and not all(isinstance(text, str) and text for text in captions):
+    if not isinstance(captions, list) or not all(isinstance(text, str) and text for text in captions):
         return f"the {caption_key} holds something else than strings"
     return None

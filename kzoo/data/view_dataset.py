@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.data.batches import Batches
+from kzoo.data.columns import NUMBERS, column, kind_of
+from kzoo.data.crops import LOCAL_SCALE
+from kzoo.data.entries import RowEntries, named_masks
 from kzoo.data.sources import IMAGE_SUFFIXES
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.preprocessing.images import ImageSteps
-
-LOCAL_SCALE = (0.05, 0.4)  # of multi-crop: what a local view shows of a picture, and a global one at least
+from kzoo.preprocessing.patch_masks import PatchMask
+from kzoo.preprocessing.preprocessor import Preprocessor
 
 
 def views(
@@ -25,6 +28,14 @@ def views(
     seed=0,
     sampler=None,
     workers=2,
+    local_bag=False,
+    boxes=False,
+    parameters=False,
+    styles=None,
+    mix=None,
+    masks=None,
+    ids=False,
+    matrices=None,
 ):
     """A data set of augmented views of pictures.
 
@@ -37,21 +48,35 @@ def views(
         views: of each picture, `view_1`, `view_2`, ....
         local_views: further small crops of each, `local_1`, ....
         local_size: side of the local views in pixels, or `(height, width)`.
-        augmentation: what makes a view. Default `Augmentation.self_supervised()`, crops of a fifth of the picture or
-            more; beside local views, of two fifths or more. A local view shows a twentieth to two fifths, and is
-            augmented alike for the rest.
+        augmentation: what makes a view, or one for each view, such as `Augmentation.moco_v3()`. Default
+            `Augmentation.self_supervised()`, crops of a fifth of the picture or more; beside local views, of two fifths
+            or more. A local view shows a twentieth to two fifths, and is augmented as the first view for the rest.
         shuffle: as in `pairs`. Views are random in any case.
         seed: of order and augmentation.
-        sampler: `SameGroup` or `DistinctGroups`, or None.
+        sampler: `SameGroup`, `Episodes` or another, which says what rows make a batch, or None.
         workers: threads that prepare batches.
+        local_bag: all local views as one bag `local_1` `(batch, local_views, height, width, 3)`.
+        boxes: where each view lies in its picture, `view_1_box`, ... float32 `(batch, 4)`: x0, y0, x1, y1 in [0, 1],
+            with x0 and x1 swapped in a mirrored view; what `PixPro` and `PixContrast` read.
+        parameters: what made each view, `view_1_parameters`, ... float32 `(batch, 12)`, see
+            `kzoo.preprocessing.augmentation.Drawn`; and, of two views or more, `relative_parameters`: those of the
+            second less those of the first.
+        styles: `FourierStyle`, which exchanges styles within the batch, for each view anew; None: none.
+        mix: `Mixup`, `CutMix` or `PatchMix`: gives `mixed_view`, `lam` and `permutation`, of the first two views.
+        masks: a mask of patches such as `RandomPatches` for each of the views, or a dict of views and masks; gives
+            `view_1_masked`, or `view_1_kept` and `view_1_dropped`.
+        ids: whether a batch says which picture of the set each row is: `ids` int32 `(batch,)`.
+        matrices: dict of names and `Separations`, `Likeness`, `Edges` or `Lookup`: numbers of each pair of rows,
+            float32 `(batch, batch)`.
 
     Returns:
-        `ViewDataset`, with batches of `view_1`, ..., `local_1`, ... uint8 `(batch, height, width, 3)`, and the other
-        entries of the source.
+        `ViewDataset`, with batches of `view_1`, ..., `local_1`, ... uint8 `(batch, height, width, 3)`, the other
+        entries of the source, and what is asked for.
 
     Raises:
+        TypeError: a mask that is none.
         ValueError: no pictures, one that cannot be read, too few for a batch; entries with another number of rows, or
-            that are no numbers; local views without a size.
+            that are no numbers; local views without a size; another number of augmentations than views.
 
     Example:
         >>> data = kzoo.data.views({"images": images, "labels": labels}, ImageSteps(32), batch_size=256)
@@ -60,15 +85,17 @@ def views(
 
     Reference:
         Chen et al., SimCLR, 2020, arXiv 2002.05709; local views: Caron et al., SwAV, 2020, arXiv 2006.09882, with the
-        shares of DINO, 2021, arXiv 2104.14294.
+        shares of DINO, 2021, arXiv 2104.14294; boxes: Xie et al., PixPro, 2020, arXiv 2011.10043.
     """
     images, entries = _read(source)
     options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed, "sampler": sampler, "workers": workers}
+    options |= {"local_bag": local_bag, "boxes": boxes, "parameters": parameters, "styles": styles, "mix": mix}
+    options |= {"masks": masks, "ids": ids, "matrices": matrices}
     return ViewDataset(images, entries, steps, views, local_views, local_size, augmentation, **options)
 
 
 class ViewDataset(Batches):
-    """Batches of `view_1`, `view_2`, ..., and the other entries of the source; made by `kzoo.data.views`.
+    """Batches of `view_1`, `view_2`, ..., and what goes with them; made by `kzoo.data.views`.
 
     Attributes:
         epoch: the epoch whose order is given out; `fit` sets it.
@@ -89,30 +116,88 @@ class ViewDataset(Batches):
         seed,
         sampler,
         workers,
+        local_bag=False,
+        boxes=False,
+        parameters=False,
+        styles=None,
+        mix=None,
+        masks=None,
+        ids=False,
+        matrices=None,
     ):
         if views < 1:
             raise ValueError(f"views is {views}; give at least one, and two for a loss that compares views.")
+        if mix is not None and views < 2:
+            raise ValueError(f"views is {views}, but mix makes one picture of two views; give two.")
         if bool(local_views) != (local_size is not None):
             raise ValueError(f"local_views is {local_views} and local_size {local_size}; give both, or neither.")
         self.images, self.entries = images, entries
-        steps = getattr(steps, "images", steps)
-        augmentation = augmentation or Augmentation.self_supervised((LOCAL_SCALE[1] if local_views else 0.2, 1.0))
-        self.makers = {f"view_{number + 1}": (augmentation, steps) for number in range(views)}
+        self.boxes, self.parameters, self.styles, self.mix, self.local_bag = boxes, parameters, styles, mix, local_bag
+        steps = steps.images if isinstance(steps, Preprocessor) else steps
+        each = _for_each(augmentation, views, local_views)
+        self.whole = [f"view_{number + 1}" for number in range(views)]
+        self.local = [f"local_{number + 1}" for number in range(local_views)]
+        self.makers = {name: (augmentation, steps) for name, augmentation in zip(self.whole, each)}
         if local_views:
-            local = augmentation.with_scale(LOCAL_SCALE), ImageSteps(local_size, interpolation=steps.interpolation)
-            self.makers |= {f"local_{number + 1}": local for number in range(local_views)}
+            local = each[0].with_scale(LOCAL_SCALE), ImageSteps(local_size, interpolation=steps.interpolation)
+            self.makers |= dict.fromkeys(self.local, local)
+        if isinstance(masks, PatchMask):
+            masks = dict.fromkeys(self.whole, masks)
+        self.masks = named_masks(masks, dict.fromkeys(self.makers, PatchMask), "RandomPatches(grid)")
         super().__init__(len(images), "picture", batch_size, shuffle, seed, workers, sampler)
+        self.of_rows = RowEntries(len(images), ids, matrices, entries)
 
     def batch(self, chosen, random):
-        found = {name: [] for name in self.makers}
+        pixels, drawn = {name: [] for name in self.makers}, {name: [] for name in self.makers}
         for index in chosen:
-            for name, (augmentation, steps) in self.makers.items():
+            for name, maker in self.makers.items():
                 try:
-                    found[name].append(augmentation(self.images[index], steps, random))
+                    view, what = self._view(self.images[index], *maker, random)
                 except ValueError as error:
                     raise ValueError(f"image {index}: {error}") from error
-        arrays = {name: np.stack(each) for name, each in found.items()}
-        return arrays | {name: values[chosen] for name, values in self.entries.items()}
+                pixels[name].append(view)
+                drawn[name].append(what)
+        found = {name: np.stack(each) for name, each in pixels.items()}
+        if self.styles is not None:
+            found |= {name: self.styles(each, random) for name, each in found.items()}
+        if self.local_bag and self.local:
+            found["local_1"] = np.stack([found.pop(name) for name in self.local], axis=1)
+        if self.mix is not None:
+            found |= self.mix(found["view_1"], found["view_2"], random)
+        for name, mask in self.masks.items():
+            found |= mask.entries(name, len(chosen), random)
+        found |= self._what_was_drawn(drawn)
+        found |= {name: values[chosen] for name, values in self.entries.items()}
+        return found | self.of_rows(chosen)
+
+    def _view(self, image, augmentation, steps, random):
+        """One view, and what was drawn for it, where that is asked for."""
+        if self.boxes or self.parameters:
+            return augmentation.draw(image, steps, random)
+        return augmentation(image, steps, random), None
+
+    def _what_was_drawn(self, drawn):
+        """Boxes and parameters of the views of a batch."""
+        found = {}
+        if self.boxes:
+            found |= {f"{name}_box": np.array([each.box for each in drawn[name]], "float32") for name in self.whole}
+        if self.parameters:
+            each = {name: np.stack([view.parameters for view in drawn[name]]) for name in self.whole}
+            found |= {f"{name}_parameters": values for name, values in each.items()}
+            if len(each) > 1:
+                found["relative_parameters"] = each["view_2"] - each["view_1"]
+        return found
+
+
+def _for_each(augmentation, views, local_views):
+    """An augmentation for each view."""
+    if augmentation is None:
+        augmentation = Augmentation.self_supervised((LOCAL_SCALE[1] if local_views else 0.2, 1.0))
+    if not isinstance(augmentation, (tuple, list)):
+        return [augmentation] * views
+    if len(augmentation) != views:
+        raise ValueError(f"there are {len(augmentation)} augmentations but {views} views; give one for each, or one.")
+    return list(augmentation)
 
 
 def _read(source):
@@ -130,9 +215,7 @@ def _read(source):
     for name, values in source.items():
         if name == "images":
             continue
-        entries[name] = np.asarray(values)
-        if entries[name].dtype.kind not in "biuf":
-            raise ValueError(f"{name!r} holds no numbers; leave it out of the source, a batch takes only numbers.")
-        if len(entries[name]) != len(images):
-            raise ValueError(f"there are {len(images)} images but {len(entries[name])} {name}; give one for each.")
+        if kind_of(name) != NUMBERS:
+            raise ValueError(f"{name!r} are no numbers; leave them out of the source, views are of one picture each.")
+        entries[name] = column(name, values, len(images), "images")
     return images, entries

@@ -1,27 +1,51 @@
-"""Towers: pixels or token ids in, features out. One file each."""
+"""Towers: arrays of one modality in, named features out. One file each.
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
+Written by `make docs` from the files: every tower and decoder with a `kind` that is registered with Keras is public
+here, and a preset row can name it.
+"""
 
+from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.efficientnet import EfficientNet
 from kzoo.encoders.keras_hub import from_keras_hub
+from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.encoders.text_transformer import TextTransformer
+from kzoo.encoders.tower import Input, Tower, table_of
 from kzoo.encoders.vit import VisionTransformer
 
+KINDS = (
+    BertDecoder,
+    BertEncoder,
+    EfficientNet,
+    LayerTower,
+    MultimodalDecoder,
+    NaFlexVisionTransformer,
+    ResNet,
+    TextDecoder,
+    TextTransformer,
+    VisionTransformer,
+)  # what a preset row can name
+
 __all__ = [
+    "KINDS",
     "BertDecoder",
     "BertEncoder",
     "EfficientNet",
+    "Input",
+    "LayerTower",
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
     "ResNet",
     "TextDecoder",
     "TextTransformer",
+    "Tower",
     "VisionTransformer",
+    "as_tower",
     "from_keras_hub",
+    "table_of",
 ]

@@ -1,9 +1,13 @@
 """BERT and its kin (RoBERTa, XLM-R) as a text tower."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from kzoo.encoders.bert_body import BertBody
+from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import pool_max, pool_mean
 from kzoo.layers.projection import Projection
@@ -13,7 +17,7 @@ POOLS = ("first", "mean", "max")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class BertEncoder(BertBody):
+class BertEncoder(BertBody, SequenceTower, TextTower):
     """Text tower in BERT's layout: post-norm blocks, padding masked, pooling, projection.
 
     Args:
@@ -35,14 +39,18 @@ class BertEncoder(BertBody):
         activation: of the MLPs.
         dropout: rate on every branch while training.
         epsilon: of the layer norms.
+        mask_token: have a learned vector for hidden ids.
 
     Inputs:
         token_ids: int tensor `(batch, length)`, `length <= context_length`.
         padding_mask: bool tensor `(batch, length)`, True where an id is real; default where it is not `pad_id`.
         context: float tensor `(batch, S, cross_width)`, image tokens to read the text with, or None.
+        mask, keep, embeddings, prompts, layers, until: see `kzoo.encoders.Tower`; a position is an id. The pool
+            `"first"` takes the first one that stays.
 
     Returns:
-        dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`.
+        dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, token_dim or width)`;
+        `"token_mask"` bool `(batch, length)`, the padding mask.
 
     Raises:
         ValueError: unknown pool, a context longer than the position table, ids of another rank or too long.
@@ -57,7 +65,8 @@ class BertEncoder(BertBody):
         XLM-R, 2019, arXiv 1911.02116.
     """
 
-    kind = "bert"  # its name in preset tables
+    kind, title = "bert", "BERT encoder"
+    reads_padding_mask = True
 
     def __init__(
         self,
@@ -81,6 +90,7 @@ class BertEncoder(BertBody):
         activation="gelu",
         dropout=0.0,
         epsilon=1e-12,
+        mask_token=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -88,12 +98,15 @@ class BertEncoder(BertBody):
             raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
         self._make_body()
         self.pool = pool
+        self._declare_sequence(depth, mask_token)
+        if cross_width is not None:
+            self.options = self.options | {"context"}
         self.token_norm = self.token_projection = self.projection = None
         if token_dim is not None:
             self.token_norm = layer_norm(epsilon, "token_norm")
             self.token_projection = dense(token_dim, width**-0.5, self.dtype_policy, "token_projection")
-        self.features = token_dim or width
-        self.embed_dim = embed_dim or self.features
+        self.token_dim = token_dim or width
+        self.embed_dim = embed_dim or self.token_dim
         if embed_dim is not None:
             self.projection = Projection(
                 embed_dim, hidden_dim, hidden_activation, projection_bias, dtype=self.dtype_policy, name="projection"
@@ -106,19 +119,49 @@ class BertEncoder(BertBody):
             self.token_norm.build((None, None, self.width))
             self.token_projection.build((None, None, self.width))
         if self.projection is not None:
-            self.projection.build((None, self.features))
+            self.projection.build((None, self.token_dim))
+        self._build_mask_token()
 
     # -- forward --
-    def call(self, token_ids, padding_mask=None, context=None, training=None):
+    def call(
+        self,
+        token_ids,
+        padding_mask=None,
+        context=None,
+        training=None,
+        mask=None,
+        keep=None,
+        embeddings=None,
+        prompts=None,
+        layers=(),
+        until=None,
+    ):
+        length = check_token_ids(token_ids.shape, self.context_length)
         if padding_mask is None:
             padding_mask = ops.not_equal(token_ids, self.pad_id)
-        x = self._tokens(token_ids, context, padding_mask, training)
+        x = self.embed(token_ids) if embeddings is None else self._standing_in(embeddings, length)
+        x = self._entered(self._hidden(x, mask), token_ids, training)  # (batch, length, width)
+        if keep is not None:
+            x, padding_mask = kept(x, keep), kept(padding_mask, keep)
+        outputs = self._run(
+            x,
+            partial(self._finished, padding_mask),
+            1,
+            padding_mask=padding_mask,
+            prompts=prompts,
+            layers=layers,
+            until=until,
+            training=training,
+            context=context,
+        )
+        return outputs | {"token_mask": ops.cast(padding_mask, "bool")}
+
+    def _finished(self, padding_mask, x):
+        """What leaves a block, `(batch, length, width)`, as `(embedding, tokens)`."""
         if self.token_norm is not None:
             x = self.token_projection(self.token_norm(x))
         if self.pool == "first":
             embedding = x[:, 0]
         else:
             embedding = {"mean": pool_mean, "max": pool_max}[self.pool](x, padding_mask)
-        if self.projection is not None:
-            embedding = self.projection(embedding)
-        return {"embedding": embedding, "tokens": x}
+        return embedding if self.projection is None else self.projection(embedding), x

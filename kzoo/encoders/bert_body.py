@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from kzoo.encoders.text_transformer import check_token_ids
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
@@ -20,6 +19,7 @@ class BertBody(Configured, keras.layers.Layer):
     """
 
     causal = False
+    position_path = "position_embedding"
 
     def _make_body(self):
         given = self._arguments  # of the constructor
@@ -52,10 +52,6 @@ class BertBody(Configured, keras.layers.Layer):
                 given["dropout"], dtype=self.dtype_policy, name="embedding_dropout"
             )
 
-    def position_table(self):
-        """`(layer, attribute)` of the position table."""
-        return self, "position_embedding"
-
     def build(self, token_ids_shape, padding_mask_shape=None):
         def table(name, rows):
             return self.add_weight(name=name, shape=(rows, self.width), initializer=Normal(stddev=STDDEV))
@@ -67,18 +63,17 @@ class BertBody(Configured, keras.layers.Layer):
             if layer is not None:
                 layer.build((None, self.context_length, self.width))
 
-    def _tokens(self, token_ids, context, padding_mask, training):
-        """`(batch, length, width)` after the last block."""
-        length = check_token_ids(token_ids.shape, self.context_length)
-        x = self._embedded(token_ids, self._positions(token_ids, length))
-        if self.embedding_dropout is not None:
-            x = self.embedding_dropout(x, training=training)
-        for block in self.blocks:
-            x = block(x, context=context, padding_mask=padding_mask, training=training)
-        return x
+    def _entered(self, x, token_ids, training):
+        """The embeddings `(batch, length, width)` of token ids, as they enter the first block."""
+        x = self._placed(x, self._positions(token_ids, x.shape[1]))
+        return x if self.embedding_dropout is None else self.embedding_dropout(x, training=training)
 
-    def _embedded(self, token_ids, positions):
-        x = embed(self.token_embedding, token_ids) + positions
+    def embed(self, token_ids, padding_mask=None):
+        """Rows of the token table, `(batch, length, width)`, before positions and norm."""
+        return embed(self.token_embedding, token_ids)
+
+    def _placed(self, x, positions):
+        x = x + positions
         if self.type_embedding is not None:
             x = x + self.type_embedding[0]  # a text alone is all of the first type
         return self.embedding_norm(x)

@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.encoders.bert_body import BertBody
 from kzoo.encoders.decoder_output import DecoderOutput
+from kzoo.encoders.token_ids import check_token_ids
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.transformer import dense
 
@@ -36,7 +37,8 @@ class BertDecoder(DecoderOutput, BertBody):
         Li et al., BLIP, 2022, arXiv 2201.12086.
     """
 
-    kind = "bert_decoder"  # its name in preset tables
+    kind, title = "bert_decoder", "BERT decoder"
+    position_path = "position_embedding"
     reads_text_tokens = False  # its inputs are token ids
     causal = True
 
@@ -72,7 +74,11 @@ class BertDecoder(DecoderOutput, BertBody):
 
     # -- forward --
     def call(self, token_ids, image_tokens, padding_mask=None, training=None):
-        return self._states(self._tokens(token_ids, image_tokens, padding_mask, training))
+        check_token_ids(token_ids.shape, self.context_length)
+        x = self._entered(self.embed(token_ids), token_ids, training)
+        for block in self.blocks:
+            x = block(x, context=image_tokens, padding_mask=padding_mask, training=training)
+        return self._states(x)
 
     def _states(self, x):
         return self.head_norm(self.activation(self.head_dense(x)))  # (batch, length, width)
@@ -83,7 +89,7 @@ class BertDecoder(DecoderOutput, BertBody):
 
     def step(self, step, token_ids, cache, memory, copies=1):
         """The states at one position of each row; arguments and result as in `MultimodalDecoder.step`."""
-        x, caches = self._embedded(token_ids, step.rows_of(self.position_embedding)), []
+        x, caches = self._placed(self.embed(token_ids), step.rows_of(self.position_embedding)), []
         for block, past, context in zip(self.blocks, cache, memory, strict=True):
             x, past = block.step(x, past, step.at, step.seen, context, copies)
             caches.append(past)

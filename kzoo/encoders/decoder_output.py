@@ -8,6 +8,10 @@ from kzoo.layers.linear_logits import LinearLogits
 class DecoderOutput:
     """Mixin for layers from tokens to states, with a method `output_weights` that gives the kernel and the bias."""
 
+    title = embed_dim = position_path = position_grid = context_length = pad_id = eot_id = (
+        None  # as towers declare them
+    )
+    position_tail = 0
     start_id = None  # of a caption, where it is not the first id of its text
     reads_embedding = False  # of the image tower, in place of its tokens
 

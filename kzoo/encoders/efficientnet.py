@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from kzoo.encoders.pixels import check_images, normalize_pixels
+from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, feature_tokens
 from kzoo.layers.patch_embedding import as_size
@@ -25,7 +25,7 @@ STAGES = (
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class EfficientNet(Configured, keras.layers.Layer):
+class EfficientNet(ImageTower):
     """EfficientNet image tower without the top convolution; the embedding is the mean of the last feature map.
 
     `keras.applications` has one with the same blocks, but with a top convolution and with the padding of even
@@ -65,7 +65,8 @@ class EfficientNet(Configured, keras.layers.Layer):
         Tan and Le, EfficientNet, 2019, arXiv 1905.11946; Jia et al., ALIGN, 2021, arXiv 2102.05918.
     """
 
-    kind = "efficientnet"  # its name in preset tables
+    kind, title = "efficientnet", "EfficientNet"
+    options = frozenset({"any_size"})
 
     def __init__(
         self,
@@ -111,7 +112,7 @@ class EfficientNet(Configured, keras.layers.Layer):
                         **common,
                     )
                 )
-        self.embed_dim = scaled(stages[-1][3])
+        self.embed_dim = self.token_dim = scaled(stages[-1][3])
         self.build((None, *self.image_size, 3))
 
     def build(self, images_shape):
@@ -119,6 +120,7 @@ class EfficientNet(Configured, keras.layers.Layer):
         for layer in (self.stem, *self.blocks):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
+        self.grid = shape[1:3]
 
     # -- forward --
     def call(self, images, training=None, any_size=False):

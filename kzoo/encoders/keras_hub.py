@@ -1,5 +1,7 @@
 """Backbones of keras-hub as towers."""
 
+from functools import cached_property
+
 import keras
 from keras import ops
 
@@ -8,16 +10,18 @@ from kzoo.encoders.keras_hub_backbone import (
     image_size_of,
     open_backbone,
     outputs_of,
+    patch_grid,
     per_channel,
     returns_only_pooled,
     takes_images,
     tokens_before_patches,
     vocab_size_of,
 )
-from kzoo.encoders.pixels import check_images, normalize_pixels
-from kzoo.encoders.text_transformer import check_token_ids
-from kzoo.layers.configured import Configured
-from kzoo.layers.pooling import pool_end_of_text, pool_mean
+from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
+from kzoo.encoders.token_ids import TextTower, check_token_ids
+from kzoo.encoders.tower import Tower
+from kzoo.keras_contact import untracked
+from kzoo.layers.pooling import pool_end_of_text, pool_mean, until_end_of_text
 from kzoo.layers.transformer import dense
 
 IMAGE_POOLS = ("class_token", "average", "pooled")
@@ -60,10 +64,10 @@ def from_keras_hub(backbone, embed_dim=None, dtype=None, **arguments):
     return tower(backbone, embed_dim, **arguments, **({} if dtype is None else {"dtype": dtype}))
 
 
-class KerasHubEncoder(Configured, keras.layers.Layer):
+class KerasHubEncoder(Tower):
     """What the two towers share: the part of the backbone's graph that is used, a projection, the config."""
 
-    kind = "keras_hub"  # its name in preset tables; `from_keras_hub` builds both
+    kind, title = "keras_hub", "backbone of keras-hub"  # `from_keras_hub` builds both
 
     def __init__(self, backbone, embed_dim, pool, pools, **kwargs):
         policy, dtype = backbone.dtype_policy, kwargs.pop("dtype", None)
@@ -80,15 +84,17 @@ class KerasHubEncoder(Configured, keras.layers.Layer):
         if pool == "pooled" and "pooled" not in outputs:
             raise ValueError(f"{type(backbone).__name__} has no pooled output of its own; choose another pool.")
         self.pool = pool
-        # Outside of Keras' tracking: what is tracked, trained and counted are the layers that the embedding
-        # depends on. The dense layer behind BERT's pooled output would decay without ever getting a gradient.
-        object.__setattr__(self, "backbone", backbone)
+        # What is tracked, trained and counted are the layers that the embedding depends on: the dense layer behind
+        # BERT's pooled output would decay without ever getting a gradient.
+        untracked(self, "backbone", backbone)
         del self._arguments["backbone"]  # a saved file would find its weights there, under another path
 
         # -- layers --
         used = {name: tensor for name, tensor in outputs.items() if name == "tokens" or pool == "pooled"}
         self.features = keras.Model({tensor.name: tensor for tensor in backbone.inputs}, used, name="features")
-        width = outputs["pooled" if pool == "pooled" else "tokens"].shape[-1]
+        width, self.token_dim = (
+            outputs[name].shape[-1] for name in ("pooled" if pool == "pooled" else "tokens", "tokens")
+        )
         self.embed_dim = embed_dim or width
         self.projection = None
         if embed_dim is not None:
@@ -125,7 +131,7 @@ class KerasHubEncoder(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class KerasHubImageEncoder(KerasHubEncoder):
+class KerasHubImageEncoder(KerasHubEncoder, ImageTower):
     """Image tower around a backbone of keras-hub, with the normalisation of raw pixels inside.
 
     Args:
@@ -167,6 +173,29 @@ class KerasHubImageEncoder(KerasHubEncoder):
         self.image_size = image_size
         self.mean, self.std = per_channel(mean, "mean"), per_channel(std, "std")
 
+    @cached_property
+    def _layout(self):
+        """`(prefix_tokens, grid)`."""
+        pixels = keras.KerasTensor((1, *self.image_size, 3), dtype="float32")
+        declared = self.features.compute_output_spec({self.backbone.inputs[0].name: pixels})["tokens"].shape
+        if len(declared) == 4:
+            return 0, tuple(declared[1:3])
+        # of a run, not of the graph: the shape that SigLIP's graph declares has a token too many
+        shape = self.compute_output_spec(pixels, training=False)["tokens"].shape
+        prefix = tokens_before_patches(self.backbone, self.image_size, shape)
+        grid = patch_grid(self.backbone, self.image_size)
+        return prefix, grid if grid is not None and grid[0] * grid[1] == shape[1] - prefix else None
+
+    @property
+    def prefix_tokens(self):
+        """Class and register tokens before the patches."""
+        return self._layout[0]
+
+    @property
+    def grid(self):
+        """Rows and columns of the patches or of the feature map, where they are known."""
+        return self._layout[1]
+
     # -- forward --
     def call(self, images, training=None):
         check_images(images.shape, self.image_size)
@@ -195,7 +224,7 @@ class KerasHubImageEncoder(KerasHubEncoder):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class KerasHubTextEncoder(KerasHubEncoder):
+class KerasHubTextEncoder(KerasHubEncoder, TextTower):
     """Text tower around a backbone of keras-hub.
 
     Args:
@@ -216,7 +245,8 @@ class KerasHubTextEncoder(KerasHubEncoder):
         padding_mask: bool tensor `(batch, length)`, True where an id is real, or None.
 
     Returns:
-        dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`.
+        dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`; `"token_mask"`
+        bool `(batch, length)` where padding or the end of text is known.
 
     Raises:
         ValueError: `pad_id` or `context_length` missing, ids of another rank or longer than the context, an unknown
@@ -256,6 +286,16 @@ class KerasHubTextEncoder(KerasHubEncoder):
         only_pooled = returns_only_pooled(backbone) and "padding_mask" not in self.input_names
         self.fixed_length = backbone.max_sequence_length if only_pooled else None
         self.pad_id, self.eot_id = pad_id or 0, eot_id  # where none is needed, none is read
+        self.reads_padding_mask = pool == "mean" or "padding_mask" in self.input_names
+
+    # -- inputs --
+    def fits(self, given, shape, any_size=False):
+        return super().fits(given, shape) and self.fixed_length in (None, shape[0])
+
+    def wants(self, given):
+        if self.fixed_length is not None:
+            return f"{type(self.backbone).__name__} takes exactly {self.fixed_length} ids a row; pad the texts"
+        return super().wants(given)
 
     # -- forward --
     def call(self, token_ids, padding_mask=None, training=None):
@@ -282,7 +322,14 @@ class KerasHubTextEncoder(KerasHubEncoder):
             embedding = pool_end_of_text(tokens, token_ids, self.eot_id)
         else:
             embedding = outputs["pooled"]
-        return self.projected(embedding, tokens)
+        return self.projected(embedding, tokens) | self._token_mask(token_ids, padding_mask)
+
+    def _token_mask(self, token_ids, padding_mask):
+        if self.reads_padding_mask:
+            return {"token_mask": ops.cast(padding_mask, "bool")}
+        if self.pool == "end_of_text":
+            return {"token_mask": until_end_of_text(token_ids, self.eot_id)}
+        return {}
 
     # -- config --
     def get_config(self):

@@ -79,11 +79,18 @@ def returns_only_pooled(backbone):
 
 def tokens_before_patches(backbone, image_size, tokens_shape):
     """How many class and register tokens stand before the patches in `(batch, length, width)`."""
-    patch_size = getattr(backbone, "patch_size", None)
-    if patch_size is None or len(tokens_shape) != 3 or tokens_shape[1] is None:
+    grid = patch_grid(backbone, image_size)
+    if grid is None or len(tokens_shape) != 3 or tokens_shape[1] is None:
         return 0
-    rows, columns = (side // patch for side, patch in zip(image_size, as_size(patch_size)))
-    return max(0, tokens_shape[1] - rows * columns)
+    return max(0, tokens_shape[1] - grid[0] * grid[1])
+
+
+def patch_grid(backbone, image_size):
+    """Rows and columns of the patches of a backbone that says how large one is, else None."""
+    patch_size = getattr(backbone, "patch_size", None)
+    if patch_size is None:
+        return None
+    return tuple(side // patch for side, patch in zip(image_size, as_size(patch_size)))
 
 
 def image_size_of(backbone, image_size):

@@ -40,7 +40,7 @@ class MultimodalDecoder(DecoderBody):
         Yu et al., CoCa, 2022, arXiv 2205.01917.
     """
 
-    kind = "multimodal_decoder"  # its name in preset tables
+    kind, title = "multimodal_decoder", "transformer decoder"
     reads_text_tokens = True  # of the model's text tower
 
     def __init__(

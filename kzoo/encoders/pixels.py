@@ -1,21 +1,44 @@
-"""What every image tower does with raw pixels: check them, normalise them."""
+"""What every image tower does with raw pixels: declare them, check them, sample them, normalise them."""
 
 import numpy as np
 from keras import ops
 
+from kzoo.encoders.tower import Input, Tower
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ImageTower(Tower):
+    """Base of the towers of raw pixels of one size. A subclass sets `image_size`."""
+
+    modality = "image"
+
+    @property
+    def inputs(self):
+        return (Input("images", (*self.image_size, 3), "uint8"),)
+
+    def wants(self, given):
+        return wanted_images(self.image_size)
+
+    def samples(self, rows, seed=0):
+        return {"images": np.random.default_rng(seed).integers(0, 256, (rows, *self.image_size, 3), "uint8")}
 
 
 def check_images(shape, image_size, any_size=False):
     """Stops with a sentence unless `shape` is `(batch, height, width, 3)` of `image_size`, or of any size."""
     expected = (None if any_size else image_size[0], None if any_size else image_size[1], 3)
     if len(shape) != 4 or any(None not in (got, want) and got != want for got, want in zip(shape[1:], expected)):
-        height, width = image_size
-        raise ValueError(
-            f"images have shape {tuple(shape)}, but this model takes (batch, {height}, {width}, 3), channels "
-            "last; resize them with model.preprocessor, or open the model with another image_size."
-        )
+        raise ValueError(f"images have shape {tuple(shape)}, but {wanted_images(image_size)}.")
+
+
+def wanted_images(image_size):
+    """What pictures should be, as the end of a sentence."""
+    height, width = image_size
+    return (
+        f"this model takes (batch, {height}, {width}, 3), channels last; resize them with model.preprocessor, or open "
+        "the model with another image_size"
+    )
 
 
 def normalize_pixels(images, mean, std):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, check_images, normalize_pixels
+from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, average_pool, feature_tokens, max_pool
 from kzoo.layers.initializers import Normal
@@ -17,7 +17,7 @@ REDUCTION = 32  # pixels per position of the last feature map
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ResNet(Configured, keras.layers.Layer):
+class ResNet(ImageTower):
     """ResNet image tower with the normalisation of raw pixels inside.
 
     Args:
@@ -55,7 +55,7 @@ class ResNet(Configured, keras.layers.Layer):
         the average pool and two-layer projection: Zhang et al., ConVIRT, 2020, arXiv 2010.00747.
     """
 
-    kind = "resnet"  # its name in preset tables
+    kind, title = "resnet", "ResNet"
 
     def __init__(
         self,
@@ -104,12 +104,14 @@ class ResNet(Configured, keras.layers.Layer):
                     for block in range(depth)
                 ]
             )
-        features = width * 2 ** (len(depths) - 1) * EXPANSION
+        self.token_dim = width * 2 ** (len(depths) - 1) * EXPANSION
         if pool == "attention":
             self.attention_pool = MeanQueryPooling(
-                features, features // head_width, embed_dim, dtype=policy, name="attention_pool"
+                self.token_dim, self.token_dim // head_width, embed_dim, dtype=policy, name="attention_pool"
             )
+            self.position_path = "attention_pool.position_embedding"
         else:
+            self.options = frozenset({"any_size"})
             self.projection = Projection(embed_dim, hidden_dim, "relu", bias=True, dtype=policy, name="projection")
         self.build((None, *self.image_size, 3))
 
@@ -122,13 +124,10 @@ class ResNet(Configured, keras.layers.Layer):
             shape = layer.compute_output_shape(shape)
         self.grid = shape[1:3]
         if self.pool == "attention":
+            self.position_grid = self.grid
             self.attention_pool.build((None, shape[1] * shape[2], shape[3]))
         else:
             self.projection.build((None, shape[3]))
-
-    def position_table(self):
-        """`(layer, attribute)` of the position table, where there is one."""
-        return (self.attention_pool, "position_embedding") if self.pool == "attention" else None
 
     # -- forward --
     def call(self, images, training=None, any_size=False):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.encoders.decoder_body import DecoderBody
-from kzoo.encoders.text_transformer import check_token_ids
+from kzoo.encoders.token_ids import check_token_ids
 from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.initializers import Normal
@@ -60,7 +60,8 @@ class TextDecoder(DecoderBody):
         2205.01917; the tied table: Press and Wolf, 2016, arXiv 1608.05859.
     """
 
-    kind = "text_decoder"  # its name in preset tables
+    kind, title = "text_decoder", "text decoder"
+    position_path = "position_embedding"
     reads_text_tokens = False  # its inputs are token ids
 
     def __init__(
@@ -116,10 +117,6 @@ class TextDecoder(DecoderBody):
     def reads_embedding(self):
         """Whether it attends to tokens made of the image embedding, in place of the image's tokens."""
         return self.embedding_memory is not None
-
-    def position_table(self):
-        """`(layer, attribute)` of the position table."""
-        return self, "position_embedding"
 
     # -- forward --
     def call(self, token_ids, image_tokens, padding_mask=None, training=None):

@@ -1,12 +1,15 @@
 """The text transformer of CLIP and CoCa: token ids in, embedding and tokens out."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
-from kzoo.layers.configured import Configured
+from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
-from kzoo.layers.pooling import pool_end_of_text
+from kzoo.layers.pooling import pool_end_of_text, until_end_of_text
 from kzoo.layers.transformer import dense, transformer_blocks
 
 POOLS = ("end_of_text", "last", "class_embedding")
@@ -14,7 +17,7 @@ CLASS_MASKS = ("shifted", "exact")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class TextTransformer(Configured, keras.layers.Layer):
+class TextTransformer(SequenceTower, TextTower):
     """Text tower: token and position embeddings, pre-norm blocks, final norm, pooling, projection.
 
     Args:
@@ -40,14 +43,19 @@ class TextTransformer(Configured, keras.layers.Layer):
         dropout: rate in the blocks while training.
         fused: one matmul for query, key and value.
         epsilon: of the layer norms.
+        mask_token: have a learned vector for hidden ids.
 
     Inputs:
         token_ids: int tensor `(batch, length)`, `length <= context_length`.
-        padding_mask: bool tensor `(batch, length)`, True where an id is real, or None.
+        padding_mask: bool tensor `(batch, length)`, True where an id is real, or None; read with `mask_padding` only.
+        mask, keep, embeddings, prompts, layers, until: see `kzoo.encoders.Tower`; a position is an id. Of texts whose
+            end is pooled, `keep` must keep it.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`, after
-        the final norm, with `"class_embedding"` before it.
+        the final norm, with `"class_embedding"` before it; `"token_mask"` bool `(batch, length)`, True up to the end of
+        text where that is pooled, at ids that are not `pad_id` with `"class_embedding"`, or the padding mask that was
+        read; with the pool `"last"` and no mask it is not there.
 
     Raises:
         ValueError: unknown pool, ids of another rank or longer than the context.
@@ -61,7 +69,8 @@ class TextTransformer(Configured, keras.layers.Layer):
         Radford et al., CLIP, 2021, arXiv 2103.00020; the appended token: Yu et al., CoCa, 2022, arXiv 2205.01917.
     """
 
-    kind = "text_transformer"  # its name in preset tables
+    kind, title = "text_transformer", "text transformer"
+    position_path = "position_embedding"
 
     def __init__(
         self,
@@ -84,6 +93,7 @@ class TextTransformer(Configured, keras.layers.Layer):
         dropout=0.0,
         fused=False,
         epsilon=1e-5,
+        mask_token=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -92,9 +102,13 @@ class TextTransformer(Configured, keras.layers.Layer):
         if class_mask not in CLASS_MASKS:
             raise ValueError(f"class_mask {class_mask!r} is unknown; choose one of {', '.join(CLASS_MASKS)}.")
         self.vocab_size, self.context_length = vocab_size, context_length
-        self.width, self.embed_dim = width, embed_dim or width
-        self.pool, self.eot_id, self.mask_padding = pool, eot_id, mask_padding
-        self.class_mask, self.pad_id = class_mask, pad_id
+        self.width, self.embed_dim, self.token_dim, self.causal = width, embed_dim or width, width, causal
+        self._declare_sequence(depth, mask_token)
+        self.pool, self.class_mask, self.pad_id = pool, class_mask, pad_id
+        self.eot_id = eot_id if pool == "end_of_text" else None
+        # the appended token has a mask of its own, made of the ids
+        self.reads_padding_mask = mask_padding and pool != "class_embedding"
+        self.position_tail = int(pool == "class_embedding")
 
         # -- layers --
         self.blocks = transformer_blocks(
@@ -133,35 +147,65 @@ class TextTransformer(Configured, keras.layers.Layer):
             layer.build((*token_ids_shape, self.width))
         if self.projection is not None:
             self.projection.build((None, self.width))
-
-    def position_table(self):
-        """`(layer, attribute)` of the position table."""
-        return self, "position_embedding"
+        self._build_mask_token()
 
     # -- forward --
-    def call(self, token_ids, padding_mask=None, training=None):
+    def call(
+        self,
+        token_ids,
+        padding_mask=None,
+        training=None,
+        mask=None,
+        keep=None,
+        embeddings=None,
+        prompts=None,
+        layers=(),
+        until=None,
+    ):
         length = check_token_ids(token_ids.shape, self.context_length)
-        x = embed(self.token_embedding, token_ids)  # (batch, length, width)
-        padding_mask = padding_mask if self.mask_padding else None
-        if self.class_embedding is not None:
+        x = self.embed(token_ids) if embeddings is None else self._standing_in(embeddings, length)
+        x = self._hidden(x, mask)  # (batch, length, width)
+        padding_mask = padding_mask if self.reads_padding_mask else None
+        token_mask = self._token_mask(token_ids, padding_mask)
+        tail = int(self.class_embedding is not None)
+        if tail:
             # a zero row behind, and a table that holds the token: no operation reads the batch size
             x = ops.pad(x, ((0, 0), (0, 1), (0, 0)))
             x = x + ops.pad(ops.convert_to_tensor(self.class_embedding), ((length, 0), (0, 0)))
-            x = x + self.position_embedding[: length + 1]
             padding_mask = self._class_mask(token_ids)
-        else:
-            x = x + self.position_embedding[:length]
-        for block in self.blocks:
-            x = block(x, padding_mask=padding_mask, training=training)
+        x = x + self.position_embedding[: length + tail]
+        order = None
+        if keep is not None:
+            x, padding_mask = (kept(each, keep, after=tail) for each in (x, padding_mask))
+            token_ids, token_mask = (kept(each, keep) for each in (token_ids, token_mask))
+            if self.causal:
+                order = ops.pad(keep, ((0, 0), (0, tail)), constant_values=length)
+        finish = partial(self._finished, token_ids)
+        outputs = self._run(
+            x,
+            finish,
+            1,
+            padding_mask=padding_mask,
+            order=order,
+            prompts=prompts,
+            layers=layers,
+            until=until,
+            training=training,
+        )
+        return outputs if token_mask is None else outputs | {"token_mask": token_mask}
+
+    def embed(self, token_ids, padding_mask=None):
+        return embed(self.token_embedding, token_ids)
+
+    def _finished(self, token_ids, x):
+        """What leaves a block, `(batch, length [+ 1], width)`, as `(embedding, tokens)`."""
         if self.class_embedding is not None:
             embedding, tokens = self.final_norm(x[:, -1]), x[:, :-1]
         else:
             tokens = self.final_norm(x)
             pooled_at_end = self.pool == "end_of_text"
             embedding = pool_end_of_text(tokens, token_ids, self.eot_id) if pooled_at_end else tokens[:, -1]
-        if self.projection is not None:
-            embedding = self.projection(embedding)
-        return {"embedding": embedding, "tokens": tokens}
+        return embedding if self.projection is None else self.projection(embedding), tokens
 
     def step(self, step, cache):
         """The tokens at one position of each row, as a causal tower's `call` gives them, and the cache with it.
@@ -182,18 +226,16 @@ class TextTransformer(Configured, keras.layers.Layer):
             caches.append(past)
         return (x if self.class_embedding is not None else self.final_norm(x)), caches
 
+    def _token_mask(self, token_ids, padding_mask):
+        """Which ids are real, bool `(batch, length)`; None where that is not known."""
+        if padding_mask is not None:
+            return ops.cast(padding_mask, "bool")
+        if self.eot_id is not None:
+            return until_end_of_text(token_ids, self.eot_id)
+        return ops.not_equal(token_ids, self.pad_id) if self.class_embedding is not None else None
+
     def _class_mask(self, token_ids):
         """Keys that are seen, `(batch, length + 1)`; the causal mask decides for the ids among themselves."""
         real = ops.cast(ops.not_equal(token_ids, self.pad_id), "int32")
         side = (1, 0) if self.class_mask == "shifted" else (0, 1)
         return ops.pad(real, ((0, 0), side), constant_values=1)
-
-
-def check_token_ids(shape, context_length):
-    """The length of `(batch, length)` ids; stops with a sentence when they do not fit the tower."""
-    if len(shape) != 2 or shape[1] is None or shape[1] > context_length:
-        raise ValueError(
-            f"token_ids have shape {tuple(shape)}, but this model takes (batch, length) with at most "
-            f"{context_length} ids a row; tokenise with model.preprocessor, which keeps the end of text."
-        )
-    return shape[1]

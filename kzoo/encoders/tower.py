@@ -8,6 +8,8 @@ from kzoo.layers.configured import Configured
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
 
+FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its first array, if not alike
+
 
 @dataclass(frozen=True)
 class Input:
@@ -15,7 +17,8 @@ class Input:
 
     Args:
         name: what a batch calls it where the tower stands for its own modality, such as `"images"`.
-        shape: of one row, None where a side varies, such as `(None,)` for token ids.
+        shape: of one row, None where a side varies, such as `(None,)` for token ids; None altogether where a layer of
+            somebody else does not say it.
         dtype: such as `"uint8"`, `"int32"`, `"bool"` or `"float32"`.
         optional: whether the tower can do without it.
     """
@@ -43,9 +46,12 @@ class Tower(Configured, keras.layers.Layer):
         token_dim: channels of the tokens; None where it gives none.
         num_blocks: blocks that can be counted by `layers` and `until`; None where there are none.
         grid: rows and columns of the tokens as a map, behind the first `prefix_tokens`; None where they are no map.
+        pads_tokens: whether some of the tokens of a picture stand for nothing.
         prefix_tokens: tokens before the grid, such as a class token.
         position_path: attributes from the tower to its position table, such as `"embedding.position_embedding"`; None
             where there is none that can be resampled.
+        position_grid: rows and columns of that table, behind its first rows; None where it is that of a sequence. Not
+            always `grid`: CoCa's patches have positions, but its tokens are queries.
         position_tail: rows at the end of a table of a sequence that stay as they are when it is resampled.
         image_size: `(height, width)` in pixels, of towers of pictures of one size; else None.
         context_length, vocab_size, pad_id, eot_id: of towers of token ids; else None. `eot_id` is None where no
@@ -68,8 +74,9 @@ class Tower(Configured, keras.layers.Layer):
     """
 
     kind = title = modality = None
-    token_dim = num_blocks = grid = position_path = None
+    token_dim = num_blocks = grid = position_path = position_grid = None
     prefix_tokens = position_tail = 0
+    pads_tokens = False
     image_size = context_length = vocab_size = pad_id = eot_id = None
     options = frozenset()
 
@@ -97,16 +104,17 @@ class Tower(Configured, keras.layers.Layer):
                 if not each.optional:
                     raise ValueError(f"there is no {name!r}, which {type(self).__name__} reads; {self.wants(each)}.")
                 continue
-            shape = tuple(arrays[each.name].shape)[1:]
-            free = any_size and each.name == self.inputs[0].name
-            fits = len(shape) == len(each.shape) and all(
-                None in (got, want) or got == want or (free and place < len(shape) - 1)
-                for place, (got, want) in enumerate(zip(shape, each.shape))
-            )
-            if not fits:
-                got = tuple(arrays[each.name].shape)
-                raise ValueError(f"{name} have shape {got}, but {self.wants(each)}.")
+            shape = tuple(arrays[each.name].shape)
+            if each.shape is None:
+                continue
+            if len(shape) != 1 + len(each.shape) or not self.fits(each, shape[1:], any_size):
+                raise ValueError(f"{name} have shape {shape}, but {self.wants(each)}.")
         self.check_values(arrays, called)
+
+    def fits(self, given, shape, any_size=False):
+        """Whether a row of `shape`, with as many axes as an input has, can be read; None where a side is not known."""
+        free = len(shape) - 1 if any_size and given == self.inputs[0] else 0  # all sides of a picture but the channels
+        return all(None in (got, want) or got == want for got, want in zip(shape[free:], given.shape[free:]))
 
     def check_values(self, arrays, called):
         """Stops where numbers of numpy arrays cannot be what a tower reads; nothing is asked of most."""

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, check_images, normalize_pixels
-from kzoo.layers.configured import Configured
+from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
+from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
@@ -15,7 +15,7 @@ QUERY_LAYOUTS = ("single", "parallel", "cascade")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class VisionTransformer(Configured, keras.layers.Layer):
+class VisionTransformer(SequenceTower, ImageTower):
     """ViT image tower with the normalisation of raw pixels inside.
 
     Args:
@@ -44,11 +44,13 @@ class VisionTransformer(Configured, keras.layers.Layer):
         fused: one matmul for query, key and value.
         epsilon: of the layer norms.
         mean, std: per channel, in units of [0, 1] pixels.
+        mask_token: have a learned vector for hidden patches.
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
         any_size: take images of another size than `image_size`, such as the small crops of self-supervised training:
             the position table is resampled for them at each step. Otherwise they are refused.
+        mask, keep, embeddings, prompts, layers, until: see `kzoo.encoders.Tower`; a position is a patch.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, [1 +] patches, width)`,
@@ -68,7 +70,9 @@ class VisionTransformer(Configured, keras.layers.Layer):
         CoCa, 2022, arXiv 2205.01917.
     """
 
-    kind = "vit"  # its name in preset tables
+    kind, title = "vit", "vision transformer"
+    position_path = "embedding.position_embedding"
+    options = SequenceTower.options | {"any_size"}
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class VisionTransformer(Configured, keras.layers.Layer):
         epsilon=1e-5,
         mean=CLIP_MEAN,
         std=CLIP_STD,
+        mask_token=False,
         **kwargs,
     ):
         # no autocast: pixels are normalised in float32, each sub-layer casts for itself
@@ -107,6 +112,9 @@ class VisionTransformer(Configured, keras.layers.Layer):
             raise ValueError(f"query_layout {query_layout!r} is unknown; choose one of {', '.join(QUERY_LAYOUTS)}.")
         self.image_size = as_size(image_size)
         self.width, self.embed_dim = width, embed_dim or width
+        self._declare_sequence(depth, mask_token)
+        self.token_dim = self.embed_dim if pool == "queries" else width
+        self.prefix_tokens = int(class_token and pool != "queries")
         self.class_token, self.pool, self.query_layout = class_token, pool, query_layout
         self.norm_first = norm_tokens or pool == "attention" or (pool == "queries" and query_layout != "single")
         self.mean, self.std = tuple(mean), tuple(std)
@@ -163,37 +171,60 @@ class VisionTransformer(Configured, keras.layers.Layer):
             self.contrastive_pool.build((None, None, self.pooled_width if cascade else self.width))
         if self.projection is not None:
             self.projection.build((None, self.pooled_width))
-
-    def position_table(self):
-        """`(layer, attribute)` of the position table."""
-        return self.embedding, "position_embedding"
+        self._build_mask_token()
 
     @property
     def grid(self):
+        """Rows and columns of the tokens, where they are patches."""
+        return None if self.pool == "queries" else self.position_grid
+
+    @property
+    def position_grid(self):
         """Rows and columns of patches."""
         return self.embedding.grid
 
     @property
     def num_tokens(self):
         """Length of the sequence in the blocks."""
-        rows, columns = self.grid
+        rows, columns = self.position_grid
         return rows * columns + int(self.class_token)
 
     # -- forward --
-    def call(self, images, training=None, any_size=False):
+    def call(
+        self,
+        images,
+        training=None,
+        any_size=False,
+        mask=None,
+        keep=None,
+        embeddings=None,
+        prompts=None,
+        layers=(),
+        until=None,
+    ):
         check_images(images.shape, self.image_size, any_size)
-        x = normalize_pixels(images, self.mean, self.std)
-        x = self.embedding(x)  # (batch, num_tokens, width)
+        if mask is None and embeddings is None:
+            x = self.embedding(normalize_pixels(images, self.mean, self.std))  # (batch, num_tokens, width)
+        else:
+            rows, columns = self.embedding.grid_of(images)
+            x = self.embed(images) if embeddings is None else self._standing_in(embeddings, rows * columns)
+            x = self.embedding(images, patches=self._hidden(x, mask))
+        start = int(self.class_token)
+        if keep is not None:
+            x = kept(x, keep, before=start)  # (batch, [1 +] kept, width)
         if self.pre_norm is not None:
             x = self.pre_norm(x)
-        for block in self.blocks:
-            x = block(x, training=training)
+        return self._run(x, self._finished, start, prompts=prompts, layers=layers, until=until, training=training)
+
+    def embed(self, images):
+        return self.embedding(normalize_pixels(images, self.mean, self.std), placed=False)
+
+    def _finished(self, x):
+        """What leaves a block, `(batch, num_tokens, width)`, as `(embedding, tokens)`."""
         if self.norm_first:
             x = self.post_norm(x)
         embedding, tokens = self.pooled(x)
-        if self.projection is not None:
-            embedding = self.projection(embedding)
-        return {"embedding": embedding, "tokens": tokens}
+        return embedding if self.projection is None else self.projection(embedding), tokens
 
     def pooled(self, x):
         """`(batch, num_tokens, width)` to the pooled vector `(batch, pooled_width)` and the tokens to give out."""

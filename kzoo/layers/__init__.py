@@ -1,27 +1,64 @@
-"""What multiplies: attention, transformer block, patch embedding, pooling, similarity head."""
+"""What multiplies: attention, transformer blocks, patches, pooling, similarity, heads of models.
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
+Written by `make docs`.
+"""
 
 from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
+from kzoo.layers.heads import (
+    AdversarialStates,
+    Classifier,
+    CodeDecoder,
+    FeatureAugmenter,
+    GroupAdapters,
+    Hallucinator,
+    Head,
+    HypernetworkPredictor,
+    MultiHeadProjector,
+    OrthogonalBasis,
+    PatchDecoder,
+    Patchify,
+    Predictor,
+    SplitProjector,
+    TemperatureFactors,
+    TokenProjector,
+)
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import gelu, gelu_tanh, l2_normalize, quick_gelu
 from kzoo.layers.patch_embedding import PatchEmbedding
 from kzoo.layers.pooling import AttentionPooling, pool_end_of_text
+from kzoo.layers.projection import Projection
 from kzoo.layers.projector import Projector
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.layers.transformer import Attention, LayerScale, TransformerBlock
 
 __all__ = [
+    "AdversarialStates",
     "Attention",
     "AttentionPooling",
+    "Classifier",
+    "CodeDecoder",
     "EmbeddingMemory",
+    "FeatureAugmenter",
     "GaussianEmbeddingNoise",
+    "GroupAdapters",
+    "Hallucinator",
+    "Head",
+    "HypernetworkPredictor",
     "LayerScale",
     "LinearLogits",
+    "MultiHeadProjector",
+    "OrthogonalBasis",
+    "PatchDecoder",
     "PatchEmbedding",
+    "Patchify",
+    "Predictor",
+    "Projection",
     "Projector",
     "SimilarityHead",
+    "SplitProjector",
+    "TemperatureFactors",
+    "TokenProjector",
     "TransformerBlock",
     "gelu",
     "gelu_tanh",

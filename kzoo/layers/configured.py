@@ -4,6 +4,8 @@ import inspect
 
 import keras
 
+from kzoo.keras_contact import untracked
+
 _KERAS_ARGUMENTS = {"name", "dtype", "trainable"}
 
 
@@ -44,8 +46,7 @@ class Configured:
         bound.apply_defaults()
         arguments = {name: bound.arguments[name] for name in own if name in bound.arguments}
         arguments |= {name: kwargs[name] for name in more if name in kwargs}
-        # past Keras' attribute tracking: the constructor stores and tracks what it keeps
-        object.__setattr__(instance, "_arguments", arguments)
+        untracked(instance, "_arguments", arguments)  # the constructor stores and tracks what it keeps
         return instance
 
     @classmethod

@@ -24,6 +24,9 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
         patches: float tensor `(batch, length, patch_size^2 * 3)`, normalised pixels by row, column and channel.
         grid: int tensor `(batch, 2)`, rows and columns of patches, whose product is at most `length`; patches
             beyond it are padding.
+        embeddings: float tensor `(batch, length, width)`, what stands for the projected patches; of these nothing but
+            the shape is then read.
+        placed: False gives the projected patches, before the positions.
 
     Returns:
         `(tokens, mask)`: float tensor `(batch, length, width)`; bool tensor `(batch, length)`, True where a patch is
@@ -42,7 +45,7 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         self.patch_size, self.table_size, self.width = patch_size, table_size, width
 
-    def build(self, patches_shape, grid_shape=None):
+    def build(self, patches_shape, grid_shape=None, embeddings_shape=None):
         patch = self.patch_size
         self.kernel = self.add_weight(
             name="kernel", shape=(patch, patch, 3, self.width), initializer=Normal(stddev=(3 * patch**2) ** -0.5)
@@ -54,9 +57,12 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
             initializer=Normal(stddev=self.width**-0.5),
         )
 
-    def call(self, patches, grid):
-        length = patches.shape[1]
-        x = ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width))) + self.projection_bias
+    def call(self, patches, grid, embeddings=None, placed=True):
+        length, x = patches.shape[1], embeddings
+        if x is None:
+            x = ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width))) + self.projection_bias
+        if not placed:
+            return x
         rows, columns = (ops.cast(grid[:, axis : axis + 1], "float32") for axis in (0, 1))  # (batch, 1)
         index = np.arange(length, dtype="float32")[None]  # (1, length)
         mask = ops.less(index, rows * columns)  # (batch, length)

@@ -3,29 +3,31 @@
 import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import keras
 import numpy as np
 from keras import ops
 
-_empty = False  # whether weights start with nothing
+_empty = ContextVar("empty_weights", default=False)  # whether weights start with nothing, in this thread alone
 
 
 @contextmanager
 def empty_weights():
     """Inside, weights hold nothing: drawing random numbers takes longer than reading a checkpoint over them.
 
+    What another thread builds meanwhile gets its numbers; a thread that builds for this one enters by itself.
+
     Example:
         >>> with empty_weights():
         ...     model = build(row)
         >>> load_tensors(entries, drop, model, tensors, place)
     """
-    global _empty
-    before, _empty = _empty, True
+    token = _empty.set(True)
     try:
         yield
     finally:
-        _empty = before
+        _empty.reset(token)
 
 
 def without_values(build, *args):
@@ -60,7 +62,7 @@ def _nothing(shape, dtype):
 
 def _draw(initializer, shape, stddev, cut, dtype):
     """Random numbers of NumPy's: one seed gives the same weights on each backend, and no shape has to be compiled."""
-    if _empty:
+    if _empty.get():
         return _nothing(shape, dtype)
     generator = np.random.default_rng(initializer.seed)
     values = generator.standard_normal(shape, dtype="float32")

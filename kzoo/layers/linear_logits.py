@@ -22,6 +22,11 @@ class LinearLogits(NamedTuple):
     kernel: Any
     bias: Any = None
 
+    @property
+    def shape(self):
+        """That of the logits."""
+        return (*self.states.shape[:-1], self.kernel.shape[-1])
+
     def whole(self):
         """The logits, float32 `(..., vocabulary)`."""
         states = ops.convert_to_tensor(self.states)

@@ -40,8 +40,11 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         bias: add a bias to the projection.
 
     Inputs:
-        float tensor `(batch, height, width, 3)`, normalised pixels. For images of another size than `image_size` the
-        positions are resampled, bicubic with antialiasing.
+        images: float tensor `(batch, height, width, 3)`, normalised pixels. For images of another size than
+            `image_size` the positions are resampled, bicubic with antialiasing.
+        patches: float tensor `(batch, rows * columns, width)`, what stands for the projected patches; of the images
+            nothing but the size is then read.
+        placed: False gives the projected patches, before the class token and the positions.
 
     Returns:
         float tensor `(batch, [1 +] rows * columns, width)`, patches in row-major order.
@@ -79,9 +82,17 @@ class PatchEmbedding(Configured, keras.layers.Layer):
             initializer=Normal(stddev=self.width**-0.5),
         )
 
-    def call(self, images):
-        patch = self.patch_size
-        rows, columns = self.grid if None in images.shape[1:3] else image_grid(images.shape[1:3], patch)
+    def call(self, images, patches=None, placed=True):
+        grid = self.grid_of(images)
+        x = self._projected(images, grid) if patches is None else patches
+        return self._placed(x, grid) if placed else x
+
+    def grid_of(self, images):
+        """Rows and columns of the patches of pictures `(batch, height, width, 3)`."""
+        return self.grid if None in images.shape[1:3] else image_grid(images.shape[1:3], self.patch_size)
+
+    def _projected(self, images, grid):
+        (rows, columns), patch = grid, self.patch_size
         x = images[:, : rows * patch, : columns * patch, :]
         x = ops.reshape(x, (-1, rows, patch, columns, patch, 3))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (batch, rows, columns, patch, patch, 3)
@@ -89,11 +100,14 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         x = ops.matmul(x, ops.reshape(self.kernel, (patch * patch * 3, self.width)))
         if self.projection_bias is not None:
             x = x + self.projection_bias
-        table = self._positions((rows, columns))
+        return x  # (batch, rows * columns, width)
+
+    def _placed(self, x, grid):
+        table = self._positions(grid)
         if self.class_embedding is not None:
             # a zero row in front and a table that holds the token: no operation reads the batch size
             x = ops.pad(x, ((0, 0), (1, 0), (0, 0)))
-            table = table + ops.pad(self.class_embedding, ((0, rows * columns), (0, 0)))
+            table = table + ops.pad(self.class_embedding, ((0, grid[0] * grid[1]), (0, 0)))
         return x + table
 
     def _positions(self, grid):

@@ -29,6 +29,20 @@ def pool_end_of_text(tokens, token_ids, eot_id):
     return ops.squeeze(ops.matmul(one_hot, tokens), axis=1)
 
 
+def until_end_of_text(token_ids, eot_id):
+    """True up to the first position whose id is `eot_id`, which is among them; a row without it is True throughout.
+
+    Args:
+        token_ids: int tensor `(batch, length)`.
+        eot_id: id of the end-of-text token.
+
+    Returns:
+        bool tensor `(batch, length)`.
+    """
+    is_end = ops.cast(ops.equal(token_ids, eot_id), "float32")
+    return ops.equal(ops.cumsum(is_end, axis=1) - is_end, 0.0)
+
+
 def pool_mean(tokens, padding_mask):
     """The mean of the real tokens; a row without any gives zeros.
 

@@ -18,10 +18,10 @@ class Projection(Configured, keras.layers.Layer):
         bias: of each layer.
 
     Inputs:
-        float tensor `(batch, width)`.
+        float tensor `(batch, ..., width)`.
 
     Returns:
-        float tensor `(batch, embed_dim)`.
+        float tensor `(batch, ..., embed_dim)`.
 
     Example:
         >>> Projection(embed_dim=16, hidden_dim=32, activation="relu", bias=True)(np.zeros((2, 64))).shape
@@ -42,6 +42,9 @@ class Projection(Configured, keras.layers.Layer):
             width = self.hidden_dim
         self.final = dense(self.embed_dim, width**-0.5, policy, "final", self.bias)
         self.final.build((None, width))
+
+    def compute_output_shape(self, x_shape):
+        return (*x_shape[:-1], self.embed_dim)
 
     # -- forward --
     def call(self, x):

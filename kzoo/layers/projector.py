@@ -23,10 +23,10 @@ class Projector(Configured, keras.layers.Layer):
         prototypes: number of unit vectors to compare with, or None.
 
     Inputs:
-        float tensor `(batch, width)`.
+        float tensor `(batch, ..., width)`: embeddings, or tokens, which IBOT compares with prototypes.
 
     Returns:
-        float tensor `(batch, sizes[-1])`, or `(batch, prototypes)`.
+        float tensor `(batch, ..., sizes[-1])`, or `(batch, ..., prototypes)`.
 
     Raises:
         ValueError: no sizes.
@@ -68,13 +68,18 @@ class Projector(Configured, keras.layers.Layer):
                 name="prototypes", shape=(self.prototypes, width), initializer=Normal(stddev=width**-0.5)
             )
 
+    def compute_output_shape(self, x_shape):
+        return (*x_shape[:-1], self.prototypes or self.sizes[-1])
+
     # -- forward --
     def call(self, x, training=None):
+        places = ops.shape(x)[1:-1]  # of tokens or maps; a batch norm takes them as more rows
+        x = ops.reshape(x, (-1, x.shape[-1])) if places else x
         for number, layer in enumerate(self.hidden):
             x = layer(x)
             if number < len(self.hidden) - 1:
                 x = self.norms[number](x, training=training) if self.batch_norm else x
                 x = self.activation(x)
-        if self.prototype_vectors is None:
-            return x
-        return ops.matmul(l2_normalize(x), ops.transpose(l2_normalize(self.prototype_vectors)))
+        if self.prototype_vectors is not None:
+            x = ops.matmul(l2_normalize(x), ops.transpose(l2_normalize(self.prototype_vectors)))
+        return ops.reshape(x, (-1, *places, x.shape[-1])) if places else x

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.layers.configured import Configured
@@ -64,11 +65,13 @@ class SimilarityHead(Configured, keras.layers.Layer):
     Inputs:
         images: float tensor `(n, dim)`, unit length.
         texts: float tensor `(m, dim)`, unit length.
-        The head of a model (`model.similarity`) also takes whatever `model.encode_image` and
-        `model.encode_text` take, in lists of any size, and then returns a numpy array.
+        Pictures and texts themselves are for `model.logits(images, texts)`.
 
     Returns:
-        float32 tensor `(n, m)` of logits.
+        float32 tensor `(n, m)` of logits; a numpy array of two numpy arrays.
+
+    Raises:
+        TypeError: something else than embeddings.
 
     Example:
         >>> SimilarityHead(scale=10.0)(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
@@ -85,7 +88,6 @@ class SimilarityHead(Configured, keras.layers.Layer):
             raise ValueError(f"form {form!r} is unknown; choose one of {', '.join(FORMS)}.")
         self.form = form
         self.initial_scale, self.max_scale, self.initial_bias = scale, max_scale, bias
-        self.raw_logits = None  # set by the model: lists of pictures and texts -> numpy logits
         self.build()
 
     def build(self):
@@ -117,10 +119,21 @@ class SimilarityHead(Configured, keras.layers.Layer):
             return ops.exp(self.log_scale)
         return 1.0 / self.temperature if self.form == "temperature" else ops.convert_to_tensor(self.initial_scale)
 
+    def numbers(self):
+        """Scale and bias as Python floats; 0.0 for a head without a bias."""
+        bias = 0.0 if self.bias is None else float(ops.convert_to_numpy(self.bias))
+        return float(ops.convert_to_numpy(self.scale)), bias
+
     def __call__(self, images, texts):
-        if self.raw_logits is None or (_is_tensor(images) and _is_tensor(texts)):
-            return super().__call__(images, texts)
-        return self.raw_logits(images, texts)
+        for given in (images, texts):
+            if not (isinstance(given, np.ndarray) and given.dtype.kind == "f") and not _is_tensor(given):
+                raise TypeError(
+                    f"the similarity head compares embeddings, arrays (n, dim), but got {type(given).__name__}; "
+                    "pictures and texts are compared by model.logits(images, texts)."
+                )
+        logits = super().__call__(images, texts)
+        both = isinstance(images, np.ndarray) and isinstance(texts, np.ndarray)
+        return ops.convert_to_numpy(logits) if both else logits
 
     def call(self, images, texts):
         images, texts = ops.cast(images, "float32"), ops.cast(texts, "float32")

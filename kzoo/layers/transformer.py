@@ -9,7 +9,7 @@ from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
 
 
-def attend(query, key, value, causal=False, padding_mask=None):
+def attend(query, key, value, causal=False, padding_mask=None, visible=None):
     """Softmax attention, `softmax(q k^T / sqrt(d)) v` per head, with the softmax in float32.
 
     `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
@@ -22,6 +22,7 @@ def attend(query, key, value, causal=False, padding_mask=None):
         key, value: float tensors `(batch, S, heads, d)`.
         causal: position t sees positions 0..t only.
         padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
+        visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
 
     Returns:
         float tensor `(batch, T, heads, d)`.
@@ -29,9 +30,12 @@ def attend(query, key, value, causal=False, padding_mask=None):
     mask = None
     if padding_mask is not None:
         mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
-        if causal:  # torch takes one of the two only
-            mask = ops.logical_and(mask, np.tril(np.ones((query.shape[1], key.shape[1]), "bool")))
-            causal = False  # in the mask now: (batch, 1, T, S)
+    if visible is not None:
+        visible = ops.expand_dims(visible, 1)  # (batch, 1, T, S)
+    elif causal and mask is not None:  # torch takes one of the two only
+        visible = np.tril(np.ones((query.shape[1], key.shape[1]), "bool"))
+    if visible is not None:
+        mask, causal = visible if mask is None else ops.logical_and(mask, visible), False
     backend = keras.config.backend()
     if backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16"):
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
@@ -73,6 +77,7 @@ class Attention(Configured, keras.layers.Layer):
         x: float tensor `(batch, T, any)`.
         context: float tensor `(batch, S, any)` for the keys and values; default `x`.
         padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
+        visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
 
     Returns:
         float tensor `(batch, T, out_width)`.
@@ -100,20 +105,20 @@ class Attention(Configured, keras.layers.Layer):
         self.value = dense(width, width**-0.5, self.dtype_policy, "value")
         self.out = dense(out_width or width, out_stddev or width**-0.5, self.dtype_policy, "out")
 
-    def build(self, x_shape, context_shape=None, padding_mask_shape=None):
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None):
         self.query.build(x_shape)
         self.key.build(context_shape or x_shape)
         self.value.build(context_shape or x_shape)
         self.out.build((None, None, self.width))
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None):
+    def call(self, x, context=None, padding_mask=None, visible=None):
         if self.fused and context is None:
             query, key, value = self._project_fused(x)
         else:
             context = x if context is None else context
             query, key, value = self.query(x), self.key(context), self.value(context)
-        return self._attended(query, key, value, self.causal, padding_mask)
+        return self._attended(query, key, value, self.causal, padding_mask, visible)
 
     def keys_values(self, context):
         """Keys and values of a context, `(batch, S, width)` each, for `read`."""
@@ -139,10 +144,10 @@ class Attention(Configured, keras.layers.Layer):
         cache = tuple(ops.where(here, new, old) for new, old in zip(self.keys_values(x), cache))
         return self.read(x, cache, visible), cache
 
-    def _attended(self, query, key, value, causal=False, padding_mask=None):
+    def _attended(self, query, key, value, causal=False, padding_mask=None, visible=None):
         length = query.shape[1]
         query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
-        mixed = attend(query, key, value, causal, padding_mask)  # (batch, T, heads, d)
+        mixed = attend(query, key, value, causal, padding_mask, visible)  # (batch, T, heads, d)
         return self.out(ops.reshape(mixed, (-1, length, self.width)))
 
     def _project_fused(self, x):
@@ -197,6 +202,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         x: float tensor `(batch, length, width)`.
         context: float tensor `(batch, S, any)`, where `cross`.
         padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
+        visible: bool tensor `(batch, length, length)`, the positions that each one sees, in place of `causal`; or None.
 
     Returns:
         float tensor `(batch, length, width)`.
@@ -243,7 +249,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
         self.activation = activation_function(activation)
 
-    def build(self, x_shape, context_shape=None, padding_mask_shape=None):
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None):
         for layer in (self.norm_1, self.scale_1, self.norm_2, self.mlp_up, self.scale_2):
             if layer is not None:
                 layer.build(x_shape)
@@ -255,10 +261,10 @@ class TransformerBlock(Configured, keras.layers.Layer):
             self.dropout.build(x_shape)
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, training=None):
+    def call(self, x, context=None, padding_mask=None, visible=None, training=None):
         if self.norm_context is not None:
             context = self.norm_context(context)
-        mixed = self.attention(self.norm_1(x), context=context, padding_mask=padding_mask)
+        mixed = self.attention(self.norm_1(x), context=context, padding_mask=padding_mask, visible=visible)
         return self._after(x, mixed, training)
 
     def memory(self, context):

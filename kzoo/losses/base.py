@@ -4,10 +4,13 @@ import inspect
 import re
 
 import keras
+import numpy as np
 from keras import ops
 
+from kzoo.keras_contact import called_by_compiled_loss
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear_logits import LinearLogits
+from kzoo.losses.parts.shapes import MORE, check_rank, check_shapes, is_of_batch
 
 SCORES_HELD = 6  # float32 matrices of scores at the peak of a step: logits, targets, their product, gradients
 
@@ -24,8 +27,15 @@ class Loss(Configured, keras.layers.Layer):
 
     Args:
         inputs: names of the tensors that the positional arguments of `call` read; default `default_inputs`.
-        **kwargs: `name`, under which the value is logged, and for each keyword of `optional_inputs` that is not an
-            argument of the constructor the name of the tensor it reads: `SupCon(labels="species")`.
+        **kwargs: `name`, under which the value is logged; for each keyword of `optional_inputs` that is not an
+            argument of the constructor the name of the tensor it reads: `SupCon(labels="species")`; and `constants`, a
+            dict of the name of a tensor that the loss reads to an array that stands in its place, for what has no row
+            for each sample, such as `HaversineGeocell(constants={"centroids": centroids})`. They are weights that are
+            not trained: a config has only their shapes, a loss made from it has zeros until its weights are loaded.
+
+    Raises:
+        ValueError: another number of `inputs` than `call` takes; a constant that the loss does not read, or of which a
+            row belongs to each sample, or of another rank; and called, tensors of shapes that do not go together.
 
     Example:
         >>> class SquaredDistance(Loss):
@@ -38,22 +48,27 @@ class Loss(Configured, keras.layers.Layer):
     optional_inputs = {"sample_weight": "sample_weight"}  # keyword of `call` -> name of the tensor
     required_inputs = ()  # keywords of `optional_inputs` that the loss cannot do without
     pair_inputs = ()  # keywords of `optional_inputs` that are matrices over the pairs of a batch: they have no features
+    shapes = {"sample_weight": "batch", "scale": "scalar | 1", "bias": "scalar | 1"}  # argument of `call` -> its axes
     input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
+    block_size = None  # rows that are compared at a time, in losses of pairs
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
 
     def __init__(self, inputs=None, name=None, **kwargs):
+        constants = kwargs.pop("constants", None) or {}
         renamed = {keyword: kwargs.pop(keyword) for keyword in self.optional_inputs if keyword in kwargs}
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
         self.term = name or _snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
         self.supports_masking = True  # a `mask` argument is the loss's own business
+        self.inputs_given = inputs is not None
         self.input_names = tuple(inputs or self.default_inputs)
         self.optional_names = self.optional_inputs | renamed
         self._check_count(len(self.input_names), f"inputs names {len(self.input_names)}: {self.input_names}")
+        self.constants = {name: self._constant(name, value) for name, value in constants.items()}
         self.built = True
 
     @classmethod
     def more_arguments(cls):
-        return tuple(cls.optional_inputs)
+        return (*cls.optional_inputs, "constants")
 
     def _check_count(self, count, received):
         least, most = self.input_counts or [len(self.default_inputs)] * 2
@@ -61,22 +76,73 @@ class Loss(Configured, keras.layers.Layer):
             wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
             raise ValueError(f"{type(self).__name__} reads {wanted} tensors, but {received}.")
 
+    def _constant(self, name, value):
+        """The weight that holds a constant: an array, or a dict of its shape and dtype."""
+        arguments = dict(zip(self.input_names, self._positional(len(self.input_names))))
+        arguments |= {name: keyword for keyword, name in self.optional_names.items()}
+        able = [each for each, argument in arguments.items() if not is_of_batch(self.shapes.get(argument, MORE))]
+        if name not in able:
+            takes = f"it takes {', '.join(able)}" if able else "all that it reads has a row for each sample"
+            raise ValueError(f"{type(self).__name__} cannot take {name!r} as a constant; {takes}.")
+        if isinstance(value, dict):
+            shape, dtype, initializer = tuple(value["shape"]), value["dtype"], "zeros"
+        else:
+            value = np.asarray(value)
+            check_rank(name, value, self.shapes.get(arguments[name], MORE))
+            shape, dtype = value.shape, "float32" if value.dtype.kind == "f" else "int32"
+            initializer = lambda shape, dtype=None: ops.convert_to_tensor(value, dtype)  # noqa: E731
+        return self.add_weight(
+            name=name, shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False
+        )
+
+    @classmethod
+    def _positional(cls, count):
+        """Names of the first arguments of `call` that are given by position, that of `*name` repeated."""
+        names, rest = [], None
+        for name, parameter in inspect.signature(cls.call).parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                rest = name
+            elif parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and rest is None:
+                names.append(name)
+        names = names[1:]  # without self
+        return [*names, *[rest] * (count - len(names))][:count]
+
     @property
     def reads(self):
         """Names of the tensors that the loss cannot do without."""
-        return (*self.input_names, *(self.optional_names[keyword] for keyword in self.required_inputs))
+        return self.reading()
+
+    def reading(self, given=()):
+        """Names of the tensors that the loss cannot do without where it is attached to a model.
+
+        Args:
+            given: names that a loss of any number of tensors reads if it was not told which, such as all embeddings of
+                a model.
+        """
+        needed = (self.optional_names[keyword] for keyword in self.required_inputs)
+        return tuple(name for name in (*self._inputs_of(given), *needed) if name not in self.constants)
+
+    def may_read(self, given=()):
+        """Names of all tensors that the loss reads if they are there; `given` as in `reading`."""
+        names = dict.fromkeys((*self._inputs_of(given), *self.optional_names.values()))
+        return tuple(name for name in names if name not in self.constants)
+
+    def _inputs_of(self, given):
+        takes_any = self.input_counts is not None and self.input_counts[1] is None
+        return tuple(given) if given and takes_any and not self.inputs_given else self.input_names
 
     @property
     def term_names(self):
         """Names under which `from_tensors` reports the terms."""
         return (self.term,)
 
-    def from_tensors(self, tensors, training=None):
+    def from_tensors(self, tensors, training=None, given=()):
         """The loss of a dict of named tensors.
 
         Args:
-            tensors: name -> tensor, the model's outputs and the batch.
+            tensors: name -> tensor, the model's outputs and the batch. Constants of the loss are not looked for there.
             training: whether state such as a queue is updated.
+            given: as in `reading`.
 
         Returns:
             `(total, values)`: the scalar to minimise and the value of each term, as `term_names`.
@@ -84,20 +150,33 @@ class Loss(Configured, keras.layers.Layer):
         Raises:
             ValueError: a tensor that the loss reads is not there.
         """
-        missing = [name for name in self.reads if name not in tensors]
-        if missing:
-            raise ValueError(
-                f"{type(self).__name__} reads {missing[0]!r}, but the model and the batch give only "
-                f"{', '.join(sorted(tensors))}; name other tensors with {self._renaming(missing[0])}."
-            )
+        terms, values = self.by_term(tensors, training, given)
+        return sum(terms), values
+
+    def by_term(self, tensors, training=None, given=()):
+        """As `from_tensors`, but `(terms, values)`, with what each term adds to the scalar."""
+        self.check_there(tensors, given)
+        tensors = tensors | self.constants
         keywords = {key: tensors[name] for key, name in self.optional_names.items() if name in tensors}
-        inputs = [tensors[name] for name in self.input_names]
-        if not self.takes_linear_logits:
-            inputs = [each.whole() if isinstance(each, LinearLogits) else each for each in inputs]
+        inputs = [self.taken(name, tensors[name]) for name in self._inputs_of(given)]
         if "training" in inspect.signature(self.call).parameters:
             keywords["training"] = training
         value = self(*inputs, **keywords)
-        return value, (value,)
+        return (value,), (value,)
+
+    def check_there(self, names, given=()):
+        """Stops with a sentence where a tensor that the loss reads is not among `names`; `given` as in `reading`."""
+        missing = [name for name in self.reading(given) if name not in names]
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__} reads {missing[0]!r}, but the model and the batch give only "
+                f"{', '.join(sorted(names))}; name other tensors with {self._renaming(missing[0])}."
+            )
+
+    def taken(self, name, tensor):
+        """A tensor of a model or a batch as `call` takes it by position."""
+        whole = isinstance(tensor, LinearLogits) and not self.takes_linear_logits
+        return tensor.whole() if whole else tensor
 
     def _renaming(self, name):
         keyword = {self.optional_names[key]: key for key in self.required_inputs}.get(name)
@@ -135,7 +214,7 @@ class Loss(Configured, keras.layers.Layer):
             "memory": "no matrix of scores; it grows with the batch as the embeddings do",
         }
         if pairs:
-            block_size = getattr(self, "block_size", None)
+            block_size = self.block_size
             shape = f"{min(block_size or pairs[0], pairs[0]):,} x {pairs[1]:,} scores"
             mebibytes = SCORES_HELD * 4 * min(block_size or pairs[0], pairs[0]) * pairs[1] / 2**20
             size = f"about {mebibytes:,.0f}" if mebibytes >= 1.0 else "less than 1"
@@ -143,7 +222,16 @@ class Loss(Configured, keras.layers.Layer):
         print(self.term, *(f"  {key:<11} {text}" for key, text in says.items()), sep="\n")
 
     def __call__(self, *arguments, **keywords):
-        state = self.non_trainable_variables
+        if called_by_compiled_loss(self):
+            raise ValueError(
+                f"{type(self).__name__} is the loss of a plain keras.Model, which calls it with y_true and y_pred in "
+                f"place of {' and '.join(self._positional(2))}; train with a model of kzoo, or say what is what: "
+                "compile(loss=lambda y_true, y_pred: loss(...))."
+            )
+        arguments, keywords = self._with_constants(arguments, keywords)
+        self._check(arguments, keywords)
+        constants = {id(each) for each in self.constants.values()}
+        state = [each for each in self.non_trainable_variables if id(each) not in constants]
         if not (state and keywords.get("training") and keras.config.backend() == "torch"):
             return super().__call__(*arguments, **keywords)
         # torch assigns in place, where the backward pass still reads: a step works on copies, and writes them back last
@@ -155,11 +243,30 @@ class Loss(Configured, keras.layers.Layer):
                 each.assign(scope.get_current_value(each))
         return value
 
+    def _with_constants(self, arguments, keywords):
+        """Arguments of a call, with constants where nothing came for them."""
+        names = [name for name in self.input_names if name not in self.constants]
+        if len(arguments) == len(names) < len(self.input_names):
+            there = self.constants | dict(zip(names, arguments))
+            arguments = [there[name] for name in self.input_names]
+        named = {key: self.constants[name] for key, name in self.optional_names.items() if name in self.constants}
+        return arguments, named | keywords
+
+    def _check(self, arguments, keywords):
+        """Stops where the arguments of a call do not go together."""
+        given = [*zip(self._positional(len(arguments)), arguments), *keywords.items()]
+        check_shapes(self, [(name, array) for name, array in given if array is not None])
+
     def compute_mask(self, inputs, previous_mask):
         return None
 
     def get_config(self):
-        return super().get_config() | {"name": self.term}  # the number that Keras appends belongs to one process
+        config = super().get_config() | {"name": self.term}  # the number that Keras appends belongs to one process
+        config.pop("constants", None)
+        if self.constants:  # their values are weights
+            shapes = {name: {"shape": list(each.shape), "dtype": each.dtype} for name, each in self.constants.items()}
+            config["constants"] = shapes
+        return config
 
     def __add__(self, other):
         return WeightedSum([*_terms(self), *_terms(other)])
@@ -200,9 +307,15 @@ class WeightedSum(Loss):
         if any(map(callable, self.weights_of_terms)):
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
-    @property
-    def reads(self):
-        return tuple(dict.fromkeys(name for term in self.terms for name in term.reads))
+    def reading(self, given=()):
+        return tuple(dict.fromkeys(name for term in self.terms for name in term.reading(given)))
+
+    def may_read(self, given=()):
+        return tuple(dict.fromkeys(name for term in self.terms for name in term.may_read(given)))
+
+    def check_there(self, names, given=()):
+        for term in self.terms:
+            term.check_there(names, given)
 
     @property
     def term_names(self):
@@ -212,15 +325,18 @@ class WeightedSum(Loss):
             names.append(term.term if not taken else f"{term.term}_{taken + 1}")
         return tuple(names)
 
-    def from_tensors(self, tensors, training=None):
-        values = tuple(term.from_tensors(tensors, training)[0] for term in self.terms)
-        total = sum(self._weight(weight) * value for weight, value in zip(self.weights_of_terms, values))
+    def by_term(self, tensors, training=None, given=()):
+        values = tuple(term.from_tensors(tensors, training, given)[0] for term in self.terms)
+        terms = tuple(self._weight(weight) * value for weight, value in zip(self.weights_of_terms, values))
         if training and self.step is not None:
             self.step.assign_add(1)
-        return total, values
+        return terms, values
 
     def call(self, tensors, training=None):
         return self.from_tensors(tensors, training)[0]
+
+    def _check(self, arguments, keywords):
+        """Nothing: the terms look at what they read."""
 
     def describe(self, batch_size, devices=1):
         for term in self.terms:

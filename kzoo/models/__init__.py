@@ -1,7 +1,5 @@
 """What `fit` trains."""
 
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
-
 from kzoo.models.captioner import Captioner
 from kzoo.models.contrastive import ContrastiveModel
 from kzoo.models.dual_encoder import DualEncoder

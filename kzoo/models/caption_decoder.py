@@ -3,8 +3,6 @@
 import numpy as np
 from keras import ops
 
-from kzoo.models.compiled import compiled
-
 
 class CaptionDecoder:
     """The decoder of `kzoo.decoding.generate` for a batch of pictures and a Keras model.
@@ -42,15 +40,12 @@ class CaptionDecoder:
 
     def _function(self, key, make):
         """What `make(model)` returns, compiled once for all batches of the model."""
-        kept = self.model.compiled_functions
-        if key not in kept:
-            kept[key] = compiled(self.model, make(self.model))
-        return kept[key]
+        return self.model.compiled_once(key, make)
 
 
 def _remembering(model):
     def memory(batch):
-        return model.caption_memory(model.image_tokens(model.features(batch, training=False)))
+        return model.caption_memory(model.call(batch, training=False, only=("caption_context",))["caption_context"])
 
     return memory
 

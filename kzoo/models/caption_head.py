@@ -1,7 +1,5 @@
 """The decoder that `Captioner.from_dual_encoder` puts on a model: sized by its towers, started by its tokenizer."""
 
-import keras
-
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.models.dual_encoder import DualEncoder
 
@@ -12,7 +10,7 @@ HEAD_WIDTH = 64  # channels of an attention head, where the text tower does not 
 
 def check_headless(model):
     """Stops with a sentence unless a model is a dual encoder and nothing more."""
-    if not isinstance(model, DualEncoder) or model.kind != DualEncoder.kind:
+    if not isinstance(model, DualEncoder) or model.kind != DualEncoder.kind or model.heads:
         raise TypeError(
             f"a decoder is put on a DualEncoder, but model is a {type(model).__name__}; make a DualEncoder of its "
             "image_encoder, text_encoder and similarity first."
@@ -55,15 +53,11 @@ def token_width(image_encoder):
     """Channels of an image tower's tokens; stops with a sentence where it has none that a decoder can read."""
     name = type(image_encoder).__name__
     way_out = 'take memory="embedding", which every image tower has.'
-    if hasattr(image_encoder, "max_patches"):
+    if image_encoder.pads_tokens:
         raise ValueError(f"{name} pads its tokens, and a decoder cannot tell padding from picture; {way_out}")
-    if not hasattr(image_encoder, "image_size"):
-        raise ValueError(f"{name} does not say its image_size, so nothing is known of its tokens; {way_out}")
-    pixels = keras.KerasTensor((1, *image_encoder.image_size, 3), dtype="uint8")
-    tokens = image_encoder.compute_output_spec(pixels, training=False).get("tokens")
-    if tokens is None:
+    if image_encoder.token_dim is None:
         raise ValueError(f"{name} gives an embedding and no tokens; {way_out}")
-    return tokens.shape[-1]
+    return image_encoder.token_dim
 
 
 def special_ids(model):
@@ -72,7 +66,7 @@ def special_ids(model):
     A start id is needed where texts have none of their own. It is the id of padding, as in T5; where that is the end of
     text (SigLIP), which a penalty on repetition would then hold back, the first id that is another: there `<pad>`.
     """
-    preprocessor, pad_id = model.preprocessor, getattr(model.text_encoder, "pad_id", 0)
+    preprocessor, pad_id = model.preprocessor, model.text_encoder.pad_id or 0
     if preprocessor is None:
         return {"pad_id": pad_id, "start_id": None}  # whoever makes the ids puts a start before them
     rules = preprocessor.rules()

@@ -1,19 +1,29 @@
 """The captioner: an image tower, a text tower or none, and a decoder that writes the next token."""
 
 import keras
+import numpy as np
 from keras import ops
 
+from kzoo.encoders.as_tower import as_tower
+from kzoo.encoders.token_ids import check_ids, check_token_ids
 from kzoo.inference.caption import Writer
-from kzoo.layers.numerics import l2_normalize
+from kzoo.layers.copies import copy_of
+from kzoo.layers.similarity import SimilarityHead
 from kzoo.layers.step import Step
+from kzoo.models.answers import Rule
 from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.caption_head import check_headless, make_decoder
-from kzoo.models.checks import check_batch
-from kzoo.models.dual_encoder import DualEncoder
+from kzoo.models.caption_labels import caption_targets, with_start
+from kzoo.models.embedding_model import EmbeddingModel, check_pair, wants_pairs
+
+NO_TOKENS = (
+    "the image tower {} gives an embedding and no tokens, but this decoder reads tokens; take "
+    'Captioner.from_dual_encoder(model, memory="embedding").'
+)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Captioner(Writer, DualEncoder):
+class Captioner(Writer, EmbeddingModel):
     """A contrastive captioner (CoCa), a captioner alone (BLIP), or a decoder on a model that was trained without one
     (`from_dual_encoder`).
 
@@ -23,17 +33,20 @@ class Captioner(Writer, DualEncoder):
             token ids it may be None: the model then has no text embedding.
         text_decoder: layer from text tokens (or token ids) and image tokens to states, with the methods of
             `DecoderOutput`, `memory` and `step`.
-        similarity, preprocessor, loss: as in `DualEncoder`.
+        similarity, preprocessor, loss, heads, teacher: as in `DualEncoder`.
 
     Inputs:
-        as in `DualEncoder`; captions need both modalities. Where the decoder reads embeddings, texts are enough: the
-        embedding of a text then stands for that of its picture, in training with the decoder's noise (CLOSE). It
-        gets no gradient, or the space would lose its pictures. Where there are images, theirs are read, without noise.
+        as in `DualEncoder`, with one caption for each picture; captions need both modalities. Where the decoder reads
+        embeddings, texts are enough: the embedding of a text then stands for that of its picture, in training with the
+        decoder's noise (CLOSE). It gets no gradient, or the space would lose its pictures. Where there are images,
+        theirs are read, without noise.
 
     Returns:
         dict: as in `DualEncoder`, and `caption_logits` `(batch, length - 1, vocab_size)`, float32: row t predicts
-        token t + 1 (see `caption_targets`); of a decoder with a start id `(batch, length, vocab_size)`. `predict`
-        leaves them out, for memory's sake.
+        token t + 1; of a decoder with a start id `(batch, length, vocab_size)`. `predict` leaves them out, for memory's
+        sake. By request `caption_states`, what they are made of, `caption_linear_logits`, which are them with the
+        decoder's last layer (`kzoo.layers.LinearLogits`), `caption_labels` and `caption_mask` (see
+        `caption_targets`), and `caption_context` `(batch, S, width)`, what the decoder attends to.
 
     Raises:
         ValueError: as in `DualEncoder`; a decoder that reads text tokens without a text tower.
@@ -48,18 +61,32 @@ class Captioner(Writer, DualEncoder):
         2211.09778.
     """
 
-    kind = "captioner"  # its name in preset tables
-    default_outputs = ("caption_logits",)
+    kind = "captioner"
 
     def __init__(
-        self, image_encoder, text_encoder, text_decoder, similarity=None, preprocessor=None, loss=None, **kwargs
+        self,
+        image_encoder,
+        text_encoder,
+        text_decoder,
+        similarity=None,
+        preprocessor=None,
+        loss=None,
+        heads=(),
+        teacher=None,
+        **kwargs,
     ):
+        super().__init__(autocast=False, **kwargs)
         if text_encoder is None and text_decoder.reads_text_tokens:
             raise ValueError(f"{type(text_decoder).__name__} reads the tokens of a text tower; give a text_encoder.")
-        loss = loss or [{"loss": "InfoNCE"}] * (text_encoder is not None) + [{"loss": "Captioning", "weight": 2.0}]
-        super().__init__(image_encoder, text_encoder, similarity, preprocessor, loss, **kwargs)
-        self._attach(text_decoder=text_decoder)
-        object.__setattr__(self, "compiled_functions", {})  # past Keras' tracking, which locks built models
+        self.image_encoder = as_tower(image_encoder, "image")
+        self.text_encoder = None if text_encoder is None else as_tower(text_encoder, "text")
+        if self.is_contrastive:
+            check_pair(self.image_encoder, self.text_encoder)
+            similarity = similarity or SimilarityHead(name="similarity")
+        self.similarity = similarity
+        loss = loss or [{"loss": "InfoNCE"}] * self.is_contrastive + [{"loss": "Captioning", "weight": 2.0}]
+        self.add_decoder(text_decoder)
+        self.settle(similarity, heads, teacher, preprocessor, loss)
 
     @classmethod
     def from_dual_encoder(
@@ -67,16 +94,16 @@ class Captioner(Writer, DualEncoder):
     ):
         """Put a new captioning decoder on a contrastive model.
 
-        The towers, the similarity and the preprocessor are those of `model`, not copies: what trains here trains there,
-        and what is locked here is locked there: compile `model` again before you train it on.
+        The towers and the similarity are copies, with the weights that they have now: `model` stays what it is. The
+        preprocessor is shared.
 
         Args:
             model: a `DualEncoder`, with or without a preprocessor.
             memory: what the decoder, a `TextDecoder`, attends to: `"tokens"` of the image tower, or tokens made of its
                 `"embedding"`, which any image tower has and which say less of a picture.
-            freeze: lock both towers and the similarity, so that embeddings stay what they are: the loss is `Captioning`
-                alone, and the decoder learns. Otherwise all trains that is not locked already, and the loss is that
-                of `model` + 2 * `Captioning`.
+            freeze: lock the copied towers and similarity, so that embeddings stay what they are: the loss is
+                `Captioning` alone, and the decoder learns. Otherwise all trains that is not locked already, and the
+                loss is that of `model` + 2 * `Captioning`.
             noise: with `"embedding"`, standard deviation of the noise on text embeddings when it is trained from texts
                 alone (CLOSE): `model.fit(model.preprocessor(texts=captions))`. See `GaussianEmbeddingNoise`.
             depth: pairs of blocks of the decoder.
@@ -96,7 +123,7 @@ class Captioner(Writer, DualEncoder):
         Example:
             >>> model = kzoo.from_preset("clip_base")
             >>> captioner = kzoo.Captioner.from_dual_encoder(model)
-            >>> captioner.compile("adamw")
+            >>> captioner.compile("clip_adamw")
             >>> captioner.fit(kzoo.data.pairs("photos.csv", captioner.preprocessor))
 
         Reference:
@@ -104,83 +131,124 @@ class Captioner(Writer, DualEncoder):
         """
         check_headless(model)
         decoder = make_decoder(model, memory, noise, depth, width, num_heads)
+        image, text, similarity = map(copy_of, (model.image_encoder, model.text_encoder, model.similarity))
         loss = [{"loss": "Captioning"}]
         if freeze:
-            for part in (model.image_encoder, model.text_encoder, model.similarity):
+            for part in (image, text, similarity):
                 part.trainable = False
         else:
             loss = [*model.loss_spec, {"loss": "Captioning", "weight": 2.0}]
-        parts = {"similarity": model.similarity, "preprocessor": model.preprocessor, "loss": loss}
+        parts = {"similarity": similarity, "preprocessor": model.preprocessor, "loss": loss}
         name = name or f"{model.name}_captioner"
-        captioner = cls(model.image_encoder, model.text_encoder, decoder, **parts, name=name, dtype=model.dtype_policy)
+        captioner = cls(image, text, decoder, **parts, name=name, dtype=model.dtype_policy)
         captioner.source = model.source
         return captioner
 
-    def towers(self):
-        towers = super().towers() if self.is_contrastive else {"image_encoder": self.image_encoder}
-        return towers | {"text_decoder": self.text_decoder}
+    def add_decoder(self, decoder):
+        """Keep the decoder, if there is something for it to attend to."""
+        if not decoder.reads_embedding and self.image_encoder.token_dim is None:
+            raise ValueError(NO_TOKENS.format(type(self.image_encoder).__name__))
+        self.text_decoder = decoder
+
+    @classmethod
+    def from_parts(cls, towers, **options):
+        return cls(**({"text_encoder": None} | towers), **options)
+
+    # -- parts --
+    @property
+    def tower_names(self):
+        return {"image": "image_encoder"} | ({"text": "text_encoder"} if self.is_contrastive else {})
 
     @property
     def is_contrastive(self):
+        """Whether both sides of a pair have an embedding."""
         return self.text_encoder is not None
+
+    def towers(self):
+        return super().towers() | {"text_decoder": self.text_decoder}
 
     def token_tower(self):
         """The layer that the ids of a caption enter first."""
         return self.text_encoder if self.text_decoder.reads_text_tokens else self.text_decoder
 
     # -- forward --
+    def wants(self, batch):
+        return wants_pairs(batch)
+
     def check_batch(self, batch):
-        check_batch(batch, self.image_encoder, self.text_encoder or self.text_decoder)
+        if not self.is_contrastive and isinstance(batch, dict) and "token_ids" in batch:
+            check_texts(batch["token_ids"], self.text_decoder)
+            if "images" not in batch:
+                return
+        super().check_batch(batch)
 
-    def call(self, batch, training=None, outputs=()):
-        wanted = self.wanted(outputs)
-        features = self.features(batch, training)
-        results = self.embeddings(features, wanted) | self.negatives(batch, wanted, training)
-        if "caption_logits" in wanted and "token_ids" in batch and self._has_image_tokens(features):
-            states = self.caption_states(batch, features, training)
-            # training makes the logits in its loss, where they need not be held as a whole
-            results |= (
-                {"caption_states": states} if self._reads else {"caption_logits": self.text_decoder.logits(states)}
-            )
-        return results
-
-    def caption_states(self, batch, features, training=None):
-        """The decoder's states at every token but the last, `(batch, length - 1, width)`, the start id included."""
-        if self.text_decoder.reads_text_tokens:
-            source = features["text"]["tokens"]
+    def rules(self, batch):
+        decoder = self.text_decoder
+        if not decoder.reads_embedding:
+            context = Rule(("image_tokens",), ("caption_context",), _as_it_is)
+        elif "images" in batch:
+            context = Rule(("image_embeddings",), ("caption_context",), self._tokens_of_picture)
         else:
-            source = with_start(batch["token_ids"], self.caption_start_id)
-        return self.text_decoder(source[:, :-1], self.image_tokens(features, training), training=training)
+            context = Rule(("text_features",), ("caption_context",), self._tokens_of_text)
+        rules = [*super().rules(batch), context]
+        if "token_ids" not in batch or len(batch["token_ids"].shape) != 2:  # a bag of texts is no caption
+            return rules
+        mask = ("padding_mask",) if "padding_mask" in batch else ()
+        source = "text_tokens" if decoder.reads_text_tokens else "token_ids"
+        return [
+            *rules,
+            Rule((source, "caption_context"), ("caption_states",), self._states),
+            Rule(("caption_states",), ("caption_logits",), self._logits),
+            Rule(("caption_states",), ("caption_linear_logits",), self._linear_logits),
+            Rule(("token_ids", *mask), ("caption_labels", "caption_mask"), self._targets),
+        ]
 
-    def _has_image_tokens(self, features):
-        """Whether there is something for the decoder to attend to: a picture, or a text that stands for it."""
-        found = "image" in features or ("text" in features and self.text_decoder.reads_embedding)
-        if not found and self._reads:
+    def _states(self, source, context, training):
+        """The decoder's states at every token but the last, `(batch, length - 1, width)`, the start id included."""
+        if not self.text_decoder.reads_text_tokens:
+            source = with_start(source, self.caption_start_id)
+        return (self.text_decoder(source[:, :-1], context, training=training),)
+
+    def _logits(self, states, training):
+        return (self.text_decoder.logits(states),)
+
+    def _linear_logits(self, states, training):
+        return (self.text_decoder.linear_logits(states),)
+
+    def _targets(self, token_ids, padding_mask=None, training=None):
+        targets = caption_targets(token_ids, self.caption_pad_id, padding_mask, start_id=self.caption_start_id)
+        return targets["caption_labels"], targets["caption_mask"]
+
+    def _tokens_of_picture(self, embedding, training):
+        return (self.text_decoder.tokens_of(embedding),)
+
+    def _tokens_of_text(self, features, training):
+        # no gradient: the space would lose its pictures
+        noisy = self.text_decoder.embedding_noise(ops.stop_gradient(features), training=training)
+        return (self.text_decoder.tokens_of(noisy),)
+
+    def default_outputs(self, batch, slots):
+        return [*super().default_outputs(batch, slots), "caption_logits"]
+
+    # -- train --
+    def reading(self, names, batch):
+        # the loss makes the logits, where they need not be held as a whole
+        if "caption_logits" in names and "images" not in batch and not self.text_decoder.reads_embedding:
             raise ValueError(
                 "the loss reads captions of images, but a batch has no 'images'; give them, or train from texts alone: "
                 'Captioner.from_dual_encoder(model, memory="embedding").'
             )
-        return found
+        return ["caption_states" if name == "caption_logits" else name for name in names]
 
-    def image_tokens(self, features, training=None):
-        """What the decoder attends to, `(batch, S, width)`, by `features`: the image tower's tokens, or those that are
-        made of an embedding: the picture's, or where there are none the text's.
+    def loss_tensors(self, outputs):
+        if "caption_states" not in outputs:
+            return outputs
+        return outputs | {"caption_logits": self.text_decoder.linear_logits(outputs["caption_states"])}
 
-        Raises:
-            ValueError: the decoder reads tokens, but the image tower gives none.
-        """
-        decoder, picture = self.text_decoder, features.get("image")
-        if not decoder.reads_embedding:
-            if "tokens" not in picture:
-                raise ValueError(
-                    f"the image tower {type(self.image_encoder).__name__} gives an embedding and no tokens, but this "
-                    'decoder reads tokens; take Captioner.from_dual_encoder(model, memory="embedding").'
-                )
-            return picture["tokens"]
-        if picture is not None:
-            return decoder.tokens_of(l2_normalize(picture["embedding"]))
-        text = ops.stop_gradient(features["text"]["embedding"])
-        return decoder.tokens_of(decoder.embedding_noise(text, training=training))
+    def embed_batch(self, batch):
+        if "images" not in batch and not self.is_contrastive:
+            raise ValueError(f"{self.name} has no text tower: it writes captions and embeds none.")
+        return super().embed_batch(batch)
 
     # -- one id at a time --
     caption_vocab_size = property(lambda self: self.text_decoder.vocab_size)
@@ -239,43 +307,13 @@ class Captioner(Writer, DualEncoder):
         own = self.text_encoder.blocks if self.text_decoder.reads_text_tokens else []
         return [*own, *self.text_decoder.blocks]
 
-    def loss_tensors(self, x, y_pred):
-        tensors = caption_targets(
-            x["token_ids"], self.caption_pad_id, x.get("padding_mask"), start_id=self.caption_start_id
-        )
-        if "caption_states" in y_pred:
-            tensors["caption_logits"] = self.text_decoder.linear_logits(y_pred["caption_states"])
-        return tensors
+
+def check_texts(token_ids, decoder):
+    """Stops unless ids are those that a decoder without a text tower before it reads."""
+    check_token_ids(token_ids.shape, decoder.context_length)
+    if isinstance(token_ids, np.ndarray):
+        check_ids(token_ids, decoder)
 
 
-def with_start(token_ids, start_id):
-    """The ids as a decoder sees them: behind its start id, if it has one."""
-    if start_id is None:
-        return token_ids
-    return ops.pad(ops.cast(token_ids, "int32"), ((0, 0), (1, 0)), constant_values=start_id)
-
-
-def caption_targets(token_ids, pad_id, padding_mask=None, start_id=None):
-    """The label shift: position t of the decoder, which has read the tokens 0..t, predicts token t + 1.
-
-    Where the decoder puts a start id before them, it is token 0, and every id of the text is predicted.
-
-    Args:
-        token_ids: int tensor `(batch, length)`.
-        pad_id: id of padding, whose prediction does not count; used only where there is no mask: in CLIP's
-            vocabulary the id that pads is "!" as well.
-        padding_mask: bool tensor `(batch, length)`, True where an id is real, or None.
-        start_id: id that the decoder puts before the text, or None.
-
-    Returns:
-        dict: `caption_labels` int `(batch, length - 1)` and `caption_mask` bool `(batch, length - 1)`; with a start
-        id `(batch, length)`.
-
-    Example:
-        >>> caption_targets(np.array([[1, 7, 2, 0]]), pad_id=0)
-        {'caption_labels': [[7, 2, 0]], 'caption_mask': [[True, True, False]]}
-    """
-    first = 1 if start_id is None else 0
-    labels = ops.convert_to_tensor(token_ids)[:, first:]
-    mask = ops.not_equal(labels, pad_id) if padding_mask is None else ops.cast(padding_mask, "bool")[:, first:]
-    return {"caption_labels": labels, "caption_mask": mask}
+def _as_it_is(x, training):
+    return (x,)

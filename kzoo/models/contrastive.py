@@ -1,70 +1,223 @@
-"""What `fit` and `evaluate` do for every model whose loss reads named outputs."""
+"""The model that `fit` trains: towers by modality, heads, and a loss that reads what they give by name."""
 
 import inspect
-from contextlib import contextmanager
 
 import keras
 
-from kzoo import losses
+from kzoo import keras_contact, losses
+from kzoo.data.batches import Batches
 from kzoo.evaluation.retrieval import recall_at_k
+from kzoo.layers.configured import Configured
 from kzoo.losses.base import Loss
-from kzoo.models.checks import check_training_set
+from kzoo.models.answers import Rule, World, answer
+from kzoo.models.checks import (
+    check_arrays,
+    check_compile,
+    check_rows,
+    check_training_set,
+    contents,
+    is_data_set,
+)
+from kzoo.models.compiled import compiled
+from kzoo.models.leaving import Leaving
+from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.training.callbacks import StopOnNonFinite
-from kzoo.training.metrics import NamedMeans, in_batch_accuracy
-from kzoo.training.optimizers import AdamW
+from kzoo.training.gradients import gradient_policy
+from kzoo.training.health import Health
+from kzoo.training.metrics import NamedMeans
+from kzoo.training.optimizers import resolve_optimizer
+from kzoo.training.step import test_step, train_step
 
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(keras.Model):
-    """Base of the trainable models: a dict of named outputs and a kzoo loss that reads them.
+class ContrastiveModel(Configured, Leaving, keras.Model):
+    """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
-    A subclass calls `self.build()` at the end of its constructor, has `similarity`, `loss_spec` and
-    `check_batch(batch)`, and its `call` returns a dict with one row per sample: embeddings, and what `wanted` names.
-    An attribute `teacher`, an `EMATeacher`, is moved after each step.
+    `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
+    keeps its towers as attributes in its constructor, then calls `settle`, and defines `tower_names`; where it gives
+    more than its towers and heads do, `rules`; where its batches are others, `slots`.
+
+    Every call answers by name. For each set of arrays of a tower, a slot (`image`, `text`, `negative_text`, ...):
+
+    - `<slot>_embeddings` float32 `(batch, embed_dim)`, unit length; `<slot>_features`, as the tower gives them;
+    - `<slot>_tokens` `(batch, length, width)` and `<slot>_token_mask` bool `(batch, length)`, True where one is real;
+      `<slot>_map` `(batch, rows, columns, width)`;
+    - `<slot>_layers` `(batch, blocks, embed_dim)` and `<slot>_layer_tokens`, the same after each block of the tower;
+    - `<slot>_input`, the array itself; what heads name; and after `teacher_` what a teacher says of the same.
+
+    Arrays with one axis more than the tower declares are bags, `(batch, n, ...)`: several captions, crops, candidates.
+    All that is made of one has that axis too. `<prefix>_token_ids` and `<prefix>_images` are further slots of the same
+    towers. `<slot>_masked` bool `(batch, positions)` hides positions from the student, `<slot>_kept` int
+    `(batch, kept)` says which it sees.
     """
 
-    default_outputs = ()  # beside the embeddings, where the model is called directly
-    _reads = None  # names that the loss reads while it trains or evaluates; nothing while it predicts
+    PAIR = PAIR
+    kind = None  # its name in preset tables
+    layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
+    source = None  # "hf://owner/name@commit" that from_preset took the weights from
 
-    def wanted(self, outputs):
-        """Names of the outputs beside the embeddings that a call gives: those asked for, those the loss reads.
-
-        `predict` gives embeddings alone: tokens and logits of a whole data set fit into no memory.
-        """
-        return {*outputs, *(self.default_outputs if self._reads is None else self._reads)}
-
-    @contextmanager
-    def _reading(self, names):
-        before = self._reads
-        object.__setattr__(self, "_reads", names)  # past Keras' tracking, which locks built models
-        try:
-            yield
-        finally:
-            object.__setattr__(self, "_reads", before)
-
-    def _training(self):
-        return self._reading(self.objective.reads if self.compiled else ())  # uncompiled: Keras says so
+    def settle(self, similarity=None, heads=(), teacher=None, preprocessor=None, loss=None):
+        """Keep what every form has beside its towers; the last call of a constructor."""
+        self.similarity = similarity
+        self.preprocessor = preprocessor
+        self.heads = list(heads)
+        self.loss_spec = tuple(loss)
+        self._build_heads()
+        if teacher is not None:
+            teacher.follow(**self.parts())
+        self.teacher = teacher
+        keras_contact.untracked(self, "compiled_functions", {})
+        self.build()
 
     def build(self, batch_shape=None):
-        """Nothing is left to build: the towers were built with their own shapes."""
+        """Nothing is left to build: towers and heads were built with their own shapes."""
+
+    def _build_heads(self):
+        """Give heads their weights, by the shapes of what they read."""
+        if not self.heads:
+            return
+        known = self.shapes()
+        for head in self.heads:
+            shapes = [_shape_of(name, known) for name in head.reads]
+            head.build(shapes)
+            known |= head.compute_output_shape(shapes)
+
+    def shapes(self):
+        """Name of an output -> shape, None where a side is not known; `*` stands for slots of any name."""
+        known = {}
+        for modality, tower in self.modalities().items():
+            dim, width, blocks = tower.embed_dim, tower.token_dim, tower.num_blocks
+            own = {"embeddings": (None, dim), "features": (None, dim)}
+            if width is not None:
+                own |= {"tokens": (None, None, width), "token_mask": (None, None)}
+            if width is not None and tower.grid is not None:
+                own["map"] = (None, *tower.grid, width)
+            if "layers" in tower.options:
+                own["layers"] = (None, blocks, dim)
+            own["input"] = (None, *tower.inputs[0].shape)
+            known |= {f"{name}_{kind}": shape for name in (modality, "*") for kind, shape in own.items()}
+        return known
+
+    @classmethod
+    def from_parts(cls, towers, **options):
+        """The model of towers by their names in a preset row, `<modality>_encoder`, and other arguments."""
+        return cls(**towers, **options)
+
+    # -- parts --
+    tower_names = {}  # modality -> attribute of its tower
+
+    def modalities(self):
+        """Modality -> tower."""
+        return {modality: getattr(self, name) for modality, name in self.tower_names.items()}
+
+    def towers(self):
+        """Name -> what takes arrays of a batch, in the order of a preset row: the towers, a decoder."""
+        return {name: getattr(self, name) for name in self.tower_names.values()}
+
+    def exported(self):
+        """Of each tower, in the order of `towers`, the `Slot` that an exported graph of it stands for."""
+        return [Slot(modality, modality, names_of(tower, modality)) for modality, tower in self.modalities().items()]
+
+    def parts(self):
+        """Name -> layer, of all that a teacher copies: towers and heads."""
+        towers = dict(zip(self.tower_names.values(), self.modalities().values()))
+        return towers | {f"head_{number}": head for number, head in enumerate(self.heads)}
+
+    # -- forward --
+    def slots(self, batch):
+        """The sets of arrays of a batch that towers read, list of `kzoo.models.slots.Slot`."""
+        return find_slots(self.modalities(), batch)
+
+    def rules(self, batch):
+        """What the model makes of outputs and of the batch beside its heads, list of `kzoo.models.answers.Rule`."""
+        return [Rule(("negative_text_embeddings",), ("negatives",), lambda x, training: (x,))]
+
+    def default_outputs(self, batch, slots):
+        """Names that a call gives where it is asked for no others, and beside those that it is asked for."""
+        return [f"{slot.name}_embeddings" for slot in slots if slot.name in self.tower_names]
+
+    def gives(self, batch):
+        """Names of all outputs that the model can give for a batch.
+
+        Example:
+            >>> model.gives({"images": images})
+            ('image_embeddings', 'image_features', 'image_tokens', ...)
+        """
+        return self._world(batch).names()
+
+    def _world(self, batch, slots=None):
+        heads = [Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)]
+        return World(
+            batch,
+            self.slots(batch) if slots is None else slots,
+            [*heads, *self.rules(batch)],
+            self.parts(),
+            self.tower_names,
+            teacher=self.teacher,
+        )
+
+    def call(self, batch, training=None, outputs=(), only=None):
+        """Outputs of a batch, by name.
+
+        Args:
+            batch: dict of arrays.
+            training: as in Keras; a locked layer runs as in inference.
+            outputs: names beside the default ones; what this batch cannot give is left out, see `gives`.
+            only: exactly these names, in place of all that.
+
+        Returns:
+            dict of tensors.
+        """
+        slots = self.slots(batch)
+        names = tuple(only) if only is not None else (*self.default_outputs(batch, slots), *outputs)
+        return answer(tuple(dict.fromkeys(names)), self._world(batch, slots), training)
+
+    def __call__(self, batch, *args, **kwargs):
+        self.check_batch(batch)
+        return super().__call__(batch, *args, **kwargs)
+
+    # -- checks --
+    def check_batch(self, batch):
+        """Stops with a sentence where a batch holds no modality, or arrays that do not fit their towers."""
+        slots = self.slots(batch) if isinstance(batch, dict) else []
+        if not slots:
+            raise ValueError(self.wants(batch))
+        check_rows(batch)
+        for slot in slots:
+            tower = self.modalities()[slot.modality]
+            check_arrays(slot, tower, batch, bag_of(slot, tower, batch))
+
+    def wants(self, batch):
+        """The sentence for what is no batch of this model."""
+        firsts = [next(iter(names_of(tower, name).values())) for name, tower in self.modalities().items()]
+        return f"a batch has {contents(batch)}, but a dict of arrays is expected, of {', '.join(firsts)}."
+
+    def _check(self, x):
+        """Arrays are checked where users hand them over: within a compiled step their values are gone."""
+        if isinstance(x, dict) or not is_data_set(x):
+            self.check_batch(x)
 
     # -- compile --
-    def compile(self, optimizer="adamw", loss=None, **kwargs):
+    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", **kwargs):
         """Configure training.
 
         Args:
-            optimizer: a Keras optimizer or its name; `"adamw"` is `kzoo.training.AdamW`.
-            loss: a kzoo loss, such as `InfoNCE() + 2.0 * Captioning()`; default the preset's own. Its
-                variables are trained and saved with the model.
-            **kwargs: as in `keras.Model.compile`.
+            optimizer: a Keras optimizer or its name; `"clip_adamw"` is `kzoo.training.AdamW`, with CLIP's settings.
+            loss: a kzoo loss, such as `InfoNCE() + 2.0 * Captioning()`, or the name of one; default the preset's own.
+                Its variables are trained and saved with the model. The object itself is not changed.
+            gradients: how those of several terms are put together: `"sum"`, `"harmonised"`, `"pcgrad"`, `"sam"`, or a
+                policy of `kzoo.training.gradients`.
+            **kwargs: as in `keras.Model.compile`, but for `metrics` and `loss_weights`.
 
         Raises:
-            TypeError: the loss is not a kzoo loss.
+            TypeError: the loss is not a kzoo loss, or an argument that only targets have a use for.
+            ValueError: a loss that reads what this model never gives.
 
         Example:
             >>> model.compile(kzoo.training.AdamW(1e-4))
         """
+        check_compile(kwargs)
         loss = losses.from_spec(self.loss_spec) if loss is None else loss
         if not isinstance(loss, Loss):
             raise TypeError(
@@ -72,72 +225,53 @@ class ContrastiveModel(keras.Model):
                 "kzoo.losses.InfoNCE(); Keras losses compare with a target, which pairs do not have."
             )
         self.check_loss(loss)
-        super().compile(optimizer=AdamW() if optimizer == "adamw" else optimizer, **kwargs)
-        object.__setattr__(self, "_auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
-        accuracy = ["in_batch_accuracy"] if _compares_pairs(loss) else []
-        self._attach(objective=loss, means=NamedMeans([*loss.term_names, *accuracy]))
+        policy = gradient_policy(gradients)
+        super().compile(optimizer=resolve_optimizer(optimizer), **kwargs)
+        keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
+        accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
+        means = NamedMeans([*loss.term_names, *accuracy])
+        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def check_loss(self, loss):
         """Stops with a sentence where the model can never give what a loss reads."""
+        names = loss.may_read(self.any_number())
+        if self.teacher is not None and not any(map(_is_of_teacher, names)):
+            raise ValueError(
+                f"the model has a teacher, but the loss reads only {', '.join(sorted(names))}; name what it shall read "
+                "of the teacher, such as inputs=('view_1', 'teacher_view_2'), or build the model without one."
+            )
 
-    def _attach(self, **parts):
-        # Keras locks the attributes of a built model, but an objective comes and goes with compile()
-        self._tracker.unlock()
-        for name, part in parts.items():
-            if hasattr(self, name):
-                self._tracker.untrack(getattr(self, name))
-            setattr(self, name, part)
-        self._tracker.lock()
-        if keras.config.backend() == "torch":
-            self._track_variables()  # else zero_grad() misses the objective, whose gradients would pile up
+    def any_number(self):
+        """Names that a loss of any number of tensors reads, unless it was told which."""
+        return ()
+
+    def compares_pairs(self, loss):
+        """Whether a loss reads both embeddings of a pair: accuracy and recall say nothing of what others train."""
+        return set(PAIR) <= set(loss.reading(self.any_number()))
 
     def get_compile_config(self):
         config = super().get_compile_config()
         if not config:
             return config
         # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
-        compiler = {"jit_compile": "auto"} if self._auto_jit_compile else {}
-        return config | compiler | {"loss": keras.saving.serialize_keras_object(self.objective)}
+        compiler = {"jit_compile": "auto"} if self.auto_jit_compile else {}
+        kept = {"loss": self.objective, "gradients": self.gradients}
+        return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    # -- train and test steps --
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        tensors = dict(x) | (dict(y) if isinstance(y, dict) else {}) | y_pred | self.loss_tensors(x, y_pred)
-        head = {}
-        if self.similarity is not None:
-            head["logit_scale"] = self.similarity.scale
-            if self.similarity.bias is not None:
-                head["logit_bias"] = self.similarity.bias
-        tensors |= head
-        if sample_weight is not None:
-            tensors["sample_weight"] = sample_weight
-        total, values = self.objective.from_tensors(tensors, training)
-        if _compares_pairs(self.objective):
-            values = [*values, in_batch_accuracy(*(y_pred[name] for name in PAIR))]
-        self.means.update_state(values, rows=keras.ops.shape(next(iter(y_pred.values())))[0])
-        # a head that the loss does not read gets a gradient of zero, not none
-        total = total + 0.0 * sum(head.values())
-        return sum(self.losses, total)  # regularisers of the towers, if any
+    # -- train, evaluate, predict --
+    train_step, test_step = train_step, test_step
 
-    def train_step(self, *arguments):
-        result = super().train_step(*arguments)
-        if getattr(self, "teacher", None) is None:  # an EMATeacher; a class attribute would hide it on torch
-            return result
-        if keras.config.backend() != "jax":
-            self.teacher.update()
-            return result
-        logs, (trainable, fixed, *rest) = result  # on jax a step changes no variable, it returns their values
-        pairs = [*zip(self.trainable_variables, trainable), *zip(self.non_trainable_variables, fixed)]
-        with keras.StatelessScope(state_mapping=pairs) as scope:
-            self.teacher.update()
-        return logs, (trainable, [scope.get_current_value(each) for each in self.non_trainable_variables], *rest)
+    def predict_step(self, data):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self(x, training=False, only=self.predicted(x))
 
-    def loss_tensors(self, x, y_pred):
-        """What a loss may read beside the batch and the outputs, by name; made of them."""
-        return {}
+    def predicted(self, batch):
+        """Names that `predict` gives: tokens and logits of a whole data set fit into no memory."""
+        return [f"{slot.name}_embeddings" for slot in self.slots(batch) if slot.name in self.tower_names]
 
     def fit(self, x=None, y=None, batch_size=None, callbacks=None, shuffle=True, initial_epoch=0, **kwargs):
         """Train on pairs.
@@ -154,7 +288,7 @@ class ContrastiveModel(keras.Model):
             `in_batch_accuracy`.
 
         Raises:
-            ValueError: a batch of one pair.
+            ValueError: a batch that does not fit, or of one pair. The model is as it was before.
             FloatingPointError: the loss became NaN or infinite.
 
         Example:
@@ -167,7 +301,7 @@ class ContrastiveModel(keras.Model):
             x.epoch = initial_epoch
         callbacks = [*(callbacks or []), StopOnNonFinite()]
         arguments = {"callbacks": callbacks, "shuffle": shuffle, "initial_epoch": initial_epoch}
-        with self._training():
+        with keras_contact.weights_kept(self):
             return super().fit(x, y, batch_size, **arguments, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", steps=None, return_dict=True, **kwargs):
@@ -183,7 +317,7 @@ class ContrastiveModel(keras.Model):
             `image_to_text_recall@k`, `text_to_image_recall@k`.
 
         Raises:
-            ValueError: the set is a generator, which can be read only once.
+            ValueError: the set is a generator, which can be read only once; a batch that does not fit.
 
         Example:
             >>> model.evaluate(kzoo.data.pairs("test.csv", model.preprocessor, batch_size=256, shuffle=False))
@@ -192,45 +326,73 @@ class ContrastiveModel(keras.Model):
             raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
         self._check(x)
         arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps}
-        with self._training():
+        with keras_contact.weights_kept(self):
             results = super().evaluate(x, y, return_dict=return_dict, **arguments, **kwargs)
-        if not return_dict or not _compares_pairs(self.objective):
+        if not return_dict or not self.compares_pairs(self.objective):
             return results
-        embeddings = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
-        image_ids = getattr(x, "image_ids", None)
-        return results | recall_at_k(*(embeddings[name] for name in PAIR), image_ids=image_ids)
+        found = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
+        if any(name not in found or found[name].ndim != 2 for name in PAIR):
+            return results  # of bags there is no one right answer to a picture
+        image_ids = x.image_ids if isinstance(x, Batches) else None
+        return results | recall_at_k(*(found[name] for name in PAIR), image_ids=image_ids)
 
     def predict(self, x, *args, **kwargs):
         """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only."""
         self._check(x)
-        with self._reading(()):
+        with keras_contact.weights_kept(self):
             return super().predict(x, *args, **kwargs)
 
     def train_on_batch(self, x, *args, **kwargs):
         self._check(x)
-        with self._training():
+        with keras_contact.weights_kept(self):
             return super().train_on_batch(x, *args, **kwargs)
 
     def test_on_batch(self, x, *args, **kwargs):
         self._check(x)
-        with self._training():
+        with keras_contact.weights_kept(self):
             return super().test_on_batch(x, *args, **kwargs)
 
     def predict_on_batch(self, x):
         self._check(x)
-        with self._reading(()):
+        with keras_contact.weights_kept(self):
             return super().predict_on_batch(x)
 
-    def __call__(self, batch, *args, **kwargs):
-        self.check_batch(batch)
-        return super().__call__(batch, *args, **kwargs)
+    def reading(self, names, batch):
+        """Names of outputs to ask for, so that a loss can read `names`."""
+        return names
 
-    def _check(self, x):
-        """Arrays are checked where users hand them over: within a compiled step their values are gone."""
-        if isinstance(x, (dict, list, tuple)):
-            self.check_batch(x)
+    def loss_tensors(self, outputs):
+        """What a loss reads of outputs, by name."""
+        return outputs
+
+    def compiled_once(self, key, make):
+        """A function of this model's layers, `make(model)`, compiled once for all batches; see `compiled`."""
+        if key not in self.compiled_functions:
+            self.compiled_functions[key] = compiled(self, make(self))
+        return self.compiled_functions[key]
+
+    # -- config --
+    def get_config(self):
+        parts = {
+            "similarity": self.similarity,
+            "heads": self.heads,
+            "teacher": self.teacher,
+            "preprocessor": self.preprocessor,
+            "loss": list(self.loss_spec),
+        }
+        own = inspect.signature(type(self).__init__).parameters
+        return super().get_config() | {name: part for name, part in parts.items() if name in own}
 
 
-def _compares_pairs(loss):
-    """Whether a loss reads both embeddings of a pair: accuracy and recall say nothing of what it trains otherwise."""
-    return set(PAIR) <= set(loss.reads)
+def _shape_of(name, known):
+    """The shape of an output, by the name of its slot or of any; of what stands in the batch no side is known."""
+    ends = [pattern for pattern in known if pattern.startswith("*") and name.endswith(pattern[1:])]
+    return known.get(name, known[max(ends, key=len)] if ends else (None, None))
+
+
+def _run_head(head, *tensors, training):
+    return tuple(head(*tensors, training=training).values())
+
+
+def _is_of_teacher(name):
+    return name in ("key", "teacher") or name.startswith("teacher_")

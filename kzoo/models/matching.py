@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.layers.transformer import dense
-from kzoo.models.compiled import compiled
+from kzoo.models.answers import Rule
 from kzoo.models.dual_encoder import DualEncoder
 
 
@@ -20,7 +20,7 @@ class MatchingEncoder(DualEncoder):
     Args:
         image_encoder: as in `DualEncoder`, with tokens after the last norm.
         text_encoder: a `BertEncoder` with `cross_width`.
-        similarity, preprocessor, loss: as in `DualEncoder`.
+        similarity, preprocessor, loss, heads, teacher: as in `DualEncoder`.
 
     Inputs:
         as in `DualEncoder`.
@@ -41,26 +41,22 @@ class MatchingEncoder(DualEncoder):
         Li et al., BLIP, 2022, arXiv 2201.12086; Li et al., ALBEF, 2021, arXiv 2107.07651.
     """
 
-    kind = "matching_encoder"  # its name in preset tables
+    kind = "matching_encoder"
 
-    def __init__(self, image_encoder, text_encoder, similarity=None, preprocessor=None, loss=None, **kwargs):
-        if getattr(text_encoder, "cross_width", None) is None:
+    def add_parts(self):
+        if "context" not in self.text_encoder.options:
             raise ValueError("a text tower without cross-attention cannot read a picture; give it a cross_width.")
-        super().__init__(image_encoder, text_encoder, similarity, preprocessor, loss, **kwargs)
-        head = dense(2, text_encoder.width**-0.5, self.dtype_policy, "matching_head")
-        head.build((None, text_encoder.width))
-        self._attach(matching_head=head)
-        self._attach(image_tokens_of=compiled(self, self._image_tokens), match_of=compiled(self, self._match))
+        width = self.text_encoder.token_dim
+        self.matching_head = dense(2, width**-0.5, self.dtype_policy, "matching_head")
+        self.matching_head.build((None, width))
 
     # -- forward --
-    def call(self, batch, training=None, outputs=()):
-        wanted = self.wanted(outputs)
-        features = self.features(batch, training)
-        results = self.embeddings(features, wanted) | self.negatives(batch, wanted, training)
-        if "match_logits" in wanted and len(features) == 2:
-            tokens, mask = features["image"]["tokens"], batch.get("padding_mask")
-            results["match_logits"] = self.match_logits(tokens, batch["token_ids"], mask, training)
-        return results
+    def rules(self, batch):
+        mask = ("padding_mask",) if "padding_mask" in batch else ()
+        return [*super().rules(batch), Rule(("image_tokens", "token_ids", *mask), ("match_logits",), self._matched)]
+
+    def _matched(self, image_tokens, token_ids, padding_mask=None, training=None):
+        return (self.match_logits(image_tokens, token_ids, padding_mask, training),)
 
     def match_logits(self, image_tokens, token_ids, padding_mask=None, training=None):
         """`(batch, 2)` logits of pairs, from image tokens `(batch, S, width)` and token ids `(batch, length)`."""
@@ -89,20 +85,24 @@ class MatchingEncoder(DualEncoder):
         batch = self.preprocessor(images=self.as_list(images), texts=self.as_list(texts))
         if not len(batch["images"]) or not len(batch["token_ids"]):
             raise ValueError("there is no pair to match; give at least one picture and one text.")
+        tokens_of = self.compiled_once("image_tokens", _image_tokens)
+        match_of = self.compiled_once("match_logits", _match_logits)
         probabilities = np.empty((len(batch["images"]), len(batch["token_ids"])), "float32")
         for row, pixels in enumerate(batch["images"]):
-            tokens = np.asarray(ops.convert_to_numpy(self.image_tokens_of(pixels[None])))
+            tokens = np.asarray(ops.convert_to_numpy(tokens_of(pixels[None])))
             for start in range(0, probabilities.shape[1], batch_size):
                 chosen = slice(start, start + batch_size)
                 texts_of = [batch[name][chosen] for name in ("token_ids", "padding_mask")]
                 count = len(texts_of[0])
                 padded = [np.resize(each, (batch_size, *each.shape[1:])) for each in texts_of]  # one shape to compile
-                logits = ops.convert_to_numpy(self.match_of(np.repeat(tokens, batch_size, axis=0), *padded))[:count]
+                logits = ops.convert_to_numpy(match_of(np.repeat(tokens, batch_size, axis=0), *padded))[:count]
                 probabilities[row, chosen] = 1.0 / (1.0 + np.exp(logits[:, 0] - logits[:, 1]))
         return probabilities
 
-    def _image_tokens(self, images):
-        return self.image_encoder(images, training=False)["tokens"]
 
-    def _match(self, image_tokens, token_ids, padding_mask):
-        return self.match_logits(image_tokens, token_ids, padding_mask, training=False)
+def _image_tokens(model):
+    return lambda images: model.image_encoder(images, training=False)["tokens"]
+
+
+def _match_logits(model):
+    return lambda tokens, ids, mask: model.match_logits(tokens, ids, mask, training=False)

@@ -6,44 +6,50 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.encoders.as_tower import as_tower
 from kzoo.inference.embed import BATCH_SIZE, in_batches
-from kzoo.layers.configured import Configured
+from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.projector import Projector
-from kzoo.models.any_tower import embed_dim_of, embedding_of, in_views, input_names, takes_any_size
-from kzoo.models.checks import check_input, check_rows, contents
-from kzoo.models.compiled import compiled
-from kzoo.models.contrastive import ContrastiveModel
+from kzoo.models.answers import Rule
+from kzoo.models.checks import check_rows, contents
+from kzoo.models.embedding_model import EmbeddingModel
+from kzoo.models.slots import Slot
 
+MIXED = "mixed_view"  # a view that is made of several pictures
 ALIASES = {"query": "view_1", "key": "teacher_view_2"}  # what MoCo calls them
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class SelfSupervised(Configured, ContrastiveModel):
+class SelfSupervised(EmbeddingModel):
     """An encoder and a projector that any self-supervised loss trains from augmented views (SimCLR, MoCo, DINO).
 
     The projector serves the loss alone: what one keeps is the encoder, `model.encoder`, and its embeddings, `encode`.
     There is no similarity head: a temperature is that of its loss. `model.save("model.keras")` keeps all of it.
 
     Args:
-        encoder: a tower of kzoo, of pictures or texts, or a keras model or layer from one array to a dict with
-            `"embedding"` or to a tensor `(batch, width)`. Built, with its output's width in `output_shape` or
-            `embed_dim`.
-        projector: layer from the embedding to the space of the loss; default `Projector((512, 128))`.
-        teacher: an `EMATeacher` for losses that read a momentum teacher, or None. It copies encoder and projector.
+        encoder: a tower of kzoo, of pictures or texts, or what `kzoo.encoders.as_tower` makes one of, such as a keras
+            model or layer from one array to a tensor `(batch, width)`, built.
+        projector: layer from the embedding to the space of the loss; default `Projector((512, 128))`; False for none.
+        teacher: an `EMATeacher` for losses that read a momentum teacher, a `FixedTeacher`, or None. The first copies
+            encoder, projector and heads.
         loss: list of terms as in a preset row; what `compile` takes when it is given none. Default `NTXent`.
+        preprocessor: a `Preprocessor`, for `encode_image`, presets and export, or None to work with arrays only.
+        heads: list of `kzoo.layers.Head`, as in `DualEncoder`; `*` stands for each view.
 
     Inputs:
-        dict with the views `view_1`, `view_2`, ..., each as the encoder takes it, and for multi-crop `local_1`, ...,
-        pictures of another size: a ViT resamples its positions for them, towers that average a feature map take them as
-        they are. What a text tower reads beside ids is called `view_1_padding_mask`. Views of one shape go through the
-        encoder together, so batch norms see them all. Other entries, such as `labels`, are there for the loss.
+        dict with the views `view_1`, `view_2`, ..., each as the encoder takes it, perhaps a `mixed_view`, and for
+        multi-crop `local_1`, ..., pictures of another size: a ViT resamples its positions for them, towers that average
+        a feature map take them as they are. What a text tower reads beside ids is called `view_1_padding_mask`. Views
+        of one shape go through the encoder together, so batch norms see them all. `view_1_masked` bool
+        `(batch, patches)` hides patches from the student, `view_1_kept` int `(batch, kept)` says which it sees. Other
+        entries, such as `labels`, are there for heads and the loss.
 
     Returns:
         dict of float32 tensors `(batch, dim)`, not normalised: projections `view_1`, `view_2`, ..., `local_1`, ....
-        Where the loss reads them, or by request (`outputs=("student",)`): `student` `(views, batch, dim)`, all of these
-        in one tensor, the local ones last. With a teacher, likewise, its projections of the same views
-        `teacher_view_1`, ..., and `teacher` `(global views, batch, dim)`; and for the losses of queues `query`, which
-        is `view_1`, and `key`, which is `teacher_view_2`.
+        By request (`outputs=("student",)`), and in training what the loss reads: `student` `(views, batch, dim)`, all
+        of these in one tensor, the local ones last; all that `ContrastiveModel` lists, such as `view_1_tokens`. With a
+        teacher its projections of the same views `teacher_view_1`, ..., and `teacher` `(global views, batch, dim)`; and
+        for the losses of queues `query`, which is `view_1`, and `key`, which is `teacher_view_2`.
 
     Raises:
         ValueError: an encoder that does not say how wide its embedding is; batches that do not fit, see the sentence;
@@ -51,109 +57,102 @@ class SelfSupervised(Configured, ContrastiveModel):
 
     Example:
         >>> model = kzoo.SelfSupervised(encoder)
-        >>> model.compile("adamw", loss=kzoo.losses.NTXent(temperature=0.5))
+        >>> model.compile("clip_adamw", loss=kzoo.losses.NTXent(temperature=0.5))
         >>> model.fit(kzoo.data.views(images, ImageSteps(32), batch_size=256), epochs=100)
         >>> features = model.encode(images)  # for a linear probe
         >>> moco = kzoo.SelfSupervised(encoder, teacher=kzoo.training.EMATeacher(0.999))
-        >>> moco.compile("adamw", loss=kzoo.losses.QueueContrastive(dim=128))
+        >>> moco.compile("clip_adamw", loss=kzoo.losses.QueueContrastive(dim=128))
 
     Reference:
         Chen et al., SimCLR, 2020, arXiv 2002.05709; He et al., MoCo, 2019, arXiv 1911.05722; multi-crop: Caron et al.,
         SwAV, 2020, arXiv 2006.09882, and DINO, 2021, arXiv 2104.14294.
     """
 
-    similarity = None
+    kind = "self_supervised"
+    tower_names = {"view": "encoder"}
 
-    def __init__(self, encoder, projector=None, teacher=None, loss=None, **kwargs):
+    def __init__(self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs):
         super().__init__(autocast=False, **kwargs)
-        width = embed_dim_of(encoder, "the encoder")
+        # the second named behind the first: a file has weights under the first name that Keras meets them by
+        self.encoder, self.tower = encoder, as_tower(encoder, called="the encoder")
+        if projector is None:
+            projector = Projector((512, 128), dtype=self.dtype_policy, name="projector")
+        self.projector = projector or None
+        if self.projector is not None and not self.projector.built:
+            self.projector.build((None, self.tower.embed_dim))
+        self.settle(None, heads, teacher, preprocessor, loss or ({"loss": "NTXent"},))
 
-        # -- layers --
-        self.encoder = encoder
-        self.projector = projector or Projector((512, 128), dtype=self.dtype_policy, name="projector")
-        if not self.projector.built:
-            self.projector.build((None, width))
-        if teacher is not None:
-            teacher.follow(encoder=self.encoder, projector=self.projector)
-        self.teacher = teacher
-        self.loss_spec = tuple(loss or ({"loss": "NTXent"},))
-        self.build()
-        self._attach(embed=compiled(self, lambda *arrays: ops.cast(embedding_of(self.encoder, arrays), "float32")))
+    @classmethod
+    def from_parts(cls, towers, **options):
+        (encoder,) = towers.values()
+        return cls(encoder, **options)
+
+    def modalities(self):
+        return {"view": self.tower}
+
+    def towers(self):
+        return {f"{self.tower.modality}_encoder": self.tower}
+
+    def parts(self):
+        projector = {} if self.projector is None else {"projector": self.projector}
+        return {"encoder": self.tower} | projector | super().parts()
 
     # -- forward --
-    def check_batch(self, batch):
-        """Stops with a sentence where a batch holds no views, or views that do not fit the encoder."""
-        if not isinstance(batch, dict) or not _views(batch, "view"):
-            raise ValueError(
-                f"a batch has {contents(batch)}, but a dict with views is expected: 'view_1', 'view_2', ... as the "
-                "encoder takes them, 'local_1', ... for smaller crops; kzoo.data.views makes such batches."
-            )
-        check_rows(batch)
-        for name in _views(batch, "view"):
-            check_input(batch[name], self.encoder)
-        for name in _views(batch, "local"):
-            check_input(batch[name], self.encoder, any_size=takes_any_size(self.encoder))
+    def wants(self, batch):
+        return (
+            f"a batch has {contents(batch)}, but a dict with views is expected: 'view_1', 'view_2', ... as the "
+            "encoder takes them, 'local_1', ... for smaller crops; kzoo.data.views makes such batches."
+        )
 
-    def call(self, batch, training=None, outputs=()):
-        wanted, whole, local = self.wanted(outputs), _views(batch, "view"), _views(batch, "local")
-        wanted |= {ALIASES[name] for name in wanted & ALIASES.keys()}
-        of_student = [name for name in (*whole, *local) if not self._reads or {name, "student"} & wanted]
-        of_teacher = [name for name in whole if {f"teacher_{name}", "teacher"} & wanted]
-        results = self._projections(of_student, batch, self, training)
-        if "student" in wanted:
-            results["student"] = ops.stack([results[name] for name in of_student])  # (views, batch, dim)
-        if of_teacher and self.teacher is not None:
-            found = self._projections(of_teacher, batch, self.teacher, training=False)
-            found = {f"teacher_{name}": ops.stop_gradient(value) for name, value in found.items()}
-            if "teacher" in wanted:
-                found["teacher"] = ops.stack(list(found.values()))  # (global views, batch, dim)
-            results |= found
-        return results | {name: results[of] for name, of in ALIASES.items() if name in wanted and of in results}
+    def exported(self):
+        return [self._slot("view_1")]
 
-    def _projections(self, names, batch, layers, training):
-        """View -> projection, by the encoder and projector of `layers`; views of one shape in one pass."""
-        groups, found = {}, {}
-        for name in names:
-            groups.setdefault((name.partition("_")[0], *batch[name].shape[1:]), []).append(name)
-        for (kind, *_), group in groups.items():
-            arrays = [self._stacked(batch, each) for each in zip(*(input_names(self.encoder, name) for name in group))]
-            embedding = embedding_of(layers.encoder, arrays, training, any_size=kind == "local")
-            projected = layers.projector(embedding, training=training and layers.projector.trainable)
-            found |= zip(group, in_views(projected, len(group)))
-        return {name: found[name] for name in names}
+    def _slot(self, view, any_size=False):
+        names = [each.name for each in self.tower.inputs]
+        entries = (view, *(f"{view}_{name}" for name in names[1:]))
+        return Slot(view, "view", dict(zip(names, entries)), any_size)
+
+    def slots(self, batch):
+        smaller = "any_size" in self.tower.options
+        found = [self._slot(view) for view in _views(batch, "view")]
+        found += [self._slot(view) for view in (MIXED,) if view in batch]
+        found += [self._slot(view, smaller) for view in _views(batch, "local")]
+        return found if any(slot.name.startswith("view") for slot in found) else []
+
+    def rules(self, batch):
+        whole, local = _views(batch, "view"), _views(batch, "local")
+        projected = "{}" if self.projector is not None else "{}_features"
+        of_student = tuple(map(projected.format, (*whole, *local)))
+        of_teacher = tuple(f"teacher_{name}" for name in of_student[: len(whole)])
+        rules = [Rule(of_student, ("student",), _stacked), Rule(of_teacher, ("teacher",), _stacked)]
+        if self.projector is not None:
+            rules.append(Rule(("*_features",), ("*",), self._projected, "projector"))
+            rules += [Rule((of,), (name,), _as_it_is) for name, of in ALIASES.items()]
+        return rules
 
     @staticmethod
-    def _stacked(batch, names):
-        there = [batch[name] for name in names if name in batch]
-        if there and len(there) < len(names):
-            lacking = next(name for name in names if name not in batch)
-            raise ValueError(f"the batch has {next(name for name in names if name in batch)!r}, but no {lacking!r}.")
-        return None if not there else there[0] if len(there) == 1 else ops.concatenate(there, axis=0)
+    def _projected(projector, features, training):
+        return (ops.cast(projector(features, training=training), "float32"),)
+
+    def default_outputs(self, batch, slots):
+        return [slot.name if self.projector is not None else f"{slot.name}_features" for slot in slots]
+
+    def predicted(self, batch):
+        return self.default_outputs(batch, self.slots(batch))
 
     # -- train --
     def check_loss(self, loss):
-        names = _may_read(loss)
-        teachers = sorted(name for name in names if name == "key" or name.split("_")[0] == "teacher")
+        teachers = sorted(
+            name for name in loss.may_read(self.any_number()) if name == "key" or name.split("_")[0] == "teacher"
+        )
         if teachers and self.teacher is None:
             raise ValueError(
                 f"the loss reads {teachers[0]!r}, but the model has no teacher; build it with one, such as "
                 "teacher=kzoo.training.EMATeacher(0.996)."
             )
-        if self.teacher is not None and not teachers:
-            raise ValueError(
-                f"the model has a teacher, but the loss reads only {', '.join(sorted(names))}; name what it shall read "
-                "of the teacher, such as inputs=('view_1', 'teacher_view_2'), or build the model without one."
-            )
-
-    def _training(self):
-        return self._reading(_may_read(self.objective) if self.compiled else ())
+        super().check_loss(loss)
 
     # -- use --
-    @property
-    def embed_dim(self):
-        """Width of the encoder's embedding."""
-        return embed_dim_of(self.encoder, "the encoder")
-
     def encode(self, inputs, batch_size=BATCH_SIZE):
         """Embed with the encoder, without the projector: features for a probe, for k-NN, for a plot.
 
@@ -173,18 +172,25 @@ class SelfSupervised(Configured, ContrastiveModel):
             (5, 64)
         """
         arrays = [np.asarray(each) for each in (inputs if isinstance(inputs, tuple) else (inputs,))]
-        check_rows(dict(zip(input_names(self.encoder, "inputs"), arrays)))
-        check_input(arrays[0], self.encoder)
+        names = [each.name for each in self.tower.inputs]
+        given = dict(zip(names, arrays))
+        check_rows(given)
+        self.tower.check(given, {names[0]: "inputs"} if names[0] not in ("images", "token_ids") else None)
+        embed = self.compiled_once("embed", _features)
         return in_batches(
             len(arrays[0]),
             batch_size,
             lambda part: dict(enumerate(array[part] for array in arrays)),
-            lambda batch: ops.convert_to_numpy(self.embed(*batch.values())),
+            lambda batch: ops.convert_to_numpy(embed(*batch.values())),
         )
 
-    # -- config --
-    def get_config(self):
-        return super().get_config() | {"projector": self.projector, "loss": list(self.loss_spec)}
+    def embed_batch(self, batch):
+        modality = "image" if "images" in batch else "text"
+        if self.tower.modality != modality:
+            raise ValueError(f"{self.name} has no {modality} tower: its encoder reads {self.tower.inputs[0].name}.")
+        names = [each.name for each in self.tower.inputs]
+        found = self.encode(tuple(batch[name] for name in names if name in batch), len(batch[names[0]]))
+        return ops.convert_to_numpy(l2_normalize(found))
 
 
 def _views(batch, kind):
@@ -193,7 +199,13 @@ def _views(batch, kind):
     return [f"{kind}_{number}" for number in numbers]
 
 
-def _may_read(loss):
-    """Names of all tensors that a loss or its terms read if they are there."""
-    terms = getattr(loss, "terms", [])
-    return {*loss.reads, *loss.optional_names.values()}.union(*map(_may_read, terms))
+def _stacked(*views, training):
+    return (ops.stack(views),)  # (views, batch, dim)
+
+
+def _as_it_is(x, training):
+    return (x,)
+
+
+def _features(model):
+    return lambda *arrays: ops.cast(model.tower(*arrays, training=False)["embedding"], "float32")

@@ -1,14 +1,63 @@
-"""Random crops, flips, colours and left-out words for training. Needs only numpy and Pillow."""
+"""Random crops, flips and colours for training. Needs only numpy and Pillow."""
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from kzoo.preprocessing.images import INTERPOLATIONS, decode, is_ready
 
 JITTERED = 0.8  # share of the pictures whose colours change
 BLURS = (0.1 / 224, 2.0 / 224)  # standard deviation, in units of the side
+DARKEST = 1e-3  # a factor of 0 has no logarithm
+PARAMETERS = (  # of a view, in the order of `Drawn.parameters`
+    "centre_x",
+    "centre_y",
+    "log_width",
+    "log_height",
+    "mirrored",
+    "log_brightness",
+    "log_contrast",
+    "log_saturation",
+    "hue",
+    "grey",
+    "blur",
+    "solarized",
+)
+
+
+@dataclass
+class Drawn:
+    """What an augmentation has drawn for one picture.
+
+    Attributes:
+        box: x0, y0, x1, y1 of what the view shows, in the picture, whose sides are 1; x0 and x1 are swapped in a view
+            that is mirrored. With a shift a box may reach past the picture.
+        colours: names of `PARAMETERS` -> number, those that are not 0.
+    """
+
+    box: tuple = (0.0, 0.0, 1.0, 1.0)
+    colours: dict = field(default_factory=dict)
+
+    @property
+    def parameters(self):
+        """float32 array `(12,)`, 0 where nothing is changed, so that the difference of two says what lies between them.
+
+        | place | what |
+        | --- | --- |
+        | 0, 1 | centre of the crop, from the centre of the picture, in sides of the picture |
+        | 2, 3 | logarithm of the crop's width and height, in sides of the picture |
+        | 4 | 1 where mirrored |
+        | 5, 6, 7 | logarithm of the factor on brightness, contrast and saturation |
+        | 8 | turn of the hue, in units of the colour circle |
+        | 9 | 1 where the colours are taken away |
+        | 10 | standard deviation of the blur, in hundredths of the longer side |
+        | 11 | 1 where solarised |
+        """
+        x0, y0, x1, y1 = self.box
+        crop = ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2, math.log(abs(x1 - x0)), math.log(y1 - y0), float(x1 < x0))
+        return np.array([*crop, *(self.colours.get(name, 0.0) for name in PARAMETERS[5:])], "float32")
 
 
 class Augmentation:
@@ -22,9 +71,10 @@ class Augmentation:
             crop where something at the border matters.
         flip: probability of a left-right flip. Leave it 0 where left and right mean something.
         jitter: largest relative change of brightness, contrast and saturation, in random order, and four times the
-            largest turn of the hue in units of the colour circle; in four pictures of five.
+            largest turn of the hue in units of the colour circle; or those four, one by one. In four pictures of five.
         grayscale: probability that the colours are taken away.
         blur: probability of a Gaussian blur, with a standard deviation of up to 2 pixels for a side of 224.
+        solarize: probability that what is brighter than the middle is turned into its negative.
 
     Example:
         >>> pixels = Augmentation(scale=(0.8, 1.0))("cat.jpg", steps, np.random.default_rng(0))
@@ -43,6 +93,7 @@ class Augmentation:
         jitter=0.0,
         grayscale=0.0,
         blur=0.0,
+        solarize=0.0,
     ):
         if not 0.0 < scale[0] <= scale[1] <= 1.0:
             raise ValueError(f"scale is {scale}; give two shares with 0 < smallest <= largest <= 1.")
@@ -50,13 +101,14 @@ class Augmentation:
             raise ValueError(f"ratio is {ratio}; give two positive numbers, the smaller first.")
         if not 0.0 <= shift < 1.0:
             raise ValueError(f"shift is {shift}; give a share of the side in [0, 1).")
-        for name, value in (("flip", flip), ("grayscale", grayscale), ("blur", blur)):
+        for name, value in (("flip", flip), ("grayscale", grayscale), ("blur", blur), ("solarize", solarize)):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} is {value}; give a probability.")
-        if not 0.0 <= jitter <= 1.0:
-            raise ValueError(f"jitter is {jitter}; give a share in [0, 1].")
+        each = tuple(jitter) if isinstance(jitter, (tuple, list)) else (jitter, jitter, jitter, jitter / 4)
+        if len(each) != 4 or not all(0.0 <= share <= 1.0 for share in each):
+            raise ValueError(f"jitter is {jitter}; give a share in [0, 1], or four: brightness to hue.")
         self.scale, self.ratio, self.shift, self.flip = tuple(scale), tuple(ratio), shift, flip
-        self.jitter, self.grayscale, self.blur = jitter, grayscale, blur
+        self.jitter, self.grayscale, self.blur, self.solarize = each, grayscale, blur, solarize
 
     @classmethod
     def self_supervised(cls, scale=(0.2, 1.0)):
@@ -73,9 +125,28 @@ class Augmentation:
         """
         return cls(scale, flip=0.5, jitter=0.4, grayscale=0.2, blur=0.5)
 
+    @classmethod
+    def moco_v3(cls, scale=(0.08, 1.0)):
+        """The two augmentations of MoCo v3 and BYOL: one view is always blurred, the other may be solarised.
+
+        Args:
+            scale: as above.
+
+        Returns:
+            Tuple of two `Augmentation`, for the first and the second view.
+
+        Example:
+            >>> data = kzoo.data.views(images, ImageSteps(224), augmentation=Augmentation.moco_v3())
+
+        Reference:
+            Chen et al., MoCo v3, 2021, arXiv 2104.02057; Grill et al., BYOL, 2020, arXiv 2006.07733.
+        """
+        colours = {"flip": 0.5, "jitter": (0.4, 0.4, 0.2, 0.1), "grayscale": 0.2}
+        return cls(scale, blur=1.0, **colours), cls(scale, blur=0.1, solarize=0.2, **colours)
+
     def with_scale(self, scale):
         """The same augmentation with crops of another scale."""
-        colours = self.jitter, self.grayscale, self.blur
+        colours = self.jitter, self.grayscale, self.blur, self.solarize
         return type(self)(scale, self.ratio, self.shift, self.flip, *colours)
 
     def __call__(self, source, steps, random):
@@ -92,24 +163,39 @@ class Augmentation:
         Raises:
             ValueError: the steps keep the shape of every picture, so there is no size to crop to.
         """
+        return self.draw(source, steps, random)[0]
+
+    def draw(self, source, steps, random):
+        """One randomly changed picture, as a call gives it, with what was drawn.
+
+        Returns:
+            `(pixels, drawn)`: uint8 array `(height, width, 3)`, and `Drawn`.
+        """
         if steps.image_size is None:
             raise ValueError(
                 "augmentation crops to one size, but this model takes pictures of any shape; leave it out."
             )
-        pixels = self._cropped(source, steps, random)
+        pixels, (x0, y0, x1, y1) = self._cropped(source, steps, random)
         if self.shift:
-            pixels = self._shifted(pixels, random)
-        pixels = pixels[:, ::-1] if random.random() < self.flip else pixels
-        return self._coloured(pixels, random) if self.jitter or self.grayscale or self.blur else pixels
+            pixels, down, right = self._shifted(pixels, random)
+            y0, y1 = (y + down * (y1 - y0) for y in (y0, y1))
+            x0, x1 = (x + right * (x1 - x0) for x in (x0, x1))
+        if random.random() < self.flip:
+            pixels, x0, x1 = pixels[:, ::-1], x1, x0
+        drawn = Drawn((x0, y0, x1, y1))
+        if any(self.jitter) or self.grayscale or self.blur or self.solarize:
+            pixels = self._coloured(pixels, random, drawn.colours)
+        return pixels, drawn
 
     def _cropped(self, source, steps, random):
         whole = self.scale == (1.0, 1.0) and self.ratio == (1.0, 1.0)
         if whole and is_ready(source, steps.image_size):
-            return source
+            return source, (0.0, 0.0, 1.0, 1.0)
         picture = decode(source)
         height, width = steps.image_size
         box = self._box(*picture.size, width / height, random)
-        return np.asarray(picture.resize((width, height), INTERPOLATIONS[steps.interpolation], box=box))
+        pixels = np.asarray(picture.resize((width, height), INTERPOLATIONS[steps.interpolation], box=box))
+        return pixels, tuple(place / side for place, side in zip(box, 2 * picture.size))
 
     def _box(self, width, height, target_ratio, random):
         area = width * height * random.uniform(*self.scale)
@@ -121,27 +207,40 @@ class Augmentation:
         return left, top, left + crop_width, top + crop_height
 
     def _shifted(self, pixels, random):
+        """The pixels moved, and by which share of the height and width what is seen has moved."""
+        moved = []
         for axis in (0, 1):
             side = pixels.shape[axis]
             reach = round(self.shift * side)
-            places = np.arange(side) + random.integers(-reach, reach + 1)
-            pixels = pixels.take(places.clip(0, side - 1), axis=axis)
-        return pixels
+            move = int(random.integers(-reach, reach + 1))
+            pixels = pixels.take((np.arange(side) + move).clip(0, side - 1), axis=axis)
+            moved.append(move / side)
+        return pixels, *moved
 
-    def _coloured(self, pixels, random):
+    def _coloured(self, pixels, random, drawn):
+        """The pixels with other colours; what is drawn goes into the dict `drawn`."""
         picture = Image.fromarray(np.ascontiguousarray(pixels))
-        if self.jitter and random.random() < JITTERED:
-            low, high = 1.0 - self.jitter, 1.0 + self.jitter
+        if any(self.jitter) and random.random() < JITTERED:
             for change in random.permutation(4):
+                reach = self.jitter[change]
                 if change == 3:
-                    picture = _turned(picture, random.uniform(-self.jitter / 4, self.jitter / 4))
+                    drawn["hue"] = random.uniform(-reach, reach)
+                    picture = _turned(picture, drawn["hue"])
                 else:
                     enhance = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[change]
-                    picture = enhance(picture).enhance(random.uniform(low, high))
+                    factor = random.uniform(1.0 - reach, 1.0 + reach)
+                    drawn[PARAMETERS[5 + change]] = math.log(max(factor, DARKEST))
+                    picture = enhance(picture).enhance(factor)
         if random.random() < self.grayscale:
+            drawn["grey"] = 1.0
             picture = picture.convert("L").convert("RGB")
         if random.random() < self.blur:
-            picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(*BLURS) * max(picture.size)))
+            deviation = random.uniform(*BLURS)
+            drawn["blur"] = 100 * deviation
+            picture = picture.filter(ImageFilter.GaussianBlur(deviation * max(picture.size)))
+        if self.solarize and random.random() < self.solarize:
+            drawn["solarized"] = 1.0
+            picture = ImageOps.solarize(picture)
         return np.asarray(picture)
 
 
@@ -150,23 +249,3 @@ def _turned(picture, turn):
     hsv = np.array(picture.convert("HSV"))
     hsv[..., 0] += np.uint8(round(256 * turn) % 256)  # wraps around
     return Image.frombytes("HSV", picture.size, hsv.tobytes()).convert("RGB")
-
-
-def drop_words(text, rate, random):
-    """The text without a random share of its words; at least one word stays.
-
-    Args:
-        text: string.
-        rate: probability that a word is left out.
-        random: a `numpy.random.Generator`.
-
-    Example:
-        >>> drop_words("book lock open outline", 0.5, np.random.default_rng(0))
-        'book open'
-
-    Reference:
-        Wei and Zou, EDA, 2019, arXiv 1901.11196 (random deletion).
-    """
-    words = text.split()
-    kept = [word for word in words if random.random() >= rate]
-    return " ".join(kept or words)

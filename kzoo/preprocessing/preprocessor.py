@@ -1,13 +1,15 @@
 """Pictures and texts to the arrays of a batch: the same code in training and in deployment."""
 
-import numpy as np
+from PIL import Image
 
+from kzoo.preprocessing.bags import flattened, folded, is_bag
 from kzoo.preprocessing.images import ImageSteps
 from kzoo.preprocessing.patches import PatchSteps
 from kzoo.preprocessing.sealing import check_fingerprint, fingerprint
 from kzoo.preprocessing.tokenizer import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
+NEGATIVE = "negative"  # the prefix of captions that are nearly right
 STEPS = {steps.kind: steps for steps in (ImageSteps, PatchSteps)}
 
 
@@ -45,36 +47,91 @@ class Preprocessor:
             )
         self._tokenizer = tokenizer
 
-    def __call__(self, images=None, texts=None, negatives=None):
-        """Arrays of what is given: `images` uint8 `(n, height, width, 3)`, `token_ids` int32 and `padding_mask` bool
-        `(n, context_length)`, of hard negatives what `encode_negatives` says."""
-        batch = {} if images is None else self.encode_images(images)
-        batch |= {} if texts is None else self.encode_texts(texts)
-        return batch if negatives is None else batch | self.encode_negatives(negatives)
+    def __call__(self, images=None, texts=None, negatives=None, **sets):
+        """Arrays of what is given, of one row each.
 
-    def encode_images(self, images):
+        A list of lists is a *bag* of several for each row: one axis more, filled up to the longest list with black
+        pictures or empty texts, and a mask that is False there.
+
+        | given | arrays | of bags also |
+        | --- | --- | --- |
+        | `images` | `images` uint8 `(n, height, width, 3)`; of `PatchSteps` see there | `image_mask` bool `(n, bag)` |
+        | `texts` | `token_ids` int32, `padding_mask` bool `(n, context_length)` | `text_mask` |
+        | `<prefix>_images` | `<prefix>_images` | `<prefix>_image_mask` |
+        | `<prefix>_texts` | `<prefix>_token_ids`, `<prefix>_padding_mask` | `<prefix>_text_mask` |
+        | `negatives`, or `negative_texts` | `negative_token_ids`, ... of bags only | `negatives_mask` |
+
+        Args:
+            images: list of anything `ImageSteps` takes, or of lists of it.
+            texts: list of strings, or of lists of strings.
+            negatives: list of lists of strings, captions that are nearly right.
+            **sets: further pictures and texts of the rows, such as `crop_images` or `counterfactual_texts`.
+
+        Returns:
+            dict.
+
+        Raises:
+            TypeError: a set with another name; strings where lists are expected, or the other way around.
+            ValueError: nothing in a set, or a picture that cannot be read.
+
+        Example:
+            >>> batch = preprocessor(images=[["a.jpg", "b.jpg"], ["c.jpg"]], texts=["two cats", "one"])
+            >>> batch["images"].shape, batch["image_mask"]
+            ((2, 2, 224, 224, 3), array([[ True,  True], [ True, False]]))
+        """
+        given = {"images": images, "texts": texts, "negative_texts": negatives} | sets
+        given = {name: values for name, values in given.items() if values is not None}
+        for name in given:
+            if name.split("_")[-1] not in ("images", "texts") or name.startswith("_"):
+                raise TypeError(f"{name!r} is no set of pictures or texts; call it <prefix>_images or <prefix>_texts.")
+        batch = {}
+        for name, values in given.items():
+            prefix, _, kind = f"_{name}".rpartition("_")
+            encode = self.encode_images if kind == "images" else self.encode_texts
+            batch |= encode(values, prefix.lstrip("_"))
+        return batch
+
+    def encode_images(self, images, prefix="", bag=None):
         """A list of pictures to `images`, uint8 `(n, height, width, 3)`; of `PatchSteps` see there.
 
         Args:
-            images: list of anything `ImageSteps` takes.
+            images: list of anything `ImageSteps` takes, or of lists of it, see above.
+            prefix: of a further set: `"crop"` gives `crop_images`.
+            bag: members of a bag; default those of the longest.
 
         Raises:
             ValueError: no pictures, or one that cannot be read; the sentence gives its place in the list.
         """
         if not len(images):
             raise ValueError("images is empty; give at least one picture.")
+        mask = None
+        if any(map(is_bag, images)):
+            images, mask = flattened(_joined(prefix, "images"), images, Image.new("RGB", (1, 1)), "picture", bag)
         pictures = []
         for index, source in enumerate(images):
             try:
                 pictures.append(self.images(source))
             except ValueError as error:
-                raise ValueError(f"image {index}: {error}") from error
-        return self.images.batch(pictures)
+                place = index if mask is None else f"{index % mask.shape[1]} of row {index // mask.shape[1]}"
+                raise ValueError(f"image {place}: {error}") from error
+        return _named(self.images.batch(pictures), prefix, mask, _joined(prefix, "image_mask"))
 
-    def encode_texts(self, texts):
-        """A list of strings to `token_ids` and `padding_mask`; see `Tokenizer`."""
+    def encode_texts(self, texts, prefix="", bag=None, tokenize=None):
+        """A list of strings, or of lists of strings, to `token_ids` and `padding_mask`; see `Tokenizer` and above.
+
+        Args:
+            texts: list of strings, or of lists of strings.
+            prefix: of a further set: `"counterfactual"` gives `counterfactual_token_ids`.
+            bag: members of a bag; default those of the longest.
+            tokenize: what stands for the tokenizer, such as one that counts what was cut; None: the tokenizer, which
+                warns.
+        """
         self.check_vocabulary()
-        return self.tokenizer(texts)
+        name, mask = "negatives" if prefix == NEGATIVE else _joined(prefix, "texts"), None
+        if prefix == NEGATIVE or (not isinstance(texts, str) and any(map(is_bag, texts))):
+            texts, mask = flattened(name, texts, "", "text", bag)
+        mask_name = "negatives_mask" if prefix == NEGATIVE else _joined(prefix, "text_mask")
+        return _named((tokenize or self.tokenizer)(texts), prefix, mask, mask_name)
 
     def encode_negatives(self, negatives):
         """Captions that are nearly right, a list for each pair, to the arrays that a model embeds as `negatives`.
@@ -94,19 +151,7 @@ class Preprocessor:
             >>> preprocessor.encode_negatives([["a square left of a circle"], []])["negatives_mask"]
             array([[ True], [False]])
         """
-        for index, each in enumerate(negatives):
-            if isinstance(each, str):
-                raise TypeError(
-                    f"the negatives of pair {index} are the string {each!r}, but a list is expected: [{each!r}]."
-                )
-        counts = np.array([len(each) for each in negatives], "int32")
-        longest = int(counts.max(initial=0))
-        if not longest:
-            raise ValueError("negatives holds no text; give a list of strings for each pair, at least one in all.")
-        filled = [text for each in negatives for text in [*each, *[""] * (longest - len(each))]]
-        rows = self.encode_texts(filled)
-        arrays = {f"negative_{name}": each.reshape(len(counts), longest, -1) for name, each in rows.items()}
-        return arrays | {"negatives_mask": np.arange(longest) < counts[:, None]}
+        return self.encode_texts(negatives, NEGATIVE)
 
     def check_vocabulary(self):
         """Stops with a sentence unless there is a tokenizer."""
@@ -217,3 +262,13 @@ class Preprocessor:
             f"the vocabulary of this model comes with {source} and is not here; open it from a folder of its files: "
             "model.preprocessor.open_vocabulary(folder)."
         )
+
+
+def _joined(prefix, name):
+    return f"{prefix}_{name}" if prefix else name
+
+
+def _named(arrays, prefix, mask, mask_name):
+    """Arrays of a set under its names, with the axis of its bags and their mask where it has any."""
+    arrays = arrays if mask is None else {**folded(arrays, mask), mask_name: mask}
+    return {name if name == mask_name else _joined(prefix, name): array for name, array in arrays.items()}

@@ -151,6 +151,13 @@ class Tokenizer:
         """Number of ids."""
         return self.vocabulary.get_vocab_size()
 
+    @property
+    def special_ids(self):
+        """Ids that are no part of a text, ascending: of padding, start, end and every other special token."""
+        added = self.vocabulary.get_added_tokens_decoder().items()
+        ids = {self.pad_id, self.start_id, self.eot_id, *(index for index, token in added if token.special)}
+        return sorted(ids - {None})
+
     def __call__(self, texts):
         batch, truncated = self.encode(texts)
         if truncated:

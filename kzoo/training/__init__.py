@@ -1,9 +1,22 @@
-"""Callbacks, optimizers and the momentum teacher."""
-
-import keras  # noqa: F401  before this room's modules, see kzoo.backend.register_with_keras
+"""Callbacks, optimizers, what becomes of gradients, and the momentum teacher."""
 
 from kzoo.training.callbacks import StopOnNonFinite, TimeBudget
 from kzoo.training.ema_teacher import EMATeacher
+from kzoo.training.fixed_teacher import FixedTeacher
+from kzoo.training.gradients import SAM, GradientPolicy, GradientSum, Harmonised, PCGrad
+from kzoo.training.health import Health
 from kzoo.training.optimizers import AdamW
 
-__all__ = ["AdamW", "EMATeacher", "StopOnNonFinite", "TimeBudget"]
+__all__ = [
+    "SAM",
+    "AdamW",
+    "EMATeacher",
+    "FixedTeacher",
+    "GradientPolicy",
+    "GradientSum",
+    "Harmonised",
+    "Health",
+    "PCGrad",
+    "StopOnNonFinite",
+    "TimeBudget",
+]

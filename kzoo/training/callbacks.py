@@ -5,30 +5,69 @@ import time
 
 import keras
 
+from kzoo.keras_contact import sync_state, value_within_fit
+from kzoo.training.health import Health
+
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops `fit` with an error at the first loss that is not a finite number.
+    """Stops `fit` with an error that names the first step whose loss is not a finite number.
 
-    Every `model.fit` of kzoo carries it: Keras itself would train on and save NaN weights.
+    Every `model.fit` of kzoo carries it: Keras itself would train on and save NaN weights. The step notes its loss in
+    the model's `Health`, on the device; that is read every so many steps and when the epoch ends, so no other step
+    waits for the device. Put it before callbacks that save when an epoch ends.
+
+    Args:
+        every: steps between two looks, each of which waits for the step before it.
+
+    A model without a `Health` is looked at when an epoch ends, by the mean loss of the epoch.
 
     Raises:
         FloatingPointError: the loss became NaN or infinite.
+
+    Example:
+        >>> model.fit(data, callbacks=[StopOnNonFinite(every=10)])
     """
 
-    def __init__(self):
+    def __init__(self, every=100):
         super().__init__()
-        self.epoch = 0
+        self.every = every
+        self.epoch = None  # within an epoch, its index
+        self.looked = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch, self.looked = epoch, 0
 
-    def on_train_batch_end(self, batch, logs=None):
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss became {loss} in epoch {self.epoch + 1}, step {batch + 1}; lower the learning rate, "
-                "clip gradients (clipnorm), or check the inputs for values that are not finite."
-            )
+    # not on_train_batch_end, which would make Keras hand every step's logs over at once, and so wait for each
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch - self.looked >= self.every:
+            self.looked = batch
+            self._look()
+
+    def on_test_begin(self, logs=None):
+        if self.epoch is not None:  # validation, which resets metrics before the epoch has ended
+            self._look()
+
+    def on_epoch_end(self, epoch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not self._look() and not math.isfinite(loss):
+            self._stop(loss, f"epoch {epoch + 1}")
+        self.epoch = None
+
+    def _look(self):
+        """Stops at a loss that is not finite; whether the model has a `Health` to tell."""
+        healths = [each for each in self.model.metrics if isinstance(each, Health)]
+        for health in healths:
+            step = int(value_within_fit(self.model, health.first_bad))
+            if step >= 0:
+                loss = float(value_within_fit(self.model, health.loss))
+                self._stop(loss, f"epoch {self.epoch + 1}, step {step + 1}")
+        return bool(healths)
+
+    def _stop(self, loss, place):
+        raise FloatingPointError(
+            f"the loss became {loss} in {place}; lower the learning rate, clip gradients (clipnorm), or check the "
+            "inputs for values that are not finite."
+        )
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -68,8 +107,7 @@ class TimeBudget(keras.callbacks.Callback):
         share = self.spent()
         rise = min(1.0, share / self.warmup) if self.warmup else 1.0
         fall = 0.5 * (1.0 + math.cos(math.pi * max(0.0, share - self.warmup) / (1.0 - self.warmup)))
-        if keras.config.backend() == "jax":
-            self.model.jax_state_sync()  # within an epoch the optimizer's state is in the loop, not in the model
+        sync_state(self.model)  # within an epoch the optimizer's state is in the loop of jax, not in the model
         self.model.optimizer.learning_rate = max(rise * fall, 1e-3) * self.learning_rate
 
     def on_train_batch_end(self, batch, logs=None):

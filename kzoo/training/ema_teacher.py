@@ -5,7 +5,10 @@ import math
 import keras
 from keras import ops
 
+from kzoo import keras_contact
+from kzoo.encoders.layer_tower import LayerTower
 from kzoo.layers.configured import Configured
+from kzoo.layers.copies import copy_of
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -44,7 +47,8 @@ class EMATeacher(Configured, keras.layers.Layer):
         self.step = None
         if steps is not None:
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
-        object.__setattr__(self, "_students", {})  # past Keras' tracking: they belong to the model
+        keras_contact.untracked(self, "_students", {})  # they belong to the model
+        keras_contact.untracked(self, "_copies", {})  # as they are called; their layers are attributes
         self.built = True
 
     def follow(self, **layers):
@@ -56,10 +60,18 @@ class EMATeacher(Configured, keras.layers.Layer):
         if self._students:
             raise ValueError("this EMATeacher follows the layers of a model already; make another one.")
         for name, layer in layers.items():
-            if not layer.built:
-                raise ValueError(f"{layer.name} has no weights yet; build it before a teacher copies it.")
-            setattr(self, name, _copied(layer))
-            self._students[name] = layer
+            copy = copy_of(layer, "teacher")  # paths of their own: torch finds parameters by them
+            copy.trainable = False
+            setattr(self, name, copy.layer if isinstance(copy, LayerTower) else copy)  # by that name files know it
+            self._students[name], self._copies[name] = layer, copy
+
+    def gives(self, world):
+        """Names that it answers to, as the student calls them; `world` is a `kzoo.models.answers.World`."""
+        return world.of_copies(self._copies).names()
+
+    def answer(self, names, world):
+        """Outputs of the copies by the student's names, of all that a batch shows; dict of tensors."""
+        return world.of_copies(self._copies).answer(names, training=False)
 
     @property
     def trainable(self):
@@ -68,8 +80,8 @@ class EMATeacher(Configured, keras.layers.Layer):
 
     @trainable.setter
     def trainable(self, value):
-        for name in self._students:
-            getattr(self, name).trainable = False
+        for copy in self._copies.values():
+            copy.trainable = False
 
     @property
     def momentum(self):
@@ -90,14 +102,3 @@ class EMATeacher(Configured, keras.layers.Layer):
                 old.assign(ops.cast(value, old.dtype))
         if self.step is not None:
             self.step.assign_add(1)
-
-
-def _copied(layer):
-    with keras.name_scope("teacher"):  # paths of their own: torch finds parameters by them
-        clones = isinstance(layer, keras.Model)  # of which some share layers, and from_config would share them too
-        copy = keras.models.clone_model(layer) if clones else type(layer).from_config(layer.get_config())
-        if not copy.built:
-            copy.build_from_config(layer.get_build_config())
-    copy.set_weights(layer.get_weights())
-    copy.trainable = False
-    return copy

@@ -38,12 +38,16 @@ def in_batch_accuracy(a, b):
     """Share of rows whose nearest row on the other side is their partner, mean of both directions.
 
     Args:
-        a, b: float tensors `(batch, dim)`, unit length.
+        a, b: float tensors `(batch, dim)`, unit length, or bags `(batch, n, dim)`, which are as near as their nearest
+            members.
 
     Returns:
         float32 scalar.
     """
-    z = ops.matmul(ops.stop_gradient(a), ops.transpose(ops.stop_gradient(b)))  # (batch, batch)
-    index = ops.cast(ops.arange(ops.shape(z)[0]), "int32")
+    a, b = (ops.stop_gradient(each if len(each.shape) == 3 else each[:, None]) for each in (a, b))
+    rows, columns = ops.shape(a)[0], ops.shape(b)[0]
+    z = ops.matmul(ops.reshape(a, (-1, a.shape[-1])), ops.transpose(ops.reshape(b, (-1, b.shape[-1]))))
+    z = ops.max(ops.reshape(z, (rows, a.shape[1], columns, b.shape[1])), axis=(1, 3))  # (batch, batch)
+    index = ops.cast(ops.arange(rows), "int32")
     hits = [ops.equal(ops.cast(ops.argmax(z, axis=axis), "int32"), index) for axis in (0, 1)]
     return ops.mean(ops.cast(ops.stack(hits), "float32"))

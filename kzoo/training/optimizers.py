@@ -10,7 +10,7 @@ UNDECAYED = ("bias", "gamma", "beta", "gain", "logit_scale", "logit_bias", "log_
 class AdamW(keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` with CLIP's settings: no decay on gains, biases and the similarity head.
 
-    `model.compile("adamw")` takes this one.
+    `model.compile("clip_adamw")` takes this one; `"adamw"` is that of Keras, with its own settings.
 
     Args:
         learning_rate: float or `keras.optimizers.schedules.LearningRateSchedule`. The default is for training
@@ -31,3 +31,8 @@ class AdamW(keras.optimizers.AdamW):
         super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **kwargs)
         # TensorFlow asks with its own variables, whose names are paths that end in ":0"
         self.exclude_from_weight_decay(var_names=[rf"(^|/){name}(:\d+)?$" for name in UNDECAYED])
+
+
+def resolve_optimizer(optimizer):
+    """The optimizer itself, or what `compile` is to make of a name: `"clip_adamw"` is `AdamW` above."""
+    return AdamW() if optimizer == "clip_adamw" else optimizer

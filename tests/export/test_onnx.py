@@ -67,7 +67,7 @@ def test_runtime_equals_the_model(exported, rows):
     images, texts = PAIRS["images"][:rows], PAIRS["captions"][:rows]
     np.testing.assert_allclose(served.encode_image(images), model.encode_image(images), atol=2e-6)
     np.testing.assert_allclose(served.encode_text(texts), model.encode_text(texts), atol=2e-6)
-    np.testing.assert_allclose(served.similarity(images, texts), model.similarity(images, texts), atol=2e-5)
+    np.testing.assert_allclose(served.similarity(images, texts), model.logits(images, texts), atol=2e-5)
     np.testing.assert_allclose(served.classify(images, LABELS), model.classify(images, LABELS), atol=2e-5)
 
 

@@ -20,7 +20,7 @@ def test_signatures_give_the_models_numbers(tmp_path):
     texts = loaded.signatures["encode_text"](token_ids=tf.constant(batch["token_ids"][:4]))["text_embeddings"]
     np.testing.assert_allclose(images.numpy(), model.encode_image(pairs["images"]), atol=2e-6)
     logits = loaded.signatures["similarity"](images=images, texts=texts)["logits"]
-    np.testing.assert_allclose(logits.numpy(), model.similarity(pairs["images"], pairs["captions"][:4]), atol=1e-4)
+    np.testing.assert_allclose(logits.numpy(), model.logits(pairs["images"], pairs["captions"][:4]), atol=1e-4)
 
 
 def test_a_failing_process_ends_with_its_last_words(tmp_path, monkeypatch):

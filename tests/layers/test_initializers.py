@@ -1,12 +1,14 @@
 """How weights start."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
 from shared_case import numpy
 
 import kzoo
-from kzoo.layers.initializers import HeNormal, Normal, without_values
+from kzoo.layers.initializers import HeNormal, Normal, empty_weights, without_values
 from kzoo.presets.build import build
 from kzoo.presets.table import read_row
 
@@ -45,3 +47,9 @@ def test_a_description_draws_no_number(monkeypatch):
     monkeypatch.setattr(np.random, "default_rng", refused)
     model = without_values(build, read_row("clip_nano"))
     assert model.image_encoder.count_params() > 0
+
+
+def test_a_model_that_another_thread_builds_meanwhile_gets_its_numbers():
+    with ThreadPoolExecutor(1) as thread, empty_weights():
+        values = numpy(thread.submit(Normal(stddev=0.3, seed=1), (4, 5)).result())
+    assert np.array_equal(values, numpy(Normal(stddev=0.3, seed=1)((4, 5))))

@@ -65,7 +65,7 @@ def test_spec_of_a_preset_row():
 
 def test_every_term_is_logged_and_its_variables_are_trained(model):
     own = InfoNCE(temperature=LearnableTemperature(0.1), name="own")
-    model.compile("adamw", loss=InfoNCE() + 0.1 * own + 0.1 * SigmoidContrastive(5.0, -5.0))
+    model.compile("clip_adamw", loss=InfoNCE() + 0.1 * own + 0.1 * SigmoidContrastive(5.0, -5.0))
     before = float(numpy(own.temperature.log_scale))
     history = model.fit(batch_of(model, 24), batch_size=12, epochs=2, verbose=0).history
     assert {"loss", "info_nce", "own", "sigmoid_contrastive", "in_batch_accuracy"} == set(history)

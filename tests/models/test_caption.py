@@ -32,11 +32,8 @@ def blip():
 
 def whole_logits(model, images, token_ids):
     """Logits of the id after each of `token_ids`, from one forward pass over all of them, without a cache."""
-    features = model.features({"images": images})
     longer = np.pad(token_ids, ((0, 0), (0, 1)))  # the pass leaves out the last
-    if model.text_decoder.reads_text_tokens:
-        features["text"] = model.features({"token_ids": longer})["text"]
-    return numpy(model.text_decoder.logits(model.caption_states({"token_ids": longer}, features)))
+    return numpy(model.call({"images": images, "token_ids": longer}, only=("caption_logits",))["caption_logits"])
 
 
 @pytest.mark.parametrize("name", ["coca", "blip"])
@@ -48,7 +45,7 @@ def test_a_step_equals_the_whole(name, request):
     token_ids[::2, 3] = token_ids[:, 6] = model.caption_pad_id
     expected = whole_logits(model, np.repeat(images, 3, axis=0), token_ids)
 
-    memory = model.caption_memory(model.image_tokens(model.features({"images": images})))
+    memory = model.caption_memory(model({"images": images}, only=("caption_context",))["caption_context"])
     cache, late = model.empty_cache(6, LENGTH), np.arange(6) % 3
     for step in range(LENGTH):
         positions = np.maximum(step - late, 0)
@@ -192,10 +189,8 @@ def test_a_model_without_a_vocabulary():
 
 def test_an_image_tower_without_tokens(coca):
     class Pooled(VisionTransformer):
-        def call(self, images, training=None):
-            return {"embedding": super().call(images, training=training)["embedding"]}
+        token_dim = property(lambda self: None, lambda self, value: None)
 
     tower = Pooled(32, 16, width=24, depth=1, num_heads=2, embed_dim=32)
-    model = Captioner(tower, coca.text_encoder, coca.text_decoder, preprocessor=coca.preprocessor)
     with pytest.raises(ValueError, match="Pooled gives an embedding and no tokens, but this decoder"):
-        model.caption(PICTURES)
+        Captioner(tower, coca.text_encoder, coca.text_decoder, preprocessor=coca.preprocessor)

@@ -9,7 +9,9 @@ from shared_case import numpy
 import kzoo
 from kzoo.encoders import BertDecoder, MultimodalDecoder, TextTransformer, VisionTransformer
 from kzoo.losses import Captioning, Loss
+from kzoo.training.step import losses_of
 
+TARGETS = ("caption_labels", "caption_mask")
 TOWER = {"width": 8, "depth": 1, "num_heads": 2}
 random = np.random.default_rng(0)
 
@@ -84,7 +86,7 @@ def test_a_loss_of_the_user_reads_logits(many_chunks):
     model.compile("sgd", loss=Captioning() + Confidence())
     results = model.test_on_batch(batch, return_dict=True)
     logits = numpy(model(batch)["caption_logits"])
-    peak, targets = logits.max(-1), model.loss_tensors(batch, {})
+    peak, targets = logits.max(-1), model(batch, only=TARGETS)
     expected = np.mean(np.log(np.sum(np.exp(logits - peak[..., None]), -1)))
     captioning = Captioning()(logits, targets["caption_labels"], mask=targets["caption_mask"])
     assert float(results["confidence"]) == pytest.approx(expected, rel=1e-5)
@@ -101,7 +103,7 @@ def test_half_precision(many_chunks):
             seen.update(keras.backend.standardize_dtype(each.dtype) for each in logits[:2])
             return super().call(logits, labels, mask, sample_weight)
 
-    targets, logits = model.loss_tensors(batch, {}), model(batch)["caption_logits"]
+    targets, logits = model(batch, only=TARGETS), model(batch)["caption_logits"]
     expected = Captioning()(logits, targets["caption_labels"], mask=targets["caption_mask"])
     model.compile(keras.optimizers.Adam(1e-2), loss=Seeing())
     losses = model.fit(batch, batch_size=6, epochs=5, shuffle=False, verbose=0).history["loss"]
@@ -118,8 +120,7 @@ def test_a_training_step_never_holds_the_logits(loss):
     model.compile("sgd", loss=loss)
 
     def step():
-        with model._training():
-            return model.compute_loss(batch, y_pred=model(batch, training=True))
+        return sum(losses_of(model, batch, training=True)[0])
 
     whole = rows * (length - 1) * vocabulary
     if isinstance(loss, OfLogits):

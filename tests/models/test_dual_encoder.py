@@ -57,17 +57,18 @@ def test_embeddings_pass_through(model):
     assert np.array_equal(model.classify(images, ["red circle", "blue square"]), raw)
 
 
-def test_similarity_is_the_head_and_takes_anything(model):
+def test_similarity_is_the_head_and_logits_take_anything(model):
     images, texts = PAIRS["images"][:3], PAIRS["captions"][:2]
     embedded = model.encode_image(images), model.encode_text(texts)
     expected = float(model.similarity.scale) * embedded[0] @ embedded[1].T
-    for arguments in ((images, texts), embedded):
-        got = model.similarity(*arguments)
+    for got in (model.similarity(*embedded), model.logits(*embedded), model.logits(images, texts)):
         assert isinstance(got, np.ndarray)
         np.testing.assert_allclose(got, expected, rtol=1e-5)
     tensors = model.similarity(*map(keras.ops.convert_to_tensor, embedded))
     assert keras.ops.is_tensor(tensors)
     np.testing.assert_allclose(numpy(tensors), expected, rtol=1e-5)
+    with pytest.raises(TypeError, match=r"compares embeddings, arrays \(n, dim\), but got list; .* model.logits"):
+        model.similarity(list(images), texts)
 
 
 def test_classify_is_the_softmax_over_averaged_prompts():
@@ -88,7 +89,7 @@ def test_non_square_images():
 
 
 def test_keras_file_round_trips(tmp_path, model):
-    model.compile("adamw")
+    model.compile("clip_adamw")
     model.fit(batch_of(model, 8), batch_size=4, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")

@@ -7,6 +7,8 @@ from keras import ops
 from shared_case import batch_of, numpy, tiny_model, toy_pairs
 
 import kzoo
+from kzoo.encoders.token_ids import TextTower
+from kzoo.encoders.tower import Input, Tower
 from kzoo.layers import SimilarityHead
 from kzoo.preprocessing import Tokenizer
 from kzoo.preprocessing.vocabularies import frame
@@ -31,7 +33,7 @@ def test_locked_parts_stay_bit_by_bit(tmp_path):
     batch = batch_of(model, 6)
     before, embeddings = values(model), model.predict(batch, verbose=0)
     captioner = kzoo.Captioner.from_dual_encoder(model, **HEAD)
-    assert captioner.image_encoder is model.image_encoder and captioner.similarity is model.similarity
+    assert all(layer.trainable for layer in (model.image_encoder, model.text_encoder, model.similarity))
     captioner.save_to_preset(tmp_path / "folder")
     captioner.save(tmp_path / "file.keras")
     opened = kzoo.from_preset(tmp_path / "folder")
@@ -68,19 +70,29 @@ def test_unlocked_all_trains_by_the_loss_of_the_model_too(memory):
 
 
 # -- texts alone --
-class Pixels(keras.layers.Layer):
+class Pixels(Tower):
     """Mean colour of a picture; an image tower without tokens."""
 
-    embed_dim = 3
+    modality, embed_dim = "image", 3
+    inputs = (Input("images", (None, None, 3), "uint8"),)
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.built = True
 
     def call(self, images, training=None):
         return {"embedding": ops.mean(ops.cast(images, "float32"), axis=(1, 2)) / 255.0 - 0.3}
 
 
-class Words(keras.layers.Layer):
+class Words(TextTower):
     """The colour that a text names with its second id: the space of `Pixels`, by construction."""
 
     vocab_size, context_length, embed_dim, pad_id = 12, 5, 3, 0
+    token_dim = 3
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.built = True
 
     def call(self, token_ids, padding_mask=None, training=None):
         table = np.zeros((12, 3), "float32")
@@ -146,9 +158,6 @@ def test_a_text_that_stands_for_a_picture_is_not_trained():
 # -- what it reads and writes --
 def test_an_image_tower_without_tokens():
     model = kzoo.DualEncoder(Pixels(name="image_encoder"), Words(name="text_encoder"))
-    with pytest.raises(ValueError, match='Pixels does not say its image_size.*; take memory="embedding"'):
-        kzoo.Captioner.from_dual_encoder(model)
-    model.image_encoder.image_size = (8, 8)
     with pytest.raises(ValueError, match='Pixels gives an embedding and no tokens; take memory="embedding"'):
         kzoo.Captioner.from_dual_encoder(model)
 
@@ -198,13 +207,13 @@ def without_start(pad_id, **options):
 def test_the_start_id_is_padding_unless_that_is_the_end(pad_id, start_id, tmp_path):
     captioner = without_start(pad_id)
     batch = batch_of(captioner, 4)
-    targets = captioner.loss_tensors(batch, {})  # every id is predicted
+    targets = captioner(batch, only=("caption_labels", "caption_mask", "caption_context"))  # every id is predicted
     np.testing.assert_array_equal(numpy(targets["caption_labels"]), batch["token_ids"])
     np.testing.assert_array_equal(numpy(targets["caption_mask"]), batch["padding_mask"])
     logits = numpy(captioner(batch)["caption_logits"])
     assert logits.shape == (4, 10, 320)
     # row t has read the start and the ids before t
-    tokens = captioner.image_tokens(captioner.features(batch))
+    tokens = targets["caption_context"]
     behind = np.pad(batch["token_ids"], ((0, 0), (1, 0)), constant_values=start_id)[:, :-1]
     expected = captioner.text_decoder.logits(captioner.text_decoder(behind, tokens))
     np.testing.assert_allclose(logits, numpy(expected), atol=1e-5)

@@ -65,7 +65,7 @@ def test_a_locked_text_tower_stays():
 def test_a_batch_without_negatives_is_refused_by_name(model):
     model.compile("sgd", loss=HardNegativeContrastive())
     batch = model.preprocessor(PAIRS["images"][:4], PAIRS["captions"][:4])
-    with pytest.raises(ValueError, match="HardNegativeContrastive reads 'negatives'"):
+    with pytest.raises(ValueError, match="HardNegativeContrastive reads 'negative_text_embeddings'"):
         model.fit(batch, batch_size=4, verbose=0)
 
 
@@ -73,8 +73,8 @@ def test_bad_negatives(model):
     good = batch_with(model, [["a red circle", "a"]] * 3)
     ids = good["negative_token_ids"]
     for bad, sentence in (
-        (ids[:, 0], r"negative_token_ids have shape \(3, 10\), but \(batch, N, length\) is expected"),
-        (ids[:, :0], r"negative_token_ids have shape \(3, 0, 10\)"),
+        (ids[:, :0], r"negative_token_ids have shape \(3, 0, 10\): the bags are empty"),
+        (ids[:, None], r"negative_token_ids have shape \(3, 1, 2, 10\)"),
         (np.tile(ids, (1, 1, 2)), r"negative_token_ids have shape \(3, 2, 20\).* at most 10 ids"),
         (ids[:2], "different numbers of rows"),
         (np.where(ids == 1, 999, ids), "negative_token_ids range from 0 to 999"),

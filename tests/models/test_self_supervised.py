@@ -143,7 +143,7 @@ def test_texts_are_their_own_views_under_dropout():
     ids = np.array([[1, 7, 9, 2, 0, 0], [1, 8, 2, 0, 0, 0]], "int32")
     texts = {"view_1": ids, "view_2": ids, "view_1_padding_mask": ids > 0, "view_2_padding_mask": ids > 0}
     tested = model(encoder=tower)
-    tested.compile("adamw", loss=InfoNCE(0.05, inputs=("view_1", "view_2")))
+    tested.compile("clip_adamw", loss=InfoNCE(0.05, inputs=("view_1", "view_2")))
     tested.fit(texts, batch_size=2, verbose=0)
     expected = numpy(tower(ids, ids > 0)["embedding"])
     np.testing.assert_allclose(tested.encode((ids, ids > 0)), expected, atol=1e-5)
@@ -170,7 +170,7 @@ def test_a_model_with_its_teacher_and_queue_is_saved_and_goes_on(tmp_path):
 def test_a_tower_that_takes_one_size_refuses_small_crops():
     tested = model(encoder=ResNet(32, (1, 1, 1, 1), 4, 6, head_width=16))
     views = {"view_1": pixels(2, 32), "local_1": pixels(2, 64)}
-    with pytest.raises(ValueError, match=r"images have shape \(2, 64, 64, 3\), but this model takes"):
+    with pytest.raises(ValueError, match=r"local_1 have shape \(2, 64, 64, 3\), but this model takes"):
         tested(views)
 
 
@@ -179,7 +179,7 @@ def test_a_tower_that_takes_one_size_refuses_small_crops():
     [
         ({"images": pixels(2)}, r"a batch has the keys \['images'\], but a dict with views is expected"),
         (pixels(2), "a batch has the type ndarray, but a dict with views"),
-        ({"view_1": pixels(2, 8)}, r"images have shape \(2, 8, 8, 3\)"),
+        ({"view_1": pixels(2, 8)}, r"view_1 have shape \(2, 8, 8, 3\)"),
         ({"view_1": pixels(2), "view_2": pixels(3)}, "different numbers of rows"),
     ],
 )

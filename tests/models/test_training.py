@@ -20,7 +20,7 @@ def test_the_first_loss_of_an_untrained_model_is_about_the_log_of_the_batch():
     model = kzoo.from_preset("clip_nano", load_weights=False)
     icons = kzoo.data.icons("test", size=32)
     model.preprocessor.adapt(icons["captions"])
-    model.compile("adamw")
+    model.compile("clip_adamw")
     data = kzoo.data.pairs(icons, model.preprocessor, batch_size=64, shuffle=False)
     first = model.test_on_batch(data[0], return_dict=True)
     assert float(first["loss"]) == pytest.approx(math.log(64), rel=0.05)
@@ -94,7 +94,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(model):
 
 def test_every_tower_and_the_scale_are_trained(model):
     before = [numpy(variable) for variable in model.trainable_variables]
-    model.compile("adamw")
+    model.compile("clip_adamw")
     model.fit(batch_of(model, 8), batch_size=8, epochs=2, verbose=0)
     moved = [not np.array_equal(old, numpy(new)) for old, new in zip(before, model.trainable_variables)]
     still = [variable.path for variable, has in zip(model.trainable_variables, moved) if not has]
@@ -104,7 +104,7 @@ def test_every_tower_and_the_scale_are_trained(model):
 def test_frozen_towers_stay(model):
     model.image_encoder.trainable = False
     before = model.image_encoder.get_weights()
-    model.compile("adamw")
+    model.compile("clip_adamw")
     model.fit(batch_of(model, 8), batch_size=8, verbose=0)
     assert all(np.array_equal(old, new) for old, new in zip(before, model.image_encoder.get_weights()))
 
@@ -138,13 +138,13 @@ def test_a_sigmoid_model_trains_its_own_head():
     from kzoo.layers import SimilarityHead
 
     model = tiny_model(similarity=SimilarityHead(scale=10.0, bias=-10.0, name="similarity"))
-    model.compile("adamw", loss=SigmoidContrastive())
+    model.compile("clip_adamw", loss=SigmoidContrastive())
     model.fit(batch_of(model, 8), batch_size=8, verbose=0)
     assert float(numpy(model.similarity.bias)) != -10.0
 
 
 def test_a_sigmoid_loss_on_a_head_without_bias_is_refused(model):
-    model.compile("adamw", loss=SigmoidContrastive())
+    model.compile("clip_adamw", loss=SigmoidContrastive())
     with pytest.raises(ValueError, match="this head has no bias"):
         model.fit(batch_of(model, 8), batch_size=8, verbose=0)
 

@@ -30,7 +30,7 @@ def test_a_folder_opens_as_the_same_model(folder, model):
 
 def test_a_saved_model_can_be_saved_again_after_training(folder, tmp_path):
     model = kzoo.from_preset(str(folder))
-    model.compile("adamw")
+    model.compile("clip_adamw")
     pairs = toy_pairs(8)
     model.fit(kzoo.data.pairs(pairs, model.preprocessor, batch_size=8), verbose=0)
     model.save_to_preset(tmp_path / "again")

@@ -58,8 +58,10 @@ class Matryoshka(Loss):
             )
         self.inner = _made(loss, self.dims)
         first = self.inner[0]
-        self.input_names, self.optional_names = first.input_names, first.optional_names
-        self.required_inputs = first.required_inputs
+        self.input_names = tuple(name for name in first.input_names if name not in first.constants)
+        self.optional_names = {key: name for key, name in first.optional_names.items() if name not in first.constants}
+        self.required_inputs = tuple(key for key in first.required_inputs if key in self.optional_names)
+        self.inputs_given, self.input_counts = first.inputs_given, first.input_counts
         self.takes_linear_logits = first.takes_linear_logits
 
     def get_config(self):
@@ -75,7 +77,7 @@ class Matryoshka(Loss):
     @property
     def block_size(self):
         """That of the inner loss, if it has one: rows compared at a time."""
-        return getattr(self.inner[0], "block_size", None)
+        return self.inner[0].block_size
 
     def call(self, *tensors, training=None, **keywords):
         width = tensors[0].shape[-1] if len(tensors[0].shape) > 1 else 0

@@ -6,6 +6,8 @@ from keras import ops
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.composition.matryoshka import Matryoshka, keeps_more_than_scalars
 
+LAYERS = "_layers"  # ends the name of what a model gives of all layers
+
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class Matryoshka2D(Matryoshka):
@@ -27,7 +29,13 @@ class Matryoshka2D(Matryoshka):
 
     Inputs:
         Those of the inner loss; those by position are float tensors `(layers, batch, dim)`, the last layer last.
+            Attached to a model it reads `image_layers` where the inner loss reads `image_embeddings`, unless that was
+            told its inputs, and whatever ends in `_layers` as a model gives it, `(batch, layers, dim)`.
         drawn: int tensor `(number,)`, indices of the earlier layers that count, in place of the draw.
+
+    Feeding:
+        Any model with towers of blocks, such as `DualEncoder`, which give `image_layers`, or `SelfSupervised`, which
+        gives `view_1_layers`; and the data of the inner loss.
 
     Returns:
         float32 scalar.
@@ -46,6 +54,8 @@ class Matryoshka2D(Matryoshka):
     Reference:
         Li et al., 2D Matryoshka Sentence Embeddings, 2024, arXiv 2402.14776.
     """
+
+    shapes = Matryoshka.shapes | {"stacks": "layers batch dim", "drawn": "_"}
 
     def __init__(
         self,
@@ -68,10 +78,19 @@ class Matryoshka2D(Matryoshka):
             )
         self.drawn_layers, self.kl_weight, self.kl_temperature = layers, kl_weight, kl_temperature
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.input_names = self._inputs_of(())
+
+    def _inputs_of(self, given):
+        names = super()._inputs_of(given)
+        return names if self.inputs_given else tuple(map(_of_layers, names))
+
+    def taken(self, name, tensor):
+        tensor = super().taken(name, tensor)
+        return ops.swapaxes(tensor, 0, 1) if name.endswith(LAYERS) else tensor
 
     def call(self, *stacks, drawn=None, training=None, **keywords):
         earlier = stacks[0].shape[0] - 1
-        if len(stacks[0].shape) != 3 or earlier < 1:
+        if earlier < 1:
             raise ValueError(
                 f"Matryoshka2D reads (layers, batch, dim) with at least 2 layers, but got {tuple(stacks[0].shape)}."
             )
@@ -98,3 +117,7 @@ class Matryoshka2D(Matryoshka):
         p = ops.log_softmax(ops.stop_gradient(ops.cast(last, "float32")) / self.kl_temperature)
         q = ops.log_softmax(ops.cast(x, "float32") / self.kl_temperature)
         return ops.sum(ops.exp(p) * (p - q), axis=-1)
+
+
+def _of_layers(name):
+    return name if name.endswith(LAYERS) else name.removesuffix("_embeddings") + LAYERS

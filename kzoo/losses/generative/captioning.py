@@ -28,6 +28,9 @@ class Captioning(Loss):
         mask: bool tensor `(batch, length)`, True where a label counts (`caption_mask` of the batch).
         sample_weight: float tensor `(batch,)`, multiplies the tokens of a row.
 
+    Feeding:
+        `Captioner`, which shifts the texts of any pairs.
+
     Returns:
         float32 scalar; `ln(vocabulary)` for uniform logits, 0 when no label counts.
 
@@ -45,6 +48,7 @@ class Captioning(Loss):
     default_inputs = ("caption_logits", "caption_labels")
     optional_inputs = Loss.optional_inputs | {"mask": "caption_mask"}
     takes_linear_logits = True
+    shapes = Loss.shapes | {"logits": "batch length vocabulary", "labels": "batch length", "mask": "batch length"}
 
     def __init__(self, label_smoothing=0.0, pad_id=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -30,6 +30,9 @@ class CaptioningContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`, of both terms.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `Captioner`, which shifts the texts of any pairs.
+
     Returns:
         float32 scalar.
 
@@ -50,6 +53,7 @@ class CaptioningContrastive(PairwiseLoss):
     default_inputs = ("image_embeddings", "text_embeddings", "caption_logits", "caption_labels")
     optional_inputs = InfoNCE.optional_inputs | Captioning.optional_inputs
     takes_linear_logits = True
+    shapes = PairwiseLoss.shapes | Captioning.shapes
 
     def __init__(
         self,

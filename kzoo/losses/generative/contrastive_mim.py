@@ -19,12 +19,16 @@ class ContrastiveMIM(PairwiseLoss):
     Args:
         temperature: a float or a `LearnableTemperature`.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("hidden_states", "codes")`.
+        inputs: names of the tensors to read; default `("hidden_states", "image_features")`.
 
     Inputs:
         h: float tensor `(batch, dim)`, hidden states of the decoder: the choices.
         z: float tensor `(batch, dim)`, codes: the anchors. Any length, both are normalised.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
+
+    Feeding:
+        `DualEncoder(..., heads=[Head(CodeDecoder(embed_dim, (patches, values)), "image_features", ("hidden_states",
+        "prediction"))])`, where `embed_dim` is that of the tower.
 
     Returns:
         float32 scalar. `ln 2` when all embeddings are equal, for every batch; 0 for a batch of one.
@@ -45,7 +49,8 @@ class ContrastiveMIM(PairwiseLoss):
         Representation Learning, 2025, arXiv 2502.19642.
     """
 
-    default_inputs = ("hidden_states", "codes")
+    default_inputs = ("hidden_states", "image_features")
+    shapes = PairwiseLoss.shapes | {"h": "batch dim", "z": "batch dim"}
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

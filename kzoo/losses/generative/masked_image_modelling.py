@@ -23,6 +23,12 @@ class MaskedImageModelling(Loss):
         mask: tensor `(batch, patches)`, 1 or True where a patch was hidden.
         sample_weight: float tensor `(batch,)`, weighs the patches of an image.
 
+    Feeding:
+        `DualEncoder(..., heads=[Head(PatchDecoder(grid, 16, prefix_tokens=1), ("image_tokens", "image_kept"),
+        "prediction"), Head(Patchify(16), "image_input", "target")])` and `kzoo.data.pairs(..., masks={"image":
+        RandomPatches(grid, 0.75, drop=True)})`. In `SelfSupervised` the names begin with `view_1`:
+        `mask="view_1_dropped"`.
+
     Returns:
         float32 scalar, 0 when nothing is masked.
 
@@ -42,8 +48,13 @@ class MaskedImageModelling(Loss):
     """
 
     default_inputs = ("prediction", "target")
-    optional_inputs = Loss.optional_inputs | {"mask": "mask"}
+    optional_inputs = Loss.optional_inputs | {"mask": "image_dropped"}
     required_inputs = ("mask",)
+    shapes = Loss.shapes | {
+        "prediction": "batch patches values",
+        "target": "batch patches values",
+        "mask": "batch patches",
+    }
 
     def __init__(self, normalize_targets=True, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -17,12 +17,15 @@ class SimCTG(Loss):
 
     Args:
         margin: in [0, 2]; at 0 nothing is pushed apart.
-        inputs: names of the tensors to read; default `("hidden_states",)`.
+        inputs: names of the tensors to read; default `("caption_states",)`.
 
     Inputs:
         hidden: float tensor `(batch, length, dim)`, the last states of a language model. They are normalised.
         mask: bool tensor `(batch, length)`, True on real tokens; default all are.
         sample_weight: float tensor `(batch,)`, multiplies the pairs of a sequence.
+
+    Feeding:
+        `Captioner`, whose decoder's states it reads, and any pairs.
 
     Returns:
         float32 scalar. `margin` when all states of a text are equal, 0 without a pair of tokens.
@@ -42,8 +45,9 @@ class SimCTG(Loss):
         Su et al., A Contrastive Framework for Neural Text Generation, 2022, arXiv 2202.06417.
     """
 
-    default_inputs = ("hidden_states",)
-    optional_inputs = Loss.optional_inputs | {"mask": "mask"}
+    default_inputs = ("caption_states",)
+    optional_inputs = Loss.optional_inputs | {"mask": "caption_mask"}
+    shapes = Loss.shapes | {"hidden": "batch length dim", "mask": "batch length"}
 
     def __init__(self, margin=0.5, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

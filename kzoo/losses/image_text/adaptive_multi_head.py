@@ -5,7 +5,7 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
+from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, by_blocks, cross_entropies, mean_of_directions, same
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -19,14 +19,23 @@ class AdaptiveMultiHead(PairwiseLoss):
 
     Args:
         beta: weight of the term on the temperatures; 0.1 in the authors' code.
+        bounds: lowest and highest temperature `(l, h)` of pairs whose temperature is made of factors,
+            `l + (h - l) sigmoid(<f_i, g_j>)`; the authors have `(1e-5, 2.0)`. None: temperatures are given.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
+        inputs: names of the tensors to read; default `("image_heads", "text_heads")`.
 
     Inputs:
         a, b: float tensors `(batch, heads, dim)`; row i of `a` belongs to row i of `b`. They are normalised.
         temperatures: positive float tensor `(heads, batch, batch)`, one for each pair, or `(heads,)`. Gradients reach
-            the network that made it.
+            the network that made it. Only without `bounds`.
+        a_factors, b_factors: float tensors `(batch, heads, any)`, `f` and `g` above; only with `bounds`. No matrix over
+            the pairs is held then, but in the loss and by `block_size`.
         sample_weight: float tensor `(batch,)`, of the cross-entropies; a row of weight 0 still serves as a negative.
+
+    Feeding:
+        `DualEncoder(..., heads=[Head(MultiHeadProjector(3, (512, 128)), "*_features", "*_heads"),
+        Head(TemperatureFactors(), "*_heads", "*_temperature_factors")])` and `AdaptiveMultiHead(bounds=(1e-5, 2.0))`,
+        on any pairs.
 
     Returns:
         float32 scalar; that of `InfoNCE` for one head, one temperature and `beta=0`.
@@ -46,35 +55,78 @@ class AdaptiveMultiHead(PairwiseLoss):
         Wang et al., Adaptive Multi-head Contrastive Learning, 2023, arXiv 2310.05615.
     """
 
-    optional_inputs = PairwiseLoss.optional_inputs | {"temperatures": "temperatures"}
-    required_inputs = ("temperatures",)
+    default_inputs = ("image_heads", "text_heads")
+    optional_inputs = PairwiseLoss.optional_inputs | {
+        "temperatures": "temperatures",
+        "a_factors": "image_temperature_factors",
+        "b_factors": "text_temperature_factors",
+    }
+    required_inputs = ("temperatures",)  # of a loss with bounds both factors
+    shapes = PairwiseLoss.shapes | {
+        "a": "batch heads dim",
+        "b": "batch heads dim",
+        "temperatures": "heads | heads batch batch",
+        "a_factors": "batch heads factors",
+        "b_factors": "batch heads factors",
+    }
 
-    def __init__(self, beta=0.0, block_size=None, inputs=None, **kwargs):
+    def __init__(self, beta=0.0, bounds=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        self.beta = beta
+        self.beta, self.bounds = beta, bounds
+        if bounds is not None:
+            low, high = bounds
+            if not 0.0 < low < high:
+                raise ValueError(f"bounds are {bounds}; give two temperatures above 0, the lower one first.")
+            self.required_inputs = ("a_factors", "b_factors")
 
-    def call(self, a, b, temperatures, sample_weight=None):
-        shapes = [tuple(x.shape) for x in (a, b, temperatures)]
-        if len(shapes[0]) != 3 or len(shapes[1]) != 3 or len(shapes[2]) not in (1, 3) or shapes[2][0] != shapes[0][1]:
+    def call(self, a, b, temperatures=None, a_factors=None, b_factors=None, sample_weight=None):
+        given = (temperatures,) if self.bounds is None else (a_factors, b_factors)
+        if any(each is None for each in given):
             raise ValueError(
-                "AdaptiveMultiHead compares embeddings (batch, heads, dim) at temperatures (heads,) or "
-                f"(heads, batch, batch), but got {shapes[0]}, {shapes[1]} and {shapes[2]}."
+                f"AdaptiveMultiHead {'without' if self.bounds is None else 'with'} bounds reads "
+                f"{' and '.join(self.required_inputs)}, but they did not come; give them, or take it "
+                f"{'with' if self.bounds is None else 'without'} bounds."
             )
-        a, b, temperatures = l2_normalize(a), l2_normalize(b), ops.cast(temperatures, "float32")
-        of_pairs = len(shapes[2]) == 3
+        given = [ops.cast(each, "float32") for each in given]
+        a, b = l2_normalize(a), l2_normalize(b)
+        of_heads = [
+            self._of_head(a[:, head], b[:, head], *self._temperatures(head, *given)) for head in range(a.shape[1])
+        ]
+        per_row, penalty = (sum(each) / len(of_heads) for each in zip(*of_heads))
+        return weighted_mean(per_row, sample_weight) + self.beta * penalty
+
+    def _of_head(self, a, b, rows, columns, of_pairs):
+        """The value of each row, and the mean cost of the temperatures."""
 
         def tile(i, j, rows, columns):
-            scale = rows["scale"] if of_pairs else columns["scale"]
-            return Tile(scale * ops.matmul(rows["a"], ops.transpose(columns["b"])), same(i, j))
+            z = ops.matmul(rows["a"], ops.transpose(columns["b"]))
+            return Tile(z / of_pairs(rows, columns), same(i, j))
 
-        per_row = 0.0
-        for head in range(shapes[0][1]):
-            scale = {"scale": 1.0 / temperatures[head]}  # its rows that fill up a block are 0 without harm
-            rows, columns = {"a": a[:, head]}, {"b": b[:, head]}
-            rows, columns = (rows | scale, columns) if of_pairs else (rows, columns | scale)
-            per_row += mean_of_directions(*cross_entropies(tile, rows, columns, "both", self.block_size))
-        loss = weighted_mean(per_row / shapes[0][1], sample_weight)
-        if self.beta:
-            penalty = 0.5 * shapes[0][2] * ops.log(temperatures) + 1.0 / temperatures
-            loss = loss + self.beta * ops.mean(penalty)
-        return loss
+        def cost(i, real, rows, columns):
+            tau = of_pairs(rows, columns)
+            return {"mean": ops.mean(0.5 * a.shape[-1] * ops.log(tau) + 1.0 / tau, axis=1)}, {}
+
+        rows, columns = {"a": a} | rows, {"b": b} | columns
+        per_row = mean_of_directions(*cross_entropies(tile, rows, columns, "both", self.block_size))
+        penalty = ops.mean(by_blocks(cost, rows, columns, self.block_size)[0]["mean"]) if self.beta else 0.0
+        return per_row, penalty
+
+    def _temperatures(self, head, given, other=None):
+        """Rows, columns, and what a block of them makes of a head's temperatures: `(R, B)`, or `(R, 1)`."""
+        if other is not None:
+            return {"f": given[:, head]}, {"g": other[:, head]}, self._of_factors
+        if len(given.shape) == 1:
+            return {}, {"tau": given[head]}, _of_all
+        return {"tau": given[head]}, {}, _of_rows
+
+    def _of_factors(self, rows, columns):
+        low, high = self.bounds
+        return low + (high - low) * ops.sigmoid(ops.matmul(rows["f"], ops.transpose(columns["g"])))
+
+
+def _of_all(rows, columns):
+    return columns["tau"] * ops.ones_like(rows["a"][:, :1])
+
+
+def _of_rows(rows, columns):
+    return ops.where(rows["tau"] > 0.0, rows["tau"], 1.0)  # 0 in rows that fill up a block, and are nobody's

@@ -33,6 +33,10 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves the others.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        Any pairs; `weights` are `kzoo.data.pairs(..., matrices={"weights": Likeness(features)})`, and a reference is a
+        column of that name, or a teacher's: `reference="teacher_text_embeddings"`.
+
     Returns:
         float32 scalar. `InfoNCE` for `weights` that are the identity.
 
@@ -58,6 +62,7 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
         "scale": "logit_scale",
     }
     pair_inputs = ("weights",)
+    shapes = PairwiseLoss.shapes | {"reference": "batch width", "weights": "batch batch"}
 
     def __init__(self, temperature=None, weighted="b_to_a", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

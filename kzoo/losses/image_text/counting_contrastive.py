@@ -28,6 +28,10 @@ class CountingContrastive(Loss):
             others are left out of the mean. Default all.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor)` with the columns or entries `counterfactual_texts` and
+        `counting_mask`.
+
     Returns:
         float32 scalar; `ln 2` when caption and counterfactual are equal, 0 when no sample counts anything.
 
@@ -45,8 +49,12 @@ class CountingContrastive(Loss):
         Paiss et al., Teaching CLIP to Count to Ten, 2023, arXiv 2302.12066.
     """
 
-    optional_inputs = Loss.optional_inputs | {"counterfactual": "counterfactual", "mask": "counting_mask"}
+    optional_inputs = Loss.optional_inputs | {
+        "counterfactual": "counterfactual_text_embeddings",
+        "mask": "counting_mask",
+    }
     required_inputs = ("counterfactual",)
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "counterfactual": "batch dim", "mask": "batch"}
 
     def __init__(self, temperature=1.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -29,6 +29,11 @@ class DecoupledSoftmax(PairwiseLoss):
             without any adds 0 and still counts in the mean.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder` on pairs of a row and one of its labels, each label once, with `kzoo.data.pairs(...,
+        matrices={"positives": Lookup(matrix)})` for which labels of the batch are right for which row. Or all labels,
+        as they are: `constants={"text_embeddings": embeddings}` and a column `positives`.
+
     Returns:
         float32 scalar; `InfoNCE(direction="a_to_b")` where each row has one positive, 0 where all columns are.
 
@@ -49,6 +54,7 @@ class DecoupledSoftmax(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"positives": "positives"}
     required_inputs = ("positives",)
+    shapes = PairwiseLoss.shapes | {"b": "labels dim", "positives": "batch labels"}
 
     def __init__(self, temperature=0.05, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -22,7 +22,7 @@ class FaceNameAlignment(PairwiseLoss):
         temperature: a float or a `LearnableTemperature`.
         agreement_weight: of the term that makes both scores agree; 0 leaves it out.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("face_embeddings", "name_embeddings")`.
+        inputs: names of the tensors to read; default `("face_image_embeddings", "name_text_embeddings")`.
 
     Inputs:
         faces: float tensor `(batch, faces, dim)`; normalised.
@@ -30,6 +30,10 @@ class FaceNameAlignment(PairwiseLoss):
         faces_mask, names_mask: bool tensors `(batch, faces)`, `(batch, names)`, True where one is real; default all.
             What has none is nobody's candidate, and its pair has loss 0.
         sample_weight: float tensor `(batch,)`, of the cross-entropies and of the agreement of a row's pairs.
+
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor)` with the columns or entries `face_images` and
+        `name_texts`, a list of pictures and of names for each pair: bags that both towers read, with masks.
 
     Returns:
         float32 scalar; that of `InfoNCE` for one face and one name each.
@@ -49,15 +53,21 @@ class FaceNameAlignment(PairwiseLoss):
         arXiv 2210.08957.
     """
 
-    default_inputs = ("face_embeddings", "name_embeddings")
-    optional_inputs = PairwiseLoss.optional_inputs | {"faces_mask": "faces_mask", "names_mask": "names_mask"}
+    default_inputs = ("face_image_embeddings", "name_text_embeddings")
+    optional_inputs = PairwiseLoss.optional_inputs | {"faces_mask": "face_image_mask", "names_mask": "name_text_mask"}
+    shapes = PairwiseLoss.shapes | {
+        "faces": "batch faces dim",
+        "names": "batch names dim",
+        "faces_mask": "batch faces",
+        "names_mask": "batch names",
+    }
 
     def __init__(self, temperature=1.0, agreement_weight=0.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature, self.agreement_weight = check_temperature(temperature), agreement_weight
 
     def call(self, faces, names, faces_mask=None, names_mask=None, sample_weight=None):
-        faces, names = bags(self, faces, names, faces_mask, names_mask)
+        faces, names = bags(faces, names, faces_mask, names_mask)
         scale = resolve_scale(self.temperature)
         of_faces = bag_cross_entropies(faces, names, scale, "both", self.block_size)
         of_names = bag_cross_entropies(names, faces, scale, "both", self.block_size)

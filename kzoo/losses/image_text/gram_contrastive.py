@@ -56,6 +56,7 @@ class GramContrastive(PairwiseLoss):
     default_inputs = ("text_embeddings", "image_embeddings")
     optional_inputs = PairwiseLoss.optional_inputs | {"scale": "logit_scale"}
     input_counts = (2, None)
+    shapes = PairwiseLoss.shapes | {"modalities": "batch dim"}
 
     def __init__(self, temperature=None, label_smoothing=0.1, eps=1e-12, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

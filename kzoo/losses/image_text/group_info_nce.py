@@ -26,6 +26,10 @@ class GroupInfoNCE(PairwiseLoss):
         groups: int tensor `(batch,)`, such as clusters of an earlier stage.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("groups",))`, such as one run of
+        `kzoo.data.clusterings`.
+
     Returns:
         float32 scalar. `InfoNCE` when all groups are equal, 0 when all differ.
 
@@ -47,6 +51,7 @@ class GroupInfoNCE(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"groups": "groups"}
     required_inputs = ("groups",)
+    shapes = PairwiseLoss.shapes | {"groups": "batch"}
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -5,7 +5,6 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.own_negatives import check_negatives
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 
@@ -35,6 +34,10 @@ class HardNegativeContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor)` with a column or an entry `negatives`, a list of texts
+        for each pair: they are the bag `negative_token_ids`, which the text tower reads.
+
     Returns:
         float32 scalar, never below `InfoNCE` of the same pairs and equal to it without negatives.
 
@@ -55,11 +58,12 @@ class HardNegativeContrastive(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {
-        "negatives": "negatives",
+        "negatives": "negative_text_embeddings",
         "mask": "negatives_mask",
         "scale": "logit_scale",
     }
     required_inputs = ("negatives",)
+    shapes = PairwiseLoss.shapes | {"negatives": "batch count dim", "mask": "batch count"}
 
     def __init__(self, temperature=None, scope="batch", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
@@ -68,7 +72,6 @@ class HardNegativeContrastive(PairwiseLoss):
         self.temperature, self.scope = check_temperature(temperature), scope
 
     def call(self, a, b, negatives, mask=None, sample_weight=None, scale=None):
-        check_negatives(negatives, a)
         there = ops.ones(ops.shape(negatives)[:2], "bool") if mask is None else ops.cast(mask, "bool")
         hard = {"negatives": l2_normalize(negatives), "there": there}
         a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)

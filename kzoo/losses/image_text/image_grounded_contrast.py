@@ -27,6 +27,10 @@ class ImageGroundedContrast(Loss):
         sample_weight: float tensor `(batch,)`.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor)` with a column or an entry `negatives`, a list of texts
+        for each pair: they are the bag `negative_token_ids`, which the text tower reads.
+
     Returns:
         float32 scalar; 0 without negatives, `ln(1 + count)` when all candidates are equal.
 
@@ -46,11 +50,12 @@ class ImageGroundedContrast(Loss):
     """
 
     optional_inputs = Loss.optional_inputs | {
-        "negatives": "negatives",
+        "negatives": "negative_text_embeddings",
         "mask": "negatives_mask",
         "scale": "logit_scale",
     }
     required_inputs = ("negatives",)
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "negatives": "batch count dim", "mask": "batch count"}
 
     def __init__(self, temperature=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -14,13 +14,17 @@ class ImageTextMatching(Loss):
     `L = (1/N) sum_i [ LSE_c z_ic - z_{i, y_i} ]` over N pairs.
 
     Args:
-        inputs: names of the tensors to read; default `("matching_logits", "matching_labels")`.
+        inputs: names of the tensors to read; default `("match_logits", "matching_labels")`.
 
     Inputs:
         logits: float tensor `(pairs, 2)`, for "does not belong" and "belongs". Of a batch of B the authors take 3 B
             pairs: the right ones, each image with a hard text and each text with a hard image.
         labels: int tensor `(pairs,)`, 1 where the pair belongs together, else 0.
         sample_weight: float tensor `(pairs,)`.
+
+    Feeding:
+        `MatchingEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("matching_labels",))`, of right pairs and
+        of wrong ones.
 
     Returns:
         float32 scalar; `ln 2` for equal logits.
@@ -40,9 +44,8 @@ class ImageTextMatching(Loss):
         Li et al., Align before Fuse (ALBEF), 2021, arXiv 2107.07651.
     """
 
-    default_inputs = ("matching_logits", "matching_labels")
+    default_inputs = ("match_logits", "matching_labels")
+    shapes = Loss.shapes | {"logits": "pairs 2", "labels": "pairs", "sample_weight": "pairs"}
 
     def call(self, logits, labels, sample_weight=None):
-        if len(logits.shape) != 2 or logits.shape[1] != 2:
-            raise ValueError(f"logits has the shape {tuple(logits.shape)}; give two for each pair, (pairs, 2).")
         return weighted_mean(cross_entropy(logits, ops.cast(labels, "int32")), sample_weight)

@@ -43,6 +43,9 @@ class IndividualTemperature(PairwiseLoss):
         `temperature_a`, `temperature_b`, running denominators `s_a`, `s_b` (as `s exp(-shift)`), their `shift_a`,
         `shift_b`, and gradients of the temperatures `u_a`, `u_b`, all `(dataset_size,)`; updated in training only.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, ids=True)`; `dataset_size` is the number of its pairs.
+
     Returns:
         float32 scalar, of which only the gradient means something.
 
@@ -63,6 +66,7 @@ class IndividualTemperature(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"ids": "ids"}
     required_inputs = ("ids",)
+    shapes = PairwiseLoss.shapes | {"ids": "batch"}
 
     def __init__(
         self,

@@ -58,6 +58,12 @@ class MixupContrastive(PairwiseLoss):
         "b_permutation": "b_permutation",
         "b_lam": "b_lam",
     }
+    shapes = PairwiseLoss.shapes | {
+        "a_permutation": "batch",
+        "a_lam": "batch",
+        "b_permutation": "batch",
+        "b_lam": "batch",
+    }
 
     def __init__(self, temperature=0.1, beta=0.15, probability=0.5, seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

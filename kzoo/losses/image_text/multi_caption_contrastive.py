@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
-from kzoo.losses.image_text.one_to_k import check_captions
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
@@ -30,6 +29,10 @@ class MultiCaptionContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, captions_per_image=K)`, whose captions are a bag, with
+        `text_mask`.
+
     Returns:
         float32 scalar. `InfoNCE` for K = 1; a term that no sample takes part in is 0.
 
@@ -48,13 +51,13 @@ class MultiCaptionContrastive(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {"mask": "text_mask", "scale": "logit_scale"}
+    shapes = PairwiseLoss.shapes | {"b": "batch K dim", "mask": "batch K"}
 
     def __init__(self, temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
     def call(self, a, b, mask=None, sample_weight=None, scale=None):
-        check_captions("MultiCaptionContrastive", b)
         a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
 

@@ -22,7 +22,7 @@ class MultiCropContrastive(PairwiseLoss):
         label_smoothing: of the crops, in [0, 1).
         block_size: rows compared at a time, exact and with less memory; None: all at once.
         inputs: names of the tensors to read; default
-            `("image_embeddings", "text_embeddings", "image_crop_embeddings", "text_crop_embeddings")`.
+            `("image_embeddings", "text_embeddings", "crop_image_embeddings", "crop_text_embeddings")`.
 
     Inputs:
         a, b: float tensors `(batch, dim)`, images and texts.
@@ -30,6 +30,10 @@ class MultiCropContrastive(PairwiseLoss):
             normalised.
         sample_weight: float tensor `(batch,)`, of all pairs of a sample.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
+
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, crops=Crops(images=n, captions=n))`, bags `crop_images`
+        and `crop_token_ids`.
 
     Returns:
         float32 scalar. `InfoNCE` for n = 0.
@@ -50,8 +54,9 @@ class MultiCropContrastive(PairwiseLoss):
         Fini et al., Improved baselines for vision-language pre-training, 2023, arXiv 2305.08675.
     """
 
-    default_inputs = ("image_embeddings", "text_embeddings", "image_crop_embeddings", "text_crop_embeddings")
+    default_inputs = ("image_embeddings", "text_embeddings", "crop_image_embeddings", "crop_text_embeddings")
     optional_inputs = InfoNCE.optional_inputs
+    shapes = PairwiseLoss.shapes | {"a_local": "batch n width", "b_local": "batch n width"}
 
     def __init__(
         self,
@@ -68,11 +73,6 @@ class MultiCropContrastive(PairwiseLoss):
         self.of_locals = InfoNCE(local_temperature, label_smoothing=label_smoothing, block_size=block_size)
 
     def call(self, a, b, a_local, b_local, sample_weight=None, scale=None):
-        if len(a_local.shape) != 3 or len(b_local.shape) != 3 or a_local.shape[1] != b_local.shape[1]:
-            raise ValueError(
-                "MultiCropContrastive reads crops of shape (batch, n, width), as many of images as of texts, but got "
-                f"{a_local.shape} and {b_local.shape}."
-            )
         n = a_local.shape[1]
         of_globals = self.of_globals(a, b, sample_weight=sample_weight, scale=scale)
         of_locals = [

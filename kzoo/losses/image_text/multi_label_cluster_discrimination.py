@@ -32,6 +32,10 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
             rows that have fewer.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("positives",))`; for a loss without centers of
+        its own `constants={"centers": centers}`, which are then not trained.
+
     Returns:
         float32 scalar; `ln(classes) + ln 2` where all products are 0 and each row has one cluster.
 
@@ -55,6 +59,7 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
     input_counts = (1, 2)
     optional_inputs = PairwiseLoss.optional_inputs | {"positives": "positives"}
     required_inputs = ("positives",)
+    shapes = PairwiseLoss.shapes | {"centers": "classes dim", "positives": "batch count"}
 
     def __init__(self, scale=1.0, num_classes=None, dim=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs or self.default_inputs[: 2 if num_classes is None else 1], **kwargs)

@@ -36,6 +36,10 @@ class OneToK(PairwiseLoss):
         sample_weight: float tensor `(batch,)`, of an image and its texts.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, captions_per_image=K)`, whose captions are a bag, with
+        `text_mask`.
+
     Returns:
         float32 scalar. `InfoNCE` for K = 1.
 
@@ -57,6 +61,7 @@ class OneToK(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {"mask": "text_mask", "scale": "logit_scale"}
+    shapes = PairwiseLoss.shapes | {"b": "batch K dim", "mask": "batch K"}
 
     def __init__(self, temperature=None, normalization="mean", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
@@ -65,7 +70,6 @@ class OneToK(PairwiseLoss):
         self.temperature, self.normalization = check_temperature(temperature), normalization
 
     def call(self, a, b, mask=None, sample_weight=None, scale=None):
-        check_captions("OneToK", b)
         count = b.shape[1]
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
         real = ops.reshape(mask, (-1,))  # (batch * K,)
@@ -82,9 +86,3 @@ class OneToK(PairwiseLoss):
         of_their_images = None if sample_weight is None else ops.repeat(sample_weight, count)
         t2i = mean_of_anchors(of_texts, real, of_their_images) / (count if self.normalization == "released" else 1)
         return 0.5 * (weighted_mean(of_images, sample_weight) + t2i)
-
-
-def check_captions(loss, captions):
-    """Stops unless each sample has several captions: `(batch, K, dim)`."""
-    if len(captions.shape) != 3:
-        raise ValueError(f"{loss} reads texts of shape (batch, K, dim), K of each sample, but got {captions.shape}.")

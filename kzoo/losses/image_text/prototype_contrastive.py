@@ -42,6 +42,10 @@ class PrototypeContrastive(PairwiseLoss):
             side's prototypes.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("a_labels", "b_labels"))`, with clusters in
+        `set_prototypes`; or `constants={"a_prototypes": ..., "b_prototypes": ...}`.
+
     Returns:
         float32 scalar; `ln(clusters)`, without gradient, as long as the state is not set.
 
@@ -63,6 +67,14 @@ class PrototypeContrastive(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {key: key for key in ("a_labels", "b_labels", *STATE)}
     required_inputs = ("a_labels", "b_labels")
+    shapes = PairwiseLoss.shapes | {
+        "a_labels": "batch",
+        "b_labels": "batch",
+        "a_prototypes": "a_clusters _",
+        "b_prototypes": "b_clusters _",
+        "a_targets": "b_clusters dim",
+        "b_targets": "a_clusters dim",
+    }
 
     def __init__(
         self,

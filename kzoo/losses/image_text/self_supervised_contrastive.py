@@ -19,13 +19,19 @@ class SelfSupervisedContrastive(PairwiseLoss):
         ssl_temperature: of `NTXent`: a float or a `LearnableTemperature`.
         ssl_weight: weight of `NTXent`.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings", "view_1", "view_2")`.
+        inputs: names of the tensors to read; default
+            `("image_embeddings", "text_embeddings", "view_1_image_projected", "view_2_image_projected")`.
 
     Inputs:
         a, b: float tensors `(batch, dim)`, images and texts.
         view_1, view_2: float tensors `(batch, width)`, from the head for views. Any length, all are normalised.
         sample_weight: float tensor `(batch,)`, of both parts.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
+
+    Feeding:
+        `DualEncoder(..., heads=[Head(Projector((512, 128)), "*_features", "*_projected")])` and
+        `kzoo.data.pairs(source, preprocessor)` with the columns or entries `view_1_images` and `view_2_images`, further
+        pictures of each pair.
 
     Returns:
         float32 scalar.
@@ -46,8 +52,9 @@ class SelfSupervisedContrastive(PairwiseLoss):
         term of Cross the Gap (Mistretta et al., 2025) is this one.
     """
 
-    default_inputs = ("image_embeddings", "text_embeddings", "view_1", "view_2")
+    default_inputs = ("image_embeddings", "text_embeddings", "view_1_image_projected", "view_2_image_projected")
     optional_inputs = InfoNCE.optional_inputs
+    shapes = PairwiseLoss.shapes | {"view_1": "batch width", "view_2": "batch width"}
 
     def __init__(self, temperature=None, ssl_temperature=0.1, ssl_weight=1.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -53,6 +53,7 @@ class SigmoidContrastive(PairwiseLoss):
         "scale": "logit_scale",
         "bias": "logit_bias",
     }
+    shapes = PairwiseLoss.shapes | {"positives": "batch batch"}
 
     def __init__(self, scale=None, bias=None, learnable=True, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

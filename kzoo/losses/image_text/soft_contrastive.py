@@ -31,6 +31,10 @@ class SoftContrastive(PairwiseLoss):
             sentence encoder for instance.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("label_embeddings",))`; of sentences
+        `kzoo.data.text_pairs` with that column, `SelfSupervised` and `inputs=("view_1", "view_2")`.
+
     Returns:
         float32 scalar, at least the entropy of the targets.
 
@@ -50,6 +54,7 @@ class SoftContrastive(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"label_embeddings": "label_embeddings"}
     required_inputs = ("label_embeddings",)
+    shapes = PairwiseLoss.shapes | {"label_embeddings": "batch label_dim"}
 
     def __init__(
         self, temperature=0.05, label_temperature=0.35, symmetric=True, block_size=None, inputs=None, **kwargs

@@ -37,6 +37,11 @@ class SoftTopK(PairwiseLoss):
             still counts in the mean.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder` on pairs of a row and one of its labels, each label once, with `kzoo.data.pairs(...,
+        matrices={"positives": Lookup(matrix)})` for which labels of the batch are right for which row. Or all labels,
+        as they are: `constants={"text_embeddings": embeddings}` and a column `positives`.
+
     Returns:
         float32 scalar.
 
@@ -57,6 +62,7 @@ class SoftTopK(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"positives": "positives"}
     required_inputs = ("positives",)
+    shapes = PairwiseLoss.shapes | {"b": "labels dim", "positives": "batch labels"}
 
     def __init__(self, k=5, alpha=1.0, temperature=0.05, iterations=64, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -21,13 +21,17 @@ class SubcaptionGrouping(PairwiseLoss):
         temperature: a float, a `LearnableTemperature`, or None: the similarity head of the model that the loss is
             attached to, 0.07 when called alone.
         block_size: regions compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("image_tokens", "text_embeddings")`.
+        inputs: names of the tensors to read; default `("image_projected_tokens", "text_embeddings")`.
 
     Inputs:
         patches: float tensor `(batch, patches, dim)`.
         captions: float tensor `(batch, K, dim)`, of the same space. Any length, both are normalised.
         sample_weight: float tensor `(batch,)`, of all captions of a sample.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
+
+    Feeding:
+        `DualEncoder(..., heads=[Head(TokenProjector(embed_dim, skip=1), "image_tokens", "image_projected_tokens")])`
+        and `kzoo.data.pairs(source, preprocessor, captions_per_image=K)`, whose captions are a bag.
 
     Returns:
         float32 scalar. Patches that are all equally like a caption are averaged.
@@ -48,8 +52,9 @@ class SubcaptionGrouping(PairwiseLoss):
         patches with captions of other images for K above 1; this is the pairing that the paper describes.
     """
 
-    default_inputs = ("image_tokens", "text_embeddings")
+    default_inputs = ("image_projected_tokens", "text_embeddings")
     optional_inputs = InfoNCE.optional_inputs
+    shapes = PairwiseLoss.shapes | {"patches": "batch patches dim", "captions": "batch K dim"}
 
     def __init__(self, threshold=None, temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
@@ -59,11 +64,6 @@ class SubcaptionGrouping(PairwiseLoss):
         self.info_nce = InfoNCE(temperature, block_size=block_size)
 
     def call(self, patches, captions, sample_weight=None, scale=None):
-        if len(patches.shape) != 3 or len(captions.shape) != 3 or patches.shape[2] != captions.shape[2]:
-            raise ValueError(
-                "SubcaptionGrouping reads patches (batch, patches, dim) and captions (batch, K, dim) of one dim, "
-                f"but got {patches.shape} and {captions.shape}."
-            )
         v, t = l2_normalize(patches), l2_normalize(captions)
         threshold = 1.0 / v.shape[1] if self.threshold is None else self.threshold
         s = ops.matmul(t, ops.transpose(v, (0, 2, 1)))  # (batch, K, patches)

@@ -64,6 +64,7 @@ class Symile(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"permutations": "permutations", "scale": "logit_scale"}
     input_counts = (2, None)
+    shapes = PairwiseLoss.shapes | {"modalities": "batch dim", "permutations": "modalities others batch"}
 
     def __init__(self, temperature=None, negatives="all", seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

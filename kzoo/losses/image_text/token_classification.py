@@ -28,6 +28,10 @@ class TokenClassification(Loss):
         token_weights: float tensor `(vocabulary,)`, `w` above, at least 0.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder(..., heads=[Head(Classifier(vocab_size), "image_features", "token_logits")])`, on any pairs;
+        weights are `constants={"token_weights": weights}`.
+
     Returns:
         float32 scalar; a caption without a token that counts has loss 0.
 
@@ -48,6 +52,12 @@ class TokenClassification(Loss):
 
     default_inputs = ("token_logits", "token_ids")
     optional_inputs = Loss.optional_inputs | {"mask": "padding_mask", "token_weights": "token_weights"}
+    shapes = Loss.shapes | {
+        "logits": "batch vocabulary",
+        "token_ids": "batch length",
+        "mask": "batch length",
+        "token_weights": "vocabulary",
+    }
 
     def __init__(self, vocab_size=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
@@ -58,11 +68,6 @@ class TokenClassification(Loss):
             )
 
     def call(self, logits, token_ids, mask=None, token_weights=None, sample_weight=None):
-        if len(logits.shape) != 2 or len(token_ids.shape) != 2:
-            raise ValueError(
-                "TokenClassification reads logits (batch, vocabulary) and token ids (batch, length), but got "
-                f"{tuple(logits.shape)} and {tuple(token_ids.shape)}."
-            )
         logits, ids = ops.cast(logits, "float32"), ops.cast(token_ids, "int32")
         counts = ids >= 0 if mask is None else ops.logical_and(ids >= 0, ops.cast(mask, "bool"))
         ids = ops.where(counts, ids, -1)

@@ -32,6 +32,9 @@ class UnifiedContrastive(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a positive or a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder` and `kzoo.data.pairs(source, preprocessor, columns=("labels",))`.
+
     Returns:
         float32 scalar. `InfoNCE` when all labels differ, `ln(batch)` at best when all are equal.
 
@@ -56,6 +59,7 @@ class UnifiedContrastive(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch", "b_labels": "batch"}
 
     def __init__(self, temperature=None, direction="both", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

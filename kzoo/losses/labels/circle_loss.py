@@ -21,12 +21,18 @@ class CircleLoss(PairwiseLoss):
         m: relaxation; the goals are `1 - m` for positives and `m` for negatives.
         gamma: scale of the logits.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         a: float tensor `(batch, dim)`; it is normalised.
         labels: int tensor `(batch,)`.
         sample_weight: float tensor `(batch,)`, weighs the anchors.
+
+    Feeding:
+        `SelfSupervised(encoder)`, whose projection is compared, and `kzoo.data.views({"images": images, "labels":
+        labels}, steps, views=1)`; of two views the second is left alone. In a `DualEncoder` name what it reads,
+        `inputs=("image_embeddings",)`, and give the column: `kzoo.data.pairs(source, preprocessor,
+        columns=("labels",))`.
 
     Returns:
         float32 scalar; 0 when no anchor has both a positive and a negative.
@@ -43,9 +49,10 @@ class CircleLoss(PairwiseLoss):
         Sun et al., Circle Loss, 2020, arXiv 2002.10857.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch"}
 
     def __init__(self, m=0.4, gamma=80.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

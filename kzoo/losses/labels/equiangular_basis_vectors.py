@@ -30,12 +30,16 @@ class EquiangularBasisVectors(PairwiseLoss):
         threshold: largest cosine between two vectors, see `find_equiangular_basis`.
         block_size: rows at a time, exact and with less memory; None: all at once.
         seed: of the vectors that the search starts from.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         a: float tensor `(batch, dim)`; it is normalised.
         labels: int tensor `(batch,)`.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, dim)))` and `kzoo.data.views({"images": images, "labels": labels},
+        steps, views=1)`.
 
     Returns:
         float32 scalar.
@@ -56,9 +60,10 @@ class EquiangularBasisVectors(PairwiseLoss):
         Shen et al., Equiangular Basis Vectors, 2023, arXiv 2303.11637.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch"}
 
     def __init__(
         self,

@@ -25,6 +25,10 @@ class FocalSupCon(SupCon):
         mask: tensor `(batch, batch)` of weights instead of labels, called `positives` in a batch.
         sample_weight: float tensor `(batch,)`, weighs anchors.
 
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views({"images": images, "labels": labels}, steps)`; a mask is
+        `matrices={"positives": Lookup(matrix)}`.
+
     Returns:
         float32 scalar, never above `SupCon` of the same temperature; 0 when no anchor has a positive.
 

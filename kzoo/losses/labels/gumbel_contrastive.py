@@ -24,6 +24,9 @@ class GumbelContrastive(Loss):
         row_noise, column_noise: float tensors `(batch, concepts)`, `g` and `g'` above; drawn when not given.
         sample_weight: float tensor `(batch,)`, of the entries of a row.
 
+    Feeding:
+        `DualEncoder(..., heads=[Head(Classifier(concepts), "image_features", "concept_logits")])`, on any pairs.
+
     Returns:
         float32 scalar; `(ln concepts + ln batch) / 2` for equal scores without noise, and never less.
 
@@ -46,6 +49,7 @@ class GumbelContrastive(Loss):
 
     default_inputs = ("concept_logits",)
     optional_inputs = Loss.optional_inputs | {"row_noise": "row_noise", "column_noise": "column_noise"}
+    shapes = Loss.shapes | {"logits": "batch concepts", "row_noise": "batch concepts", "column_noise": "batch concepts"}
 
     def __init__(self, tau=1.0, seed=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

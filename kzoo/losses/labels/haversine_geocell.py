@@ -31,6 +31,10 @@ class HaversineGeocell(Loss):
         cells: int tensor `(batch,)`, the cell that each place belongs to.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `constants={"centroids": centroids}`, a head `Head(Classifier(cells), "image_features", "logits")` of a
+        `DualEncoder`, and `kzoo.data.pairs(source, preprocessor, columns=("coordinates",))`.
+
     Returns:
         float32 scalar.
 
@@ -51,6 +55,7 @@ class HaversineGeocell(Loss):
 
     default_inputs = ("logits", "coordinates", "centroids")
     optional_inputs = Loss.optional_inputs | {"cells": "cells"}
+    shapes = Loss.shapes | {"logits": "batch cells", "coordinates": "batch 2", "centroids": "cells 2", "cells": "batch"}
 
     def __init__(self, smoothing_km=75.0, radius_km=6371.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -23,11 +23,16 @@ class ICNN(PairwiseLoss):
     Args:
         k: neighbours; where the batch has `k + 2` rows or fewer, two less than it has and `Gamma = 1`.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         x: float tensor `(batch, dim)`.
         labels: int tensor `(batch,)`.
+
+    Feeding:
+        `SelfSupervised(encoder)`, whose projection is compared, and `kzoo.data.views({"images": images, "labels":
+        labels}, steps, views=1)`; of two views the second is left alone. Batches of episodes come from
+        `sampler=Episodes(labels)`.
 
     Returns:
         float32 scalar. The means are over the whole batch before the logarithm, so the loss takes no
@@ -47,9 +52,10 @@ class ICNN(PairwiseLoss):
         Mendez-Ruiz et al., SuSana Distancia, 2023, arXiv 2305.09062.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"x": "batch dim", "labels": "batch"}
 
     def __init__(self, k=4, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

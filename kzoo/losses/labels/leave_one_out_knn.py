@@ -28,13 +28,19 @@ class LeaveOneOutKNN(PairwiseLoss):
         dim: length of an embedding; only for a queue.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
         seed: of the vectors that the queue starts from; they are no candidates.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         a: float tensor `(batch, dim)`; it is normalised.
         labels: int tensor `(batch,)`, 0 or more.
         sample_weight: float tensor `(batch,)`.
         training: whether the embeddings then go into the queue.
+
+    Feeding:
+        `SelfSupervised(encoder)`, whose projection is compared, and `kzoo.data.views({"images": images, "labels":
+        labels}, steps, views=1)`; of two views the second is left alone. In a `DualEncoder` name what it reads,
+        `inputs=("image_embeddings",)`, and give the column: `kzoo.data.pairs(source, preprocessor,
+        columns=("labels",))`.
 
     Returns:
         float32 scalar; 0 when no row has a candidate of its label.
@@ -55,9 +61,10 @@ class LeaveOneOutKNN(PairwiseLoss):
         written from the paper. The defaults of k and temperature, and rows without a neighbour, are our choice.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch"}
 
     def __init__(
         self, k=200, temperature=0.1, queue_size=0, dim=None, block_size=None, seed=None, inputs=None, **kwargs

@@ -21,13 +21,18 @@ class MetaNodeContrastive(PairwiseLoss):
         tau: multiplies the cosines.
         num_clusters: number of clusters. One without a node counts as a vector of zeros.
         block_size: nodes compared at a time with all, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("node_embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         x: float tensor `(nodes, dim)`.
         adjacency: float tensor `(nodes, nodes)`, the weight of each edge, 0 where there is none.
         assignments: int tensor `(nodes,)`, the cluster of each node.
         sample_weight: float tensor `(nodes,)`, weighs the nodes in the first term.
+
+    Feeding:
+        `SelfSupervised(encoder)` of pictures or texts that are the nodes, and `kzoo.data.views` or
+        `kzoo.data.text_views` with `views=1, matrices={"adjacency": Edges(edges, count)}` and an entry `assignments`,
+        such as a run of `kzoo.data.clusterings`.
 
     Returns:
         float32 scalar; it may be negative.
@@ -48,10 +53,16 @@ class MetaNodeContrastive(PairwiseLoss):
         2022, arXiv 2209.14067.
     """
 
-    default_inputs = ("node_embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = PairwiseLoss.optional_inputs | {"adjacency": "adjacency", "assignments": "assignments"}
     required_inputs = ("adjacency", "assignments")
     pair_inputs = ("adjacency",)
+    shapes = PairwiseLoss.shapes | {
+        "x": "nodes dim",
+        "adjacency": "nodes nodes",
+        "assignments": "nodes",
+        "sample_weight": "nodes",
+    }
 
     def __init__(self, tau=1.0, num_clusters=16, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -32,13 +32,19 @@ class MetricMix(PairwiseLoss):
         alpha: `lam` is drawn from Beta(alpha, alpha), once in a call.
         block_size: anchors at a time, exact and with less memory; None: all at once.
         seed: of the draws of `lam`.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         a: float tensor `(batch, dim)`; it is normalised.
         labels: int tensor `(batch,)`.
         lam: a number; drawn when it is not given.
         sample_weight: float tensor `(batch,)`, weighs the anchors.
+
+    Feeding:
+        `SelfSupervised(encoder)`, whose projection is compared, and `kzoo.data.views({"images": images, "labels":
+        labels}, steps, views=1)`; of two views the second is left alone. In a `DualEncoder` name what it reads,
+        `inputs=("image_embeddings",)`, and give the column: `kzoo.data.pairs(source, preprocessor,
+        columns=("labels",))`.
 
     Returns:
         float32 scalar; 0 when no anchor has both a positive and a negative.
@@ -58,9 +64,10 @@ class MetricMix(PairwiseLoss):
         from the paper. One `lam` in a call is our choice. The mixup of inputs is not part of the loss.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels", "lam": "lam"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch", "lam": "scalar"}
 
     def __init__(
         self,

@@ -19,13 +19,17 @@ class ProtoTriplet(PairwiseLoss):
     Args:
         margin: `margin` above.
         block_size: samples at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("embeddings", "prototypes")`.
+        inputs: names of the tensors to read; default `("view_1", "prototypes")`.
 
     Inputs:
         x: float tensor `(batch, dim)`.
         prototypes: float tensor `(classes, dim)`; row c belongs to class c.
         labels: int tensor `(batch,)`; a sample of no class of the prototypes does not count.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        `constants={"prototypes": prototypes}`, `SelfSupervised(encoder)` and `kzoo.data.views({"images": images,
+        "labels": labels}, steps, views=1)`.
 
     Returns:
         float32 scalar; 0 when there is only one prototype.
@@ -42,9 +46,10 @@ class ProtoTriplet(PairwiseLoss):
         Mendez-Ruiz et al., SuSana Distancia, 2023, arXiv 2305.09062.
     """
 
-    default_inputs = ("embeddings", "prototypes")
+    default_inputs = ("view_1", "prototypes")
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"x": "batch dim", "prototypes": "classes dim", "labels": "batch"}
 
     def __init__(self, margin=0.5, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -20,12 +20,16 @@ class SimplexClassifier(PairwiseLoss):
         num_classes: corners; give more than there are classes (1024, say), to have places for later ones.
         scale: factor of the logits.
         block_size: rows at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         f: float tensor `(batch, num_classes - 1)`.
         labels: int tensor `(batch,)`.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, num_classes - 1)))` and `kzoo.data.views({"images": images, "labels":
+        labels}, steps, views=1)`.
 
     Returns:
         float32 scalar; `ln(num_classes)` for zero features.
@@ -45,9 +49,10 @@ class SimplexClassifier(PairwiseLoss):
         Biondi et al., Stationary Representations, 2024, arXiv 2405.02581.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"f": "batch dim", "labels": "batch"}
 
     def __init__(self, num_classes, scale=1.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

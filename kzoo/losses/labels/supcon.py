@@ -32,6 +32,10 @@ class SupCon(PairwiseLoss):
             positive of i. Its name in a batch is `positives`.
         sample_weight: float tensor `(batch,)`, weighs anchors.
 
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views({"images": images, "labels": labels}, steps)`; a mask is
+        `matrices={"positives": Lookup(matrix)}`. In a `DualEncoder`: `SupCon(inputs=("image_embeddings",))`.
+
     Returns:
         float32 scalar, 0 when no anchor has a positive. With two views and no labels it is `NTXent`.
 
@@ -56,6 +60,7 @@ class SupCon(PairwiseLoss):
     input_counts = (1, 2)
     optional_inputs = PairwiseLoss.optional_inputs | {"labels": "labels", "mask": "positives"}
     pair_inputs = ("mask",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch", "mask": "batch batch"}
 
     def __init__(self, temperature=0.1, base_temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
@@ -83,8 +88,6 @@ class SupCon(PairwiseLoss):
             labels = ops.arange(batch, dtype="int32") if labels is None else labels
             rows["labels"] = columns["labels"] = ops.concatenate([labels] * views)
         else:
-            if len(mask.shape) != 2 or len({*mask.shape, a.shape[0]} - {None}) > 1:
-                raise ValueError(f"the mask of {name} is of shape {tuple(mask.shape)}; give one of (batch, batch).")
             rows["mask"] = ops.concatenate([ops.cast(mask, "float32")] * views, axis=0)
 
         def attracted(i, real, rows, columns):

@@ -30,7 +30,7 @@ class SupReMix(PairwiseLoss):
         distance_weighting: False sets `w = 1`.
         block_size: anchors at a time, exact and with less memory; None: all at once.
         seed: of the draws of `lam`.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         a: float tensor `(batch, dim)`; it is normalised.
@@ -38,6 +38,10 @@ class SupReMix(PairwiseLoss):
         targets: float tensor `(batch,)`.
         lam: a number or float tensor `(batch,)`; drawn, one for each row, when it is not given.
         sample_weight: float tensor `(batch,)`, weighs the anchors.
+
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views({"images": images, "targets": targets}, steps)`; with two views
+        `inputs=("view_1", "view_2")`.
 
     Returns:
         float32 scalar; 0 when no anchor has a positive.
@@ -57,10 +61,11 @@ class SupReMix(PairwiseLoss):
         over all positives are our choice: the authors' code offers several weights and divides by `|P| + 1`.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     input_counts = (1, 2)
     optional_inputs = Loss.optional_inputs | {"targets": "targets", "lam": "lam"}
     required_inputs = ("targets",)
+    shapes = PairwiseLoss.shapes | {"targets": "batch", "lam": "scalar | batch"}
 
     def __init__(
         self,

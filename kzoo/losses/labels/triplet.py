@@ -22,12 +22,18 @@ class Triplet(PairwiseLoss):
     Args:
         margin: how much nearer, in [0, 2] for unit rows.
         block_size: anchors at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("embeddings",)`.
+        inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:
         a: float tensor `(batch, dim)`; it is normalised.
         labels: int tensor `(batch,)`.
         sample_weight: float tensor `(batch,)`, weighs the triplets of an anchor.
+
+    Feeding:
+        `SelfSupervised(encoder)`, whose projection is compared, and `kzoo.data.views({"images": images, "labels":
+        labels}, steps, views=1)`; of two views the second is left alone. In a `DualEncoder` name what it reads,
+        `inputs=("image_embeddings",)`, and give the column: `kzoo.data.pairs(source, preprocessor,
+        columns=("labels",))`.
 
     Returns:
         float32 scalar; `margin` when all embeddings are equal, 0 where no triplet is violated or there is none.
@@ -45,9 +51,10 @@ class Triplet(PairwiseLoss):
         Defense of the Triplet Loss, 2017, arXiv 1703.07737.
     """
 
-    default_inputs = ("embeddings",)
+    default_inputs = ("view_1",)
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"labels": "batch"}
 
     def __init__(self, margin=0.2, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -19,25 +19,12 @@ def choice_among_own(anchor, partner, negatives, scale, mask=None):
     Returns:
         float32 `(batch,)`; 0 for a row without negatives.
 
-    Raises:
-        ValueError: `negatives` has no axis of its own for the negatives of a row.
-
     Example:
         >>> choice_among_own(np.eye(2), np.eye(2), np.eye(2)[:, None], scale=10.0)
         [0.6931, 0.6931]
     """
-    check_negatives(negatives, anchor)
     x, y, n = (l2_normalize(each) for each in (anchor, partner, negatives))
     margins = scale * (ops.sum(x[:, None] * n, axis=-1) - ops.sum(x * y, axis=-1)[:, None])  # (batch, count)
     if mask is not None:
         margins = ops.where(ops.cast(mask, "bool"), margins, NEGATIVE)
     return ops.logsumexp(ops.pad(margins, [[0, 0], [1, 0]]), axis=1)  # the partner's margin to itself is 0
-
-
-def check_negatives(negatives, anchor):
-    """Stops unless `negatives` is `(batch, count, dim)` for anchors `(batch, dim)`."""
-    received, wanted = tuple(negatives.shape), (anchor.shape[0], "count", anchor.shape[-1])
-    known = [sizes for sizes in zip(received[::2], wanted[::2]) if None not in sizes]
-    if len(received) != 3 or any(a != b for a, b in known):
-        wanted = ", ".join("batch" if size is None else str(size) for size in wanted)
-        raise ValueError(f"negatives has the shape {received}; give the hard negatives of each row as ({wanted}).")

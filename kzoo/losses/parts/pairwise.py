@@ -8,6 +8,7 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
+from kzoo.losses.parts.captures import captures_passed
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
@@ -27,6 +28,8 @@ class PairwiseLoss(Loss):
     Raises:
         ValueError: `block_size` is not a positive whole number.
     """
+
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim"}
 
     def __init__(self, block_size=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
@@ -62,8 +65,7 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
 
     Args:
         tile: function `(i, j, rows, columns)` to a `Tile`: indices of the rows and the columns, int32, and the
-            tensors below, those of `rows` cut to the block. Other tensors that are trained it must not use, see
-            `by_blocks`.
+            tensors below, those of `rows` cut to the block.
         rows: dict of tensors `(R, ...)`.
         columns: dict of tensors that every block sees whole; the first has one row per column.
         direction: `"a_to_b"`, rows choose among columns; `"b_to_a"`, columns choose among rows; `"both"`.
@@ -114,14 +116,17 @@ def by_blocks(function, rows, columns, block_size=None):
     Args:
         function: `(i, real, rows, columns)` to two dicts: values of each row, `(rows of the block, ...)`, and values
             of the block, of one shape each. `i` are the rows' indices, int32; `real` is a bool mask of the rows that
-            are not there to fill up the last block, None when all are. A trained tensor that is neither in `rows`
-            nor in `columns` would get no gradient on TensorFlow, silently: pass every one.
+            are not there to fill up the last block, None when all are. A tensor or a trained variable that it
+            captures gets its gradient too, but rows of a block must come from `rows`.
         rows: dict of tensors `(R, ...)`, cut into blocks.
         columns: dict of tensors or numbers that each call sees whole.
         block_size: None calls the function once, on everything.
 
     Returns:
         Two dicts: values of the rows `(R, ...)` in their order, and values of the blocks `(blocks, ...)`.
+
+    Raises:
+        ValueError: on TensorFlow, a captured float tensor that is hidden in an object.
 
     Example:
         >>> function = lambda i, real, rows, columns: ({"best": ops.max(rows["a"] @ columns["b"], axis=1)}, {})
@@ -134,6 +139,7 @@ def by_blocks(function, rows, columns, block_size=None):
         of_rows, of_blocks = function(ops.arange(count, dtype="int32"), None, rows, columns)
         return of_rows, {name: value[None] for name, value in of_blocks.items()}
 
+    function, columns = captures_passed(function, rows, columns, block_size)
     blocks = (count + block_size - 1) // block_size
     index = ops.reshape(ops.arange(blocks * block_size, dtype="int32"), (-1, block_size))
     cut = [_in_blocks(value, blocks * block_size - count, block_size) for value in rows.values()]

@@ -6,32 +6,16 @@ from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.parts.pairwise import Tile, cross_entropies, same
 
 
-def bags(loss, a, b, a_mask=None, b_mask=None):
+def bags(a, b, a_mask=None, b_mask=None):
     """Two batches of bags as the functions below read them.
 
     Args:
-        loss: the loss that reads them, for its name.
         a, b: float tensors `(batch, size, dim)` of one `dim`.
         a_mask, b_mask: bool tensors `(batch, size)`, True where a vector is real; default all are.
 
     Returns:
         Two pairs `(vectors, real)`: float32 `(batch, size, dim)` of unit length, float32 `(batch, size)` of 0 and 1.
-
-    Raises:
-        ValueError: shapes that are no bags of one `dim`, a mask of another shape.
     """
-    name, shapes = type(loss).__name__, [tuple(a.shape), tuple(b.shape)]
-    if any(len(shape) != 3 for shape in shapes) or shapes[0][-1] != shapes[1][-1]:
-        raise ValueError(
-            f"{name} compares bags of vectors (batch, size, dim) of one dim, but got {shapes[0]} and {shapes[1]}; "
-            "give it tokens that are projected to one space."
-        )
-    for shape, mask in zip(shapes, (a_mask, b_mask)):
-        if mask is not None and tuple(mask.shape)[1:] != shape[1:2]:
-            raise ValueError(
-                f"{name} got a mask of shape {tuple(mask.shape)} for vectors of shape {shape}; "
-                "name the mask that belongs to them."
-            )
     return [
         (l2_normalize(x), ops.ones(ops.shape(x)[:2]) if mask is None else ops.cast(mask, "float32"))
         for x, mask in ((a, a_mask), (b, b_mask))

@@ -34,15 +34,9 @@ def unit_views(loss, views):
         views: float tensors `(batch, dim)`, all of one shape.
 
     Raises:
-        ValueError: too few views, or shapes that differ.
+        ValueError: too few views.
     """
     loss._check_count(len(views), f"was called with {len(views)}")
-    shapes = [tuple(view.shape) for view in views]
-    if any(len(shape) != 2 for shape in shapes) or any(len(set(known) - {None}) > 1 for known in zip(*shapes)):
-        raise ValueError(
-            f"{type(loss).__name__} compares embeddings of one shape (batch, dim), but got "
-            f"{', '.join(map(str, shapes))}; project them to one size."
-        )
     return [l2_normalize(view) for view in views]
 
 

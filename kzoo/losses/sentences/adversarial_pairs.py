@@ -32,6 +32,10 @@ class AdversarialPairs(PairwiseLoss):
             distribution of words: far away, but still right. Both need the decoder and are made before the loss.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `Captioner(..., heads=[Head(AdversarialStates(128, 512), ("image_tokens", "caption_linear_logits",
+        "caption_labels", "caption_mask"), ("source", "target", "imposter", "distant"))])`, beside `Captioning()`.
+
     Returns:
         float32 scalar. `ln(batch + 1)` when all embeddings are equal.
 
@@ -52,6 +56,12 @@ class AdversarialPairs(PairwiseLoss):
     default_inputs = ("source", "target")
     optional_inputs = PairwiseLoss.optional_inputs | {"imposter": "imposter", "distant": "distant"}
     required_inputs = ("imposter", "distant")
+    shapes = PairwiseLoss.shapes | {
+        "source": "batch dim",
+        "target": "batch dim",
+        "imposter": "batch dim",
+        "distant": "batch dim",
+    }
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

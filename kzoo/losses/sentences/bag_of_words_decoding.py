@@ -16,7 +16,7 @@ class BagOfWordsDecoding(Loss):
     token or without a word in their bag do not count in the mean (our choice).
 
     Args:
-        inputs: names of the tensors to read; default `("token_logits", "bag")`.
+        inputs: names of the tensors to read; default `("view_1_token_logits", "bag")`.
 
     Inputs:
         token_logits: float tensor `(batch, length, vocabulary)`, without the position of the class token.
@@ -24,6 +24,10 @@ class BagOfWordsDecoding(Loss):
             without special tokens and stop words.
         mask: bool tensor `(batch, length)`, True on real tokens; default all are.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        `SelfSupervised(text_encoder, heads=[Head(Classifier(vocab_size), "*_tokens", "*_token_logits")])` and
+        `kzoo.data.text_views(texts, preprocessor, views=1, bag=BagOfWords(preprocessor.tokenizer))`.
 
     Returns:
         float32 scalar. `ln(vocabulary)` for equal logits, 0 where no text counts.
@@ -39,8 +43,13 @@ class BagOfWordsDecoding(Loss):
         Xiao and Liu, RetroMAE v2: Duplex Masked Auto-Encoder, 2022, arXiv 2211.08769.
     """
 
-    default_inputs = ("token_logits", "bag")
-    optional_inputs = Loss.optional_inputs | {"mask": "mask"}
+    default_inputs = ("view_1_token_logits", "bag")
+    optional_inputs = Loss.optional_inputs | {"mask": "view_1_token_mask"}
+    shapes = Loss.shapes | {
+        "token_logits": "batch length vocabulary",
+        "bag": "batch vocabulary",
+        "mask": "batch length",
+    }
 
     def call(self, token_logits, bag, mask=None, sample_weight=None):
         z, bag = ops.cast(token_logits, "float32"), ops.cast(bag, "float32")

@@ -25,6 +25,11 @@ class CoSENT(PairwiseLoss):
         a, b: float tensors `(batch, dim)`, pair by pair. They are normalised.
         scores: tensor `(batch,)`, how similar each pair is; only the order counts.
 
+    Feeding:
+        `kzoo.data.text_pairs(source, preprocessor, columns=("scores",))` for `SelfSupervised(text_encoder)`, with
+        `inputs=("view_1", "view_2")`; of pictures and texts a column `scores` of `kzoo.data.pairs`, for a
+        `DualEncoder`.
+
     Returns:
         float32 scalar. `ln(1 + k)` when all cosines are equal and k ordered pairs of scores differ; 0 when all
         scores are equal.
@@ -46,6 +51,7 @@ class CoSENT(PairwiseLoss):
 
     optional_inputs = {"scores": "scores"}
     required_inputs = ("scores",)
+    shapes = PairwiseLoss.shapes | {"scores": "batch"}
 
     def __init__(self, scale=20.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -32,6 +32,10 @@ class ESimCSE(PairwiseLoss):
             gradient goes to it.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `SelfSupervised(text_encoder, Projector((256, dim)), teacher=kzoo.training.EMATeacher(0.995))` and
+        `kzoo.data.text_views(texts, preprocessor, augmentation=(None, kzoo.preprocessing.RepeatWords()))`.
+
     Returns:
         float32 scalar. `ln(batch + filled slots)` when all embeddings are equal.
 
@@ -51,8 +55,9 @@ class ESimCSE(PairwiseLoss):
     """
 
     default_inputs = ("view_1", "view_2")
-    optional_inputs = PairwiseLoss.optional_inputs | {"momentum": "momentum"}
+    optional_inputs = PairwiseLoss.optional_inputs | {"momentum": "teacher_view_1"}
     required_inputs = ("momentum",)
+    shapes = PairwiseLoss.shapes | {"momentum": "batch dim"}
 
     def __init__(self, temperature=0.05, queue_size=160, dim=768, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -45,6 +45,7 @@ class MultipleNegativesRanking(PairwiseLoss):
     """
 
     input_counts = (2, None)
+    shapes = PairwiseLoss.shapes | {"candidates": ("batch dim", "_ dim")}
 
     def __init__(self, scale=20.0, symmetric=False, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

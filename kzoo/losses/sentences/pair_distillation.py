@@ -19,12 +19,19 @@ class PairDistillation(Loss):
 
     Args:
         mode: `"bce"` or `"mse"`.
-        inputs: names of the tensors to read: default `("student",)`; two names are two embeddings.
+        inputs: names of the tensors to read: default `("view_1_pair_logits",)`; two names are two embeddings.
 
     Inputs:
-        student: float tensor `(batch,)`, or with `"mse"` two embeddings `(batch, dim)`, which are normalised.
+        student: float tensor `(batch,)` or `(batch, 1)`, or with `"mse"` two embeddings `(batch, dim)`, which are
+            normalised.
         teacher: float tensor `(batch,)`; for mutual distillation the mean of the scores of several models.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        A cross-encoder reads both texts as one: `SelfSupervised(text_encoder, heads=[Head(Classifier(1), "*_features",
+        "*_pair_logits")])` and `kzoo.data.text_views({"texts": joined, "target_scores": scores}, preprocessor,
+        views=1)`. A bi-encoder: `PairDistillation("mse", inputs=("view_1", "view_2"))` and
+        `kzoo.data.text_pairs(..., columns=("target_scores",))`.
 
     Returns:
         float32 scalar.
@@ -45,10 +52,11 @@ class PairDistillation(Loss):
         Distilled Sentence Embedding, 2019, arXiv 1908.05161, whose pair head belongs to the model.
     """
 
-    default_inputs = ("student",)
+    default_inputs = ("view_1_pair_logits",)
     input_counts = (1, 2)
-    optional_inputs = Loss.optional_inputs | {"teacher": "teacher"}
+    optional_inputs = Loss.optional_inputs | {"teacher": "target_scores"}
     required_inputs = ("teacher",)
+    shapes = Loss.shapes | {"student": "batch | batch dim", "teacher": "batch"}
 
     def __init__(self, mode="bce", inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
@@ -59,9 +67,17 @@ class PairDistillation(Loss):
     def call(self, *student, teacher, sample_weight=None):
         y = ops.stop_gradient(ops.cast(teacher, "float32"))
         if self.mode == "mse":
-            score = paired_cosines(*student) if len(student) == 2 else ops.cast(student[0], "float32")
+            score = paired_cosines(*student) if len(student) == 2 else self._of_pairs(student[0])
             return weighted_mean(ops.square(score - y), sample_weight)
         if len(student) == 2:
             raise ValueError("PairDistillation got two embeddings, whose cosine is no logit; use mode='mse'.")
-        s = ops.cast(student[0], "float32")
+        s = self._of_pairs(student[0])
         return weighted_mean(ops.softplus(s) - ops.clip(y, 0.0, 1.0) * s, sample_weight)
+
+    def _of_pairs(self, scores):
+        if len(scores.shape) == 2 and scores.shape[1] != 1:
+            raise ValueError(
+                f"PairDistillation got scores of pairs as {tuple(scores.shape)}; give (batch,) or (batch, 1), or with "
+                "mode='mse' two embeddings."
+            )
+        return ops.reshape(ops.cast(scores, "float32"), (-1,))

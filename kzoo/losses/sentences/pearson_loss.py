@@ -23,6 +23,11 @@ class PearsonLoss(Loss):
         scores: tensor `(batch,)`, how similar each pair is, on any scale.
         sample_weight: float tensor `(batch,)`, weighs each pair in all means (our choice).
 
+    Feeding:
+        `kzoo.data.text_pairs(source, preprocessor, columns=("scores",))` for `SelfSupervised(text_encoder)`, with
+        `inputs=("view_1", "view_2")`; of pictures and texts a column `scores` of `kzoo.data.pairs`, for a
+        `DualEncoder`.
+
     Returns:
         float32 scalar in [0, 2]. 0 when all scores are equal, 1 when all cosines are.
 
@@ -39,6 +44,7 @@ class PearsonLoss(Loss):
 
     optional_inputs = Loss.optional_inputs | {"scores": "scores"}
     required_inputs = ("scores",)
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "scores": "batch"}
 
     def call(self, a, b, scores, sample_weight=None):
         p, y = paired_cosines(a, b), ops.cast(scores, "float32")

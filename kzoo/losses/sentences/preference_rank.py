@@ -26,6 +26,11 @@ class PreferenceRank(PairwiseLoss):
         scores: tensor `(batch,)`, how similar each pair is; differences count.
         sample_weight: float tensor `(batch,)`, of the winners; a pair of weight 0 still is won against.
 
+    Feeding:
+        `kzoo.data.text_pairs(source, preprocessor, columns=("scores",))` for `SelfSupervised(text_encoder)`, with
+        `inputs=("view_1", "view_2")`; of pictures and texts a column `scores` of `kzoo.data.pairs`, for a
+        `DualEncoder`.
+
     Returns:
         float32 scalar; 0 when all scores are equal.
 
@@ -46,6 +51,7 @@ class PreferenceRank(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"scores": "scores"}
     required_inputs = ("scores",)
+    shapes = PairwiseLoss.shapes | {"scores": "batch"}
 
     def __init__(self, temperature=0.05, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

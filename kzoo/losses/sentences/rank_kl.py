@@ -24,6 +24,11 @@ class RankKL(Loss):
         a, b: float tensors `(batch, dim)`, pair by pair. They are normalised.
         scores: tensor `(batch,)`, how similar each pair is; only the order counts.
 
+    Feeding:
+        `kzoo.data.text_pairs(source, preprocessor, columns=("scores",))` for `SelfSupervised(text_encoder)`, with
+        `inputs=("view_1", "view_2")`; of pictures and texts a column `scores` of `kzoo.data.pairs`, for a
+        `DualEncoder`.
+
     Returns:
         float32 scalar, at least 0; 0 for a batch of one.
 
@@ -43,6 +48,7 @@ class RankKL(Loss):
 
     optional_inputs = {"scores": "scores"}
     required_inputs = ("scores",)
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "scores": "batch"}
 
     def __init__(self, temperature=0.05, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -28,6 +28,10 @@ class SimCSE(PairwiseLoss):
         hard_negatives: float tensor `(batch, dim)`, what contradicts; row i is the hard negative of `a_i`. Optional.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `SelfSupervised(text_encoder)` with dropout and `kzoo.data.text_views(texts, preprocessor)`; of hard negatives
+        `kzoo.data.text_pairs(source, preprocessor, texts=("query", "right", "wrong"))` and three `inputs`.
+
     Returns:
         float32 scalar. `ln(batch)` when all embeddings are equal, `ln(2 batch)` with hard negatives.
 
@@ -48,6 +52,7 @@ class SimCSE(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     input_counts = (2, 3)
+    shapes = PairwiseLoss.shapes | {"hard_negatives": "batch dim"}
 
     def __init__(self, temperature=0.05, hard_negative_weight=0.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

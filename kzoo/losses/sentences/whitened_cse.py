@@ -38,6 +38,10 @@ class WhitenedCSE(PairwiseLoss):
             as they are otherwise.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still is whitened and serves as a negative.
 
+    Feeding:
+        `SelfSupervised(text_encoder)` with dropout and `kzoo.data.text_views(texts, preprocessor, views=3)`; before the
+        projection they are `inputs=("view_1_features", "view_2_features", "view_3_features")`.
+
     Returns:
         float32 scalar.
 
@@ -60,6 +64,7 @@ class WhitenedCSE(PairwiseLoss):
     default_inputs = ("view_1", "view_2", "view_3")
     input_counts = (2, None)
     optional_inputs = PairwiseLoss.optional_inputs | {"permutations": "permutations"}
+    shapes = PairwiseLoss.shapes | {"views": "batch dim", "permutations": "views dim"}
 
     def __init__(self, temperature=0.05, num_groups=384, eps=1e-5, seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -20,7 +20,7 @@ class BackwardCompatibleBasis(Loss):
 
     Args:
         new_weight, influence_weight, old_weight: `w_1`, `w_2` and `w_3` above.
-        inputs: names of the tensors to read; default `("embeddings", "old_part")`.
+        inputs: names of the tensors to read; default `("basis_features", "old_part")`.
 
     Inputs:
         feature: float tensor `(batch, new dim)`.
@@ -28,9 +28,15 @@ class BackwardCompatibleBasis(Loss):
         logits: float tensor `(batch, classes)`, of the new model's classifier.
         labels: int tensor `(batch,)`.
         new_target: float tensor `(batch, new dim)`, of a model trained without regard to the old one.
-        old_target: float tensor `(batch, old dim)`, of the old model.
+        old_target: float tensor `(batch, old dim)` (`teacher_image_embeddings`), of the old model.
         old_classifier: float tensor `(old classes, old dim)`; labels must be among its classes.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        `DualEncoder(..., teacher=kzoo.training.FixedTeacher(old_model), heads=[Head(OrthogonalBasis(old_dim),
+        "image_features", ("basis_features", "old_part")), Head(Classifier(classes), "basis_features", "logits")])`,
+        `constants={"old_classifier": matrix}` and `kzoo.data.pairs(source, preprocessor, columns=("labels",
+        "new_target"))`.
 
     Returns:
         float32 scalar.
@@ -49,9 +55,19 @@ class BackwardCompatibleBasis(Loss):
         Zhou et al., BT^2: Backward-compatible Training with Basis Transformation, 2022, arXiv 2211.03989.
     """
 
-    default_inputs = ("embeddings", "old_part")
+    default_inputs = ("basis_features", "old_part")
     required_inputs = ("logits", "labels", "new_target", "old_target", "old_classifier")
     optional_inputs = Loss.optional_inputs | {name: name for name in required_inputs}
+    optional_inputs["old_target"] = "teacher_image_embeddings"
+    shapes = Loss.shapes | {
+        "feature": "batch dim",
+        "old_part": "batch old_dim",
+        "logits": "batch classes",
+        "labels": "batch",
+        "new_target": "batch dim",
+        "old_target": "batch old_dim",
+        "old_classifier": "old_classes old_dim",
+    }
 
     def __init__(self, new_weight=1.0, influence_weight=1.0, old_weight=1.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -40,6 +40,11 @@ class DecoupledGlobalLocal(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; in a sum it multiplies the squares of its row.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder(..., teacher=kzoo.training.EMATeacher(0.999))` and `kzoo.data.pairs(source, preprocessor)` with a
+        column or an entry `negatives`, a list of texts for each pair: they are the bag `negative_token_ids`, which the
+        text tower and the teacher's read.
+
     Returns:
         float32 scalar.
 
@@ -60,13 +65,19 @@ class DecoupledGlobalLocal(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {
-        "negatives": "negatives",
+        "negatives": "negative_text_embeddings",
         "teacher_a": "teacher_image_embeddings",
         "teacher_b": "teacher_text_embeddings",
-        "teacher_negatives": "teacher_negatives",
+        "teacher_negatives": "teacher_negative_text_embeddings",
         "scale": "logit_scale",
     }
     required_inputs = ("negatives", "teacher_a", "teacher_b", "teacher_negatives")
+    shapes = PairwiseLoss.shapes | {
+        "negatives": "batch count dim",
+        "teacher_a": "batch dim",
+        "teacher_b": "batch dim",
+        "teacher_negatives": "batch count dim",
+    }
 
     def __init__(
         self,

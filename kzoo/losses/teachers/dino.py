@@ -30,6 +30,10 @@ class DINO(Loss):
         teacher: float tensor `(global views, batch, dim)`, logits of the teacher's; no gradient goes to them.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `SelfSupervised(encoder, Projector((256, 64), batch_norm=False, prototypes=dim),
+        teacher=kzoo.training.EMATeacher(0.996))` and `kzoo.data.views(images, steps, local_views=6, local_size=96)`.
+
     Returns:
         float32 scalar, `ln(dim)` where student and centred teacher are constant.
 
@@ -49,6 +53,7 @@ class DINO(Loss):
     """
 
     default_inputs = ("student", "teacher")
+    shapes = Loss.shapes | {"student": "views batch dim", "teacher": "global_views batch dim"}
 
     def __init__(
         self,

@@ -30,6 +30,10 @@ class EmbeddingDistillation(PairwiseLoss):
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder(image_encoder, text_encoder, teacher=kzoo.training.FixedTeacher(another))`, of the same batches, or
+        `EMATeacher` in its place.
+
     Returns:
         float32 scalar; `1 - alpha` times `InfoNCE` where student and teacher agree.
 
@@ -53,6 +57,7 @@ class EmbeddingDistillation(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("teacher_a", "teacher_b")
+    shapes = PairwiseLoss.shapes | {"teacher_a": "batch _", "teacher_b": "batch _"}
 
     def __init__(self, temperature=None, alpha=0.5, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

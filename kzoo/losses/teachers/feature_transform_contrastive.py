@@ -38,6 +38,10 @@ class FeatureTransformContrastive(QueueContrastive):
         permutation: int tensor `(queue_size,)`; drawn by default.
         sample_weight: float tensor `(batch,)`; a key of weight 0 still enters the queue.
 
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, 128)), teacher=kzoo.training.EMATeacher(0.999))` and `kzoo.data.views`;
+        `dim` is the projector's, 128 here.
+
     Returns:
         float32 scalar, `QueueContrastive` where `lam_pos` and `lam_neg` are 1.
 
@@ -58,6 +62,7 @@ class FeatureTransformContrastive(QueueContrastive):
     """
 
     optional_inputs = {name: name for name in ("sample_weight", "lam_pos", "lam_neg", "permutation")}
+    shapes = QueueContrastive.shapes | {"lam_pos": "batch dim", "lam_neg": "queue dim", "permutation": "queue"}
 
     def __init__(
         self,

@@ -24,12 +24,16 @@ class HigherOrderCompatibility(PairwiseLoss):
         same_class: what rows of the anchor's own class are in the sum: `"drop"` leaves them out, `"zero"` puts
             them in with the logit 0, as the authors' code does.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("embeddings", "old_embeddings")`.
+        inputs: names of the tensors to read; default `("view_1", "teacher_view_1")`.
 
     Inputs:
         new, old: float tensors `(batch, dim)` of the same samples; they are normalised.
         labels: int tensor `(batch,)`.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        `SelfSupervised(encoder, projector, teacher=kzoo.training.FixedTeacher(old_model))`, an old model of the same
+        form, and `kzoo.data.views({"images": images, "labels": labels}, steps, views=1)`.
 
     Returns:
         float32 scalar; with `"drop"` 0 when all labels are equal.
@@ -49,9 +53,10 @@ class HigherOrderCompatibility(PairwiseLoss):
         Biondi et al., Stationary Representations, 2024, arXiv 2405.02581.
     """
 
-    default_inputs = ("embeddings", "old_embeddings")
+    default_inputs = ("view_1", "teacher_view_1")
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
+    shapes = PairwiseLoss.shapes | {"new": "batch dim", "old": "batch dim", "labels": "batch"}
 
     def __init__(self, mu=10.0, same_class="drop", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -20,12 +20,18 @@ class IBOT(DINO):
         student_temperature: a float or a `LearnableTemperature`.
         teacher_temperature: a float, or a schedule: a function of the training step.
         center_momentum: how much of the centre stays.
-        inputs: names of the tensors to read; default `("student_tokens", "teacher_tokens")`.
+        inputs: names of the tensors to read; default `("view_1_token_logits", "teacher_view_1_token_logits")`.
 
     Inputs:
         student, teacher: float tensors `(batch, patches, dim)`, logits of the heads; no gradient goes to the teacher.
         mask: tensor `(batch, patches)`, 1 or True where the student's patch was masked.
         sample_weight: float tensor `(batch,)`.
+
+    Feeding:
+        `SelfSupervised(encoder, teacher=kzoo.training.EMATeacher(0.996), heads=[Head(TokenProjector(64, skip=1),
+        "*_tokens", "*_patches"), Head(Projector((256, 64), batch_norm=False, prototypes=dim), "*_patches",
+        "*_token_logits")])`, an encoder with a mask token, and `kzoo.data.views(images, steps, masks={"view_1":
+        BlockPatches(grid)})`. `skip` leaves out the class token of a ViT.
 
     Returns:
         float32 scalar, 0 when nothing is masked; the centre then stays where it is.
@@ -44,9 +50,10 @@ class IBOT(DINO):
         Zhou et al., iBOT: Image BERT Pre-Training with Online Tokenizer, 2021, arXiv 2111.07832.
     """
 
-    default_inputs = ("student_tokens", "teacher_tokens")
-    optional_inputs = DINO.optional_inputs | {"mask": "mask"}
+    default_inputs = ("view_1_token_logits", "teacher_view_1_token_logits")
+    optional_inputs = DINO.optional_inputs | {"mask": "view_1_masked"}
     required_inputs = ("mask",)
+    shapes = DINO.shapes | {"student": "batch patches dim", "teacher": "batch patches dim", "mask": "batch patches"}
 
     def __init__(
         self,

@@ -32,6 +32,10 @@ class LogitDistillation(PairwiseLoss):
         sample_weight: float tensor `(batch,)`.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder(image_encoder, text_encoder, teacher=kzoo.training.FixedTeacher(another))`, of the same batches, or
+        `EMATeacher` in its place.
+
     Returns:
         float32 scalar; the teacher's entropy where student and teacher agree, never less.
 
@@ -57,6 +61,7 @@ class LogitDistillation(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("teacher_a", "teacher_b")
+    shapes = PairwiseLoss.shapes | {"teacher_a": "batch teacher_dim", "teacher_b": "batch teacher_dim"}
 
     def __init__(self, temperature=None, teacher_temperature=0.07, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

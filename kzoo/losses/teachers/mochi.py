@@ -40,6 +40,10 @@ class MoCHi(QueueContrastive):
         epoch: int scalar, or the same one in each row; without it every step mixes.
         sample_weight: float tensor `(batch,)`; a key of weight 0 still enters the queue.
 
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, 128)), teacher=kzoo.training.EMATeacher(0.999))` and `kzoo.data.views`;
+        `dim` is the projector's, 128 here.
+
     Returns:
         float32 scalar, never below `QueueContrastive` with the same queue.
 
@@ -61,6 +65,13 @@ class MoCHi(QueueContrastive):
 
     optional_inputs = {"sample_weight": "sample_weight"} | {
         name: name for name in ("pair_indices", "alpha", "query_indices", "beta", "epoch")
+    }
+    shapes = QueueContrastive.shapes | {
+        "pair_indices": "batch s 2",
+        "alpha": "batch s",
+        "query_indices": "batch s_prime",
+        "beta": "batch s_prime",
+        "epoch": "scalar | batch",
     }
 
     def __init__(

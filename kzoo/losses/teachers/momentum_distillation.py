@@ -37,6 +37,10 @@ class MomentumDistillation(PairwiseLoss):
         sample_weight: float tensor `(batch,)`.
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
+    Feeding:
+        `DualEncoder(..., teacher=kzoo.training.EMATeacher(0.995))`, on any pairs; `ids` are a column, such as the
+        number of the picture. A queue that stays as it is: `constants={"a_queue": ..., "b_queue": ...}`.
+
     Returns:
         float32 scalar; `InfoNCE` where `alpha` is 0, no ids are equal, the queue is empty and teacher and student are
         the same.
@@ -67,6 +71,14 @@ class MomentumDistillation(PairwiseLoss):
         "scale": "logit_scale",
     }
     required_inputs = ("a_momentum", "b_momentum")
+    shapes = PairwiseLoss.shapes | {
+        "a_momentum": "batch dim",
+        "b_momentum": "batch dim",
+        "a_queue": "queue dim",
+        "b_queue": "queue dim",
+        "ids": "batch",
+        "queue_ids": "queue",
+    }
 
     def __init__(self, temperature=None, alpha=0.4, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

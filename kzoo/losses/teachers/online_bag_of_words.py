@@ -35,16 +35,20 @@ class OnlineBagOfWords(PairwiseLoss):
         student_dim: length of a student's embedding; default `dim`.
         block_size: images at a time, exact and with less memory; None: all at once.
         seed: of the first words and of the places of the new ones.
-        inputs: names of the tensors to read; default `("student", "teacher_map")`.
+        inputs: names of the tensors to read; default `("student", "teacher_view_1_map")`.
 
     Inputs:
-        student: float tensor `(batch * crops, student_dim)`, the crops of an image one after another; it is taken as
-            it is, not normalised.
+        student: float tensor `(crops, batch, student_dim)`, or `(batch * crops, student_dim)`, the crops of an image
+            one after another; it is taken as it is, not normalised.
         teacher_map: float tensor `(batch, height, width, dim)`; it gets no gradient.
         positions: int tensor `(batch,)`, where new words are taken from: `row * (width - 4) + column` of the mean's
             upper left corner inside the border; drawn when it is not given.
         sample_weight: float tensor `(batch,)`, weighs the images.
         training: whether `mu` and the dictionary are changed.
+
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, student_dim)), teacher=kzoo.training.EMATeacher(0.99))`, an encoder
+        whose tokens are a map of 5 x 5 or more, and `kzoo.data.views`; `dim` is the encoder's `token_dim`.
 
     Returns:
         float32 scalar, 0 or more.
@@ -65,8 +69,13 @@ class OnlineBagOfWords(PairwiseLoss):
         Gidaris et al., OBoW, 2020, arXiv 2012.11552. That the first words are random unit vectors is our choice.
     """
 
-    default_inputs = ("student", "teacher_map")
+    default_inputs = ("student", "teacher_view_1_map")
     optional_inputs = PairwiseLoss.optional_inputs | {"positions": "positions"}
+    shapes = PairwiseLoss.shapes | {
+        "student": "rows student_dim | crops batch student_dim",
+        "teacher_map": "batch height width channels",
+        "positions": "batch",
+    }
 
     def __init__(
         self,
@@ -105,6 +114,14 @@ class OnlineBagOfWords(PairwiseLoss):
 
     def call(self, student, teacher_map, positions=None, sample_weight=None, training=False):
         _, height, width, channels = teacher_map.shape
+        rows, batch = student.shape[-2], teacher_map.shape[0]
+        if len(student.shape) == 3:  # (crops, batch, dim)
+            student = ops.reshape(ops.swapaxes(student, 0, 1), (-1, student.shape[-1]))
+        elif None not in (rows, batch) and rows % batch:
+            raise ValueError(
+                f"OnlineBagOfWords got {rows} rows of the student for {batch} maps of the teacher; there must be crops "
+                "of every image, as many of each."
+            )
         least = 5 if training else 3
         if min(height, width) < least:
             raise ValueError(f"the teacher's map is {height} x {width}; give at least {least} x {least}.")

@@ -33,6 +33,10 @@ class QueueContrastive(PairwiseLoss):
         groups: int tensor `(batch,)` below `num_groups`; read only where there are several.
         sample_weight: float tensor `(batch,)`; a key of weight 0 still enters the queue.
 
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, 128)), teacher=kzoo.training.EMATeacher(0.999))` and `kzoo.data.views`;
+        `dim` is the projector's, 128 here.
+
     Returns:
         float32 scalar, `ln(1 + queue_size)` where all similarities are equal.
 
@@ -56,6 +60,7 @@ class QueueContrastive(PairwiseLoss):
 
     default_inputs = ("query", "key")
     optional_inputs = PairwiseLoss.optional_inputs | {"groups": "groups"}
+    shapes = PairwiseLoss.shapes | {"q": "batch dim", "k": "batch dim", "groups": "batch"}
 
     def __init__(
         self,

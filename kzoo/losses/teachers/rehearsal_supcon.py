@@ -21,13 +21,17 @@ class RehearsalSupCon(PairwiseLoss):
     Args:
         temperature: `t`, a float or a `LearnableTemperature`.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("student", "teacher")`.
+        inputs: names of the tensors to read; default `("view_1", "teacher_view_1")`.
 
     Inputs:
         student, teacher: float tensors `(batch, dim)`; they are normalised. No gradient goes to the teacher.
         labels: int tensor `(batch,)`, the classes.
         rehearsal: tensor `(batch,)`, 1 where a row comes from the rehearsal buffer, else 0.
         sample_weight: float tensor `(batch,)`, weighs the rehearsed rows.
+
+    Feeding:
+        `SelfSupervised(encoder, teacher=kzoo.training.FixedTeacher(old_model))`, an old model of the same form, and
+        `kzoo.data.views({"images": images, "labels": labels, "rehearsal": rehearsal}, steps, views=1)`.
 
     Returns:
         float32 scalar, 0 when no row is rehearsed. It can be negative.
@@ -48,9 +52,15 @@ class RehearsalSupCon(PairwiseLoss):
         Cappellazzo et al., Continual Contrastive Spoken Language Understanding (COCONUT), 2023, arXiv 2310.02699.
     """
 
-    default_inputs = ("student", "teacher")
+    default_inputs = ("view_1", "teacher_view_1")
     optional_inputs = PairwiseLoss.optional_inputs | {"labels": "labels", "rehearsal": "rehearsal"}
     required_inputs = ("labels", "rehearsal")
+    shapes = PairwiseLoss.shapes | {
+        "student": "batch dim",
+        "teacher": "batch dim",
+        "labels": "batch",
+        "rehearsal": "batch",
+    }
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -26,6 +26,10 @@ class SimDINO(Loss):
         teacher: float tensor `(global views, batch, dim)`; normalised, no gradient goes to it. The coding rate is
             one of the whole batch, so there is no `sample_weight`.
 
+    Feeding:
+        `SelfSupervised(encoder, Projector((512, 256)), teacher=kzoo.training.EMATeacher(0.996))` and
+        `kzoo.data.views(images, steps, local_views=6, local_size=96)`.
+
     Returns:
         float32 scalar, usually negative.
 
@@ -46,6 +50,7 @@ class SimDINO(Loss):
 
     default_inputs = ("student", "teacher")
     optional_inputs = {}
+    shapes = Loss.shapes | {"student": "views batch dim", "teacher": "global_views batch dim"}
 
     def __init__(self, coefficient=1.0, eps=0.5, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

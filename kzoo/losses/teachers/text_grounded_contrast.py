@@ -26,6 +26,11 @@ class TextGroundedContrast(Loss):
         mask: bool tensor `(batch, count)` (`negatives_mask` of the batch), True where a negative is there.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `DualEncoder(..., teacher=kzoo.training.EMATeacher(0.999))` and `kzoo.data.pairs(source, preprocessor)` with a
+        column or an entry `negatives`, a list of texts for each pair: they are the bag `negative_token_ids`, which the
+        text tower reads.
+
     Returns:
         float32 scalar; 0 without negatives, `ln(1 + count)` when all candidates are equal.
 
@@ -45,8 +50,14 @@ class TextGroundedContrast(Loss):
     """
 
     default_inputs = ("text_embeddings", "teacher_text_embeddings")
-    optional_inputs = Loss.optional_inputs | {"negatives": "negatives", "mask": "negatives_mask"}
+    optional_inputs = Loss.optional_inputs | {"negatives": "negative_text_embeddings", "mask": "negatives_mask"}
     required_inputs = ("negatives",)
+    shapes = Loss.shapes | {
+        "b": "batch dim",
+        "teacher_b": "batch dim",
+        "negatives": "batch count dim",
+        "mask": "batch count",
+    }
 
     def __init__(self, scale=10.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -32,6 +32,11 @@ class ArbitraryPairs(PairwiseLoss):
         gates: float tensor `(batch, dim)`, in place of labels; only the direction of a gate counts.
         sample_weight: float tensor `(batch,)`.
 
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views` with entries `labels_a` and `labels_b`; of views of one thing
+        both are its own: `ArbitraryPairs(..., labels_a="labels", labels_b="labels")`. Pairs of texts with labels:
+        `kzoo.data.text_pairs`.
+
     Returns:
         float32 scalar; `ln(batch)` when all embeddings are equal.
 
@@ -52,6 +57,7 @@ class ArbitraryPairs(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     optional_inputs = Loss.optional_inputs | {"labels_a": "labels_a", "labels_b": "labels_b", "gates": "gates"}
+    shapes = PairwiseLoss.shapes | {"labels_a": "batch", "labels_b": "batch", "gates": "batch dim"}
 
     def __init__(
         self,

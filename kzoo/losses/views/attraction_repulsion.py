@@ -53,6 +53,7 @@ class AttractionRepulsion(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     input_counts = (2, None)
+    shapes = PairwiseLoss.shapes | {"views": "batch dim"}
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ class BarlowTwins(Loss):
 
     default_inputs = ("view_1", "view_2")
     optional_inputs = {}
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim"}
 
     def __init__(self, lambd=0.005, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

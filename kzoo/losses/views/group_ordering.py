@@ -52,6 +52,7 @@ class GroupOrdering(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     input_counts = (2, None)
+    shapes = PairwiseLoss.shapes | {"views": "batch dim"}
 
     def __init__(self, num_negatives=10, steepness=1.0, stop_gradient=True, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -27,6 +27,9 @@ class MixedBarlowTwins(BarlowTwins):
         lam: the share of the first view, a number or a tensor `(batch,)`, usually drawn from Beta(1, 1).
         permutation: int tensor `(batch,)`, the row of the second view that each image was mixed with.
 
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views(images, steps, mix=Mixup())`, which gives all three.
+
     Returns:
         float32 scalar, `BarlowTwins` where each mixed row is its mixture.
 
@@ -48,6 +51,7 @@ class MixedBarlowTwins(BarlowTwins):
     default_inputs = ("view_1", "view_2", "mixed_view")
     optional_inputs = {"lam": "lam", "permutation": "permutation"}
     required_inputs = ("lam", "permutation")
+    shapes = BarlowTwins.shapes | {"m": "batch dim", "lam": "scalar | batch", "permutation": "batch"}
 
     def __init__(self, lambd=0.005, mix_scale=5.0, inputs=None, **kwargs):
         super().__init__(lambd, inputs, **kwargs)

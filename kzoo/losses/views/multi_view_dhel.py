@@ -53,7 +53,7 @@ class MultiViewDHEL(MultiViewInfoNCE):
     def negatives(self, batch_size):
         return batch_size - 1
 
-    def terms(self, i, real, rows, columns):
+    def of_things(self, i, real, rows, columns):
         z = columns["scale"] * ops.einsum("ild,jld->ilj", rows["views"], columns["views"])
         other = ops.not_equal(i[:, None], ops.arange(ops.shape(z)[2], dtype="int32")[None, :])
         log_sums = masked_log_sum(z, other[:, None, :])  # (R, views)

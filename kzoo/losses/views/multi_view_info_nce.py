@@ -47,6 +47,7 @@ class MultiViewInfoNCE(PairwiseLoss):
 
     default_inputs = ("view_1", "view_2")
     input_counts = (2, None)
+    shapes = PairwiseLoss.shapes | {"views": "batch dim"}
 
     def __init__(self, temperature=0.2, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
@@ -62,10 +63,10 @@ class MultiViewInfoNCE(PairwiseLoss):
         views = stacked_views(self, views)
         columns = {"views": views, "scale": resolve_scale(self.temperature)}
         return weighted_mean(
-            by_blocks(self.terms, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight
+            by_blocks(self.of_things, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight
         )
 
-    def terms(self, i, real, rows, columns):
+    def of_things(self, i, real, rows, columns):
         """The loss of each thing of a block, with views `(R, views, dim)` and `(batch, views, dim)`."""
         z = columns["scale"] * ops.einsum("ild,jmd->iljm", rows["views"], columns["views"])  # (R, views, B, views)
         j = ops.arange(ops.shape(z)[2], dtype="int32")

@@ -20,7 +20,8 @@ class PixContrast(Loss):
     Args:
         temperature: `t` above, a float or a `LearnableTemperature`.
         pos_ratio: two pixels show the same spot when their distance is less than this many diagonals of a pixel.
-        inputs: names of the tensors to read; default `("map_1", "map_2", "key_map_1", "key_map_2")`.
+        inputs: names of the tensors to read; default
+            `("view_1_map", "view_2_map", "teacher_view_1_map", "teacher_view_2_map")`.
 
     Inputs:
         x1, x2: float tensors `(batch, height, width, channels)`, of the two crops.
@@ -28,6 +29,10 @@ class PixContrast(Loss):
         boxes_a, boxes_b: float tensors `(batch, 4)`: x0, y0, x1, y1 of the crops in the image; x0 and x1 swapped for
             one that is mirrored.
         sample_weight: float tensor `(batch,)`, weighs the pixels of an image.
+
+    Feeding:
+        `SelfSupervised(encoder, teacher=kzoo.training.EMATeacher(0.99))`, an encoder whose tokens are a map, and
+        `kzoo.data.views(images, steps, boxes=True)`.
 
     Returns:
         float32 scalar; 0 when no two crops overlap.
@@ -44,9 +49,17 @@ class PixContrast(Loss):
         Xie et al., Propagate Yourself, 2020, arXiv 2011.10043; written from the paper.
     """
 
-    default_inputs = ("map_1", "map_2", "key_map_1", "key_map_2")
-    optional_inputs = Loss.optional_inputs | {"boxes_a": "boxes_a", "boxes_b": "boxes_b"}
+    default_inputs = ("view_1_map", "view_2_map", "teacher_view_1_map", "teacher_view_2_map")
+    optional_inputs = Loss.optional_inputs | {"boxes_a": "view_1_box", "boxes_b": "view_2_box"}
     required_inputs = ("boxes_a", "boxes_b")
+    shapes = Loss.shapes | {
+        "x1": "batch height width channels",
+        "x2": "batch height width channels",
+        "k1": "batch height width channels",
+        "k2": "batch height width channels",
+        "boxes_a": "batch 4",
+        "boxes_b": "batch 4",
+    }
 
     def __init__(self, temperature=0.3, pos_ratio=0.7, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

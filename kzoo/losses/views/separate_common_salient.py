@@ -23,12 +23,17 @@ class SeparateCommonSalient(PairwiseLoss):
         temperature: `t` above, a float or a `LearnableTemperature`.
         salient_weight, background_weight, mi_weight, uniformity_weight: `w_s`, `w_b`, `w_m` and `u` above.
         block_size: rows compared at a time, exact and with less memory; None: all at once.
-        inputs: names of the tensors to read; default `("common_1", "common_2", "salient_1", "salient_2")`.
+        inputs: names of the tensors to read; default
+            `("view_1_common", "view_2_common", "view_1_salient", "view_2_salient")`.
 
     Inputs:
         common_a, common_b: float tensors `(batch, dim)`, two views; they are normalised.
         salient_a, salient_b: float tensors `(batch, other dim)`; they are taken as they are.
         is_target: bool or 0/1 tensor `(batch,)`, False for rows of the background.
+
+    Feeding:
+        `SelfSupervised(encoder, heads=[Head(SplitProjector({"common": (64, 32), "salient": (64, 32)}), "*_features",
+        ("*_common", "*_salient"))])` and `kzoo.data.views({"images": images, "is_target": is_target}, steps)`.
 
     Returns:
         float32 scalar, below 0 where rows spread. A set without rows is aligned at cost 0, and one row is uniform at
@@ -50,9 +55,16 @@ class SeparateCommonSalient(PairwiseLoss):
         the two first weights are 1 by default are our choice.
     """
 
-    default_inputs = ("common_1", "common_2", "salient_1", "salient_2")
+    default_inputs = ("view_1_common", "view_2_common", "view_1_salient", "view_2_salient")
     optional_inputs = {"is_target": "is_target"}
     required_inputs = ("is_target",)
+    shapes = PairwiseLoss.shapes | {
+        "common_a": "batch dim",
+        "common_b": "batch dim",
+        "salient_a": "batch salient_dim",
+        "salient_b": "batch salient_dim",
+        "is_target": "batch",
+    }
 
     def __init__(
         self,

@@ -21,13 +21,18 @@ class SplitInvariantEquivariant(VICReg):
         equivariant_factor: weight of the prediction, in units of `sim_weight`.
         std_weight: weight of the deviation.
         cov_weight: weight of the covariance.
-        inputs: names of the tensors to read; default `("invariant_1", "invariant_2", "equivariant_1",
-            "equivariant_2")`.
+        inputs: names of the tensors to read; default
+            `("view_1_invariant", "view_2_invariant", "view_1_equivariant", "view_2_equivariant")`.
 
     Inputs:
         inv_a, inv_b: float tensors `(batch, dim)`, the invariant parts of the views.
         equi_a, equi_b: float tensors `(batch, dim of the rest)`.
         prediction: float tensor like `equi_b`, what the predictor makes of `equi_a`.
+
+    Feeding:
+        `SelfSupervised(encoder, heads=[Head(SplitProjector({"invariant": (64, 32), "equivariant": (64, 32)}),
+        "*_features", ("*_invariant", "*_equivariant")), Head(HypernetworkPredictor(12), ("view_1_equivariant",
+        "relative_parameters"), "prediction")])` and `kzoo.data.views(images, steps, parameters=True)`.
 
     Returns:
         float32 scalar.
@@ -48,9 +53,16 @@ class SplitInvariantEquivariant(VICReg):
         2302.10283.
     """
 
-    default_inputs = ("invariant_1", "invariant_2", "equivariant_1", "equivariant_2")
+    default_inputs = ("view_1_invariant", "view_2_invariant", "view_1_equivariant", "view_2_equivariant")
     optional_inputs = {"prediction": "prediction"}
     required_inputs = ("prediction",)
+    shapes = VICReg.shapes | {
+        "inv_a": "batch dim",
+        "inv_b": "batch dim",
+        "equi_a": "batch equi_dim",
+        "equi_b": "batch equi_dim",
+        "prediction": "batch equi_dim",
+    }
 
     def __init__(self, sim_weight=10.0, equivariant_factor=4.5, std_weight=10.0, cov_weight=1.0, inputs=None, **kwargs):
         super().__init__(sim_weight, std_weight, cov_weight, inputs, **kwargs)

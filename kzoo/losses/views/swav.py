@@ -56,6 +56,7 @@ class SwAV(Loss):
 
     default_inputs = ("view_1", "view_2")
     input_counts = (2, None)
+    shapes = Loss.shapes | {"views": "batch dim"}
 
     def __init__(
         self,

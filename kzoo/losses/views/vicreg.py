@@ -45,6 +45,7 @@ class VICReg(Loss):
 
     default_inputs = ("view_1", "view_2")
     optional_inputs = {}
+    shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim"}
 
     def __init__(self, sim_weight=25.0, std_weight=25.0, cov_weight=1.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -30,6 +30,10 @@ class WeightedInfoNCE(PairwiseLoss):
             fell into different clusters. They may be learned: the gradient reaches them.
         sample_weight: float tensor `(batch,)`; a row of weight 0 still serves as a negative.
 
+    Feeding:
+        `SelfSupervised(encoder)` and `kzoo.data.views(images, steps, matrices={"weights": Separations(runs)})`, with
+        `runs` of `kzoo.data.clusterings`.
+
     Returns:
         float32 scalar, the mean over the rows with a denominator; 0 without any. May be negative if the positive
         is not in it.
@@ -54,6 +58,7 @@ class WeightedInfoNCE(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"weights": "weights"}
     pair_inputs = ("weights",)
     required_inputs = ("weights",)
+    shapes = PairwiseLoss.shapes | {"weights": "batch batch"}
 
     def __init__(self, temperature=0.1, positive_in_denominator=False, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

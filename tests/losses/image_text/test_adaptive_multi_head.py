@@ -60,14 +60,37 @@ def test_weights_and_small_batches():
 def test_temperatures_are_read_by_name():
     a, b = heads()
     tau = np.array([0.2, 0.5], "float32")
-    tensors = {"image_embeddings": a, "text_embeddings": b, "tau": tau}
+    tensors = {"image_heads": a, "text_heads": b, "tau": tau}
     total, _ = AdaptiveMultiHead(temperatures="tau").from_tensors(tensors)
     assert float(numpy(total)) == pytest.approx(value_of(AdaptiveMultiHead(), a, b, temperatures=tau), rel=1e-6)
     with pytest.raises(ValueError, match=r"reads 'temperatures', but .* AdaptiveMultiHead\(temperatures=...\)"):
         AdaptiveMultiHead().from_tensors(tensors)
 
 
+@pytest.mark.parametrize("block_size", [None, 3])
+def test_temperatures_of_pairs_may_be_made_of_factors(block_size):
+    a, b = heads()
+    f, g = np.random.default_rng(1).normal(size=(2, 4, 2, 5)).astype("float32")
+    tau = 0.1 + 1.4 / (1.0 + np.exp(-np.einsum("ihd,jhd->hij", f, g)))
+    loss = AdaptiveMultiHead(0.1, bounds=(0.1, 1.5), block_size=block_size)
+    assert loss.reads == ("image_heads", "text_heads", "image_temperature_factors", "text_temperature_factors")
+    tensors = dict(zip(loss.reads, (a, b, f, g)))
+    wanted = value_of(AdaptiveMultiHead(0.1), a, b, temperatures=tau.astype("float32"))
+    assert float(numpy(loss.from_tensors(tensors)[0])) == pytest.approx(wanted, rel=1e-5)
+    _, gradients = value_and_gradients(lambda f, g: loss(a, b, a_factors=f, b_factors=g), [f, g])
+    assert all(np.abs(each).max() > 1e-4 for each in gradients)
+
+
+def test_bounds_and_temperatures_that_cannot_be():
+    with pytest.raises(
+        ValueError, match=r"bounds are \(2.0, 1.0\); give two temperatures above 0, the lower one first"
+    ):
+        AdaptiveMultiHead(bounds=(2.0, 1.0))
+    with pytest.raises(ValueError, match="with bounds reads a_factors and b_factors, but they did not come"):
+        AdaptiveMultiHead(bounds=(0.1, 2.0))(*heads(), temperatures=np.ones(2, "float32"))
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (1, 4, 4)])
 def test_temperatures_must_fit_the_heads(shape):
-    with pytest.raises(ValueError, match=r"or \(heads, batch, batch\), but got \(4, 2, 3\), \(4, 2, 3\) and"):
+    with pytest.raises(ValueError, match=r"temperatures as \(heads,\) or \(heads, batch, batch\), but got"):
         AdaptiveMultiHead()(*heads(), temperatures=np.ones(shape, "float32"))

@@ -105,8 +105,12 @@ def test_a_batch_of_one_has_no_negatives(loss):
 
 def test_masks_are_read_by_name():
     a, b, a_mask, b_mask = bags()
-    tensors = {"image_tokens": a, "text_tokens": b, "padding_mask": b_mask, "kept": a_mask}
-    total, _ = FineGrainedContrastive(0.2, a_mask="kept").from_tensors(tensors)
+    tensors = {"image_projected_tokens": a, "text_projected_tokens": b, "text_token_mask": b_mask, "kept": a_mask}
+    loss = FineGrainedContrastive(0.2, a_mask="kept")
+    total, _ = loss.from_tensors(tensors)
+    with_class_token = np.concatenate([np.ones_like(a_mask[:, :1]), a_mask], axis=1)
+    same, _ = loss.from_tensors(tensors | {"kept": with_class_token})
+    assert float(numpy(same)) == float(numpy(total))
     assert float(numpy(total)) == pytest.approx(
         value_of(FineGrainedContrastive(0.2), a, b, a_mask=a_mask, b_mask=b_mask), rel=1e-6
     )
@@ -117,11 +121,14 @@ def test_masks_are_read_by_name():
     [
         (lambda a, b: FineGrainedContrastive(direction="up"), "direction 'up' is unknown"),
         (lambda a, b: FaceNameAlignment(-1.0), "give a positive number"),
-        (lambda a, b: FineGrainedContrastive()(a[:, 0], b), r"of one dim, but got \(3, 5\) and \(3, 3, 5\)"),
-        (lambda a, b: FaceNameAlignment()(a, b[..., :2]), r"of one dim, but got \(3, 4, 5\) and \(3, 3, 2\)"),
+        (lambda a, b: FineGrainedContrastive()(a[:, 0], b), r"takes a as \(batch, patches, dim\), but got \(3, 5\)"),
+        (
+            lambda a, b: FaceNameAlignment()(a, b[..., :2]),
+            r"faces \(3, 4, 5\) and names \(3, 3, 2\); they must agree in dim",
+        ),
         (
             lambda a, b: FineGrainedContrastive()(a, b, a_mask=np.ones((3, 3), "bool")),
-            r"mask of shape \(3, 3\) for vectors of shape \(3, 4, 5\)",
+            r"a_mask of shape \(3, 3\) for tokens of shape \(3, 4, 5\); name the mask",
         ),
     ],
 )

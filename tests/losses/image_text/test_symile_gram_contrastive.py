@@ -150,7 +150,10 @@ def test_what_is_compared_is_described():
         (lambda a, b: GramContrastive(label_smoothing=1.0), r"give a number in \[0, 1\)"),
         (lambda a, b: Symile(inputs=("images",)), "Symile reads at least 2 tensors, but inputs names 1"),
         (lambda a, b: GramContrastive()(a), "GramContrastive reads at least 2 tensors, but was called with 1"),
-        (lambda a, b: Symile()(a, b[:, :2]), r"one shape \(batch, dim\), but got \(3, 5\), \(3, 2\)"),
+        (
+            lambda a, b: Symile()(a, b[:, :2]),
+            r"as \(batch, dim\), but got modalities \(3, 5\), \(3, 2\); they must agree in dim",
+        ),
     ],
 )
 def test_what_is_refused(call, sentence):

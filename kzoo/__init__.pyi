@@ -1,0 +1,45 @@
+from kzoo import (
+    data,
+    decoding,
+    encoders,
+    evaluation,
+    export,
+    layers,
+    losses,
+    models,
+    preprocessing,
+    presets,
+    training,
+    weights,
+)
+from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
+from kzoo.presets import describe, list_presets
+from kzoo.presets.loader import from_preset
+from kzoo.saving import load_model
+
+__all__ = [
+    "Captioner",
+    "DualEncoder",
+    "MatchingEncoder",
+    "MultiEncoder",
+    "SelfSupervised",
+    "__version__",
+    "data",
+    "decoding",
+    "describe",
+    "encoders",
+    "evaluation",
+    "export",
+    "from_preset",
+    "layers",
+    "list_presets",
+    "load_model",
+    "losses",
+    "models",
+    "preprocessing",
+    "presets",
+    "training",
+    "weights",
+]
+
+__version__: str

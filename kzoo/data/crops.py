@@ -1,0 +1,47 @@
+"""Parts of a picture and of its caption, as bags."""
+
+import numpy as np
+
+from kzoo.preprocessing.augmentation import Augmentation
+from kzoo.preprocessing.images import ImageSteps
+from kzoo.preprocessing.text_augmentation import CropWords
+
+LOCAL_SCALE = (0.05, 0.4)  # of multi-crop: what a local view shows of a picture, and a global one at least
+
+
+class Crops:
+    """Random parts of each pair: `crop_images` and `crop_token_ids`, bags of n.
+
+    Args:
+        images: crops of each picture.
+        captions: crops of each caption, words that lie side by side.
+        size: side of the crops in pixels, or `(height, width)`; default that of the model.
+        augmentation: what makes a crop; default a twentieth to two fifths of the picture, left and right as they are.
+        shares: smallest and largest share of the words of a caption.
+
+    Raises:
+        ValueError: numbers below 0.
+
+    Example:
+        >>> data = kzoo.data.pairs("photos.csv", model.preprocessor, crops=kzoo.data.Crops(images=4, captions=4))
+
+    Reference:
+        Fini et al., Improved baselines for vision-language pre-training, 2023, arXiv 2305.08675; shares of the picture:
+        Caron et al., DINO, 2021, arXiv 2104.14294.
+    """
+
+    def __init__(self, images=0, captions=0, size=None, augmentation=None, shares=(0.3, 0.7)):
+        if images < 0 or captions < 0:
+            raise ValueError(f"images is {images} and captions {captions}; give numbers of crops, 0 for none.")
+        self.images, self.captions, self.size = images, captions, size
+        self.augmentation, self.words = augmentation or Augmentation(LOCAL_SCALE), CropWords(shares)
+
+    def pictures(self, image, steps, random):
+        """uint8 array `(images, height, width, 3)`; `steps` are the `ImageSteps` of the model."""
+        if self.size is not None:
+            steps = ImageSteps(self.size, interpolation=steps.interpolation)
+        return np.stack([self.augmentation(image, steps, random) for _ in range(self.images)])
+
+    def texts(self, caption, random):
+        """list of `captions` strings."""
+        return [self.words(caption, random) for _ in range(self.captions)]

@@ -1,0 +1,209 @@
+"""Batches of image-text pairs, with what goes with them."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from kzoo.data.batches import Batches
+from kzoo.data.columns import IMAGES, NUMBERS, kind_of
+from kzoo.data.crops import Crops
+from kzoo.data.entries import RowEntries, named_masks
+from kzoo.preprocessing.bags import is_bag
+from kzoo.preprocessing.patch_masks import PatchMask
+from kzoo.preprocessing.text_augmentation import drop_words
+from kzoo.preprocessing.token_masks import RandomTokens
+
+KINDS = {"image": PatchMask, "text": RandomTokens}  # what hides a part of each
+
+
+@dataclass
+class Pair:
+    """What a row of a batch is made of.
+
+    Attributes:
+        number: of the pair in the set.
+        row: of the source.
+        caption: number of its caption, the first where it has several.
+        pixels: its picture, prepared.
+        texts: its caption, or a list of them.
+    """
+
+    number: int
+    row: object
+    caption: int
+    pixels: object
+    texts: object
+
+    def more(self, name):
+        """What goes with it under the name of a column."""
+        return self.row.more[name][self.caption]
+
+
+class PairDataset(Batches):
+    """Batches of pairs; made by `kzoo.data.pairs`, which says what they hold.
+
+    Attributes:
+        broken: a sentence for each row that could not be used so far.
+        truncated: texts of this epoch so far that were longer than the context and were cut.
+        image_ids: int array, which image each pair shows; None unless `every_caption`.
+        epoch: the epoch whose order is given out; `fit` sets it.
+    """
+
+    def __init__(
+        self,
+        rows,
+        preprocessor,
+        *,
+        batch_size,
+        shuffle,
+        seed,
+        augmentation,
+        word_dropout,
+        every_caption,
+        skip_broken,
+        broken,
+        workers,
+        sampler=None,
+        captions_per_image=None,
+        crops=None,
+        masks=None,
+        bag=None,
+        ids=False,
+        matrices=None,
+    ):
+        self.rows, self.preprocessor = rows, preprocessor
+        self.augmentation, self.word_dropout = augmentation, word_dropout
+        self.skip_broken, self.broken = skip_broken, list(broken)
+        self.truncated, self.reported = 0, False
+        self.captions_per_image, self.crops, self.bag = captions_per_image, crops or Crops(), bag
+        if captions_per_image is not None and (captions_per_image < 1 or every_caption):
+            raise ValueError(
+                f"captions_per_image is {captions_per_image} and every_caption {every_caption}; give a number of at "
+                "least 1, without every_caption."
+            )
+        if isinstance(masks, tuple(KINDS.values())):
+            masks = {name: masks for name, kind in KINDS.items() if isinstance(masks, kind)}
+        self.masks = named_masks(masks, KINDS, "RandomPatches(grid) or RandomTokens(tokenizer)")
+        if captions_per_image is not None and ("text" in self.masks or bag is not None):
+            raise ValueError("masks of the text and a bag of words are of one caption; leave out captions_per_image.")
+        self.image_ids = None
+        # a pair is (row, caption); caption None means one drawn for the epoch
+        self.pairs = [(index, None) for index in range(len(rows))]
+        if every_caption:
+            self.pairs = [(index, number) for index, row in enumerate(rows) for number in range(len(row.captions))]
+            self.image_ids = np.array([index for index, _ in self.pairs])
+        if rows and self.crops.images and "crop_images" in rows[0].more:
+            raise ValueError("the source has 'crop_images' of its own; leave them out there, or leave out crops.")
+        super().__init__(len(self.pairs), "pair", batch_size, shuffle, seed, workers, sampler)
+        self.columns = tuple(rows[0].more)
+        # as many in each bag of the set as in its longest: a shape that changes would be compiled anew
+        self.bags = {name: _longest(value for row in rows for value in row.more[name]) for name in self.columns}
+        self.of_rows = RowEntries(len(self.pairs), ids, matrices, self.columns)
+
+    @property
+    def captions(self):
+        """All captions of all images, for `preprocessor.adapt`."""
+        return [caption for row in self.rows for caption in row.captions]
+
+    def batch(self, chosen, random):
+        pairs = [self._pair(int(number), random) for number in chosen]
+        batch = self.preprocessor.images.batch([pair.pixels for pair in pairs])
+        batch |= self._tokens([pair.texts for pair in pairs], bag=self.captions_per_image)
+        for name in self.columns:
+            batch |= self._column(name, [pair.more(name) for pair in pairs])
+        if self.crops.images:
+            batch["crop_images"] = np.stack(
+                [self.crops.pictures(pair.row.image, self.preprocessor.images, random) for pair in pairs]
+            )
+        if self.crops.captions:
+            texts = [pair.texts if isinstance(pair.texts, str) else pair.texts[0] for pair in pairs]
+            found = self._tokens([self.crops.texts(text, random) for text in texts], "crop")
+            batch |= {name: found[name] for name in ("crop_token_ids", "crop_padding_mask")}
+        if self.bag is not None:
+            batch["bag"] = self.bag(batch["token_ids"], batch["padding_mask"])
+        batch |= self._hidden(batch, random)
+        return batch | self.of_rows([pair.number for pair in pairs])
+
+    def _tokens(self, texts, prefix="", bag=None):
+        return self.preprocessor.encode_texts(texts, prefix, bag, self._counted)
+
+    def _counted(self, texts):
+        tokens, truncated = self.preprocessor.tokenizer.encode(texts)
+        self.truncated += truncated
+        return tokens
+
+    def _column(self, name, values):
+        """Arrays of what goes with the pairs of a batch."""
+        kind, prefix = kind_of(name), name.rpartition("_")[0]
+        if kind == NUMBERS:
+            return {name: np.stack(values)}
+        encode = self.preprocessor.encode_images if kind == IMAGES else self._tokens
+        return encode(values, prefix, self.bags[name])
+
+    def _hidden(self, batch, random):
+        found = {}
+        if "image" in self.masks:
+            found |= self.masks["image"].entries("image", len(batch["images"]), random)
+        if "text" in self.masks:
+            ids, real = batch["token_ids"], batch["padding_mask"]
+            masked, more = self.masks["text"].entries("masked", ids, real, random)
+            found |= {"masked_token_ids": masked, "masked_padding_mask": real} | more
+        return found
+
+    def _pair(self, number, random):
+        """A pair, or the next readable one where broken ones are skipped."""
+        for _ in range(len(self.pairs)):
+            row_index, caption = self.pairs[number]
+            row = self.rows[row_index]
+            chosen = self._chosen_captions(row, random) if caption is None else [caption]
+            try:
+                pixels = self._pixels(row.image, random)
+            except ValueError as error:
+                self._report(f"{row.place}: {error}", error)
+            else:
+                texts = [self._text(row.captions[index], random) for index in chosen]
+                texts = texts[0] if self.captions_per_image is None else texts
+                return Pair(number, row, chosen[0], pixels, texts)
+            number = (number + 1) % len(self.pairs)
+        raise ValueError("no image of the source can be read.")
+
+    def _chosen_captions(self, row, random):
+        """Numbers of the captions of a row that are shown."""
+        count = len(row.captions)
+        if self.captions_per_image is not None:
+            order = random.permutation(count) if self.shuffle else np.arange(count)
+            return order[: self.captions_per_image].tolist()
+        return [int(random.integers(count)) if self.shuffle else 0]
+
+    def _pixels(self, image, random):
+        steps = self.preprocessor.images
+        return steps(image) if self.augmentation is None else self.augmentation(image, steps, random)
+
+    def _text(self, caption, random):
+        return drop_words(caption, self.word_dropout, random) if self.word_dropout else caption
+
+    def _report(self, problem, error):
+        if not self.skip_broken:
+            raise ValueError(f"{problem} Mend the source, or go on without it: skip_broken=True.") from error
+        if problem not in self.broken:
+            self.broken.append(problem)
+            warnings.warn(f"{problem} The next readable image takes its place.", stacklevel=2)
+
+    def on_epoch_end(self):
+        if self.truncated and not self.reported:
+            length = self.preprocessor.tokenizer.context_length
+            read = min(len(self) * self.batch_size, len(self.pairs))
+            warnings.warn(
+                f"{self.truncated} of the {read} captions of an epoch are longer than the "
+                f"context of {length} ids and were cut; the end-of-text id is kept.",
+                stacklevel=2,
+            )
+            self.reported = True
+        self.truncated = 0
+        super().on_epoch_end()
+
+
+def _longest(values):
+    """Members of the longest of some bags; None where there are none."""
+    return max((len(value) for value in values if is_bag(value)), default=None)

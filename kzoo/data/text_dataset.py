@@ -1,0 +1,269 @@
+"""Views of texts, and pairs and triples of texts, as batches for `SelfSupervised` with a text tower."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from kzoo.data.batches import Batches
+from kzoo.data.columns import NUMBERS, cell, column, kind_of
+from kzoo.data.entries import RowEntries, named_masks
+from kzoo.data.tables import READERS, read_table
+from kzoo.preprocessing.token_masks import RandomTokens
+from kzoo.preprocessing.tokenizer import check_texts
+
+
+def text_views(
+    source,
+    preprocessor,
+    batch_size=64,
+    views=2,
+    augmentation=None,
+    masks=None,
+    bag=None,
+    text="text",
+    columns=(),
+    ids=False,
+    matrices=None,
+    shuffle=True,
+    seed=0,
+    sampler=None,
+    workers=2,
+):
+    """A data set of views of texts: of each text several, which a loss brings together.
+
+    Without an augmentation all views are the text as it is, and only dropout tells them apart (SimCSE): give the tower
+    some. With `RepeatWords` they are of ESimCSE, with `CropWords` of Contriever.
+
+    Args:
+        source: list of strings; path of a `.txt` file, a text in each line, or of a `.csv`, `.tsv` or `.jsonl` file; or
+            a dict with `texts` and what else a loss reads of each, in arrays with a row for each, such as `labels`.
+        preprocessor: `model.preprocessor`, or a `Preprocessor` with a vocabulary.
+        batch_size: texts per batch, at least 2.
+        views: of each text.
+        augmentation: function of a text and a `numpy.random.Generator` to a text, such as
+            `kzoo.preprocessing.RepeatWords()` or `TextSteps(...)`; or one for each view, None for the text as it is.
+        masks: `RandomTokens` or `TokenSpans` for each of the views, or a dict of views and masks.
+        bag: `kzoo.preprocessing.BagOfWords`: gives the `bag` of each text as it is.
+        text: column of a table that holds the texts.
+        columns: further columns of a table, of numbers, that travel into the batch.
+        ids: whether a batch says which text of the set each row is: `ids` int32 `(batch,)`.
+        matrices: see `views`.
+        shuffle: as in `pairs`.
+        seed: of order, augmentation and masks.
+        sampler: `SameGroup`, `NearEmbeddings` or another, or None.
+        workers: threads that prepare batches.
+
+    Returns:
+        `TextDataset`, with batches of `view_1`, ... int32 and `view_1_padding_mask`, ... bool `(batch, length)`; of a
+        masked view also `view_1_labels` int32, the ids that were there, and `view_1_positions` bool, those chosen.
+
+    Raises:
+        TypeError: texts that are no strings, or a mask that is none.
+        ValueError: no texts, too few for a batch; entries that are no numbers, or of another number of rows.
+
+    Example:
+        >>> data = kzoo.data.text_views(texts, preprocessor, augmentation=(None, kzoo.preprocessing.RepeatWords()))
+        >>> model.fit(data)
+
+    Reference:
+        Gao et al., SimCSE, 2021, arXiv 2104.08821; Wu et al., ESimCSE, 2021, arXiv 2109.04380; Izacard et al.,
+        Contriever, 2021, arXiv 2112.09118.
+    """
+    if views < 1:
+        raise ValueError(f"views is {views}; give at least one, and two for a loss that compares views.")
+    rows, entries = _read(source, (text,), columns, "text=")
+    steps = list(augmentation) if isinstance(augmentation, (tuple, list)) else [augmentation] * views
+    if len(steps) != views:
+        raise ValueError(f"there are {len(steps)} augmentations but {views} views; give one for each, or one.")
+    makers = {f"view_{number + 1}": (0, step) for number, step in enumerate(steps)}
+    return TextDataset(
+        rows,
+        entries,
+        preprocessor,
+        makers,
+        masks=masks,
+        bag=bag,
+        ids=ids,
+        matrices=matrices,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        sampler=sampler,
+        workers=workers,
+    )
+
+
+def text_pairs(
+    source,
+    preprocessor,
+    batch_size=64,
+    texts=("sentence1", "sentence2"),
+    columns=(),
+    augmentation=None,
+    masks=None,
+    ids=False,
+    matrices=None,
+    shuffle=True,
+    seed=0,
+    sampler=None,
+    workers=2,
+):
+    """A data set of pairs or triples of texts with scores or labels, for losses of sentences.
+
+    One tower reads them all, so that they are the views of `SelfSupervised`: give a loss of two embeddings
+    `inputs=("view_1", "view_2")`.
+
+    Args:
+        source: path of a `.csv`, `.tsv` or `.jsonl` file; or a dict of the columns, the texts in lists, the numbers in
+            arrays.
+        preprocessor: `model.preprocessor`, or a `Preprocessor` with a vocabulary.
+        batch_size: rows per batch, at least 2.
+        texts: columns of texts: two, or more, such as a query, an answer, and one that is wrong.
+        columns: columns of numbers that travel into the batch, such as `("scores",)`; of a dict all others do.
+        augmentation: function of a text and a `numpy.random.Generator` to a text, for all texts; None: as they are.
+        masks, ids, matrices, shuffle, seed, sampler, workers: as in `text_views`.
+
+    Returns:
+        `TextDataset`, with batches of `view_1`, `view_2`, ... int32 and `view_1_padding_mask`, ... bool
+        `(batch, length)`, in the order of `texts`, and of the other columns under their names.
+
+    Raises:
+        TypeError: texts that are no strings, or a mask that is none.
+        ValueError: a column that is not there; rows that cannot be used; too few rows for a batch.
+
+    Example:
+        >>> data = kzoo.data.text_pairs("sts.csv", preprocessor, columns=("scores",))
+        >>> model.compile("adam", loss=kzoo.losses.CoSENT(inputs=("view_1", "view_2")))
+        >>> model.fit(data)
+
+    Reference:
+        Reimers and Gurevych, Sentence-BERT, 2019, arXiv 1908.10084.
+    """
+    if len(texts) < 2:
+        raise ValueError(f"texts is {texts}; name two columns or more, or take kzoo.data.text_views.")
+    rows, entries = _read(source, tuple(texts), columns, "texts= or columns=")
+    makers = {f"view_{number + 1}": (number, augmentation) for number in range(len(texts))}
+    return TextDataset(
+        rows,
+        entries,
+        preprocessor,
+        makers,
+        masks=masks,
+        bag=None,
+        ids=ids,
+        matrices=matrices,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        sampler=sampler,
+        workers=workers,
+    )
+
+
+class TextDataset(Batches):
+    """Batches of `view_1`, `view_2`, ... of texts; made by `kzoo.data.text_views` and `kzoo.data.text_pairs`.
+
+    Attributes:
+        truncated: texts of this epoch so far that were longer than the context and were cut.
+        epoch: the epoch whose order is given out; `fit` sets it.
+    """
+
+    def __init__(self, rows, entries, preprocessor, makers, *, masks, bag, ids, matrices, **options):
+        self.rows, self.entries, self.preprocessor, self.makers, self.bag = rows, entries, preprocessor, makers, bag
+        if isinstance(masks, RandomTokens):
+            masks = dict.fromkeys(makers, masks)
+        self.masks = named_masks(masks, dict.fromkeys(makers, RandomTokens), "RandomTokens(tokenizer)")
+        self.truncated, self.reported = 0, False
+        super().__init__(len(rows), "text", **options)
+        self.of_rows = RowEntries(len(rows), ids, matrices, entries)
+
+    @property
+    def texts(self):
+        """All texts, for `preprocessor.adapt`."""
+        return [text for row in self.rows for text in row]
+
+    def batch(self, chosen, random):
+        found = {}
+        for name, (place, step) in self.makers.items():
+            texts = [self.rows[index][place] for index in chosen]
+            tokens = self._tokens(texts if step is None else [step(text, random) for text in texts])
+            ids, real, more = tokens["token_ids"], tokens["padding_mask"], {}
+            if name in self.masks:
+                ids, more = self.masks[name].entries(name, ids, real, random)
+            found |= {name: ids, f"{name}_padding_mask": real} | more
+        if self.bag is not None:
+            found["bag"] = self.bag(**self._tokens([self.rows[index][0] for index in chosen]))
+        found |= {name: values[chosen] for name, values in self.entries.items()}
+        return found | self.of_rows(chosen)
+
+    def _tokens(self, texts):
+        self.preprocessor.check_vocabulary()
+        tokens, truncated = self.preprocessor.tokenizer.encode(texts)
+        self.truncated += truncated
+        return tokens
+
+    def on_epoch_end(self):
+        if self.truncated and not self.reported:
+            warnings.warn(
+                f"{self.truncated} texts of an epoch are longer than the context of "
+                f"{self.preprocessor.tokenizer.context_length} ids and were cut; the end-of-text id is kept.",
+                stacklevel=2,
+            )
+            self.reported = True
+        self.truncated = 0
+        super().on_epoch_end()
+
+
+# -- sources --
+def _read(source, texts, columns, options):
+    """Rows of texts, and the other entries of a source as arrays."""
+    if isinstance(source, (str, os.PathLike)):
+        return _from_file(Path(source), texts, columns, options)
+    if not isinstance(source, dict):
+        source = {"texts": source}
+    names = ("texts",) if len(texts) == 1 else texts
+    lacking = [name for name in names if name not in source]
+    if lacking:
+        raise ValueError(f"the source is a dict of {', '.join(source)} without {', '.join(lacking)}; give all texts.")
+    read = [source[name] for name in names]
+    for name, each in zip(names, read):
+        check_texts(each)
+        if len(each) != len(read[0]):
+            raise ValueError(f"there are {len(read[0])} {names[0]} but {len(each)} {name}; give one for each.")
+    others = {name: values for name, values in source.items() if name not in names}
+    return list(zip(*read)), {name: _numbers(name, values, len(read[0])) for name, values in others.items()}
+
+
+def _from_file(path, texts, columns, options):
+    if path.suffix == ".txt" and path.is_file() and len(texts) == 1 and not columns:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+        return [(line,) for line in lines if line], {}
+    if path.suffix not in READERS or not path.is_file():
+        raise ValueError(
+            f"{path} is no source of texts; expected an existing file ending in {', '.join(READERS)}, .txt for single "
+            "texts, a list of strings or a dict."
+        )
+    rows, values, broken = [], {name: [] for name in columns}, []
+    for place, record in read_table(path, (*texts, *columns), options):
+        problem = record if isinstance(record, str) else None
+        empty = () if problem else [name for name in texts if not isinstance(record[name], str) or not record[name]]
+        problem = f"the {empty[0]} is empty or no string" if empty else problem
+        read = [] if problem else [cell(name, record[name], path.parent) for name in columns]
+        problem = next((said for _, said in read if said), problem)
+        if problem:
+            broken.append(f"{place}: {problem}")
+            continue
+        rows.append(tuple(record[name] for name in texts))
+        for name, (value, _) in zip(columns, read):
+            values[name].append(value)
+    if broken:
+        raise ValueError(f"{len(broken)} rows of the source cannot be used, the first is {broken[0]}; mend the source.")
+    return rows, {name: _numbers(name, each, len(rows)) for name, each in values.items()}
+
+
+def _numbers(name, values, count):
+    if kind_of(name) != NUMBERS:
+        raise ValueError(f"{name!r} are no numbers; texts that a batch shall hold are named with texts=.")
+    return np.asarray(column(name, values, count, "texts"))

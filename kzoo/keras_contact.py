@@ -1,0 +1,223 @@
+"""The contact with Keras below its documented surface: what goes past its tracking, and every private name of it.
+
+No other file of kzoo does either, and `tests/test_keras_contact.py` names each private name that is used here, so that
+a release of Keras without it is found by that name, not by a model that trains differently.
+"""
+
+import signal
+import threading
+from contextlib import contextmanager
+
+import keras
+
+
+def untracked(owner, name, value):
+    """Set an attribute that Keras neither tracks nor wraps nor, on a built model, refuses.
+
+    For what belongs to somebody else (a teacher's students) or is no layer, variable or metric: Keras would save it
+    twice, count it twice, or turn a dict into one of its own.
+
+    Args:
+        owner: a Keras layer, model or any other object.
+        name: of the attribute.
+        value: kept as it is.
+
+    Example:
+        >>> untracked(model, "layout", {"text_encoder": "fused"})
+    """
+    object.__setattr__(owner, name, value)
+
+
+def attach(model, **parts):
+    """Make layers and metrics parts of a built model, in place of those that were attached under the same names.
+
+    Keras locks the attributes of a built model, but a loss comes and goes with `compile`. What was there before is
+    neither trained nor saved nor reset from here on.
+
+    Args:
+        model: a `keras.Model`.
+        **parts: layers, metrics or None, by the name of the attribute.
+
+    Example:
+        >>> attach(model, objective=InfoNCE(), means=NamedMeans(["info_nce"]))
+    """
+    model._tracker.unlock()
+    try:
+        for name, part in parts.items():
+            if hasattr(model, name):
+                model._tracker.untrack(getattr(model, name))
+            setattr(model, name, part)
+    finally:
+        model._tracker.lock()
+    if keras.config.backend() == "torch":
+        model._track_variables()  # else zero_grad() misses the objective, whose gradients would pile up
+
+
+def sync_state(model):
+    """Write the values that a running `fit` holds on jax into the variables of the model; elsewhere they are there.
+
+    Within an epoch Keras' loop on jax carries all state by itself. A callback that reads or sets a variable asks for
+    this first.
+
+    Example:
+        >>> sync_state(self.model)
+        >>> self.model.optimizer.learning_rate = 1e-4
+    """
+    if keras.config.backend() == "jax":
+        model.jax_state_sync()
+
+
+def track_loss(model, loss, rows):
+    """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
+    model._loss_tracker.update_state(loss, sample_weight=rows)
+
+
+def value_within_fit(model, variable):
+    """The value that a variable of a metric has after the last step, also while `fit` holds it on jax: a tensor.
+
+    To read it waits for that step. On jax it writes nothing into the model, which `sync_state` does, at a cost that
+    grows with the model.
+    """
+    if keras.config.backend() == "jax" and not model._jax_state_synced and model._jax_state:
+        for own, value in zip(model.metrics_variables, model._jax_state["metrics_variables"]):
+            if own is variable:
+                return value
+    return variable.value
+
+
+def called_by_compiled_loss(loss):
+    """Whether a layer is being called by `keras.Model.compile(loss=layer)`, as the function of targets and predictions.
+
+    Keras makes a loss of any callable there, which bears its name, in a scope of the compiled loss.
+
+    Example:
+        >>> called_by_compiled_loss(InfoNCE())
+        False
+    """
+    from keras.src.backend.common.name_scope import current_path
+
+    return current_path().split("/")[-2:] == ["compile_loss", loss.name]
+
+
+def carried_variables(model, count):
+    """Lists of the variables whose values Keras' loop on jax carries from step to step, in its order.
+
+    Args:
+        count: lists of values in its state: 4 to train, 3 to test, 2 to predict.
+    """
+    optimizer = [model.optimizer.variables] if count == 4 else []
+    metrics = [model.metrics_variables] if count > 2 else []
+    return [model.trainable_variables, model.non_trainable_variables, *optimizer, *metrics]
+
+
+@contextmanager
+def weights_kept(model):
+    """Around `fit`, `evaluate`, `predict` and their `..._on_batch`: whatever is raised, the model keeps its weights.
+
+    On jax Keras takes the values out of the variables while it trains, and each step takes the memory of the values
+    before it. An error in the first step, in the first batch of an epoch or in an evaluation, or Ctrl-C, leaves a model
+    without weights. Here they are those of the last complete step, with the state of the optimizer and of the metrics.
+    Ctrl-C waits for a step that runs. On the other backends steps change the variables in place.
+
+    Where the device fails in the middle of a step (out of memory), the weights go with it; a note to the error says so.
+
+    Args:
+        model: a built `keras.Model`.
+
+    Example:
+        >>> with weights_kept(model):
+        ...     model.fit(data)
+    """
+    if keras.config.backend() != "jax" or "jax_state_sync" in vars(model):  # within itself, as a validation in `fit`
+        yield
+        return
+    kept = _Kept(model)
+    try:
+        yield
+    except BaseException as error:
+        kept.give_back(error)
+        raise
+    finally:
+        kept.leave()
+
+
+class _Kept:
+    """Follows the state that Keras' loop on jax hands to its compiled steps and gets from them."""
+
+    def __init__(self, model):
+        self.model, self.state, self.functions = model, None, {}
+        untracked(model, "jax_state_sync", self.sync)
+        for kind in ("train", "test", "predict"):
+            untracked(model, f"make_{kind}_function", self.making(kind, getattr(model, f"make_{kind}_function")))
+
+    def making(self, kind, make):
+        """The function with which Keras makes a compiled step, which is followed from then on."""
+        name = f"{kind}_function"
+
+        def make_and_follow(force=False):
+            make(force)
+            function = getattr(self.model, name)
+            if self.functions.get(name, (None, None))[1] is not function:
+                self.functions[name] = function, self.followed(function)
+                untracked(self.model, name, self.functions[name][1])
+
+        return make_and_follow
+
+    def followed(self, function):
+        def step(state, iterator):
+            self.state = state
+            with _interrupted_between_steps(self.is_alive):
+                outputs, self.state = function(state, iterator)
+            return outputs, self.state
+
+        return step
+
+    def is_alive(self):
+        return not any(value.is_deleted() for values in self.state for value in values)
+
+    def sync(self):
+        """In place of Keras' own, whose values may be of an epoch before, or gone."""
+        if self.state is None or self.model._jax_state_synced:
+            return
+        for variables, values in zip(carried_variables(self.model, len(self.state)), self.state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        self.model._jax_state_synced = True
+
+    def give_back(self, error):
+        if self.state is None:
+            return
+        if not self.model._jax_state_synced and not self.is_alive():
+            error.add_note("The step had begun to replace the weights of the model, which are lost; open it again.")
+        self.sync()
+        self.model._jax_state = None
+
+    def leave(self):
+        for name, (function, followed) in self.functions.items():
+            if getattr(self.model, name) is followed:
+                untracked(self.model, name, function)
+        for name in ("jax_state_sync", *(f"make_{kind}_function" for kind in ("train", "test", "predict"))):
+            object.__delattr__(self.model, name)
+
+
+@contextmanager
+def _interrupted_between_steps(is_alive):
+    """Ctrl-C waits while the weights before a step are gone and those after it are not there yet."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    waiting = []
+
+    def wait(*arguments):
+        if is_alive():
+            handler(*arguments)
+        waiting.append(arguments)
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if waiting:
+        handler(*waiting[0])

@@ -1,0 +1,40 @@
+"""Losses by name: those of a preset row, and what to say of a name that there is not."""
+
+from difflib import get_close_matches
+
+import keras
+
+from kzoo.losses.base import Loss
+
+
+def from_spec(spec):
+    """The loss of a preset row: a list of `{"loss": class name, "weight": w, ...arguments}`.
+
+    Raises:
+        AttributeError: no loss of that name.
+
+    Example:
+        >>> from_spec([{"loss": "InfoNCE"}, {"loss": "Captioning", "weight": 2.0}])
+    """
+    terms = [dict(term) for term in spec]
+    built = [term.pop("weight", 1.0) * _named(term.pop("loss"))(**term) for term in terms]
+    return built[0].terms[0] if len(built) == 1 and built[0].weights_of_terms == [1.0] else sum(built)
+
+
+def unknown(name, names):
+    """The error to raise for a name that is not among `names`; it says which are nearest."""
+    spelt = {each.lower(): each for each in names}
+    near = [spelt[each] for each in get_close_matches(name.lower(), spelt)]
+    said = f"did you mean {' or '.join(near)}?" if near else "dir(kzoo.losses) lists what it has."
+    return AttributeError(f"kzoo.losses has no {name!r}; {said}")
+
+
+def _named(name):
+    registered = {key: each for key, each in keras.saving.get_custom_objects().items() if _is_loss(each)}
+    if f"kzoo>{name}" not in registered:
+        raise unknown(name, [key.removeprefix("kzoo>") for key in registered])
+    return registered[f"kzoo>{name}"]
+
+
+def _is_loss(each):
+    return isinstance(each, type) and issubclass(each, Loss)

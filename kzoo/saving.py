@@ -1,0 +1,27 @@
+"""Opening a `.keras` file of a model of kzoo."""
+
+import keras
+
+# Keras finds the classes in a file by the names under which they are registered, as these rooms are imported
+from kzoo import encoders, layers, losses, models, training  # noqa: F401
+
+
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+    """Open a file that `model.save("model.keras")` wrote, of a model of kzoo or of one with parts of kzoo in it.
+
+    `keras.saving.load_model` alone knows the classes of kzoo only once their rooms are imported, as this does.
+
+    Args:
+        filepath, custom_objects, compile, safe_mode: as in `keras.saving.load_model`.
+
+    Returns:
+        the model, with its optimizer and its loss where it was compiled and `compile` is True.
+
+    Raises:
+        ValueError, TypeError: as `keras.saving.load_model` does.
+
+    Example:
+        >>> model.save("my_clip.keras")
+        >>> model = kzoo.load_model("my_clip.keras")
+    """
+    return keras.saving.load_model(filepath, custom_objects, compile, safe_mode)

@@ -1,0 +1,246 @@
+"""What becomes of the gradients of a step: those of several terms put together, or asked for at other weights."""
+
+import difflib
+
+import keras
+from keras import ops
+
+from kzoo.layers.configured import Configured
+
+TINY = 1e-30  # of squared lengths: a gradient of zero is at an angle to none
+
+
+class GradientPolicy(Configured, keras.layers.Layer):
+    """Base of what `compile(gradients=...)` takes.
+
+    To write one, say what it needs and make one list of gradients of those that `compute` gives. State (the seed of an
+    order) are weights of it, as of any layer.
+
+    Attributes:
+        by_term: whether `compute()` gives one list of gradients for each term of the loss; else that of their sum.
+        several_passes: whether `compute` is called more than once; `compute(offsets)` gives the gradients at the
+            weights plus these tensors.
+
+    Example:
+        >>> class Signs(GradientPolicy):
+        ...     def apply(self, compute):
+        ...         return [ops.sign(each) for each in compute()]
+        >>> model.compile("adamw", loss=InfoNCE(), gradients=Signs())
+    """
+
+    by_term = False
+    several_passes = False
+
+    def __init__(self, **kwargs):
+        super().__init__(**(kwargs | {"dtype": "float32"}))
+        self.built = True
+
+    def apply(self, compute):
+        """One list of gradients, in the order of the trainable weights.
+
+        Args:
+            compute: function of nothing, or of a list of tensors like the weights, to a list of gradients, or to one
+                list for each term where `by_term`. All are tensors, zeros where a weight has no part in a term.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what it makes of gradients; define apply.")
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class GradientSum(GradientPolicy):
+    """The gradient of the sum of all terms, in one pass; what `compile` takes unless it is told otherwise."""
+
+    def apply(self, compute):
+        return compute()
+
+
+class TermWeights(GradientPolicy):
+    """Base of policies whose result is a weighted sum of the terms' gradients.
+
+    What they look at are the inner products of the gradients, over all weights together; no gradient is copied.
+    """
+
+    by_term = True
+
+    def apply(self, compute):
+        return self.combine(compute())
+
+    def combine(self, gradients_by_term):
+        """One list of gradients, of one list for each term."""
+        weights = self.weights_of(inner_products(gradients_by_term))
+        return [
+            sum(ops.cast(weights[term], each.dtype) * each for term, each in enumerate(of_weight))
+            for of_weight in zip(*gradients_by_term, strict=True)
+        ]
+
+    def weights_of(self, products):
+        """What each term's gradient is multiplied by, `(terms,)`, of their inner products `(terms, terms)`."""
+        raise NotImplementedError(f"{type(self).__name__} gives terms no weights; define weights_of.")
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class Harmonised(TermWeights):
+    """Takes out of each term's gradient what runs against another's, as that was before.
+
+    `g_i' = g_i - sum_{j: <g_i, g_j> < 0} <g_i, g_j> / |g_j|^2 g_j`, and the step is their sum. The order of the terms
+    does not matter; of two terms it is `PCGrad`.
+
+    Args:
+        drop_below: leave out a step in which two terms have a cosine below this, such as -0.3: its gradients are 0.
+            Terms that fight so hard are taken for a pair that does not belong together. None leaves out none.
+
+    Raises:
+        ValueError: `drop_below` outside [-1, 0].
+
+    Recommendations:
+        For sums of contrastive terms over several modalities, which share towers.
+
+    Example:
+        >>> loss = InfoNCE() + InfoNCE(inputs=("video_embeddings", "audio_embeddings"))
+        >>> model.compile("adamw", loss=loss, gradients="harmonised")
+
+    Reference:
+        Wu et al., Scaling Multimodal Pre-Training via Cross-Modality Gradient Harmonization, 2022, arXiv 2211.02077.
+        From memory of the paper; that more than two terms are treated at once, and that a step is left out whole, is
+        our choice.
+    """
+
+    def __init__(self, drop_below=None, **kwargs):
+        super().__init__(**kwargs)
+        if drop_below is not None and not -1.0 <= drop_below <= 0.0:
+            raise ValueError(f"drop_below is {drop_below}; give a cosine in [-1, 0], or None to leave out no step.")
+        self.drop_below = drop_below
+
+    def weights_of(self, products):
+        squares = ops.maximum(ops.diagonal(products), TINY)
+        weights = 1.0 + ops.sum(ops.maximum(-products, 0.0), axis=0) / squares
+        if self.drop_below is None:
+            return weights
+        cosines = products * ops.rsqrt(squares[:, None]) * ops.rsqrt(squares[None, :])
+        return weights * ops.cast(ops.all(cosines >= self.drop_below), "float32")
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class PCGrad(TermWeights):
+    """Projects each term's gradient onto the normal plane of each other that it still runs against, one by one.
+
+    From `g_i' = g_i`, for each other term j in an order drawn anew for each i and step:
+    `g_i' <- g_i' - <g_i', g_j> / |g_j|^2 g_j` where `<g_i', g_j> < 0`. The step is the sum of all `g_i'`.
+
+    Args:
+        seed: of the orders; default a new one.
+
+    Example:
+        >>> model.compile("adamw", loss=InfoNCE() + 2.0 * Captioning(), gradients="pcgrad")
+
+    Reference:
+        Yu et al., Gradient Surgery for Multi-Task Learning, 2020, arXiv 2001.06782.
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def weights_of(self, products):
+        count = products.shape[0]
+        order = ops.argsort(keras.random.uniform((count, count), seed=self.seed_generator), axis=1)
+        return projected_weights(products, order)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class SAM(GradientPolicy):
+    """The gradient where the loss is worst within a small ball around the weights: minima that are flat.
+
+    `g(w + rho g(w) / |g(w)|)`: two passes over a batch, so a step takes twice as long. Both have the same dropout; what
+    the first changes (queues, statistics) stays.
+
+    Args:
+        rho: radius of the ball.
+
+    Raises:
+        ValueError: a radius that is not positive.
+
+    Example:
+        >>> model.compile("adamw", gradients=kzoo.training.SAM(rho=0.1))
+
+    Reference:
+        Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization, 2020, arXiv 2010.01412.
+    """
+
+    several_passes = True
+
+    def __init__(self, rho=0.05, **kwargs):
+        super().__init__(**kwargs)
+        if not rho > 0.0:
+            raise ValueError(f"rho is {rho}; give a positive number.")
+        self.rho = rho
+
+    def apply(self, compute):
+        first = compute()
+        square = sum(ops.sum(ops.square(ops.cast(each, "float32"))) for each in first)
+        scale = self.rho * ops.rsqrt(ops.maximum(square, TINY))
+        return compute([ops.cast(scale, each.dtype) * each for each in first])
+
+
+POLICIES = {"sum": GradientSum, "harmonised": Harmonised, "pcgrad": PCGrad, "sam": SAM}
+
+
+def gradient_policy(policy):
+    """The policy that `compile(gradients=...)` is given: one of `POLICIES` by name, or the policy itself.
+
+    Raises:
+        ValueError: a name that is unknown; the sentence says which are near.
+        TypeError: what is neither a name nor a policy.
+
+    Example:
+        >>> gradient_policy("pcgrad")
+        <PCGrad name=pc_grad, built=True>
+    """
+    if isinstance(policy, GradientPolicy):
+        return policy
+    if not isinstance(policy, str):
+        raise TypeError(
+            f"gradients is of type {type(policy).__name__}, but a policy of kzoo.training is expected, such as "
+            f"PCGrad(), or its name: {', '.join(POLICIES)}."
+        )
+    if policy not in POLICIES:
+        near = difflib.get_close_matches(policy, POLICIES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(POLICIES)}."
+        raise ValueError(f"gradients={policy!r} is unknown; {hint}")
+    return POLICIES[policy]()
+
+
+def inner_products(gradients_by_term):
+    """Of each two terms the inner product of their gradients over all weights, float32 `(terms, terms)`."""
+    count = len(gradients_by_term)
+    products = [[0.0] * count for _ in range(count)]
+    for row, one in enumerate(gradients_by_term):
+        for column, other in enumerate(gradients_by_term[: row + 1]):
+            pairs = zip(one, other, strict=True)
+            product = sum(ops.sum(ops.cast(a, "float32") * ops.cast(b, "float32")) for a, b in pairs)
+            products[row][column] = products[column][row] = product
+    return ops.stack([ops.stack(row) for row in products])
+
+
+def projected_weights(products, order):
+    """What `PCGrad` multiplies each gradient by.
+
+    All that it makes are sums of the gradients it starts with, so their inner products are enough.
+
+    Args:
+        products: float tensor `(terms, terms)`.
+        order: int tensor `(terms, terms)`; row i: the terms that gradient i is projected by, one after another.
+
+    Returns:
+        float32 tensor `(terms,)`.
+    """
+    count = products.shape[0]
+    identity = ops.eye(count, dtype="float32")
+    squares = ops.maximum(ops.diagonal(products), TINY)
+    shares = identity  # row i: g_i' as a sum of the gradients
+    for step in range(count):
+        other = ops.one_hot(order[:, step], count, dtype="float32")  # row i: the term that g_i meets
+        dot = ops.sum(shares * ops.matmul(other, products), axis=1)
+        against = ops.logical_and(dot < 0.0, ops.sum(other * identity, axis=1) == 0.0)
+        factor = ops.where(against, dot, 0.0) / ops.matmul(other, squares)
+        shares = shares - factor[:, None] * other
+    return ops.sum(shares, axis=0)

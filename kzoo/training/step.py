@@ -1,0 +1,73 @@
+"""One step of training or evaluation, as one can read it: batch, outputs, loss, gradients, teacher, what is logged."""
+
+from functools import partial
+
+from keras import ops
+
+from kzoo import keras_contact
+from kzoo.training.autodiff import apply_gradients, gradients, run_step
+from kzoo.training.metrics import in_batch_accuracy
+
+
+def train_step(model, *arguments):
+    """What `fit` and `train_on_batch` of a kzoo model do with a batch; arguments and result as Keras' own."""
+    return run_step(model, arguments, partial(_trained, model))
+
+
+def test_step(model, *arguments):
+    """What `evaluate` and `test_on_batch` of a kzoo model do with a batch."""
+    return run_step(model, arguments, partial(_tested, model))
+
+
+def _trained(model, x, y, sample_weight):
+    batch = _joined(x, y, sample_weight)
+    total, values, found = gradients(model, partial(losses_of, model, batch, training=True), model.gradients)
+    apply_gradients(model, found)
+    if model.teacher is not None:
+        model.teacher.update()
+    model.health.update(total)
+    return _logged(model, batch, total, values)
+
+
+def _tested(model, x, y, sample_weight):
+    batch = _joined(x, y, sample_weight)
+    losses, values = losses_of(model, batch, training=False)
+    return _logged(model, batch, sum(losses), values)
+
+
+def _joined(x, y, sample_weight):
+    """All arrays of a batch by name; a dict of targets and weights of samples are entries like others."""
+    batch = dict(x) | (dict(y) if isinstance(y, dict) else {})
+    return batch if sample_weight is None else batch | {"sample_weight": sample_weight}
+
+
+def losses_of(model, batch, training):
+    """Weighted terms of the loss, whose sum is minimised, and the values that are logged."""
+    objective, given = model.objective, model.any_number()
+    names = model.reading(objective.may_read(given), batch)
+    outputs = model(batch, training=training, only=names)
+    head = _head_tensors(model.similarity)
+    tensors = batch | model.loss_tensors(outputs) | head
+    if not tensors.keys() >= set(objective.reading(given)):
+        objective.check_there({*tensors, *model.gives(batch)}, given)
+    terms, values = objective.by_term(tensors, training, given)
+    if model.compares_pairs(objective):
+        values = (*values, in_batch_accuracy(*(outputs[name] for name in model.PAIR)))
+    # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
+    rest = [0.0 * sum(head.values())] * bool(head) + list(model.losses)
+    return (sum([terms[0], *rest]), *terms[1:]), values
+
+
+def _head_tensors(similarity):
+    """Scale and bias of a model's similarity head, as losses call them."""
+    if similarity is None:
+        return {}
+    scale = {"logit_scale": similarity.scale}
+    return scale if similarity.bias is None else scale | {"logit_bias": similarity.bias}
+
+
+def _logged(model, batch, total, values):
+    rows = ops.shape(next(iter(batch.values())))[0]
+    keras_contact.track_loss(model, total, rows)
+    model.means.update_state(values, rows=rows)
+    return model.get_metrics_result()

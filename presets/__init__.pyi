@@ -1,0 +1,9 @@
+from kzoo.presets.loader import from_preset
+from kzoo.presets.table import describe, list_presets, read_row
+
+__all__ = [
+    "describe",
+    "from_preset",
+    "list_presets",
+    "read_row",
+]

@@ -1,0 +1,25 @@
+"""A model that leaves: into a folder, or to the Hugging Face Hub."""
+
+from tempfile import TemporaryDirectory
+
+from kzoo.presets.card import is_own, write_card
+from kzoo.presets.folder import save_preset
+from kzoo.presets.foreign_save import save_checkpoint
+from kzoo.weights import hub
+
+
+def save(model, folder, format="kzoo"):
+    """Write a model into a folder; see `ContrastiveModel.save_to_preset`."""
+    if format == "kzoo":
+        save_preset(model, folder)
+    else:
+        save_checkpoint(model, folder, format)
+
+
+def push(model, repo, format="kzoo", private=False, revision=None, message=None):
+    """Put a model on the hub; see `ContrastiveModel.push_to_hub`."""
+    hub.check_target(repo)
+    with TemporaryDirectory() as folder:
+        save(model, folder, format)
+        write_card(model, folder, format, f"{repo}@{revision}" if revision else repo)
+        return hub.push(folder, repo, is_own, private, revision, message or f"{model.name}, written by kzoo")

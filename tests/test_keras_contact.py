@@ -1,0 +1,130 @@
+"""What kzoo touches of Keras below its documented surface: all of it in one file, and all of it still there."""
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kzoo.keras_contact import attach, untracked
+
+ROOT = Path(__file__).parent.parent
+CONTACT = ROOT / "kzoo" / "keras_contact.py"
+SOURCES = [path for room in ("kzoo", "presets", "export") for path in sorted(ROOT.glob(f"{room}/**/*.py"))]
+
+
+class Line(keras.Model):
+    """One dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.build((None, 2))
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def compiled():
+    model = Line()
+    model.compile("sgd", "mse")
+    return model
+
+
+def fitted():
+    model = compiled()
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    return model
+
+
+# every private name of Keras in `keras_contact.py` -> the object that must have it, and the backend where only one does
+PRIVATE = {
+    "_tracker": (compiled, None),
+    "_track_variables": (compiled, "torch"),
+    "_loss_tracker": (compiled, None),
+    "_jax_state": (fitted, "jax"),
+    "_jax_state_synced": (compiled, "jax"),
+}
+# documented nowhere, though without an underscore
+UNDOCUMENTED = {
+    "jax_state_sync": (compiled, "jax"),
+    "train_function": (compiled, None),
+    "test_function": (compiled, None),
+    "predict_function": (compiled, None),
+    "make_train_function": (compiled, None),
+    "make_test_function": (compiled, None),
+    "make_predict_function": (compiled, None),
+    "track": (lambda: compiled()._tracker, None),
+    "untrack": (lambda: compiled()._tracker, None),
+    "lock": (lambda: compiled()._tracker, None),
+    "unlock": (lambda: compiled()._tracker, None),
+    "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
+}
+
+
+@pytest.mark.parametrize("name", [*PRIVATE, *UNDOCUMENTED])
+def test_keras_still_has(name):
+    make, backend = (PRIVATE | UNDOCUMENTED)[name]
+    if backend in (None, keras.config.backend()):
+        owner = make()
+        assert name in dir(owner), f"Keras {keras.__version__} has no {type(owner).__name__}.{name}"
+
+
+def private_attributes(path):
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)
+    }
+
+
+def test_every_private_name_of_keras_in_the_file_is_named_here():
+    assert private_attributes(CONTACT) == set(PRIVATE)
+
+
+def test_no_other_file_touches_what_is_private_to_keras():
+    model = compiled()
+    objects = [
+        model,
+        model.dense,
+        model.optimizer,
+        keras.metrics.Mean(),
+        model.dense.kernel,
+        keras.callbacks.Callback(),
+    ]
+    of_keras = {name for each in objects for name in {*dir(each), *vars(each)}}
+    found = []
+    for path in SOURCES:
+        if path == CONTACT:
+            continue
+        text = path.read_text()
+        words = [word for word in ("keras.src", "object.__setattr__", "jax_state_sync") if word in text]
+        found += [f"{path.relative_to(ROOT)}: {word}" for word in [*words, *(private_attributes(path) & of_keras)]]
+    assert not found
+
+
+def test_what_is_untracked_is_neither_trained_nor_wrapped():
+    model, other = compiled(), keras.layers.Dense(3)
+    other.build((None, 2))
+    untracked(model, "other", other)
+    untracked(model, "layout", {"a": 1})
+    assert model.other is other and type(model.layout) is dict and len(model.weights) == 2
+
+
+def test_an_attached_part_takes_the_place_of_the_one_before():
+    model = compiled()
+    for width in (3, 4):
+        head = keras.layers.Dense(width)
+        head.build((None, 2))
+        attach(model, head=head, seen=keras.metrics.Mean(name="seen"))
+        assert model.head is head and len(model.weights) == 4
+        assert [metric.name for metric in model.metrics].count("seen") == 1
+    attach(model, head=None)
+    assert len(model.weights) == 2
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
