@@ -4,8 +4,10 @@ TEST := .venv-test
 # the first runs all tests, the others leave out those that know no backend
 FIRST := torch
 OTHERS := jax tensorflow
-# tests compile many programs and run each for a moment: XLA makes them quickly rather than quick
-QUICK := OMP_NUM_THREADS=1 XLA_FLAGS=--xla_backend_optimization_level=0 TF_CPP_MIN_LOG_LEVEL=3
+# tests compile many programs and run each for a moment: XLA makes them quickly rather than quick; on jax the last two
+# make a small program in a fifth of the time
+XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
+QUICK := OMP_NUM_THREADS=1 XLA_FLAGS="$(XLA)" TF_CPP_MIN_LOG_LEVEL=3
 
 .PHONY: demo test lint format docs clean
 
