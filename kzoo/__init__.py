@@ -1,8 +1,11 @@
 """kzoo: image-text models for Keras 3 on JAX, TensorFlow and PyTorch.
 
-`import kzoo` is cheap: Keras is imported by the first name that needs it. The classes of a room are registered with
-Keras when that room is; `kzoo.load_model` imports all of them and opens a `.keras` file.
+`import kzoo` is cheap: Keras is imported by the first name that needs it. Where Keras was imported before, it learns of
+kzoo's classes with `import kzoo`; else as their rooms are imported. `kzoo.load_model` opens a `.keras` file either way.
 """
+
+import sys
+from importlib import import_module
 
 from kzoo.actions import provide
 from kzoo.backend import choose_backend
@@ -51,3 +54,5 @@ for _action, _place in {
     "export": "kzoo.export.exporter:export",
 }.items():
     provide(_action, _place)
+if "keras" in sys.modules:
+    import_module("kzoo.saving")

@@ -58,7 +58,9 @@ def read_row(name):
     row = dict(table["presets"][name])
     architecture = table["architectures"][row.pop("architecture")]
     top = {"preset": name, "family": family, "paper": table["paper"], "licence": table["licence"]}
-    return flat(copy.deepcopy(_merged(_merged(_merged(top, table["defaults"]), architecture), row)))
+    for layer in (table["defaults"], architecture, row):
+        top = _merged(top, flat(layer))
+    return copy.deepcopy(top)
 
 
 def flat(row):

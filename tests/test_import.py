@@ -85,15 +85,21 @@ def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model, order):
     assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder False"
 
 
+def test_keras_that_is_there_learns_of_the_classes(tmp_path, model):
+    model.save(tmp_path / "model.keras")
+    script = f"import keras, kzoo\nprint(type(keras.saving.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
+    assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder"
+
+
 @pytest.mark.parametrize("room", ["losses", "models"])
 def test_keras_can_be_imported_whatever_is_broken_in_a_room(tmp_path, room):
     backend = {"KERAS_BACKEND": keras.config.backend()}
     broken = f"import sys; sys.modules['kzoo.{room}'] = None\n"
-    for order in ("import kzoo, keras", "import keras, kzoo"):
-        script = (
-            f"{broken}{order}\nprint([name for name, it in sys.modules.items() if it and name.startswith('kzoo.')])"
-        )
-        assert python(script, tmp_path, **backend) == "['kzoo.backend']"
+    order = "import kzoo, keras"
+    script = f"{broken}{order}\nprint([name for name, it in sys.modules.items() if it and name.startswith('kzoo.')])"
+    assert python(script, tmp_path, **backend) == "['kzoo.actions', 'kzoo.backend', 'kzoo.lazy']"
+    script = f"{broken}import keras\ntry:\n    import kzoo\nexcept ImportError as error:\n    print(error)"
+    assert f"kzoo.{room}" in python(script, tmp_path, **backend)
     said = (
         f"{broken}import kzoo\ntry:\n    kzoo.load_model('model.keras')\nexcept ImportError as error:\n    print(error)"
     )

@@ -174,7 +174,7 @@ class KerasHubImageEncoder(KerasHubEncoder, ImageTower):
         self.mean, self.std = per_channel(mean, "mean"), per_channel(std, "std")
 
     @cached_property
-    def _layout(self):
+    def _grid_and_prefix(self):
         """`(prefix_tokens, grid)`."""
         pixels = keras.KerasTensor((1, *self.image_size, 3), dtype="float32")
         declared = self.features.compute_output_spec({self.backbone.inputs[0].name: pixels})["tokens"].shape
@@ -189,12 +189,12 @@ class KerasHubImageEncoder(KerasHubEncoder, ImageTower):
     @property
     def prefix_tokens(self):
         """Class and register tokens before the patches."""
-        return self._layout[0]
+        return self._grid_and_prefix[0]
 
     @property
     def grid(self):
         """Rows and columns of the patches or of the feature map, where they are known."""
-        return self._layout[1]
+        return self._grid_and_prefix[1]
 
     # -- forward --
     def call(self, images, training=None):

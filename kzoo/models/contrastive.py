@@ -26,7 +26,7 @@ from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
-from kzoo.training.step import test_step, train_step
+from kzoo.training.step import predict_step, test_step, train_step
 
 PAIR = ("image_embeddings", "text_embeddings")
 
@@ -263,11 +263,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     # -- train, evaluate, predict --
-    train_step, test_step = train_step, test_step
-
-    def predict_step(self, data):
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self(x, training=False, only=self.predicted(x))
+    train_step, test_step, predict_step = train_step, test_step, predict_step
 
     def predicted(self, batch):
         """Names that `predict` gives: tokens and logits of a whole data set fit into no memory."""
@@ -299,7 +295,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         if isinstance(x, keras.utils.PyDataset):
             shuffle = False
             x.epoch = initial_epoch
-        callbacks = [*(callbacks or []), StopOnNonFinite()]
+        callbacks = [StopOnNonFinite(), *(callbacks or [])]  # before what would save weights that are not finite
         arguments = {"callbacks": callbacks, "shuffle": shuffle, "initial_epoch": initial_epoch}
         with keras_contact.weights_kept(self):
             return super().fit(x, y, batch_size, **arguments, **kwargs)

@@ -1,7 +1,8 @@
-"""One step of training or evaluation, as one can read it: batch, outputs, loss, gradients, teacher, what is logged."""
+"""One step of training, evaluation or prediction, to be read: batch, outputs, loss, gradients, teacher, logs."""
 
 from functools import partial
 
+import keras
 from keras import ops
 
 from kzoo import keras_contact
@@ -17,6 +18,16 @@ def train_step(model, *arguments):
 def test_step(model, *arguments):
     """What `evaluate` and `test_on_batch` of a kzoo model do with a batch."""
     return run_step(model, arguments, partial(_tested, model))
+
+
+def predict_step(model, *arguments):
+    """What `predict` of a kzoo model does with a batch: the outputs that `model.predicted` names."""
+    *state, data = arguments
+    batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    names = tuple(model.predicted(batch))
+    if not state:
+        return model(batch, training=False, only=names)
+    return model.stateless_call(*state[0], batch, training=False, only=names)  # on jax
 
 
 def _trained(model, x, y, sample_weight):

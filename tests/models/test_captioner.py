@@ -82,7 +82,7 @@ def test_pairs_are_matched_one_by_one():
     inputs = np.load(TESTS / "fixtures" / "hf_blip_itm_tiny" / "inputs.npz")
     ids, images = inputs["input_ids"].astype("int32"), PAIRS["images"][:2]
     pixels = model.preprocessor(images=images)["images"]
-    model.preprocessor.encode_texts = lambda texts: {"token_ids": ids, "padding_mask": ids != 0}
+    model.preprocessor.encode_texts = lambda texts, prefix: {"token_ids": ids, "padding_mask": ids != 0}
     matrix = model.match(images, ["a", "b", "c"], batch_size=2)
     assert matrix.shape == (2, 3) and matrix.dtype == np.float32
     for row in range(2):

@@ -86,7 +86,7 @@ def preset_of_a_fixture(monkeypatch):
             "weights": {"repo": "owner/small"},
         }
     }
-    family["defaults"]["image_encoder"] |= {"mean": [0.5] * 3, "std": [0.5] * 3}
+    family["defaults"]["towers"]["image"] |= {"mean": [0.5] * 3, "std": [0.5] * 3}
     monkeypatch.setattr(table, "_families", lambda: {"clip": family})
     table._places.cache_clear()
     yield family
@@ -97,7 +97,7 @@ def preset_of_a_fixture(monkeypatch):
 def test_a_preset_opens_its_weights(cache, preset_of_a_fixture):
     config = json.loads((TESTS / "fixtures" / "oc_clip_vit_tiny" / "open_clip_config.json").read_text())
     statistics = config["preprocess_cfg"]
-    preset_of_a_fixture["defaults"]["image_encoder"] |= {key: statistics[key] for key in ("mean", "std")}
+    preset_of_a_fixture["defaults"]["towers"]["image"] |= {key: statistics[key] for key in ("mean", "std")}
     put(cache, "owner/small", TESTS / "fixtures" / "oc_clip_vit_tiny")
     model = kzoo.from_preset("small")
     assert model.name == "small" and model.source == f"hf://owner/small@{COMMIT}"
@@ -106,7 +106,7 @@ def test_a_preset_opens_its_weights(cache, preset_of_a_fixture):
 
 def test_a_checkpoint_that_is_not_what_the_table_says(cache, preset_of_a_fixture):
     put(cache, "owner/small", TESTS / "fixtures" / "oc_clip_vit_tiny")
-    preset_of_a_fixture["presets"]["small"]["image_encoder"] = {"activation": "gelu"}
+    preset_of_a_fixture["presets"]["small"]["towers"] = {"image": {"activation": "gelu"}}
     with pytest.raises(ValueError, match=r"small has image_encoder \w+=.*, but the checkpoint in .* says"):
         kzoo.from_preset("small")
 
