@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from kzoo.data.sources import IMAGE_SUFFIXES
+from kzoo.inference.caption import Writer
 
 app = typer.Typer(
     help="Image-text models for Keras 3: train, measure, export.",
@@ -253,7 +254,7 @@ def caption(
         "return_scores": True,
     }
     opened, files = _open(preset), _image_files(images)
-    if not hasattr(opened, "caption"):
+    if not isinstance(opened, Writer):
         raise ValueError(f"{preset} writes no captions: it has no decoder; take a captioner, such as coca_base.")
     table = Table("image", "caption", "score")
     for start in track(range(0, len(files), batch_size), "captions", console=Console(stderr=True)):
