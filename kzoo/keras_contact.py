@@ -198,6 +198,7 @@ class _Kept:
                 untracked(self.model, name, function)
         for name in ("jax_state_sync", *(f"make_{kind}_function" for kind in ("train", "test", "predict"))):
             object.__delattr__(self.model, name)
+        self.functions.clear()  # which refer to this, as this does to them
 
 
 @contextmanager

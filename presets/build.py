@@ -79,7 +79,7 @@ def as_float32(model):
         return model
     copy = build(preset_folder.model_config(model), dtype="float32", preprocessor=model.preprocessor)
     for new, old in zip(copy.weights, model.weights, strict=True):
-        new.assign(old)
+        new.assign(keras.ops.convert_to_numpy(old))  # a copy: on jax a step takes the memory of what it was given
     return copy
 
 

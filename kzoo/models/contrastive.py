@@ -26,7 +26,7 @@ from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
-from kzoo.training.step import predict_step, test_step, train_step
+from kzoo.training.step import predict_step, steps_of
 
 PAIR = ("image_embeddings", "text_embeddings")
 
@@ -230,6 +230,8 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
         accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
         means = NamedMeans([*loss.term_names, *accuracy])
+        for name, step in steps_of(self).items():
+            keras_contact.untracked(self, name, step)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def check_loss(self, loss):
@@ -263,7 +265,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     # -- train, evaluate, predict --
-    train_step, test_step, predict_step = train_step, test_step, predict_step
+    predict_step = predict_step
 
     def predicted(self, batch):
         """Names that `predict` gives: tokens and logits of a whole data set fit into no memory."""

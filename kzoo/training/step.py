@@ -10,6 +10,19 @@ from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.metrics import in_batch_accuracy
 
 
+def steps_of(model):
+    """`train_step` and `test_step` of one compilation of a model, by name.
+
+    New functions each time: jax takes equal methods of one model for the same program, so a model that is compiled with
+    another loss would go on with the one before for as long as anything refers to it.
+    """
+
+    def bound(step):
+        return lambda *arguments: step(model, *arguments)
+
+    return {"train_step": bound(train_step), "test_step": bound(test_step)}
+
+
 def train_step(model, *arguments):
     """What `fit` and `train_on_batch` of a kzoo model do with a batch; arguments and result as Keras' own."""
     return run_step(model, arguments, partial(_trained, model))
