@@ -10,7 +10,7 @@ from kzoo.inference.caption import Writer
 from kzoo.layers.copies import copy_of
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.layers.step import Step
-from kzoo.models.answers import Rule
+from kzoo.models.answers import Rule, as_it_is
 from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.caption_head import check_headless, make_decoder
 from kzoo.models.caption_labels import caption_targets, with_start
@@ -185,7 +185,7 @@ class Captioner(Writer, EmbeddingModel):
     def rules(self, batch):
         decoder = self.text_decoder
         if not decoder.reads_embedding:
-            context = Rule(("image_tokens",), ("caption_context",), _as_it_is)
+            context = Rule(("image_tokens",), ("caption_context",), as_it_is)
         elif "images" in batch:
             context = Rule(("image_embeddings",), ("caption_context",), self._tokens_of_picture)
         else:
@@ -313,7 +313,3 @@ def check_texts(token_ids, decoder):
     check_token_ids(token_ids.shape, decoder.context_length)
     if isinstance(token_ids, np.ndarray):
         check_ids(token_ids, decoder)
-
-
-def _as_it_is(x, training):
-    return (x,)

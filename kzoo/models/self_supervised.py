@@ -10,7 +10,7 @@ from kzoo.encoders.as_tower import as_tower
 from kzoo.inference.embed import BATCH_SIZE, in_batches
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.projector import Projector
-from kzoo.models.answers import Rule
+from kzoo.models.answers import Rule, as_it_is
 from kzoo.models.checks import check_rows, contents
 from kzoo.models.embedding_model import EmbeddingModel
 from kzoo.models.slots import Slot
@@ -127,7 +127,7 @@ class SelfSupervised(EmbeddingModel):
         rules = [Rule(of_student, ("student",), _stacked), Rule(of_teacher, ("teacher",), _stacked)]
         if self.projector is not None:
             rules.append(Rule(("*_features",), ("*",), self._projected, "projector"))
-            rules += [Rule((of,), (name,), _as_it_is) for name, of in ALIASES.items()]
+            rules += [Rule((of,), (name,), as_it_is) for name, of in ALIASES.items()]
         return rules
 
     @staticmethod
@@ -201,10 +201,6 @@ def _views(batch, kind):
 
 def _stacked(*views, training):
     return (ops.stack(views),)  # (views, batch, dim)
-
-
-def _as_it_is(x, training):
-    return (x,)
 
 
 def _features(model):
