@@ -20,7 +20,7 @@ test: $(TEST)/ready lint  ## the whole suite on each backend, in two processes
 		echo "== $$backend"; \
 		if [ $$backend = $(FIRST) ]; then chosen=""; else chosen="not once"; fi; \
 		KERAS_BACKEND=$$backend $(QUICK) $(TEST)/bin/python -m pytest -n 2 --dist worksteal -m "$$chosen" \
-			--times $(TEST)/times.json || exit 1; \
+			--times=$(TEST)/times.json || exit 1; \
 	done
 
 lint: $(TEST)/ready
