@@ -28,8 +28,8 @@ def offline(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def model():
-    """A dual encoder of a few thousand parameters, with a vocabulary."""
-    return tiny_model()
+    """A dual encoder of a few thousand parameters, of one block a tower, with a vocabulary."""
+    return tiny_model(depth=1)
 
 
 @pytest.fixture

@@ -27,22 +27,27 @@ SAME = Lookup(np.equal.outer(LABELS, LABELS))
 
 
 # -- towers and models --
-def image_tower(**options):
-    return VisionTransformer(SIDE, PATCH, width=24, depth=2, num_heads=2, embed_dim=DIM, **options)
+def image_tower(depth=1, **options):
+    return VisionTransformer(SIDE, PATCH, width=24, depth=depth, num_heads=2, embed_dim=DIM, **options)
 
 
-def text_tower(**options):
-    return TextTransformer(VOCAB, 10, eot_id=2, width=24, depth=2, num_heads=2, embed_dim=DIM, **options)
+def text_tower(depth=1, **options):
+    return TextTransformer(VOCAB, 10, eot_id=2, width=24, depth=depth, num_heads=2, embed_dim=DIM, **options)
 
 
-def dual(*heads, teacher=None, **head):
-    """A function that makes a dual encoder."""
+def dual(*heads, teacher=None, depth=1, **head):
+    """A function that makes a dual encoder with towers of `depth` blocks; `head` are arguments of its similarity."""
 
     def make():
         similarity = SimilarityHead(name="similarity", **head)
         guide = None if teacher is None else teacher()
         return kzoo.DualEncoder(
-            image_tower(), text_tower(), similarity, PREPROCESSOR, heads=[each() for each in heads], teacher=guide
+            image_tower(depth),
+            text_tower(depth),
+            similarity,
+            PREPROCESSOR,
+            heads=[each() for each in heads],
+            teacher=guide,
         )
 
     return make

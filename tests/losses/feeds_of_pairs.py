@@ -185,5 +185,5 @@ FEEDS = {
     "TextGroundedContrast": (losses.TextGroundedContrast, dual(teacher=ema), negatives()),
     # -- composition --
     "Matryoshka": (lambda: losses.Matryoshka(losses.InfoNCE(), [4, DIM]), dual(), of_pairs()),
-    "Matryoshka2D": (lambda: losses.Matryoshka2D(losses.InfoNCE(), [4, DIM]), dual(), of_pairs()),
+    "Matryoshka2D": (lambda: losses.Matryoshka2D(losses.InfoNCE(), [4, DIM]), dual(depth=2), of_pairs()),
 }

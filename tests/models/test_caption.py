@@ -72,7 +72,8 @@ def test_beam_search_is_the_search_by_hand(coca):
     start = [1, 7]
 
     def log_p(token_ids):
-        logits = whole_logits(coca, images, np.array([token_ids], "int32"))[0, -1].astype("float64")
+        longer = np.pad(np.array([token_ids], "int32"), ((0, 0), (0, 5 - len(token_ids))))  # one shape for all
+        logits = whole_logits(coca, images, longer)[0, len(token_ids) - 1].astype("float64")
         return logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
 
     beams = [(0.0, start)]  # plain beam search of width 5 over captions of fixed length

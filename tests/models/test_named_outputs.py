@@ -35,7 +35,7 @@ def test_the_same_call_gives_the_same_names_everywhere():
 
 
 def test_each_name_that_a_model_says_it_gives_is_given(filled):
-    batch = batch_of(filled, 3)
+    batch = batch_of(filled, 4)
     names = filled.gives(batch)
     found = filled(batch, only=names)
     assert tuple(found) == names and "nothing" not in filled(batch, outputs=("nothing",))
@@ -45,10 +45,10 @@ def test_each_name_that_a_model_says_it_gives_is_given(filled):
             numpy(found[f"{modality}_embeddings"]), raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-6
         )
         layers = numpy(found[f"{modality}_layers"])
-        assert layers.shape == (3, tower.num_blocks, 12)
+        assert layers.shape == (4, tower.num_blocks, 12)
         np.testing.assert_allclose(layers[:, -1], raw, atol=1e-5)
     patches = numpy(found["image_tokens"])[:, 1:]
-    np.testing.assert_array_equal(numpy(found["image_map"]), patches.reshape(3, 2, 2, 24))
+    np.testing.assert_array_equal(numpy(found["image_map"]), patches.reshape(4, 2, 2, 24))
     ends = 1 + np.argmax(batch["token_ids"] == 2, axis=1)
     np.testing.assert_array_equal(numpy(found["text_token_mask"]), np.arange(10) < ends[:, None])
 
@@ -66,11 +66,11 @@ def test_bags_are_their_rows_with_an_axis_more(filled):
 
 
 def test_a_name_before_that_of_an_array_makes_a_slot(filled):
-    batch = batch_of(filled, 3)
-    crops = random.integers(0, 256, (3, 4, 8, 8, 3), dtype="uint8")  # of another size
+    batch = batch_of(filled, 4)
+    crops = random.integers(0, 256, (4, 3, 8, 8, 3), dtype="uint8")  # of another size
     more = {"crop_images": crops, "counterfactual_token_ids": batch["token_ids"][::-1].copy()}
     found = filled(batch | more, outputs=("crop_image_embeddings", "counterfactual_text_embeddings"))
-    assert found["crop_image_embeddings"].shape == (3, 4, 12)
+    assert found["crop_image_embeddings"].shape == (4, 3, 12)
     swapped = numpy(found["counterfactual_text_embeddings"])
     np.testing.assert_allclose(swapped, numpy(found["text_embeddings"])[::-1], atol=1e-6)
     assert set(filled(batch | more)) == {"image_embeddings", "text_embeddings"}

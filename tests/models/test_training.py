@@ -137,7 +137,7 @@ def test_a_word_that_occurs_often_is_trained_by_the_sum_of_its_gradients(model):
 def test_a_sigmoid_model_trains_its_own_head():
     from kzoo.layers import SimilarityHead
 
-    model = tiny_model(similarity=SimilarityHead(scale=10.0, bias=-10.0, name="similarity"))
+    model = tiny_model(depth=1, similarity=SimilarityHead(scale=10.0, bias=-10.0, name="similarity"))
     model.compile("clip_adamw", loss=SigmoidContrastive())
     model.fit(batch_of(model, 8), batch_size=8, verbose=0)
     assert float(numpy(model.similarity.bias)) != -10.0
@@ -153,7 +153,7 @@ def test_a_sigmoid_loss_on_a_head_without_bias_is_refused(model):
 def test_mixed_precision_trains_near_float32(policy):
     losses = []
     for dtype in ("float32", policy):
-        model = tiny_model(dtype=dtype)
+        model = tiny_model(depth=1, dtype=dtype)
         for part in (model.image_encoder, model.text_encoder):
             fill(part, scale=0.1)
         model.compile(keras.optimizers.SGD(0.05))
