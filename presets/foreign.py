@@ -3,9 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.vocabularies import KINDS
@@ -25,53 +23,22 @@ from kzoo.weights import (
     transformers_clip,
     transformers_siglip,
 )
-from kzoo.weights.tensors import ENDINGS
+from kzoo.weights.format import Format
 
 STEPS_FILE = "preprocessor_config.json"
 
 
-@dataclass(frozen=True)
-class Format:
-    """One layout: the file that declares it, and the module of `kzoo.weights` that reads it."""
-
-    name: str
-    file: str
-    key: str  # of the declaration
-    value: object  # that the key has, or None for any
-    module: ModuleType
-
-    @property
-    def endings(self):
-        """Of files that hold its weights."""
-        return getattr(self.module, "ENDINGS", ENDINGS)
-
-    def completed(self, config, read):
-        """A config with what other files of the checkpoint add to it; `read` gives the content of one by its name."""
-        module = self.module
-        return module.complete(config, read(module.OWN_CONFIG)) if hasattr(module, "complete") else config
-
-    def stem(self, folder):
-        """Name, without ending, of the file in a folder that holds its weights."""
-        return self.module.stem(folder) if hasattr(self.module, "stem") else self.module.STEM
-
-    @property
-    def weight_file(self):
-        """Pattern of the name of the file that holds its weights; its shards are found by an index."""
-        return f"{'*' if hasattr(self.module, 'stem') else self.module.STEM}.{self.endings[0]}"
-
-
-_transformers = partial(Format, "transformers", "config.json", "model_type")
 FORMATS = (
-    _transformers("clip", transformers_clip),
-    _transformers("metaclip_2", transformers_clip),
-    _transformers("siglip", transformers_siglip),
-    _transformers("siglip2", transformers_siglip),
-    _transformers("align", transformers_align),
-    _transformers("chinese_clip", transformers_chinese_clip),
-    _transformers("altclip", transformers_altclip),
-    _transformers("blip", transformers_blip),
-    Format("open_clip", open_clip.CONFIG_FILE, "model_cfg", None, open_clip),
-    Format("big_vision", big_vision.CONFIG_FILE, "model_cfg", None, big_vision),
+    transformers_clip.FORMAT,
+    transformers_clip.METACLIP_FORMAT,
+    transformers_siglip.FORMAT,
+    transformers_siglip.NAFLEX_FORMAT,
+    transformers_align.FORMAT,
+    transformers_chinese_clip.FORMAT,
+    transformers_altclip.FORMAT,
+    transformers_blip.FORMAT,
+    open_clip.FORMAT,
+    big_vision.FORMAT,
 )
 
 
@@ -86,7 +53,7 @@ class Checkpoint:
 
     def row(self):
         """The complete row that its config describes."""
-        row = self.format.module.read_row(self.config, read_json(self.folder / STEPS_FILE))
+        row = self.format.read_row(self.config, read_json(self.folder / STEPS_FILE))
         return row | {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
 
     def check(self, row):
@@ -115,18 +82,16 @@ class Checkpoint:
 
     def tensors(self):
         """Its weights."""
-        module = self.format.module
-        renames = getattr(module, "renames", lambda config: getattr(module, "RENAMES", []))(self.config)
-        return TensorFiles(self.folder, self.format.stem(self.folder), renames, self.format.endings)
+        format = self.format
+        return TensorFiles(self.folder, format.stem_in(self.folder), format.renames(self.config), format.endings)
 
     def check_tensors(self, tensors, model):
         """Stops with one report unless the weights fit a model of `row()`, which may be one of shapes only."""
-        module = self.format.module
-        check_tensors(module.entries(self.config, tensors), module.DROP, model, tensors, self.folder)
+        check_tensors(self.format.entries(self.config, tensors), self.format.drop, model, tensors, self.folder)
 
     def fill(self, tensors, model, adapt):
         """Put the weights into a model that they fit."""
-        load_tensors(self.format.module.entries(self.config, tensors), model, tensors, adapt)
+        load_tensors(self.format.entries(self.config, tensors), model, tensors, adapt)
 
 
 def check_end_of_text(tokenizer, token_tower, folder):
@@ -151,9 +116,9 @@ def recognise(folder, title=None):
     Raises:
         ValueError: the folder declares a model that this version does not read, or holds links that leave it.
     """
-    check_links(folder, {format.module.OWN_CONFIG for format in FORMATS if hasattr(format.module, "OWN_CONFIG")})
+    check_links(folder, {format.own_config for format in FORMATS if format.own_config})
     found = _declared(folder, title or folder.resolve().name)
-    with_weights = [each for each in found if has_weights(folder, each.format.stem(folder), each.format.endings)]
+    with_weights = [each for each in found if has_weights(folder, each.format.stem_in(folder), each.format.endings)]
     return next(iter(with_weights or found), None)
 
 

@@ -43,8 +43,8 @@ def save_checkpoint(model, folder, name):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = format.completed(files[format.file], lambda name: files.get(name, {}))
-    tensors = collect_tensors(format.module.entries(config, ()), model)
-    save_file(tensors, folder / f"{format.module.STEM}.safetensors", metadata={"format": "pt"})
+    tensors = collect_tensors(format.entries(config, ()), model)
+    save_file(tensors, folder / f"{format.stem}.safetensors", metadata={"format": "pt"})
     tokenizer = model.preprocessor.tokenizer
     if tokenizer is not None:
         (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), "utf-8")
@@ -60,7 +60,7 @@ def _fitting(row, name):
     kinds = tuple(row[part]["kind"] for part in PARTS if row.get(part))
     refusals = []
     for format in FORMATS:
-        if format.name == name and kinds in format.module.HOLDS:
+        if format.name == name and kinds in format.holds:
             files, refusal = _described(format, row)
             if refusal is None:
                 return format, files
@@ -80,11 +80,11 @@ def _row_of(model):
 def _described(format, row):
     """The config files of a row in a format, and what they do not say of it (None if they say all)."""
     try:
-        files = format.module.write_config(row)
+        files = format.write_config(row)
         if format.value and files[format.file]["model_type"] != format.value:
             return None, "is another model"
         config = format.completed(files[format.file], lambda name: files.get(name, {}))
-        again = format.module.read_row(config, files.get(STEPS_FILE, {}))
+        again = format.read_row(config, files.get(STEPS_FILE, {}))
     except (ValueError, KeyError, TypeError) as error:
         return None, f"cannot say it: {error}"
     for part in COMPARED:

@@ -3,19 +3,10 @@
 The file says nothing of the architecture, so the config of the same model in open_clip stands beside it.
 """
 
+from dataclasses import replace
+
 from kzoo.weights import open_clip
 from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, Transform
-
-STEM, ENDINGS, CONFIG_FILE = "model", ("npz",), open_clip.CONFIG_FILE
-DROP = ()
-
-OWN_CONFIG, complete = open_clip.OWN_CONFIG, open_clip.complete
-
-
-def stem(folder):
-    """`model`, or the name of the only npz file: released ones are called after their training run."""
-    names = [path.stem for path in folder.glob("*.npz")]
-    return names[0] if len(names) == 1 else STEM
 
 
 def _reads(function):
@@ -110,8 +101,26 @@ def read_row(config, preprocessing=None):
     """A complete row, as in a table of presets, from the config of open_clip; big_vision's GELU is the tanh form."""
     row = open_clip.read_row(config)
     if row["image_encoder"].get("pool") != "attention":
-        raise ValueError(f"{CONFIG_FILE} describes no SigLIP, and of big_vision's files this version reads SigLIP's.")
+        raise ValueError(
+            f"{open_clip.CONFIG_FILE} describes no SigLIP, and of big_vision's files this version reads SigLIP's."
+        )
     for tower in ("image_encoder", "text_encoder"):
         row[tower]["activation"] = "gelu_tanh"
     row["tokenizer"] |= {"clean": "big_vision"}
     return row
+
+
+# released files are called after their training run
+FORMAT = replace(
+    open_clip.FORMAT,
+    name="big_vision",
+    read_row=read_row,
+    entries=entries,
+    drop=(),
+    holds=frozenset(),
+    write_config=None,
+    stem="model",
+    named_by_run=True,
+    endings=("npz",),
+    renames=lambda config: (),
+)

@@ -5,21 +5,22 @@ Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts
 
 from kzoo.weights import open_clip_text, open_clip_vision
 from kzoo.weights.fields import Fields
+from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
 
-STEM, CONFIG_FILE = "open_clip_model", "open_clip_config.json"
+CONFIG_FILE = "open_clip_config.json"
 DROP = ("*.num_batches_tracked", "text.transformer.pooler.*", "*.position_ids", "*.token_type_ids", "attn_mask")
 
-HOLDS = {
-    ("vit", "text_transformer"),
-    ("vit", "bert"),
-    ("vit", "text_transformer", "multimodal_decoder"),
-    ("resnet", "text_transformer"),
-    ("resnet", "bert"),
-}
+HOLDS = frozenset(
+    {
+        ("vit", "text_transformer"),
+        ("vit", "bert"),
+        ("vit", "text_transformer", "multimodal_decoder"),
+        ("resnet", "text_transformer"),
+        ("resnet", "bert"),
+    }
+)
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
-
-OWN_CONFIG, complete = open_clip_text.OWN_CONFIG, open_clip_text.complete
 
 
 def _model(config):
@@ -125,3 +126,20 @@ def write_config(row):
         "resize_mode": row["images"]["resize"],
     }
     return {CONFIG_FILE: {"model_cfg": model, "preprocess_cfg": steps}, **files}
+
+
+FORMAT = Format(
+    "open_clip",
+    CONFIG_FILE,
+    "model_cfg",
+    None,
+    read_row,
+    entries,
+    DROP,
+    HOLDS,
+    write_config,
+    stem="open_clip_model",
+    renames=renames,
+    own_config=open_clip_text.OWN_CONFIG,
+    complete=open_clip_text.complete,
+)

@@ -3,11 +3,11 @@
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
+from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import CONVOLUTION, DEPTHWISE, POINTWISE, SCALAR, Entry, batch_norm, dense
 
-STEM = layout.STEM
 DROP = (*layout.DROP, *bert.DROP, "*.num_batches_tracked")
-HOLDS = {("efficientnet", "bert")}
+HOLDS = frozenset({("efficientnet", "bert")})
 TOKENS = 64  # to which its processor pads every text
 RESIZE = 346 / 289  # its processor's resize, in units of the crop
 
@@ -132,3 +132,6 @@ def write_config(row):
         "text_config": {"model_type": "align_text_model", **bert.write_tower(text)},
     }
     return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "EfficientNetImageProcessor")}
+
+
+FORMAT = of_transformers("align", read_row, entries, DROP, HOLDS, write_config)

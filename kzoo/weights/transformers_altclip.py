@@ -3,11 +3,12 @@
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
+from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import TRANSPOSE, Entry, dense, norm
 
-STEM, DROP = layout.STEM, (*layout.DROP, *bert.DROP)
+DROP = (*layout.DROP, *bert.DROP)
 RENAMES = [(r"^vision_model\.encoder\.layer\.", "vision_model.encoder.layers.")]  # newer versions write the singular
-HOLDS = {("vit", "bert")}
+HOLDS = frozenset({("vit", "bert")})
 TOKENS = 77
 
 ENTRIES = [
@@ -69,3 +70,6 @@ def write_config(row):
         },
     }
     return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "CLIPImageProcessor")}
+
+
+FORMAT = of_transformers("altclip", read_row, entries, DROP, HOLDS, write_config, renames=lambda config: RENAMES)

@@ -7,13 +7,13 @@ for captions.
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
+from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import UNBATCHED, Entry, dense, fused_attention, norm
 
-STEM = layout.STEM
 # the output matrix of the captioning head is the token table, and its bias stands there twice
 DROP = (*layout.DROP, *bert.DROP, "*.cls.predictions.decoder.*")
 RETRIEVAL, CAPTIONS = "BlipForImageTextRetrieval", "BlipForConditionalGeneration"
-HOLDS = {("vit", "bert"), ("vit", "bert_decoder")}
+HOLDS = frozenset({("vit", "bert"), ("vit", "bert_decoder")})
 TOKENS = 35  # that its texts were cut to
 DECODER_ID = 30522  # [DEC], added to BERT's vocabulary; every caption starts with it
 
@@ -136,3 +136,6 @@ def write_config(row):
         **({} if captions else {"image_text_hidden_size": image["embed_dim"]}),
     }
     return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "BlipImageProcessor")}
+
+
+FORMAT = of_transformers("blip", read_row, entries, DROP, HOLDS, write_config)

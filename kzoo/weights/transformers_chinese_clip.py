@@ -3,10 +3,11 @@
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
+from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import TRANSPOSE, Entry
 
-STEM, DROP = layout.STEM, (*layout.DROP, *bert.DROP)
-HOLDS = {("vit", "bert")}
+DROP = (*layout.DROP, *bert.DROP)
+HOLDS = frozenset({("vit", "bert")})
 TOKENS = 52  # that it was trained on
 
 ENTRIES = [
@@ -59,3 +60,6 @@ def write_config(row):
         "text_config": {"model_type": "chinese_clip_text_model", **bert.write_tower(text)},
     }
     return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "ChineseCLIPImageProcessor")}
+
+
+FORMAT = of_transformers("chinese_clip", read_row, entries, DROP, HOLDS, write_config)

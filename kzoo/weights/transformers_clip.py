@@ -1,11 +1,14 @@
 """CLIP and MetaCLIP 2 as transformers stores them: `config.json` with model_type "clip" or "metaclip_2"."""
 
+from dataclasses import replace
+
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
+from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import TRANSPOSE, Entry
 
-STEM, DROP = layout.STEM, layout.DROP
-HOLDS = {("vit", "text_transformer")}
+DROP = layout.DROP
+HOLDS = frozenset({("vit", "text_transformer")})
 METACLIP = "metaclip_2"
 LEGACY_EOS = 2  # in every CLIP config before 2023; the library then pools at the largest id instead
 
@@ -82,3 +85,7 @@ def write_config(row):
         },
     }
     return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "CLIPImageProcessor")}
+
+
+FORMAT = of_transformers("clip", read_row, entries, DROP, HOLDS, write_config)
+METACLIP_FORMAT = replace(FORMAT, value=METACLIP)

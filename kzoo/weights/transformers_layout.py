@@ -6,7 +6,6 @@ Read from transformers 5.24 (CLIP and its kin, BERT and its kin, their image pro
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import CONVOLUTION, ROW, SCALAR, TRANSPOSE, Entry, dense, norm
 
-STEM = "model"
 CONFIG_FILE, STEPS_FILE = "config.json", "preprocessor_config.json"
 DROP = ("*.position_ids", "*.token_type_ids")  # 0, 1, 2, ... and 0: files of older versions hold them
 

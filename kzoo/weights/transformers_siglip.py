@@ -2,13 +2,15 @@
 (SigLIP 2 NaFlex)."""
 
 import math
+from dataclasses import replace
 
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
+from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, Transform, dense, fused_attention, norm
 
-STEM, DROP = layout.STEM, layout.DROP
-HOLDS = {("vit", "text_transformer"), ("naflex_vit", "text_transformer")}
+DROP = layout.DROP
+HOLDS = frozenset({("vit", "text_transformer"), ("naflex_vit", "text_transformer")})
 NAFLEX = "siglip2"
 GEMMA = 256000  # ids of SigLIP 2's vocabulary
 
@@ -133,3 +135,7 @@ def write_config(row):
     }
     steps = layout.write_steps(row, "Siglip2ImageProcessor" if naflex else "SiglipImageProcessor")
     return {"config.json": config, "preprocessor_config.json": steps}
+
+
+FORMAT = of_transformers("siglip", read_row, entries, DROP, HOLDS, write_config)
+NAFLEX_FORMAT = replace(FORMAT, value=NAFLEX)
