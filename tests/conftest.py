@@ -1,5 +1,6 @@
 """Fixtures that several rooms use, which tests one backend is enough for, and the seconds of each room."""
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from huggingface_hub import constants
 from shared_case import TESTS, tiny_model, toy_pairs
 
 ONCE = ("data", "decoding", "evaluation", "preprocessing")  # rooms in which no tensor is made
+OTHERS = ("jax", "tensorflow")  # backends that take turns at tests marked `one_other`
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,11 @@ def pairs():
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items):
+    turns, backend = itertools.cycle(OTHERS), keras.config.backend()
     for item in items:
+        shared = item.get_closest_marker("one_other")
+        if shared and backend in OTHERS and backend != (shared.args or [next(turns)])[0]:
+            item.add_marker("once")
         if room_of(item.path.relative_to(TESTS).as_posix()) in ONCE and not item.get_closest_marker("every_backend"):
             item.add_marker("once")
 

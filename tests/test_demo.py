@@ -24,6 +24,7 @@ def finished(tmp_path_factory):
     return run_demo(minutes=0.4, output=output, console=console), output, console.export_text()
 
 
+@pytest.mark.one_other("tensorflow")
 def test_it_learns_and_says_so(finished):
     found, _, text = finished
     key = "text_to_image_recall@10"
@@ -41,6 +42,7 @@ def test_it_learns_and_says_so(finished):
         assert part in text
 
 
+@pytest.mark.one_other("tensorflow")
 def test_the_export_answers_in_a_process_without_keras(finished):
     found, _, text = finished
     assert "a process without Keras answers the same 8 queries" in text
@@ -48,6 +50,7 @@ def test_the_export_answers_in_a_process_without_keras(finished):
     assert max(found.worst_difference.values()) < 1e-5
 
 
+@pytest.mark.one_other("tensorflow")
 def test_what_it_leaves_opens(finished):
     found, output, _ = finished
     model = kzoo.from_preset(output / "model")
@@ -56,6 +59,7 @@ def test_what_it_leaves_opens(finished):
     np.testing.assert_allclose(served.encode_text(found.captions[:3]), found.text_embeddings[:3], atol=1e-5)
 
 
+@pytest.mark.one_other("tensorflow")
 def test_the_report_is_one_page_with_its_pictures_inside(finished):
     found, output, _ = finished
     page = (output / "report.html").read_text()
@@ -74,6 +78,7 @@ def captioned(tmp_path_factory):
     return run_captioner_demo(minutes=0.2, output=output, console=console), output, console.export_text()
 
 
+@pytest.mark.one_other("jax")
 def test_the_captioner_is_scored_beside_its_baselines(captioned):
     found, output, text = captioned
     numbers = json.loads((output / "metrics.json").read_text())
@@ -87,12 +92,14 @@ def test_the_captioner_is_scored_beside_its_baselines(captioned):
     assert found.scores["truth"]["exact_match"] == found.scores["truth"]["word_f1"] == 1.0
 
 
+@pytest.mark.one_other("jax")
 def test_the_captioner_opens_and_writes_the_same(captioned):
     found, output, _ = captioned
     model = kzoo.from_preset(output / "model")
     assert model.caption(found.images[:8]) == found.written["greedy"][:8]
 
 
+@pytest.mark.one_other("jax")
 def test_the_captioners_report_shows_icons_with_both_names(captioned):
     found, output, _ = captioned
     page = (output / "report.html").read_text()
@@ -105,6 +112,7 @@ def test_the_captioners_report_shows_icons_with_both_names(captioned):
     assert "http" not in page
 
 
+@pytest.mark.once
 def test_baselines_by_hand():
     class Model:
         """Embeds what it is given by a table."""
@@ -125,6 +133,7 @@ def test_baselines_by_hand():
     }
 
 
+@pytest.mark.once
 def test_frequent_words_are_as_many_as_in_the_mean():
     captions = kzoo.data.icons("train", size=8)["captions"]
     counts = Counter(word for caption in captions for word in caption.split())

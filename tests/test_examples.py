@@ -26,6 +26,7 @@ def percentages(printed):
     return {" ".join(m[1].split()): [float(each[:-1]) for each in m[2].split()] for m in lines if m}
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path, monkeypatch, capsys):
     assert len(path.read_text().splitlines()) <= 60

@@ -74,6 +74,7 @@ def test_the_choice_is_said_at_info(tmp_path):
     )
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize("order", ["import kzoo", "import kzoo, keras", "import keras, kzoo"])
 def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model, order):
     model.compile("sgd")
@@ -85,12 +86,14 @@ def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model, order):
     assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder False"
 
 
+@pytest.mark.one_other
 def test_keras_that_is_there_learns_of_the_classes(tmp_path, model):
     model.save(tmp_path / "model.keras")
     script = f"import keras, kzoo\nprint(type(keras.saving.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
     assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("room", ["losses", "models"])
 def test_keras_can_be_imported_whatever_is_broken_in_a_room(tmp_path, room):
     backend = {"KERAS_BACKEND": keras.config.backend()}

@@ -12,6 +12,7 @@ FAMILIES = sorted(path.stem for path in TABLES.glob("*.json"))
 PAIRS = toy_pairs(8)
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize(
     "name", [*(f"{family}_nano" for family in FAMILIES), "siglip2_naflex_nano", "blip_caption_nano"]
 )

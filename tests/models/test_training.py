@@ -26,12 +26,14 @@ def test_the_first_loss_of_an_untrained_model_is_about_the_log_of_the_batch():
     assert float(first["loss"]) == pytest.approx(math.log(64), rel=0.05)
 
 
-def test_one_batch_is_memorised(model):
+def test_one_batch_is_memorised():
+    model = tiny_model()
     batch = batch_of(model, 24)
     model.compile(keras.optimizers.Adam(3e-3))
-    history = model.fit(batch, batch_size=24, epochs=150, verbose=0).history
-    assert history["loss"][-1] < 0.2 and history["in_batch_accuracy"][-1] == 1.0
-    assert model.evaluate(batch, verbose=0)["text_to_image_recall@1"] == 1.0
+    many = {name: np.concatenate([array] * 150) for name, array in batch.items()}  # an epoch is dearer than a step
+    model.fit(many, batch_size=24, shuffle=False, verbose=0)
+    found = model.evaluate(batch, verbose=0)
+    assert found["loss"] < 0.2 and found["in_batch_accuracy"] == found["text_to_image_recall@1"] == 1.0
 
 
 def test_evaluate_reports_terms_accuracy_and_recall(model):

@@ -85,6 +85,7 @@ class GroupOrdering(PairwiseLoss):
         j = ops.arange(ops.shape(s)[1], dtype="int32")
         s = ops.where(ops.equal(i[:, None], j[None, :]), NEGATIVE, s)
         negative = ops.flip(nearest(s, self.num_negatives)[0], axis=1)
+        negative = ops.reshape(negative, (-1, self.num_negatives))  # of a batch of any size TensorFlow knows no columns
         count = positive.shape[1]
         on_top = _chance_of_top(ops.concatenate([negative, positive], axis=1), count, self.steepness)
         wrong = _cost(1.0 - on_top[:, : self.num_negatives]), _cost(on_top[:, self.num_negatives :])
