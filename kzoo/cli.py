@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from kzoo.data.sources import IMAGE_SUFFIXES
+from kzoo.data.folders import pictures_of
+from kzoo.data.lines import read_lines
 from kzoo.inference.caption import Writer
 
 app = typer.Typer(
@@ -185,7 +186,7 @@ def embed(
         arrays["image_embeddings"] = _in_steps(opened.encode_image, files, batch_size, "images")
         arrays["image_files"] = np.array([str(path) for path in files])
     if texts is not None:
-        lines = [line for line in texts.read_text("utf-8").splitlines() if line.strip()]
+        lines = [line for line in read_lines(texts) if line.strip()]
         arrays["text_embeddings"] = _in_steps(opened.encode_text, lines, batch_size, "texts")
         arrays["texts"] = np.array(lines)
     np.savez(output, **arrays)
@@ -339,8 +340,7 @@ def _open(folder):
 def _image_files(places):
     files = []
     for place in places:
-        found = sorted(place.rglob("*")) if place.is_dir() else [place]
-        files += [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES or not place.is_dir()]
+        files += pictures_of(place) if place.is_dir() else [place]
     if not files:
         raise ValueError(f"there are no images in {', '.join(map(str, places))}.")
     return files

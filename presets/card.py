@@ -20,6 +20,12 @@ LICENCES = (
     *("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
     *("creativeml-openrail-m", "gemma", "apple-ascl", "apple-amlr"),
 )
+DECODED = {
+    "as_shown": "They are turned upright by their EXIF orientation, transparent ones lie over white, and more than 8 "
+    "bits are scaled to 8.",
+    "as_trained": "EXIF orientation and transparency are ignored, and values above 8 bits cut off, as in the library "
+    "of the checkpoint.",
+}
 NOUNS = {"image": "images", "text": "texts"}  # of modalities, where another word than the modality's own is used
 ROWS = {  # keys of a tower's config that its line in the table may have
     "width": ("width",),
@@ -212,7 +218,8 @@ def _preprocessing(model):
     if preprocessor.images is not None:
         tower = model.towers()["image_encoder"]
         said.append(
-            f"Images are {_scaled(preprocessor.images)}. The model takes pixels from 0 to 255 and normalises them "
+            f"Images are {_scaled(preprocessor.images)}. {DECODED[preprocessor.images.decoding]} "
+            "The model takes pixels from 0 to 255 and normalises them "
             f"itself: mean {_numbers(tower.mean)}, standard deviation {_numbers(tower.std)}, in units of [0, 1] pixels."
         )
     tokenizer = preprocessor.tokenizer

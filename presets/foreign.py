@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.preprocessing import Preprocessor
+from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.vocabularies import KINDS
 from kzoo.presets.build import PARTS, image_steps, vocabulary_of
 from kzoo.weights import (
@@ -54,6 +55,7 @@ class Checkpoint:
     def row(self):
         """The complete row that its config describes."""
         row = self.format.read_row(self.config, read_json(self.folder / STEPS_FILE))
+        row["images"] = {"decoding": AS_TRAINED} | row["images"]
         return row | {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
 
     def check(self, row):

@@ -15,8 +15,9 @@ from kzoo.presets.card import write_card
 from kzoo.presets.foreign import FORMATS, STEPS_FILE, plain
 from kzoo.weights import collect_tensors
 
-# how a tower computes, and where the scale starts and ends: no other library's config says these
-UNSTORED = ("name", "dtype", "trainable", "fused", "scale", "max_scale", "momentum")
+# how a tower computes, where the scale starts and ends, what becomes of odd pictures: no other
+# library's config says these
+UNSTORED = ("name", "dtype", "trainable", "fused", "scale", "max_scale", "momentum", "decoding")
 COMPARED = (*PARTS, "similarity", "images")
 WRITTEN = ("transformers", "open_clip")
 

@@ -6,6 +6,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+from kzoo.preprocessing.decoding import AS_TRAINED
+
 TABLES = Path(__file__).parent
 COLUMNS = ("name", "parameters", "image size", "tokens", "weights", "licence")
 
@@ -60,6 +62,8 @@ def read_row(name):
     top = {"preset": name, "family": family, "paper": table["paper"], "licence": table["licence"]}
     for layer in (table["defaults"], architecture, row):
         top = _merged(top, flat(layer))
+    if (top.get("weights") or {}).get("repo"):  # which were trained on the pixels of their own library
+        top["images"] = {"decoding": AS_TRAINED} | top["images"]
     return copy.deepcopy(top)
 
 

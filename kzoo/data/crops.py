@@ -3,7 +3,6 @@
 import numpy as np
 
 from kzoo.preprocessing.augmentation import Augmentation
-from kzoo.preprocessing.images import ImageSteps
 from kzoo.preprocessing.text_augmentation import CropWords
 
 LOCAL_SCALE = (0.05, 0.4)  # of multi-crop: what a local view shows of a picture, and a global one at least
@@ -39,7 +38,7 @@ class Crops:
     def pictures(self, image, steps, random):
         """uint8 array `(images, height, width, 3)`; `steps` are the `ImageSteps` of the model."""
         if self.size is not None:
-            steps = ImageSteps(self.size, interpolation=steps.interpolation)
+            steps = steps.like(self.size)
         return np.stack([self.augmentation(image, steps, random) for _ in range(self.images)])
 
     def texts(self, caption, random):

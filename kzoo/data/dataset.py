@@ -33,10 +33,8 @@ def pairs(
     """A data set of image-text pairs.
 
     Args:
-        source: path of a `.csv`, `.tsv` or `.jsonl` file, or of a folder of images with a `.txt` of captions
-            (one a line) beside each; or a dict `{"images": ..., "captions": ...}`, such as
-            `kzoo.data.icons()`, or a tuple of the two. Relative paths start at the table's folder. Other entries of a
-            dict travel into the batch, see below.
+        source: what people have, see below. Relative paths start at the table's folder, in records and data frames at
+            the working directory.
         preprocessor: `model.preprocessor`.
         batch_size: pairs per batch, at least 2.
         shuffle: a new order each epoch, set by `seed` and the epoch; the rest of the set that does not fill
@@ -62,6 +60,20 @@ def pairs(
         bag: `kzoo.preprocessing.BagOfWords`, for losses that read one of each caption.
         ids: whether a batch says which pair of the set each row is.
         matrices: dict of names and `Separations`, `Likeness`, `Edges` or `Lookup`: numbers of each pair of rows.
+
+    Sources:
+
+    - path of a `.csv`, `.tsv` or `.jsonl` file with a column for images and one for captions, which in jsonl may be
+      lists. Each line is a row or a sentence: a field with commas is quoted, in a `.tsv` a quotation mark that opens no
+      quoted field stands for itself. UTF-8, or UTF-16 with a byte-order mark;
+    - path of a folder of images with a `.txt` of captions (one a line) beside each, or with a `metadata.csv` or
+      `metadata.jsonl` of `file_name` and `text`, as Hugging Face has it. Hidden files are left alone;
+    - a list of records `{"image": ..., "caption": ...}`, or a `DataFrame` of pandas or polars, whose images may be
+      paths, bytes, PIL images or arrays;
+    - a dict `{"images": ..., "captions": ...}`, such as `kzoo.data.icons()`, or a tuple of the two. Other entries of a
+      dict travel into the batch.
+
+    A caption that is empty or blank, an object by language, NaN or a number breaks its row.
 
     What a batch holds:
 

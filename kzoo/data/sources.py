@@ -1,13 +1,18 @@
-"""Where pairs come from: arrays, csv, jsonl, a folder. Each becomes a list of rows; broken rows are listed."""
+"""Where pairs come from: arrays, tables, folders. Each becomes a list of rows; broken rows are listed."""
 
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kzoo.data.columns import cell, column, of_captions, set_name
-from kzoo.data.tables import READERS, read_table
-from kzoo.preprocessing.tokenizer import check_texts
+import numpy as np
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+from kzoo.data.captions import captions_of, is_missing
+from kzoo.data.columns import NUMBERS, cell, column, is_file, kind_of, listed, of_captions, picture, set_name
+from kzoo.data.folders import FILE_NAME, TEXT, captioned, metadata_of
+from kzoo.data.tables import READERS, checked, is_table, read_table, records_of
+
+OPTIONS = "image_key= or caption_key="
 
 
 @dataclass
@@ -32,8 +37,7 @@ def read_source(source, image_key="image", caption_key="caption", columns=()):
     """Read any source of pairs; rows that name one image are one image with several captions.
 
     Args:
-        source: path of a `.csv`, `.tsv` or `.jsonl` file, or of a folder of images with a `.txt` of captions
-            (one a line) beside each; or a dict `{"images": ..., "captions": ...}`, or a tuple of the two.
+        source: see `kzoo.data.pairs`.
         image_key, caption_key: column or key names of tables. In jsonl a caption may be a list.
         columns: further columns of tables; of a dict all entries are read.
 
@@ -42,35 +46,53 @@ def read_source(source, image_key="image", caption_key="caption", columns=()):
 
     Raises:
         TypeError: a source of another type.
-        ValueError: an unknown kind of source, or a table without the columns.
+        ValueError: an unknown kind of source, or one without the columns.
     """
+    columns = (columns,) if isinstance(columns, str) else tuple(columns)
+    records = records_of(source)
+    if records is not None:
+        table = checked(records, "row", 0, (image_key, caption_key, *columns), OPTIONS)
+        return _from_records(table, Path(), image_key, caption_key, columns)
     if isinstance(source, tuple) and len(source) == 2:
         source = dict(zip(("images", "captions"), source))
     if isinstance(source, dict):
-        return _from_arrays(source)
-    if not isinstance(source, (str, Path)):
+        return _from_arrays(source, columns)
+    if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
-            f"the source is of type {type(source).__name__}, but a path is expected, a dict with 'images' and "
-            "'captions', or a tuple of the two."
+            f"the source is of type {type(source).__name__}, which is no source of pairs: a path is expected, a dict "
+            "with 'images' and 'captions', a list of such records or a data frame, or a tuple of the two."
         )
     path = Path(source)
     if path.is_dir():
-        if columns:
-            raise ValueError(f"{path} is a folder, which has no columns {', '.join(columns)}; take a table or a dict.")
-        return _from_folder(path)
-    if path.suffix not in READERS or not path.is_file():
+        return _from_folder(path, image_key, caption_key, columns)
+    if not is_table(path):
         raise ValueError(
             f"{path} is no source of pairs; expected a folder, or an existing file ending in "
-            f"{', '.join(READERS)}, or a dict with 'images' and 'captions'."
+            f"{', '.join(READERS)}, or a dict with 'images' and 'captions'.{_hint(path)}"
         )
-    return _from_records(path, image_key, caption_key, columns)
+    table = read_table(path, (image_key, caption_key, *columns), OPTIONS)
+    return _from_records(table, path.parent, image_key, caption_key, columns)
 
 
-def _from_arrays(source):
+def _hint(path):
+    """What to do with a file of pairs that is no table."""
+    if not path.is_file():
+        return ""
+    return {
+        ".txt": " A .txt whose lines have commas or tabs and a header is one of these under another name: rename it.",
+        ".json": " Of JSON, write one object in each line, {'image': ..., 'caption': ...}, as .jsonl.",
+    }.get(path.suffix.lower(), "")
+
+
+def _from_arrays(source, columns):
     lacking = {"images", "captions"} - set(source)
     if lacking:
         raise ValueError(f"the source is a dict without {' and '.join(sorted(lacking))}; give both.")
-    images, captions = source["images"], source["captions"]
+    names = {set_name(name) for name in source}
+    unknown = next((name for name in columns if set_name(name) not in names), None)
+    if unknown is not None:
+        raise ValueError(f"the source is a dict of {', '.join(source)} without {unknown!r}, which columns= names.")
+    images, captions = (listed(name, source[name]) for name in ("images", "captions"))
     if len(images) != len(captions):
         raise ValueError(f"there are {len(images)} images but {len(captions)} captions; give one (or a list) for each.")
     more = {
@@ -78,68 +100,89 @@ def _from_arrays(source):
         for name, values in source.items()
         if name not in ("images", "captions")
     }
-    rows = []
-    for index, (image, texts) in enumerate(zip(images, captions)):
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        check_texts(texts)
-        if not texts:
-            raise ValueError(f"row {index} has no caption; leave it out, or give it one.")
-        own = {name: of_captions(name, values[index], len(texts)) for name, values in more.items()}
-        rows.append(Row(image, texts, f"row {index}", own))
-    return Source(rows)
-
-
-def _from_folder(folder):
     found = Source()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    texts = {path.with_suffix(""): path for path in files if path.suffix == ".txt"}
-    for path in files:
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+    for index, (image, value) in enumerate(zip(images, captions)):
+        texts, problem = captions_of(value, "caption")
+        problem = "the image is empty" if is_missing(image) else problem
+        if problem:
+            found.broken.append(f"row {index}: {problem}")
             continue
-        text = texts.pop(path.with_suffix(""), None)
-        lines = [] if text is None else text.read_text("utf-8").splitlines()
-        captions = [line.strip() for line in lines if line.strip()]
-        if captions:
-            found.rows.append(Row(path, captions, str(path)))
-        else:
-            found.broken.append(f"{path}: no caption in {path.with_suffix('.txt').name}")
-    found.broken += [f"{path}: no image of that name" for path in texts.values()]
+        own = {name: of_captions(name, values[index], len(texts)) for name, values in more.items()}
+        found.rows.append(Row(image, texts, f"row {index}", own))
     return found
 
 
-def _from_records(path, image_key, caption_key, columns):
+def _from_folder(folder, image_key, caption_key, columns):
+    metadata = metadata_of(folder)
+    if metadata is not None:
+        return _from_metadata(metadata, image_key, caption_key, columns)
+    if columns:
+        raise ValueError(f"{folder} is a folder, which has no columns {', '.join(columns)}; take a table or a dict.")
+    rows, broken = captioned(folder)
+    return Source([Row(path, captions, str(path)) for path, captions in rows], broken)
+
+
+def _from_metadata(path, image_key, caption_key, columns):
+    """A folder of Hugging Face's: under its own names of columns, unless the table has those that were asked for."""
+    head = next((record for _, record in read_table(path, (), OPTIONS) if isinstance(record, dict)), {})
+    image_key = image_key if image_key in head else FILE_NAME
+    caption_key = TEXT if caption_key not in head and TEXT in head else caption_key
+    table = read_table(path, (image_key, caption_key, *columns), OPTIONS)
+    return _from_records(table, path.parent, image_key, caption_key, columns)
+
+
+def _from_records(table, folder, image_key, caption_key, columns):
+    """Rows of the records of a table, whose relative paths start at a folder."""
     found, by_image = Source(), {}
-    for place, record in read_table(path, (image_key, caption_key, *columns), "image_key= or caption_key="):
-        captions = [] if isinstance(record, str) else record[caption_key]
-        captions = [captions] if isinstance(captions, str) else captions
-        problem = _problem(record, captions, image_key, caption_key)
-        if not problem:
-            image = path.parent / record[image_key]  # an absolute path stays as it is
-            problem = None if image.is_file() else f"there is no image file {image}"
-        more = {}
-        for name in () if problem else columns:
-            value, problem = cell(set_name(name), record[name], path.parent)
-            if problem:
-                break
-            more[set_name(name)] = of_captions(set_name(name), value, len(captions))
+    for place, record in table:
+        image, captions, more, problem = _row_of(record, folder, image_key, caption_key, columns)
         if problem:
             found.broken.append(f"{place}: {problem}")
             continue
-        row = by_image.setdefault(image, Row(image, [], place, {name: [] for name in more}))
+        # what has no name, such as an array, is a picture of its own
+        row = Row(image, [], place, {name: [] for name in more})
+        row = by_image.setdefault(image if isinstance(image, Path) else place, row)
         row.captions.extend(captions)
         for name, values in more.items():
             row.more[name].extend(values)
     found.rows = list(by_image.values())
+    for name in map(set_name, columns):
+        _level(found.rows, name)
     return found
 
 
-def _problem(record, captions, image_key, caption_key):
-    """What is wrong with a record of a table, or None."""
+def _row_of(record, folder, image_key, caption_key, columns):
+    """`(image, captions, more, problem)` of a record; where there is a problem, the rest is nothing."""
     if isinstance(record, str):
-        return record
-    for key in (image_key, caption_key):
-        if not record[key]:
-            return f"the {key} is empty"
-    if not isinstance(captions, list) or not all(isinstance(text, str) and text for text in captions):
-        return f"the {caption_key} holds something else than strings"
-    return None
+        return None, None, None, record
+    image, problem = picture(image_key, record[image_key], folder)
+    captions, said = captions_of(record[caption_key], caption_key)
+    problem = problem or said or _swallowed(captions, folder)
+    more = {}
+    for asked in () if problem else columns:
+        name = set_name(asked)
+        value, problem = cell(name, record[asked], folder)
+        if problem:
+            break
+        more[name] = of_captions(name, value, len(captions))
+    return image, captions, more, problem
+
+
+def _swallowed(captions, folder):
+    """Whether a caption goes on with rows of the table, whose image files are there: a mark was not closed."""
+    lines = (line for text in captions for line in text.splitlines()[1:])
+    rows = [start for line in lines if (start := re.split("[,\t]", line)[0]) and is_file(folder / start)]
+    return f"a quotation mark is not closed, and its caption goes on with the row of {rows[0]}" if rows else None
+
+
+def _level(rows, name):
+    """Numbers of a column in one dtype, so that no batch has another than the one before it."""
+    counts = [len(row.more[name]) for row in rows]
+    if kind_of(name) != NUMBERS or not rows:
+        return
+    try:
+        values = np.asarray([value for row in rows for value in row.more[name]])
+    except ValueError as error:
+        raise ValueError(f"the rows of {name} have different lengths; give as many numbers in each.") from error
+    for row, own in zip(rows, np.split(values, np.cumsum(counts)[:-1])):
+        row.more[name] = list(own)

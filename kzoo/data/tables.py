@@ -1,24 +1,33 @@
-"""Records of csv, tsv and jsonl files."""
+"""Records of tables: csv, tsv and jsonl files, lists of records, data frames."""
 
-import csv
 import json
+from functools import partial
 
+from kzoo.data.delimited import read_delimited
+from kzoo.data.lines import read_lines
 
-def _read_csv(path):
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        yield from csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+FRAMES = {"pandas": lambda frame: frame.to_dict("records"), "polars": lambda frame: frame.to_dicts()}
 
 
 def _read_jsonl(path):
-    for line in path.read_text("utf-8").splitlines():
+    for line in read_lines(path):
         if line.strip():
             try:
                 yield json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield f"not JSON: {error}"
 
 
-READERS = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl}
+READERS = {
+    ".csv": partial(read_delimited, delimiter=","),
+    ".tsv": partial(read_delimited, delimiter="\t"),
+    ".jsonl": _read_jsonl,
+}
+
+
+def is_table(path):
+    """Whether a path is of a file that is read as a table, by its ending in any case."""
+    return path.suffix.lower() in READERS and path.is_file()
 
 
 def read_table(path, keys, options):
@@ -33,15 +42,34 @@ def read_table(path, keys, options):
         `(place, record)`: a string such as `"photos.csv row 3"`, and a dict or a string.
 
     Raises:
-        ValueError: a record without one of the columns.
+        ValueError: a record without one of the columns; a file that is no text.
     """
-    for number, record in enumerate(READERS[path.suffix](path), start=1):
+    yield from checked(READERS[path.suffix.lower()](path), f"{path.name} row", 1, keys, options)
+
+
+def checked(records, place, first, keys, options):
+    """Records with their places, as `read_table` gives them, of which each has all `keys`."""
+    for number, record in enumerate(records, start=first):
         if isinstance(record, dict):
             lacking = next((key for key in keys if key not in record), None)
             if lacking is not None:
                 raise ValueError(
-                    f"the table has no column {lacking!r}, only {', '.join(map(str, record))}; name it with {options}."
+                    f"the table has no column {lacking!r}, only {', '.join(map(str, record))} in {place} {number}; "
+                    f"name it with {options}."
                 )
         elif not isinstance(record, str):
             record = f"not an object of JSON but {type(record).__name__}"
-        yield f"{path.name} row {number}", record
+        yield f"{place} {number}", record
+
+
+def records_of(source):
+    """Records of a data frame or of a list of records, None for what is neither.
+
+    The one place that knows data frames: they are recognised by the library that made them, which is not imported.
+    """
+    made_by = type(source).__module__.partition(".")[0]
+    if made_by in FRAMES and type(source).__name__ == "DataFrame":
+        return FRAMES[made_by](source)
+    if isinstance(source, list) and source and all(isinstance(each, dict) for each in source):
+        return source
+    return None

@@ -9,7 +9,8 @@ import numpy as np
 from kzoo.data.batches import Batches
 from kzoo.data.columns import NUMBERS, cell, column, kind_of
 from kzoo.data.entries import RowEntries, named_masks
-from kzoo.data.tables import READERS, read_table
+from kzoo.data.lines import read_lines
+from kzoo.data.tables import READERS, is_table, read_table
 from kzoo.preprocessing.token_masks import RandomTokens
 from kzoo.preprocessing.tokenizer import check_texts
 
@@ -237,10 +238,10 @@ def _read(source, texts, columns, options):
 
 
 def _from_file(path, texts, columns, options):
-    if path.suffix == ".txt" and path.is_file() and len(texts) == 1 and not columns:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    if path.suffix.lower() == ".txt" and path.is_file() and len(texts) == 1 and not columns:
+        lines = [line.strip() for line in read_lines(path)]
         return [(line,) for line in lines if line], {}
-    if path.suffix not in READERS or not path.is_file():
+    if not is_table(path):
         raise ValueError(
             f"{path} is no source of texts; expected an existing file ending in {', '.join(READERS)}, .txt for single "
             "texts, a list of strings or a dict."
@@ -248,7 +249,7 @@ def _from_file(path, texts, columns, options):
     rows, values, broken = [], {name: [] for name in columns}, []
     for place, record in read_table(path, (*texts, *columns), options):
         problem = record if isinstance(record, str) else None
-        empty = () if problem else [name for name in texts if not isinstance(record[name], str) or not record[name]]
+        empty = () if problem else [name for name in texts if not _is_text(record[name])]
         problem = f"the {empty[0]} is empty or no string" if empty else problem
         read = [] if problem else [cell(name, record[name], path.parent) for name in columns]
         problem = next((said for _, said in read if said), problem)
@@ -261,6 +262,10 @@ def _from_file(path, texts, columns, options):
     if broken:
         raise ValueError(f"{len(broken)} rows of the source cannot be used, the first is {broken[0]}; mend the source.")
     return rows, {name: _numbers(name, each, len(rows)) for name, each in values.items()}
+
+
+def _is_text(value):
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _numbers(name, values, count):

@@ -9,9 +9,8 @@ from kzoo.data.batches import Batches
 from kzoo.data.columns import NUMBERS, column, kind_of
 from kzoo.data.crops import LOCAL_SCALE
 from kzoo.data.entries import RowEntries, named_masks
-from kzoo.data.sources import IMAGE_SUFFIXES
+from kzoo.data.folders import pictures_of
 from kzoo.preprocessing.augmentation import Augmentation
-from kzoo.preprocessing.images import ImageSteps
 from kzoo.preprocessing.patch_masks import PatchMask
 from kzoo.preprocessing.preprocessor import Preprocessor
 
@@ -139,7 +138,7 @@ class ViewDataset(Batches):
         self.local = [f"local_{number + 1}" for number in range(local_views)]
         self.makers = {name: (augmentation, steps) for name, augmentation in zip(self.whole, each)}
         if local_views:
-            local = each[0].with_scale(LOCAL_SCALE), ImageSteps(local_size, interpolation=steps.interpolation)
+            local = each[0].with_scale(LOCAL_SCALE), steps.like(local_size)
             self.makers |= dict.fromkeys(self.local, local)
         if isinstance(masks, PatchMask):
             masks = dict.fromkeys(self.whole, masks)
@@ -206,7 +205,7 @@ def _read(source):
         folder = Path(source)
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder; give one with pictures, a list or array of pictures, or a dict.")
-        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES), {}
+        return pictures_of(folder), {}
     if not isinstance(source, dict):
         return source, {}
     if "images" not in source:

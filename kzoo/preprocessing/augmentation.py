@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from kzoo.preprocessing.images import INTERPOLATIONS, decode, is_ready
+from kzoo.preprocessing.images import INTERPOLATIONS, is_ready
 
 JITTERED = 0.8  # share of the pictures whose colours change
 BLURS = (0.1 / 224, 2.0 / 224)  # standard deviation, in units of the side
@@ -191,7 +191,7 @@ class Augmentation:
         whole = self.scale == (1.0, 1.0) and self.ratio == (1.0, 1.0)
         if whole and is_ready(source, steps.image_size):
             return source, (0.0, 0.0, 1.0, 1.0)
-        picture = decode(source)
+        picture = steps.decode(source)
         height, width = steps.image_size
         box = self._box(*picture.size, width / height, random)
         pixels = np.asarray(picture.resize((width, height), INTERPOLATIONS[steps.interpolation], box=box))

@@ -1,16 +1,30 @@
 """Any picture to one uint8 array of the size a tower takes. Needs only numpy and Pillow."""
 
-import io
-import os
+import math
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from kzoo.preprocessing.decoding import AS_SHOWN, check_decoding, decode
 
 RESIZES = ("shortest", "squash", "longest")
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+LONG = 16  # a picture of which the crop shows less than one part in so many is cropped before it is resized
 
 
-class ImageSteps:
+class Pictures:
+    """What the image steps share: `decoding`, `interpolation`."""
+
+    def decode(self, source):
+        """A source as a PIL image in RGB, of the size it has."""
+        return decode(source, self.decoding)
+
+    def like(self, image_size):
+        """`ImageSteps` that decode and interpolate as these do, to another size."""
+        return ImageSteps(image_size, interpolation=self.interpolation, decoding=self.decoding)
+
+
+class ImageSteps(Pictures):
     """Decode, RGB, resize, crop: the image half of a preprocessor. Normalisation is inside the tower.
 
     Resizing is Pillow's, which antialiases; sizes and crops are rounded as open_clip rounds them, so the
@@ -23,6 +37,9 @@ class ImageSteps:
         interpolation: `"bicubic"` or `"bilinear"`.
         resize_size: side or `(height, width)` that the resize aims at, where the centre that is cropped afterwards
             is smaller; default `image_size`.
+        decoding: `"as_shown"`, the picture as a viewer shows it: upright by its EXIF orientation, over white where it
+            is transparent, more than 8 bits scaled to 8; or `"as_trained"`, the pixels that open_clip and transformers
+            make, which presets of their checkpoints ask for. See `kzoo.preprocessing.decoding.decode`.
 
     Example:
         >>> ImageSteps(224)("cat.jpg").shape
@@ -31,12 +48,13 @@ class ImageSteps:
 
     kind = "pixels"
 
-    def __init__(self, image_size, resize="shortest", interpolation="bicubic", resize_size=None):
+    def __init__(self, image_size, resize="shortest", interpolation="bicubic", resize_size=None, decoding=AS_SHOWN):
         if resize not in RESIZES:
             raise ValueError(f"resize {resize!r} is unknown; choose one of {', '.join(RESIZES)}.")
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}.")
-        self.image_size = _pair(image_size)
+        check_decoding(decoding)
+        self.image_size, self.decoding = _pair(image_size), decoding
         self.resize, self.interpolation = resize, interpolation
         self.resize_size = None if resize_size is None else _pair(resize_size)
 
@@ -45,7 +63,7 @@ class ImageSteps:
 
         Args:
             source: path, bytes of an image file, PIL image, or array `(height, width, 3)` with values in
-                [0, 255] (floats are rounded).
+                [0, 255] (floats are rounded, False and True are 0 and 255).
 
         Returns:
             uint8 array `(height, width, 3)`.
@@ -55,12 +73,12 @@ class ImageSteps:
         """
         if is_ready(source, self.image_size):
             return source
-        picture = decode(source)
+        picture = self.decode(source)
         target = self.resize_size or self.image_size
         size = {"squash": target, "longest": _fit(picture, target, max), "shortest": _cover(picture, target)}[
             self.resize
         ]
-        return np.asarray(_centre(self._scaled(picture, size), self.image_size))
+        return np.asarray(self._scaled_centre(picture, size))
 
     def set_image_size(self, image_size):
         """Take another size `(height, width)`; the crop keeps its share of the picture."""
@@ -81,13 +99,18 @@ class ImageSteps:
             "resize": self.resize,
             "interpolation": self.interpolation,
             "resize_size": self.resize_size and list(self.resize_size),
+            "decoding": self.decoding,
         }
 
-    def _scaled(self, picture, size):
-        height, width = size
-        if picture.size == (width, height):
-            return picture
-        return picture.resize((width, height), INTERPOLATIONS[self.interpolation])
+    def _scaled_centre(self, picture, size):
+        """The centre of the picture scaled to `size`."""
+        sampling, full = INTERPOLATIONS[self.interpolation], (size[1], size[0])
+        shown = tuple(map(min, full, self.image_size[::-1]))
+        if math.prod(full) > LONG * math.prod(shown):  # of a line of 10,000 x 1 pixels, gigabytes would be made first
+            picture = picture.resize(shown, sampling, box=_shown_box(picture.size, full, shown))
+        elif picture.size != full:
+            picture = picture.resize(full, sampling)
+        return _centre(picture, self.image_size)
 
 
 def _pair(size):
@@ -97,43 +120,6 @@ def _pair(size):
 def is_ready(source, image_size):
     """Whether a source is pixels of the right size already, with nothing left to do."""
     return isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape == (*image_size, 3)
-
-
-def decode(source):
-    """A path, bytes, PIL image or array as a PIL image in RGB."""
-    if isinstance(source, Image.Image):
-        return source.convert("RGB")
-    if isinstance(source, (str, os.PathLike)):
-        return _opened(source, name=os.fspath(source))
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _opened(io.BytesIO(source), name=f"{len(source)} bytes")
-    return Image.fromarray(_pixels(np.asarray(source)))
-
-
-def _opened(file, name):
-    try:
-        with Image.open(file) as picture:
-            return picture.convert("RGB")
-    except FileNotFoundError as error:
-        raise ValueError(f"there is no image file {name}.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} cannot be read as an image: {error}.") from error
-
-
-def _pixels(array):
-    if array.ndim != 3 or array.shape[-1] != 3:
-        raise ValueError(
-            f"an image array has shape {array.shape}, but (height, width, 3) is expected, channels last; for "
-            "grey or transparent pictures pass a PIL image, which is converted."
-        )
-    if array.dtype == np.uint8:
-        return array
-    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
-    if not (low >= 0.0 and high <= 255.0):
-        raise ValueError(f"an image array holds values from {low:g} to {high:g}; pixels lie in [0, 255].")
-    if high <= 1.0 and np.any(array % 1):
-        raise ValueError("an image array holds fractions up to 1; pixels lie in [0, 255], multiply by 255.")
-    return np.rint(array).astype("uint8")
 
 
 def _fit(picture, size, pick):
@@ -159,6 +145,13 @@ def _centre(picture, size):
         return picture
     left, top = (_offset(have, want) for have, want in zip(picture.size, (width, height)))
     return picture.crop((left, top, left + width, top + height))
+
+
+def _shown_box(have, full, shown):
+    """Where the centre `shown` of a picture scaled from `have` to `full` lies in it; all `(width, height)`."""
+    starts = [_offset(whole, part) for whole, part in zip(full, shown)]
+    ends = [start + part for start, part in zip(starts, shown)]
+    return [place * side / whole for places in (starts, ends) for place, side, whole in zip(places, have, full)]
 
 
 def _offset(have, want):

@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 
-from kzoo.preprocessing.images import INTERPOLATIONS, decode
+from kzoo.preprocessing.decoding import AS_SHOWN, check_decoding
+from kzoo.preprocessing.images import INTERPOLATIONS, Pictures
 
 PRECISION = 1e-5  # to which SigLIP 2's own processor finds the scale; a finer one would cut other grids
 
 
-class PatchSteps:
+class PatchSteps(Pictures):
     """Decode, RGB, resize to whole patches, cut: the image half of a NaFlex preprocessor.
 
     The picture is scaled, both sides alike up to whole patches, until it has as many patches as fit.
@@ -18,6 +19,7 @@ class PatchSteps:
         patch_size: side of a patch in pixels.
         max_patches: patches per picture at most; the rest of the row is padding.
         interpolation: `"bilinear"` or `"bicubic"`.
+        decoding: as in `ImageSteps`.
 
     Example:
         >>> patches, grid = PatchSteps(patch_size=16, max_patches=256)("wide.jpg")
@@ -31,9 +33,11 @@ class PatchSteps:
     kind = "patches"
     image_size = None  # pictures keep their shape
 
-    def __init__(self, patch_size, max_patches, interpolation="bilinear"):
+    def __init__(self, patch_size, max_patches, interpolation="bilinear", decoding=AS_SHOWN):
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}.")
+        check_decoding(decoding)
+        self.decoding = decoding
         self.patch_size, self.max_patches, self.interpolation = patch_size, max_patches, interpolation
 
     def __call__(self, source):
@@ -49,7 +53,7 @@ class PatchSteps:
         Raises:
             ValueError: the source cannot be read as a picture.
         """
-        picture = decode(source)
+        picture = self.decode(source)
         width, height = picture.size
         rows, columns = self.grid_of(height, width)
         patch = self.patch_size
@@ -83,4 +87,5 @@ class PatchSteps:
             "patch_size": self.patch_size,
             "max_patches": self.max_patches,
             "interpolation": self.interpolation,
+            "decoding": self.decoding,
         }

@@ -3,6 +3,7 @@
 from PIL import Image
 
 from kzoo.preprocessing.bags import flattened, folded, is_bag
+from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.images import ImageSteps
 from kzoo.preprocessing.patches import PatchSteps
 from kzoo.preprocessing.sealing import check_fingerprint, fingerprint
@@ -230,7 +231,8 @@ class Preprocessor:
             if expected is not None:  # configs of the first version have none
                 check_fingerprint(text, expected)
             tokenizer = Tokenizer.from_json(text, **settings)
-        images = dict(config["images"])
+        # what was saved before there was a choice has the pixels that it had then
+        images = {"decoding": AS_TRAINED} | config["images"]
         steps = STEPS[images.pop("kind", ImageSteps.kind)]
         return cls(steps(**images), tokenizer, config["vocabulary"])
 

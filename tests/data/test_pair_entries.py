@@ -28,7 +28,7 @@ def test_a_tuple_is_images_and_captions():
 
 @pytest.mark.parametrize("source", [(IMAGES, CAPTIONS, CAPTIONS), [IMAGES, CAPTIONS], 3])
 def test_other_types_are_no_source(source):
-    with pytest.raises(TypeError, match="the source is of type .*, but a path is expected, a dict .* or a tuple"):
+    with pytest.raises(TypeError, match="the source is of type .*, which is no source of pairs: a path .* or a tuple"):
         kzoo.data.pairs(source, STEPS)
 
 
@@ -200,7 +200,7 @@ def test_what_is_asked_for_changes_nothing_else():
             ValueError,
             "are of one caption; leave out captions_per_image",
         ),
-        ({"images": IMAGES[:2], "captions": [["a"], []]}, {}, ValueError, "row 1 has no caption"),
+        ({"images": IMAGES[:2], "captions": [["a"], []]}, {}, ValueError, "row 1: the caption is empty"),
     ],
 )
 def test_bad_entries(source, options, error, sentence):

@@ -190,8 +190,3 @@ def test_threads_do_not_change_what_is_trained(model):
 def test_bad_sources(source, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         kzoo.data.pairs(source, STEPS, **options)
-
-
-def test_captions_that_are_no_strings():
-    with pytest.raises(TypeError, match="text 0 is of type int"):
-        kzoo.data.pairs({"images": PAIRS["images"][:2], "captions": [[3], ["a"]]}, STEPS, 2)

@@ -1,0 +1,76 @@
+"""Pictures and texts in folders."""
+
+from pathlib import Path
+
+from kzoo.data.lines import read_lines
+from kzoo.data.tables import READERS
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+METADATA = tuple(f"metadata{ending}" for ending in READERS)  # of Hugging Face's folders of pictures
+FILE_NAME, TEXT = "file_name", "text"  # columns of its tables
+
+
+def files_of(folder):
+    """Files of a folder and those in it, sorted by path, without hidden ones: what systems and editors keep there."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def pictures_of(folder):
+    """The pictures of a folder and those in it, sorted by path."""
+    return [path for path in files_of(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def metadata_of(folder):
+    """The table of a folder of pictures as Hugging Face lays it out, None where there is none."""
+    return next((folder / name for name in METADATA if (folder / name).is_file()), None)
+
+
+def captioned(folder):
+    """Pictures with the captions of the text files beside them.
+
+    Returns:
+        `(rows, broken)`: list of `(path, captions)`, and sentences.
+
+    Raises:
+        ValueError: a folder of pictures without any text, such as one of classes.
+    """
+    files = files_of(folder)
+    texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
+    pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if pictures and not texts:
+        raise ValueError(_without_captions(folder, pictures))
+    rows, broken, used = [], [], set()
+    for path in pictures:
+        text = texts.get(path.with_suffix(""))
+        used.add(text)
+        try:
+            captions = [] if text is None else [line.strip() for line in read_lines(text) if line.strip()]
+        except ValueError as error:
+            broken.append(f"{path}: {str(error).rstrip('.')}")
+            continue
+        if captions:
+            rows.append((path, captions))
+        else:
+            broken.append(f"{path}: no caption in {path.with_suffix('.txt').name}")
+    return rows, broken + [f"{path}: no image of that name" for path in texts.values() if path not in used]
+
+
+def _without_captions(folder, pictures):
+    classes = sorted({path.parent.relative_to(folder).as_posix() for path in pictures} - {"."})
+    tables = [path.name for path in folder.iterdir() if path.suffix.lower() in READERS]
+    if tables:
+        return (
+            f"{folder} has pictures but no .txt of captions beside them; give the table itself: {folder / tables[0]}."
+        )
+    if not classes:
+        return (
+            f"{folder} has pictures but no .txt of captions beside them; write one for each, a table such as "
+            f"{METADATA[0]} with the columns {FILE_NAME} and {TEXT}, or give a dict with 'images' and 'captions'."
+        )
+    shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+    return (
+        f"{folder} has pictures in folders of classes ({shown}) and no captions; make them of the classes: "
+        "{'images': paths, 'captions': [f'a photo of a {path.parent.name}' for path in paths]} with paths = "
+        f"sorted(pathlib.Path({Path(folder).as_posix()!r}).glob('*/*')), or take kzoo.data.views."
+    )

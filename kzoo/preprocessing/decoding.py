@@ -1,0 +1,142 @@
+"""Any picture to 8-bit RGB: what becomes of orientation, of what is transparent, and of more than 8 bits."""
+
+import io
+import os
+import warnings
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+AS_SHOWN, AS_TRAINED = "as_shown", "as_trained"
+DECODINGS = (AS_SHOWN, AS_TRAINED)
+DEEP = ("I", "F")  # modes of more than 8 bits, beside those of 16, "I;16" and its orders of bytes
+
+
+def check_decoding(decoding):
+    """Stops with a sentence unless it is one of `DECODINGS`."""
+    if decoding not in DECODINGS:
+        raise ValueError(f"decoding {decoding!r} is unknown; choose one of {', '.join(DECODINGS)}.")
+
+
+def decode(source, decoding=AS_SHOWN):
+    """A path, bytes, PIL image or array as a PIL image in RGB.
+
+    `"as_shown"` gives what a viewer shows, by one rule each:
+
+    - the orientation of its EXIF data is applied;
+    - what is transparent lies over white;
+    - 16 bits become 8 by their high byte; 32-bit whole numbers too, unless all lie in [0, 255]; floats in [0, 1] are
+      multiplied by 255, those in [0, 255] rounded, others refused.
+
+    `"as_trained"` gives what open_clip and transformers make of it, Pillow's `convert("RGB")` alone: pictures lie as
+    they are stored, transparent pixels show the colour that is hidden there, and 16 bits are cut off at 255, which is
+    said. Pictures of 8 bits without orientation or transparency have the same pixels either way.
+
+    Args:
+        source: see `ImageSteps`.
+        decoding: `"as_shown"` or `"as_trained"`.
+
+    Raises:
+        ValueError: the source cannot be read as a picture, or has no pixels.
+    """
+    if isinstance(source, Image.Image):
+        return _converted(source, "the picture", decoding)
+    if isinstance(source, (str, os.PathLike)):
+        return _opened(source, os.fspath(source), decoding)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _opened(io.BytesIO(source), f"{len(source)} bytes", decoding)
+    return Image.fromarray(_pixels(np.asarray(source)))
+
+
+def _opened(file, name, decoding):
+    try:
+        picture = Image.open(file)
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no image file {name}.") from error
+    except Exception as error:  # the decoders of Pillow raise whatever a damaged file makes them stumble over
+        raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
+    with picture:
+        return _converted(picture, name, decoding)
+
+
+def _converted(picture, name, decoding):
+    if not all(picture.size):
+        raise ValueError(f"{name} has no pixels: it is {picture.width} x {picture.height}.")
+    try:
+        picture.load()
+        deep = picture.mode in DEEP or picture.mode.startswith("I;16")
+        if decoding == AS_TRAINED:
+            return _clipped(picture, name) if deep else picture.convert("RGB")
+        picture = _upright(picture)
+        picture = _shallow(picture) if deep else picture
+        return _over_white(picture) if picture.has_transparency_data else picture.convert("RGB")
+    except Exception as error:  # as above
+        raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
+
+
+def _said(error):
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _upright(picture):
+    """The picture with its orientation applied; EXIF data that is damaged says nothing of one."""
+    try:
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture
+    except Exception:  # as above
+        return picture
+
+
+def _over_white(picture):
+    rgba = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _shallow(picture):
+    """A picture of more than 8 bits in 8."""
+    values = np.asarray(picture)
+    low, high = float(values.min()), float(values.max())
+    if picture.mode == "F":
+        if not 0.0 <= low <= high <= 255.0:
+            raise ValueError(f"its floats lie in [{low:g}, {high:g}], but [0, 1] or [0, 255] is expected")
+        return Image.fromarray(np.rint(values * (255.0 if high <= 1.0 else 1.0)).astype("uint8"))
+    if low < 0 or high > 65535:
+        raise ValueError(f"its values lie in [{low:g}, {high:g}], but those of 16 bits are expected, [0, 65535]")
+    if picture.mode == "I" and high <= 255:
+        return Image.fromarray(values.astype("uint8"))
+    return Image.fromarray((values.astype("int32") >> 8).astype("uint8"))
+
+
+def _clipped(picture, name):
+    high = picture.getextrema()[1]
+    if high > 255 or (picture.mode == "F" and high <= 1):
+        warnings.warn(
+            f"{name} has values up to {high:g}, in more than 8 bits, of which the steps of this checkpoint make white "
+            "or black alone; scale it to 8 bits, or set model.preprocessor.images.decoding = 'as_shown'.",
+            stacklevel=2,
+        )
+    return picture.convert("RGB")
+
+
+def _pixels(array):
+    if array.ndim != 3 or array.shape[-1] != 3:
+        raise ValueError(
+            f"an image array has shape {array.shape}, but (height, width, 3) is expected, channels last; for "
+            "grey or transparent pictures pass a PIL image, which is converted."
+        )
+    if not array.size:
+        raise ValueError(f"an image array of shape {array.shape} has no pixels.")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array * np.uint8(255)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"an image array is of dtype {array.dtype}; pixels are numbers in [0, 255].")
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0.0 and high <= 255.0):
+        raise ValueError(f"an image array holds values from {low:g} to {high:g}; pixels lie in [0, 255].")
+    if high <= 1.0 and np.any(array % 1):
+        raise ValueError("an image array holds fractions up to 1; pixels lie in [0, 255], multiply by 255.")
+    if high == 1.0:
+        raise ValueError("an image array holds zeros and ones alone; pixels lie in [0, 255], multiply by 255.")
+    return np.rint(array).astype("uint8")
