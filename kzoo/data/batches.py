@@ -1,14 +1,19 @@
-"""Which rows make a batch: what every data set shares."""
+"""Which rows make a batch, and in which order: what every data set shares."""
+
+import copy
 
 import keras
 import numpy as np
 
+from kzoo.data.skipping import Skipping
 
-class Batches(keras.utils.PyDataset):
+
+class Batches(Skipping, keras.utils.PyDataset):
     """Base of the data sets: batches of rows, in an order that is a function of the seed and the epoch.
 
-    A subclass defines `batch(chosen, random)`: the batch of the rows with these numbers, all that is random in it
-    drawn from a `numpy.random.Generator` of its own.
+    `fit` of a kzoo model goes on with the epochs that the model has not seen, `evaluate` and `predict` read
+    `in_order()`. A subclass defines `batch(chosen, random)`: the batch of the rows with these numbers, all that is
+    random in it drawn from a `numpy.random.Generator` of its own.
 
     Args:
         count: rows of the set.
@@ -19,18 +24,22 @@ class Batches(keras.utils.PyDataset):
         seed: of the order and of all else that is random.
         workers: threads that prepare batches.
         sampler: see `kzoo.data.SameGroup` and `DistinctGroups`; None takes any rows together.
+        skip_broken, broken: see `Skipping`.
 
     Attributes:
         epoch: the epoch whose order is given out; `fit` sets it.
+        rows_read: int array, numbers of the rows that are read.
 
     Raises:
         ValueError: no rows, or too few for a batch; a sampler without `shuffle`, or for another number of rows.
     """
 
-    def __init__(self, count, noun, batch_size, shuffle, seed, workers, sampler):
+    def __init__(self, count, noun, batch_size, shuffle, seed, workers, sampler, skip_broken=False, broken=()):
         super().__init__(workers=workers)
-        self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
-        self.sampler, self.epoch = sampler, 0
+        self.rows_read, self.noun = np.arange(count), noun
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.sampler, self.epoch, self.ordered = sampler, 0, False
+        self.skip_broken, self.broken = skip_broken, list(broken)
         self._drawn = None, None  # an epoch and its batches
         if batch_size < 2:
             raise ValueError(f"batch_size is {batch_size}; a contrastive batch needs at least two {noun}s.")
@@ -45,6 +54,11 @@ class Batches(keras.utils.PyDataset):
         if sampler is not None:
             sampler.check(count, batch_size)
 
+    @property
+    def count(self):
+        """Rows of the set."""
+        return len(self.rows_read)
+
     def __len__(self):
         if self.sampler is not None:
             return self.sampler.count_batches(self.batch_size)
@@ -52,15 +66,40 @@ class Batches(keras.utils.PyDataset):
         return full if self.shuffle or not rest else full + 1
 
     def __getitem__(self, index):
+        return self.at(self.epoch, index)
+
+    def at(self, epoch, index):
+        """A batch of any epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         # everything random is a function of (seed, epoch, batch): threads may come in any order
-        return self.batch(self._chosen(index), np.random.default_rng((self.seed, self.epoch, index)))
+        return self.batch(self._chosen(epoch, index), np.random.default_rng((self.seed, epoch, index)))
 
-    def _chosen(self, index):
-        epoch, batches = self._drawn
-        if epoch != self.epoch:
-            epoch = self.epoch
+    def in_order(self):
+        """The set as `evaluate` and `predict` read it: every row once, in the source's order, the same each time.
+
+        Of an image with several captions that is the first, unless each caption is a row. `augmentation` and
+        `word_dropout` of pairs, which are of training, are left out.
+
+        Returns:
+            A set of the same class. Its `rows_read` are all rows, but for those that `skip_broken` leaves out; to
+            know them, each picture is opened once before.
+
+        Example:
+            >>> rows = data.in_order().rows_read
+            >>> model.predict(data)["image_embeddings"].shape
+            (len(rows), 512)
+        """
+        if self.ordered:
+            return self
+        rows, found = self.readable_rows(), copy.copy(self)
+        found.shuffle, found.sampler, found.epoch, found.ordered = False, None, 0, True
+        found.rows_read, found._drawn = rows, (None, None)
+        return found
+
+    def _chosen(self, epoch, index):
+        drawn, batches = self._drawn
+        if drawn != epoch:
             batches = self._batches(np.random.default_rng((self.seed, epoch)))
             self._drawn = epoch, batches
         return batches[index]
@@ -68,8 +107,34 @@ class Batches(keras.utils.PyDataset):
     def _batches(self, random):
         if self.sampler is not None:
             return self.sampler.batches(self.batch_size, random)
-        order = random.permutation(self.count) if self.shuffle else np.arange(self.count)
+        order = random.permutation(self.count) if self.shuffle else self.rows_read
         return np.split(order, range(self.batch_size, self.count, self.batch_size))
 
     def on_epoch_end(self):
-        self.epoch += 1
+        if not self.ordered:
+            self.epoch += 1
+
+
+class Stretches(keras.utils.PyDataset):
+    """So many batches of a set as one epoch: the next goes on where one ended, over the ends of the set.
+
+    Args:
+        of: a `Batches`.
+        steps: batches of an epoch.
+
+    Attributes:
+        epoch: the stretch that is given out; `fit` sets it.
+    """
+
+    def __init__(self, of, steps):
+        super().__init__(workers=of.workers)
+        self.of, self.steps, self.epoch = of, steps, 0
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        return self.of.at(*divmod(self.epoch * self.steps + index, len(self.of)))
+
+    def on_epoch_end(self):
+        self.of.on_epoch_end()

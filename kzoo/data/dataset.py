@@ -47,7 +47,8 @@ def pairs(
             several captions is one pair, with a caption drawn anew each epoch (the first, without shuffle):
             two captions of one image in a batch would count as each other's negatives.
         skip_broken: go on without rows that are missing or unreadable, and say which. Otherwise they are an
-            error.
+            error. Where an image turns out unreadable while rows are drawn at random, another that is not in the batch
+            takes its place; else the batch is smaller.
         workers: threads that prepare batches.
         image_key, caption_key: column names of tables.
         sampler: `SameGroup`, `NearLocations` or another, which says what rows make a batch; None: any. With `shuffle`

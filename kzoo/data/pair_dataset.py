@@ -1,6 +1,5 @@
 """Batches of image-text pairs, with what goes with them."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +7,10 @@ import numpy as np
 from kzoo.data.batches import Batches
 from kzoo.data.columns import IMAGES, NUMBERS, kind_of
 from kzoo.data.crops import Crops
+from kzoo.data.cut_texts import CutTexts
 from kzoo.data.entries import RowEntries, named_masks
 from kzoo.preprocessing.bags import is_bag
+from kzoo.preprocessing.images import is_ready
 from kzoo.preprocessing.patch_masks import PatchMask
 from kzoo.preprocessing.text_augmentation import drop_words
 from kzoo.preprocessing.token_masks import RandomTokens
@@ -27,6 +28,7 @@ class Pair:
         caption: number of its caption, the first where it has several.
         pixels: its picture, prepared.
         texts: its caption, or a list of them.
+        pictures: its further pictures, decoded, by the name of their column.
     """
 
     number: int
@@ -34,10 +36,11 @@ class Pair:
     caption: int
     pixels: object
     texts: object
+    pictures: dict
 
     def more(self, name):
         """What goes with it under the name of a column."""
-        return self.row.more[name][self.caption]
+        return self.pictures[name] if name in self.pictures else self.row.more[name][self.caption]
 
 
 class PairDataset(Batches):
@@ -74,8 +77,7 @@ class PairDataset(Batches):
     ):
         self.rows, self.preprocessor = rows, preprocessor
         self.augmentation, self.word_dropout = augmentation, word_dropout
-        self.skip_broken, self.broken = skip_broken, list(broken)
-        self.truncated, self.reported = 0, False
+        self.cut = CutTexts(preprocessor)
         self.captions_per_image, self.crops, self.bag = captions_per_image, crops or Crops(), bag
         if captions_per_image is not None and (captions_per_image < 1 or every_caption):
             raise ValueError(
@@ -95,8 +97,9 @@ class PairDataset(Batches):
             self.image_ids = np.array([index for index, _ in self.pairs])
         if rows and self.crops.images and "crop_images" in rows[0].more:
             raise ValueError("the source has 'crop_images' of its own; leave them out there, or leave out crops.")
-        super().__init__(len(self.pairs), "pair", batch_size, shuffle, seed, workers, sampler)
+        super().__init__(len(self.pairs), "pair", batch_size, shuffle, seed, workers, sampler, skip_broken, broken)
         self.columns = tuple(rows[0].more)
+        self.pictures = tuple(name for name in self.columns if kind_of(name) == IMAGES)
         # as many in each bag of the set as in its longest: a shape that changes would be compiled anew
         self.bags = {name: _longest(value for row in rows for value in row.more[name]) for name in self.columns}
         self.of_rows = RowEntries(len(self.pairs), ids, matrices, self.columns)
@@ -107,7 +110,7 @@ class PairDataset(Batches):
         return [caption for row in self.rows for caption in row.captions]
 
     def batch(self, chosen, random):
-        pairs = [self._pair(int(number), random) for number in chosen]
+        pairs = self.read_rows(chosen, random, self._pair)
         batch = self.preprocessor.images.batch([pair.pixels for pair in pairs])
         batch |= self._tokens([pair.texts for pair in pairs], bag=self.captions_per_image)
         for name in self.columns:
@@ -125,13 +128,15 @@ class PairDataset(Batches):
         batch |= self._hidden(batch, random)
         return batch | self.of_rows([pair.number for pair in pairs])
 
-    def _tokens(self, texts, prefix="", bag=None):
-        return self.preprocessor.encode_texts(texts, prefix, bag, self._counted)
+    def in_order(self):
+        found = super().in_order()
+        found.augmentation, found.word_dropout = None, 0.0
+        if self.image_ids is not None:
+            found.image_ids = np.array([self.pairs[number][0] for number in found.rows_read])
+        return found
 
-    def _counted(self, texts):
-        tokens, truncated = self.preprocessor.tokenizer.encode(texts)
-        self.truncated += truncated
-        return tokens
+    def _tokens(self, texts, prefix="", bag=None):
+        return self.preprocessor.encode_texts(texts, prefix, bag, self.cut)
 
     def _column(self, name, values):
         """Arrays of what goes with the pairs of a batch."""
@@ -152,21 +157,33 @@ class PairDataset(Batches):
         return found
 
     def _pair(self, number, random):
-        """A pair, or the next readable one where broken ones are skipped."""
-        for _ in range(len(self.pairs)):
-            row_index, caption = self.pairs[number]
-            row = self.rows[row_index]
-            chosen = self._chosen_captions(row, random) if caption is None else [caption]
-            try:
-                pixels = self._pixels(row.image, random)
-            except ValueError as error:
-                self._report(f"{row.place}: {error}", error)
-            else:
-                texts = [self._text(row.captions[index], random) for index in chosen]
-                texts = texts[0] if self.captions_per_image is None else texts
-                return Pair(number, row, chosen[0], pixels, texts)
-            number = (number + 1) % len(self.pairs)
-        raise ValueError("no image of the source can be read.")
+        index, caption = self.pairs[number]
+        row = self.rows[index]
+        chosen = self._chosen_captions(row, random) if caption is None else [caption]
+        try:
+            pixels = self._pixels(row.image, random)
+            pictures = {name: self._decoded(row.more[name][chosen[0]]) for name in self.pictures}
+        except ValueError as error:
+            raise ValueError(f"{row.place}: {error}") from error
+        texts = [self._text(row.captions[each], random) for each in chosen]
+        return Pair(number, row, chosen[0], pixels, texts[0] if self.captions_per_image is None else texts, pictures)
+
+    def open(self, number, random=None):
+        index, caption = self.pairs[number]
+        row = self.rows[index]
+        try:
+            self._decoded(row.image)
+            for name in self.pictures:
+                self._decoded(row.more[name][caption or 0])
+        except ValueError as error:
+            raise ValueError(f"{row.place}: {error}") from error
+
+    def _decoded(self, value):
+        """A picture, or several, that can be read for sure."""
+        if is_bag(value):
+            return [self._decoded(each) for each in value]
+        steps = self.preprocessor.images
+        return value if is_ready(value, steps.image_size) else steps.decode(value)
 
     def _chosen_captions(self, row, random):
         """Numbers of the captions of a row that are shown."""
@@ -183,24 +200,12 @@ class PairDataset(Batches):
     def _text(self, caption, random):
         return drop_words(caption, self.word_dropout, random) if self.word_dropout else caption
 
-    def _report(self, problem, error):
-        if not self.skip_broken:
-            raise ValueError(f"{problem} Mend the source, or go on without it: skip_broken=True.") from error
-        if problem not in self.broken:
-            self.broken.append(problem)
-            warnings.warn(f"{problem} The next readable image takes its place.", stacklevel=2)
+    @property
+    def truncated(self):
+        return self.cut.count
 
     def on_epoch_end(self):
-        if self.truncated and not self.reported:
-            length = self.preprocessor.tokenizer.context_length
-            read = min(len(self) * self.batch_size, len(self.pairs))
-            warnings.warn(
-                f"{self.truncated} of the {read} captions of an epoch are longer than the "
-                f"context of {length} ids and were cut; the end-of-text id is kept.",
-                stacklevel=2,
-            )
-            self.reported = True
-        self.truncated = 0
+        self.cut.end_epoch(f"of the {min(len(self) * self.batch_size, self.count)} captions")
         super().on_epoch_end()
 
 

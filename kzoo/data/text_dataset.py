@@ -1,13 +1,13 @@
 """Views of texts, and pairs and triples of texts, as batches for `SelfSupervised` with a text tower."""
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from kzoo.data.batches import Batches
 from kzoo.data.columns import NUMBERS, cell, column, kind_of
+from kzoo.data.cut_texts import CutTexts
 from kzoo.data.entries import RowEntries, named_masks
 from kzoo.data.lines import read_lines
 from kzoo.data.tables import READERS, is_table, read_table
@@ -176,7 +176,7 @@ class TextDataset(Batches):
         if isinstance(masks, RandomTokens):
             masks = dict.fromkeys(makers, masks)
         self.masks = named_masks(masks, dict.fromkeys(makers, RandomTokens), "RandomTokens(tokenizer)")
-        self.truncated, self.reported = 0, False
+        self.cut = CutTexts(preprocessor)
         super().__init__(len(rows), "text", **options)
         self.of_rows = RowEntries(len(rows), ids, matrices, entries)
 
@@ -189,31 +189,22 @@ class TextDataset(Batches):
         found = {}
         for name, (place, step) in self.makers.items():
             texts = [self.rows[index][place] for index in chosen]
-            tokens = self._tokens(texts if step is None else [step(text, random) for text in texts])
+            tokens = self.cut(texts if step is None else [step(text, random) for text in texts])
             ids, real, more = tokens["token_ids"], tokens["padding_mask"], {}
             if name in self.masks:
                 ids, more = self.masks[name].entries(name, ids, real, random)
             found |= {name: ids, f"{name}_padding_mask": real} | more
         if self.bag is not None:
-            found["bag"] = self.bag(**self._tokens([self.rows[index][0] for index in chosen]))
+            found["bag"] = self.bag(**self.cut([self.rows[index][0] for index in chosen]))
         found |= {name: values[chosen] for name, values in self.entries.items()}
         return found | self.of_rows(chosen)
 
-    def _tokens(self, texts):
-        self.preprocessor.check_vocabulary()
-        tokens, truncated = self.preprocessor.tokenizer.encode(texts)
-        self.truncated += truncated
-        return tokens
+    @property
+    def truncated(self):
+        return self.cut.count
 
     def on_epoch_end(self):
-        if self.truncated and not self.reported:
-            warnings.warn(
-                f"{self.truncated} texts of an epoch are longer than the context of "
-                f"{self.preprocessor.tokenizer.context_length} ids and were cut; the end-of-text id is kept.",
-                stacklevel=2,
-            )
-            self.reported = True
-        self.truncated = 0
+        self.cut.end_epoch("texts")
         super().on_epoch_end()
 
 

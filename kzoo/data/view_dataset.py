@@ -35,6 +35,7 @@ def views(
     masks=None,
     ids=False,
     matrices=None,
+    skip_broken=False,
 ):
     """A data set of augmented views of pictures.
 
@@ -67,6 +68,7 @@ def views(
         ids: whether a batch says which picture of the set each row is: `ids` int32 `(batch,)`.
         matrices: dict of names and `Separations`, `Likeness`, `Edges` or `Lookup`: numbers of each pair of rows,
             float32 `(batch, batch)`.
+        skip_broken: go on without pictures that cannot be read, and say which; otherwise they are an error.
 
     Returns:
         `ViewDataset`, with batches of `view_1`, ..., `local_1`, ... uint8 `(batch, height, width, 3)`, the other
@@ -89,7 +91,7 @@ def views(
     images, entries = _read(source)
     options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed, "sampler": sampler, "workers": workers}
     options |= {"local_bag": local_bag, "boxes": boxes, "parameters": parameters, "styles": styles, "mix": mix}
-    options |= {"masks": masks, "ids": ids, "matrices": matrices}
+    options |= {"masks": masks, "ids": ids, "matrices": matrices, "skip_broken": skip_broken}
     return ViewDataset(images, entries, steps, views, local_views, local_size, augmentation, **options)
 
 
@@ -97,6 +99,7 @@ class ViewDataset(Batches):
     """Batches of `view_1`, `view_2`, ..., and what goes with them; made by `kzoo.data.views`.
 
     Attributes:
+        broken: a sentence for each picture that could not be read so far.
         epoch: the epoch whose order is given out; `fit` sets it.
     """
 
@@ -123,6 +126,7 @@ class ViewDataset(Batches):
         masks=None,
         ids=False,
         matrices=None,
+        skip_broken=False,
     ):
         if views < 1:
             raise ValueError(f"views is {views}; give at least one, and two for a loss that compares views.")
@@ -143,20 +147,14 @@ class ViewDataset(Batches):
         if isinstance(masks, PatchMask):
             masks = dict.fromkeys(self.whole, masks)
         self.masks = named_masks(masks, dict.fromkeys(self.makers, PatchMask), "RandomPatches(grid)")
-        super().__init__(len(images), "picture", batch_size, shuffle, seed, workers, sampler)
+        super().__init__(len(images), "picture", batch_size, shuffle, seed, workers, sampler, skip_broken)
         self.of_rows = RowEntries(len(images), ids, matrices, entries)
 
     def batch(self, chosen, random):
-        pixels, drawn = {name: [] for name in self.makers}, {name: [] for name in self.makers}
-        for index in chosen:
-            for name, maker in self.makers.items():
-                try:
-                    view, what = self._view(self.images[index], *maker, random)
-                except ValueError as error:
-                    raise ValueError(f"image {index}: {error}") from error
-                pixels[name].append(view)
-                drawn[name].append(what)
-        found = {name: np.stack(each) for name, each in pixels.items()}
+        rows = self.read_rows(chosen, random, self._views)
+        chosen = np.array([number for number, _ in rows])
+        drawn = {name: [views[name][1] for _, views in rows] for name in self.makers}
+        found = {name: np.stack([views[name][0] for _, views in rows]) for name in self.makers}
         if self.styles is not None:
             found |= {name: self.styles(each, random) for name, each in found.items()}
         if self.local_bag and self.local:
@@ -168,6 +166,19 @@ class ViewDataset(Batches):
         found |= self._what_was_drawn(drawn)
         found |= {name: values[chosen] for name, values in self.entries.items()}
         return found | self.of_rows(chosen)
+
+    def _views(self, number, random):
+        """Number of a picture, and its views by name."""
+        try:
+            return number, {name: self._view(self.images[number], *each, random) for name, each in self.makers.items()}
+        except ValueError as error:
+            raise ValueError(f"image {number}: {error}") from error
+
+    def open(self, number, random=None):
+        try:
+            self.makers["view_1"][1].decode(self.images[number])
+        except ValueError as error:
+            raise ValueError(f"image {number}: {error}") from error
 
     def _view(self, image, augmentation, steps, random):
         """One view, and what was drawn for it, where that is asked for."""

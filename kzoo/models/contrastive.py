@@ -5,7 +5,8 @@ import inspect
 import keras
 
 from kzoo import keras_contact, losses
-from kzoo.data.batches import Batches
+from kzoo.data.batches import Batches, Stretches
+from kzoo.data.pair_dataset import PairDataset
 from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.layers.configured import Configured
 from kzoo.losses.base import Loss
@@ -20,8 +21,10 @@ from kzoo.models.checks import (
 )
 from kzoo.models.compiled import compiled
 from kzoo.models.leaving import Leaving
+from kzoo.models.reading import to_test, to_train, to_validate
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.training.callbacks import StopOnNonFinite
+from kzoo.training.epochs import EpochOrder
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
@@ -232,6 +235,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         means = NamedMeans([*loss.term_names, *accuracy])
         for name, step in steps_of(self).items():
             keras_contact.untracked(self, name, step)
+        keras_contact.untracked(self, "epochs_made", 0)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def check_loss(self, loss):
@@ -257,11 +261,15 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
             return config
         # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
         compiler = {"jit_compile": "auto"} if self.auto_jit_compile else {}
+        compiler |= {"epochs_made": self.epochs_made}
         kept = {"loss": self.objective, "gradients": self.gradients}
         return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 
     def compile_from_config(self, config):
+        made = config.get("epochs_made", 0)  # not in what was saved before models counted
+        config = {name: value for name, value in config.items() if name != "epochs_made"}
         self.compile(**keras.saving.deserialize_keras_object(config))
+        keras_contact.untracked(self, "epochs_made", made)
         self.optimizer.build(self.trainable_variables)
 
     # -- train, evaluate, predict --
@@ -276,9 +284,10 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
 
         Args:
             x: dict of arrays (`images`, `token_ids`, and what else the loss reads), a `kzoo.data` set, or
-                any data that Keras takes and that yields such dicts.
+                any data that Keras takes and that yields such dicts, such as a `DataLoader` of torch.
             y: not needed; a dict joins the batch.
-            shuffle: for arrays only. A data set has its own order, set by its seed and the epoch.
+            shuffle: for arrays only. A data set has its own order, set by its seed and by the epochs that the model
+                has made since it was compiled; with `steps_per_epoch` an epoch goes on where the last one ended.
             **kwargs: as in `keras.Model.fit`.
 
         Returns:
@@ -294,10 +303,13 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         """
         self._check(x)
         check_training_set(x, batch_size)
+        x, steps = to_train(x, kwargs.pop("steps_per_epoch", None))
         if isinstance(x, keras.utils.PyDataset):
             shuffle = False
-            x.epoch = initial_epoch
-        callbacks = [StopOnNonFinite(), *(callbacks or [])]  # before what would save weights that are not finite
+        order = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None)
+        kwargs |= {"steps_per_epoch": steps, "validation_data": to_validate(kwargs.get("validation_data"))}
+        # before what would save weights that are not finite
+        callbacks = [StopOnNonFinite(), order, *(callbacks or [])]
         arguments = {"callbacks": callbacks, "shuffle": shuffle, "initial_epoch": initial_epoch}
         with keras_contact.weights_kept(self):
             return super().fit(x, y, batch_size, **arguments, **kwargs)
@@ -307,7 +319,8 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
 
         Args:
             x, y, batch_size, verbose, steps, **kwargs: as in `keras.Model.evaluate`. The set is read twice:
-                once for the loss, once for the embeddings.
+                once for the loss, once for the embeddings. A `kzoo.data` set is read in the source's order, every row
+                once, whatever its settings; so are `validation_data`.
             return_dict: a dict by name (default), or Keras' list of the loss metrics.
 
         Returns:
@@ -323,6 +336,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         if inspect.isgenerator(x):
             raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
         self._check(x)
+        x = to_test(x)
         arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps}
         with keras_contact.weights_kept(self):
             results = super().evaluate(x, y, return_dict=return_dict, **arguments, **kwargs)
@@ -331,14 +345,18 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         found = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
         if any(name not in found or found[name].ndim != 2 for name in PAIR):
             return results  # of bags there is no one right answer to a picture
-        image_ids = x.image_ids if isinstance(x, Batches) else None
+        image_ids = x.image_ids if isinstance(x, PairDataset) else None
+        image_ids = None if image_ids is None else image_ids[: len(found[PAIR[0]])]
         return results | recall_at_k(*(found[name] for name in PAIR), image_ids=image_ids)
 
     def predict(self, x, *args, **kwargs):
-        """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only."""
+        """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only.
+
+        A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are.
+        """
         self._check(x)
         with keras_contact.weights_kept(self):
-            return super().predict(x, *args, **kwargs)
+            return super().predict(to_test(x), *args, **kwargs)
 
     def train_on_batch(self, x, *args, **kwargs):
         self._check(x)

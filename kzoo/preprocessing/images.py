@@ -119,7 +119,8 @@ def _pair(size):
 
 def is_ready(source, image_size):
     """Whether a source is pixels of the right size already, with nothing left to do."""
-    return isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape == (*image_size, 3)
+    array = isinstance(source, np.ndarray) and source.dtype == np.uint8
+    return array and image_size is not None and source.shape == (*image_size, 3)
 
 
 def _fit(picture, size, pick):

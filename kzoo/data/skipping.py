@@ -1,0 +1,61 @@
+"""Rows that cannot be read: an error, or left out and listed."""
+
+import warnings
+
+import numpy as np
+
+
+class Skipping:
+    """What data sets do with rows that turn out unreadable.
+
+    Attributes:
+        skip_broken: whether they are left out; otherwise they are an error.
+        broken: a sentence for each row that could not be used so far.
+    """
+
+    opened = None  # numbers of the rows that can be read, once all were tried
+
+    def read_rows(self, chosen, random, read):
+        """What `read(number, random)` gives for each row that can be read, a list.
+
+        Where rows are drawn at random, others that are not in the batch take the places of those that are left out;
+        where they stand in order or a sampler chose them, the batch is smaller.
+
+        Raises:
+            ValueError: a row that cannot be read, unless those are skipped; none that can be.
+        """
+        found = [each for number in chosen for each in self._read(int(number), random, read)]
+        if len(found) < len(chosen) and self.shuffle and self.sampler is None:
+            (own,) = random.spawn(1)  # what is drawn for the other rows stays as it is
+            for number in own.permutation(np.setdiff1d(self.rows_read, chosen)):
+                found += self._read(int(number), random, read)
+                if len(found) == len(chosen):
+                    break
+        if not found:
+            raise ValueError(f"no {self.noun} of a batch can be read; the first that cannot: {self.broken[0]}")
+        return found
+
+    def readable_rows(self):
+        """Numbers of the rows that can be read: all, unless broken ones are skipped, for which each is tried once."""
+        if not self.skip_broken:
+            return self.rows_read
+        if self.opened is None:
+            opened = [number for number in self.rows_read if self._read(int(number), None, self.open)]
+            self.opened = np.array(opened, int)
+        return self.opened
+
+    def open(self, number, random=None):
+        """Stops with a sentence where what a row is made of cannot be read."""
+
+    def _read(self, number, random, read):
+        """A list of what a row gives; an empty one where it is skipped."""
+        try:
+            return [read(number, random)]
+        except ValueError as error:
+            problem = str(error)
+            if not self.skip_broken:
+                raise ValueError(f"{problem} Mend the source, or go on without it: skip_broken=True.") from error
+        if problem not in self.broken:
+            self.broken.append(problem)
+            warnings.warn(f"{problem} It is left out.", stacklevel=2)
+        return []
