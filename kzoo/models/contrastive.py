@@ -304,8 +304,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         self._check(x)
         check_training_set(x, batch_size)
         x, steps = to_train(x, kwargs.pop("steps_per_epoch", None))
-        if isinstance(x, keras.utils.PyDataset):
-            shuffle = False
+        shuffle = shuffle and isinstance(x, dict)
         order = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None)
         kwargs |= {"steps_per_epoch": steps, "validation_data": to_validate(kwargs.get("validation_data"))}
         # before what would save weights that are not finite

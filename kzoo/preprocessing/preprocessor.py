@@ -1,5 +1,7 @@
 """Pictures and texts to the arrays of a batch: the same code in training and in deployment."""
 
+import os
+
 from PIL import Image
 
 from kzoo.preprocessing.bags import flattened, folded, is_bag
@@ -73,7 +75,7 @@ class Preprocessor:
 
         Raises:
             TypeError: a set with another name; strings where lists are expected, or the other way around.
-            ValueError: nothing in a set, or a picture that cannot be read.
+            ValueError: nothing in a set, sets of different numbers of rows, or a picture that cannot be read.
 
         Example:
             >>> batch = preprocessor(images=[["a.jpg", "b.jpg"], ["c.jpg"]], texts=["two cats", "one"])
@@ -85,6 +87,12 @@ class Preprocessor:
         for name in given:
             if name.split("_")[-1] not in ("images", "texts") or name.startswith("_"):
                 raise TypeError(f"{name!r} is no set of pictures or texts; call it <prefix>_images or <prefix>_texts.")
+        rows = {name: len(check_list(name, values)) for name, values in given.items()}
+        if len(set(rows.values())) > 1:
+            counts = " but ".join(f"{count} {name}" for name, count in rows.items())
+            raise ValueError(
+                f"there are {counts}; give one for each row, a list where a row has several, or encode them one by one."
+            )
         batch = {}
         for name, values in given.items():
             prefix, _, kind = f"_{name}".rpartition("_")
@@ -103,7 +111,7 @@ class Preprocessor:
         Raises:
             ValueError: no pictures, or one that cannot be read; the sentence gives its place in the list.
         """
-        if not len(images):
+        if not len(check_list("images", images)):
             raise ValueError("images is empty; give at least one picture.")
         mask = None
         if any(map(is_bag, images)):
@@ -264,6 +272,14 @@ class Preprocessor:
             f"the vocabulary of this model comes with {source} and is not here; open it from a folder of its files: "
             "model.preprocessor.open_vocabulary(folder)."
         )
+
+
+def check_list(name, values):
+    """The values, unless they are one picture or text where several are expected, which stops with a sentence."""
+    if isinstance(values, (str, bytes, os.PathLike, Image.Image)):
+        shown = ("one string", repr(values)) if isinstance(values, str) else (f"one {type(values).__name__}", "...")
+        raise TypeError(f"{name} is {shown[0]}, but a list is expected: [{shown[1]}].")
+    return values
 
 
 def _joined(prefix, name):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from shared_case import toy_pairs
 
 from kzoo.preprocessing import ImageSteps, Preprocessor, Tokenizer
@@ -73,3 +74,15 @@ def test_a_vocabulary_is_learned_once():
     steps = preprocessor({"train": 300, "context_length": 8}, Tokenizer.train(["a"], 259, 8))
     with pytest.raises(ValueError, match="has a vocabulary already"):
         steps.adapt(["b"])
+
+
+def test_sets_have_one_number_of_rows():
+    images, captions = toy_pairs(5)["images"], toy_pairs(4)["captions"]
+    steps = preprocessor()
+    with pytest.raises(ValueError, match="there are 5 images but 4 texts; give one for each row"):
+        steps(images, captions)
+    with pytest.raises(ValueError, match="there are 4 texts but 1 negative_texts"):
+        steps(texts=captions, negatives=[["a"]])
+    for one, shown in (("cat.jpg", "one string"), (b"cat", "one bytes"), (Image.new("RGB", (4, 4)), "one Image")):
+        with pytest.raises(TypeError, match=f"images is {shown}, but a list is expected: "):
+            steps(images=one)
