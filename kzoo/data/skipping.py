@@ -22,7 +22,7 @@ class Skipping:
         where they stand in order or a sampler chose them, the batch is smaller.
 
         Raises:
-            ValueError: a row that cannot be read, unless those are skipped; none that can be.
+            ValueError: a row that cannot be read, unless those are skipped; too few that can be.
         """
         found = [each for number in chosen for each in self._read(int(number), random, read)]
         if len(found) < len(chosen) and self.shuffle and self.sampler is None:
@@ -31,8 +31,11 @@ class Skipping:
                 found += self._read(int(number), random, read)
                 if len(found) == len(chosen):
                     break
-        if not found:
-            raise ValueError(f"no {self.noun} of a batch can be read; the first that cannot: {self.broken[0]}")
+        if len(found) < (2 if self.shuffle else 1):  # one alone has nothing to be told apart from
+            raise ValueError(
+                f"{len(found)} of the {len(chosen)} {self.noun}s of a batch can be read, too few to go on without the "
+                f"rest; the first that cannot: {self.broken[0]}"
+            )
         return found
 
     def readable_rows(self):

@@ -42,21 +42,24 @@ def read_table(path, keys, options):
         `(place, record)`: a string such as `"photos.csv row 3"`, and a dict or a string.
 
     Raises:
-        ValueError: a record without one of the columns; a file that is no text.
+        ValueError: a first record without one of the columns; a file that is no text.
     """
     yield from checked(READERS[path.suffix.lower()](path), f"{path.name} row", 1, keys, options)
 
 
 def checked(records, place, first, keys, options):
-    """Records with their places, as `read_table` gives them, of which each has all `keys`."""
+    """Records with their places, as `read_table` gives them; a column that the first has not is none of the table."""
+    started = False
     for number, record in enumerate(records, start=first):
         if isinstance(record, dict):
             lacking = next((key for key in keys if key not in record), None)
-            if lacking is not None:
+            if lacking is not None and started:
+                record = f"it has no {lacking}, only {', '.join(map(str, record))}"
+            elif lacking is not None:
                 raise ValueError(
-                    f"the table has no column {lacking!r}, only {', '.join(map(str, record))} in {place} {number}; "
-                    f"name it with {options}."
+                    f"the table has no column {lacking!r}, only {', '.join(map(str, record))}; name it with {options}."
                 )
+            started = True
         elif not isinstance(record, str):
             record = f"not an object of JSON but {type(record).__name__}"
         yield f"{place} {number}", record

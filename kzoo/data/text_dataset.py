@@ -10,7 +10,7 @@ from kzoo.data.columns import NUMBERS, cell, column, kind_of
 from kzoo.data.cut_texts import CutTexts
 from kzoo.data.entries import RowEntries, named_masks
 from kzoo.data.lines import read_lines
-from kzoo.data.tables import READERS, is_table, read_table
+from kzoo.data.tables import READERS, checked, is_table, read_table, records_of
 from kzoo.preprocessing.token_masks import RandomTokens
 from kzoo.preprocessing.tokenizer import check_texts
 
@@ -38,8 +38,9 @@ def text_views(
     some. With `RepeatWords` they are of ESimCSE, with `CropWords` of Contriever.
 
     Args:
-        source: list of strings; path of a `.txt` file, a text in each line, or of a `.csv`, `.tsv` or `.jsonl` file; or
-            a dict with `texts` and what else a loss reads of each, in arrays with a row for each, such as `labels`.
+        source: list of strings; path of a `.txt` file, a text in each line, or of a `.csv`, `.tsv` or `.jsonl` file; a
+            list of records or a data frame; or a dict with `texts` and what else a loss reads of each, in arrays with a
+            row for each, such as `labels`.
         preprocessor: `model.preprocessor`, or a `Preprocessor` with a vocabulary.
         batch_size: texts per batch, at least 2.
         views: of each text.
@@ -117,8 +118,8 @@ def text_pairs(
     `inputs=("view_1", "view_2")`.
 
     Args:
-        source: path of a `.csv`, `.tsv` or `.jsonl` file; or a dict of the columns, the texts in lists, the numbers in
-            arrays.
+        source: path of a `.csv`, `.tsv` or `.jsonl` file; a list of records or a data frame; or a dict of the columns,
+            the texts in lists, the numbers in arrays.
         preprocessor: `model.preprocessor`, or a `Preprocessor` with a vocabulary.
         batch_size: rows per batch, at least 2.
         texts: columns of texts: two, or more, such as a query, an answer, and one that is wrong.
@@ -213,6 +214,9 @@ def _read(source, texts, columns, options):
     """Rows of texts, and the other entries of a source as arrays."""
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(source), texts, columns, options)
+    records = records_of(source)
+    if records is not None:
+        return _from_records(checked(records, "row", 0, (*texts, *columns), options), Path(), texts, columns)
     if not isinstance(source, dict):
         source = {"texts": source}
     names = ("texts",) if len(texts) == 1 else texts
@@ -222,6 +226,9 @@ def _read(source, texts, columns, options):
     read = [source[name] for name in names]
     for name, each in zip(names, read):
         check_texts(each)
+        blank = next((index for index, text in enumerate(each) if not _is_text(text)), None)
+        if blank is not None:
+            raise ValueError(f"text {blank} of {name} is blank; leave it out, or give it words.")
         if len(each) != len(read[0]):
             raise ValueError(f"there are {len(read[0])} {names[0]} but {len(each)} {name}; give one for each.")
     others = {name: values for name, values in source.items() if name not in names}
@@ -237,12 +244,16 @@ def _from_file(path, texts, columns, options):
             f"{path} is no source of texts; expected an existing file ending in {', '.join(READERS)}, .txt for single "
             "texts, a list of strings or a dict."
         )
+    return _from_records(read_table(path, (*texts, *columns), options), path.parent, texts, columns)
+
+
+def _from_records(table, folder, texts, columns):
     rows, values, broken = [], {name: [] for name in columns}, []
-    for place, record in read_table(path, (*texts, *columns), options):
+    for place, record in table:
         problem = record if isinstance(record, str) else None
         empty = () if problem else [name for name in texts if not _is_text(record[name])]
         problem = f"the {empty[0]} is empty or no string" if empty else problem
-        read = [] if problem else [cell(name, record[name], path.parent) for name in columns]
+        read = [] if problem else [cell(name, record[name], folder) for name in columns]
         problem = next((said for _, said in read if said), problem)
         if problem:
             broken.append(f"{place}: {problem}")

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.data.batches import Batches
-from kzoo.data.columns import NUMBERS, column, kind_of
+from kzoo.data.columns import NUMBERS, column, kind_of, listed
 from kzoo.data.crops import LOCAL_SCALE
 from kzoo.data.entries import RowEntries, named_masks
 from kzoo.data.folders import pictures_of
+from kzoo.data.tables import records_of
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.preprocessing.patch_masks import PatchMask
 from kzoo.preprocessing.preprocessor import Preprocessor
@@ -217,11 +218,16 @@ def _read(source):
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder; give one with pictures, a list or array of pictures, or a dict.")
         return pictures_of(folder), {}
+    if records_of(source) is not None:
+        raise TypeError(
+            f"the source is a table of type {type(source).__name__}, but pictures are expected; give its columns as a "
+            "dict: {'images': list(table['image']), 'labels': ...}."
+        )
     if not isinstance(source, dict):
-        return source, {}
+        return listed("images", source), {}
     if "images" not in source:
         raise ValueError(f"the source is a dict of {', '.join(source)} without images; give the pictures as 'images'.")
-    images, entries = source["images"], {}
+    images, entries = listed("images", source["images"]), {}
     for name, values in source.items():
         if name == "images":
             continue

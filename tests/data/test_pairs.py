@@ -138,7 +138,7 @@ def test_no_readable_image(tmp_path):
     data = kzoo.data.pairs(tmp_path / "pairs.csv", STEPS, 2, skip_broken=True)
     with (
         pytest.warns(UserWarning),
-        pytest.raises(ValueError, match="no pair of a batch can be read; the first .*: pairs"),
+        pytest.raises(ValueError, match="0 of the 2 pairs of a batch can be read, .* pairs.csv"),
     ):
         data[0]
 

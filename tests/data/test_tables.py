@@ -207,8 +207,10 @@ def test_records_hold_pictures_of_any_kind_and_are_rows_of_their_own(folder):
     assert len(found.rows) == 5 and not found.broken
     batch = kzoo.data.pairs([{"image": image, "caption": "a"} for image in images], STEPS, 5, shuffle=False)[0]
     assert all(np.array_equal(image, batch["images"][0]) for image in batch["images"])
-    with pytest.raises(ValueError, match="the table has no column 'caption', only image in row 1; name it with"):
-        read_source([{"image": IMAGES[0], "caption": "a"}, {"image": IMAGES[0]}])
+    found = read_source([{"image": IMAGES[0], "caption": "a"}, {"image": IMAGES[0]}])
+    assert len(found.rows) == 1 and found.broken == ["row 1: it has no caption, only image"]
+    with pytest.raises(ValueError, match="the table has no column 'caption', only image; name it with"):
+        read_source([{"image": IMAGES[0]}, {"image": IMAGES[0], "caption": "a"}])
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
@@ -293,3 +295,18 @@ def test_columns_that_are_named_are_there_and_have_one_dtype(folder):
     rows = [{"image": IMAGES[0], "caption": "a", "labels": labels} for labels in ([1, 2], [1])]
     with pytest.raises(ValueError, match="the rows of labels have different lengths"):
         read_source(rows, columns=("labels",))
+
+
+def test_texts_come_from_records_too(monkeypatch):
+    monkeypatch.setattr(DataFrame, "__module__", "pandas.core.frame")
+    records = [{"text": "a dog", "score": 1}, {"text": "a cat", "score": 0.5}]
+    for source in (records, DataFrame(records)):
+        data = kzoo.data.text_views(source, STEPS, 2, shuffle=False, columns=("score",))
+        assert data.texts == ["a dog", "a cat"] and data[0]["score"].tolist() == [1.0, 0.5]
+    for source in (["a", " "], {"texts": ["a", ""]}):
+        with pytest.raises(ValueError, match="text 1 of texts is blank"):
+            kzoo.data.text_views(source, STEPS, 2)
+    with pytest.raises(TypeError, match="the source is a table of type list, but pictures are expected"):
+        kzoo.data.views([{"image": "a.png"}], STEPS, 2)
+    with pytest.raises(TypeError, match="the images of the source are of type NoneType"):
+        kzoo.data.views(None, STEPS, 2)
