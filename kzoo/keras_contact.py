@@ -99,6 +99,19 @@ def called_by_compiled_loss(loss):
     return current_path().split("/")[-2:] == ["compile_loss", loss.name]
 
 
+def optimized(model):
+    """The variables that the optimizer of a model was made for; None where it was not made for any yet."""
+    optimizer = model.optimizer
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    return list(optimizer._trainable_variables) if optimizer.built else None
+
+
+def within_fit(options):
+    """Whether `evaluate` is called by a running `fit`, which has its data set ready, by the options it is given."""
+    return options.get("_use_cached_eval_dataset", False)
+
+
 def carried_variables(model, count):
     """Lists of the variables whose values Keras' loop on jax carries from step to step, in its order.
 
@@ -117,7 +130,8 @@ def weights_kept(model):
     On jax Keras takes the values out of the variables while it trains, and each step takes the memory of the values
     before it. An error in the first step, in the first batch of an epoch or in an evaluation, or Ctrl-C, leaves a model
     without weights. Here they are those of the last complete step, with the state of the optimizer and of the metrics.
-    Ctrl-C waits for a step that runs. On the other backends steps change the variables in place.
+    On the other backends steps change the variables in place. Ctrl-C waits for a step that runs, on torch too, where a
+    step is plain code that could be left half done.
 
     Where the device fails in the middle of a step (out of memory), the weights go with it; a note to the error says so.
 
@@ -128,10 +142,11 @@ def weights_kept(model):
         >>> with weights_kept(model):
         ...     model.fit(data)
     """
-    if keras.config.backend() != "jax" or "jax_state_sync" in vars(model):  # within itself, as a validation in `fit`
+    kinds = {"jax": _Kept, "torch": _Whole}
+    if keras.config.backend() not in kinds or "make_train_function" in vars(model):  # within itself: a validation
         yield
         return
-    kept = _Kept(model)
+    kept = kinds[keras.config.backend()](model)
     try:
         yield
     except BaseException as error:
@@ -141,13 +156,14 @@ def weights_kept(model):
         kept.leave()
 
 
-class _Kept:
-    """Follows the state that Keras' loop on jax hands to its compiled steps and gets from them."""
+class _Whole:
+    """Follows the steps that Keras makes for a model: none is left half done."""
+
+    kinds = ("train",)
 
     def __init__(self, model):
-        self.model, self.state, self.functions = model, None, {}
-        untracked(model, "jax_state_sync", self.sync)
-        for kind in ("train", "test", "predict"):
+        self.model, self.functions = model, {}
+        for kind in self.kinds:
             untracked(model, f"make_{kind}_function", self.making(kind, getattr(model, f"make_{kind}_function")))
 
     def making(self, kind, make):
@@ -162,6 +178,35 @@ class _Kept:
                 untracked(self.model, name, self.functions[name][1])
 
         return make_and_follow
+
+    def followed(self, function):
+        def step(data):
+            with _interrupted_between_steps(lambda: False):
+                return function(data)
+
+        return step
+
+    def give_back(self, error):
+        """Nothing: the weights are in their variables."""
+
+    def leave(self):
+        for name, (function, followed) in self.functions.items():
+            if getattr(self.model, name) is followed:
+                untracked(self.model, name, function)
+        for kind in self.kinds:
+            object.__delattr__(self.model, f"make_{kind}_function")
+        self.functions.clear()  # which refer to this, as this does to them
+
+
+class _Kept(_Whole):
+    """Follows the state that Keras' loop on jax hands to its compiled steps and gets from them, too."""
+
+    kinds = ("train", "test", "predict")
+
+    def __init__(self, model):
+        self.state = None
+        super().__init__(model)
+        untracked(model, "jax_state_sync", self.sync)
 
     def followed(self, function):
         def step(state, iterator):
@@ -193,12 +238,8 @@ class _Kept:
         self.model._jax_state = None
 
     def leave(self):
-        for name, (function, followed) in self.functions.items():
-            if getattr(self.model, name) is followed:
-                untracked(self.model, name, function)
-        for name in ("jax_state_sync", *(f"make_{kind}_function" for kind in ("train", "test", "predict"))):
-            object.__delattr__(self.model, name)
-        self.functions.clear()  # which refer to this, as this does to them
+        super().leave()
+        object.__delattr__(self.model, "jax_state_sync")
 
 
 @contextmanager

@@ -48,6 +48,7 @@ PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
     "_loss_tracker": (compiled, None),
+    "_trainable_variables": (lambda: compiled().optimizer, None),
     "_jax_state": (fitted, "jax"),
     "_jax_state_synced": (compiled, "jax"),
 }

@@ -158,6 +158,24 @@ def test_an_interrupt_while_a_step_ends(model):
     check(model, 1)
 
 
+def test_an_interrupt_within_a_step_waits_for_its_end(model, monkeypatch):
+    if keras.config.backend() != "torch":
+        return  # where a step is compiled, and no Python code runs within it
+    apply, before = model.optimizer.apply, signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def apply_interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        apply(*arguments)
+
+    monkeypatch.setattr(model.optimizer, "apply", apply_interrupted)
+    try:
+        stopped_fit(model, Batches(), KeyboardInterrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        monkeypatch.undo()
+    check(model, 1)
+
+
 @pytest.mark.parametrize("way", ["evaluate", "predict"])
 def test_an_error_in_another_way_in(model, way):
     stopped(model, Batches(RuntimeError("unreadable"), 1), way=way, verbose=0)

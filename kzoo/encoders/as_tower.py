@@ -29,6 +29,10 @@ def as_tower(layer, modality=None, called="the layer", **options):
             - `vocab_size`: of token ids, which are then checked;
             - of a backbone of keras-hub: the arguments of `from_keras_hub`.
 
+    Pictures come as pixels in [0, 255], channels last. A layer that wants others says so itself: a model of
+    `keras.applications` without a rescaling of its own, such as MobileNetV2, stands behind
+    `keras.layers.Rescaling(1 / 127.5, offset=-1.0)`, and a module of torch permutes them.
+
     Returns:
         Tower.
 
@@ -65,7 +69,8 @@ def _around(layer, modality, called, inputs=None, embed_dim=None, token_dim=None
     if not layer.built:
         raise ValueError(
             f"the width of what {called} ({type(layer).__name__}) gives is not known, and it has no weights yet; build "
-            "it, or say what it takes: as_tower(layer, inputs=[Input(name, shape, dtype)])."
+            "it, such as by a keras.Input at the start of a keras.Sequential, or say what it takes: as_tower(layer, "
+            "inputs=[Input(name, shape, dtype)])."
         )
     found, packed = _inputs_of(layer)
     modality = modality or _modality_of(inputs or found)
@@ -148,11 +153,19 @@ def _width_of(layer, outputs, called):
     if said is not None:
         return said
     shape = getattr(outputs.get("embedding"), "shape", getattr(layer, "output_shape", None))
+    if isinstance(shape, tuple) and len(shape) in (3, 4) and isinstance(shape[-1], int):
+        pooling = f"keras.layers.GlobalAveragePooling{len(shape) - 2}D()"
+        raise ValueError(
+            f"{called} ({type(layer).__name__}) gives {shape}, but an output (batch, width) is expected, or a layer "
+            f"with an attribute embed_dim; pool it: keras.Sequential([layer, {pooling}]), or say what it gives: "
+            "as_tower(layer, embed_dim=...)."
+        )
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
         raise ValueError(
             f"the width of what {called} ({type(layer).__name__}) gives is not known; expected a tower of kzoo, a "
             "keras model that was built, with an output (batch, width), or a layer with an attribute embed_dim; or say "
-            "it: as_tower(layer, embed_dim=...)."
+            "what it takes and gives: kzoo.encoders.as_tower(layer, inputs=[kzoo.encoders.Input('images', (height, "
+            "width, 3), 'uint8')], embed_dim=...)."
         )
     return shape[-1]
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import keras
 import numpy as np
 
+from kzoo.encoders.pixels import check_pixel_values
 from kzoo.encoders.token_ids import check_ids
 from kzoo.encoders.tower import Input, Tower
 
@@ -91,6 +92,11 @@ class LayerTower(Tower):
 
     def check_values(self, arrays, called):
         name = self.given[0].name
+        if self.modality == "image" and name == "images":
+            check_pixel_values(arrays[name], called.get(name, name))
+        for each, array in arrays.items():
+            if isinstance(array, np.ndarray) and array.dtype.kind == "f" and np.isnan(array).any():
+                raise ValueError(f"{called.get(each, each)} hold NaN; leave out rows that could not be read.")
         if self.vocab_size is not None and isinstance(arrays[name], np.ndarray):
             check_ids(arrays[name], self, called.get(name, name))
 

@@ -5,7 +5,7 @@ from functools import partial
 import keras
 import numpy as np
 
-from kzoo.encoders.pixels import normalize_pixels
+from kzoo.encoders.pixels import check_pixel_values, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.tower import Input
 from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
@@ -118,6 +118,7 @@ class NaFlexVisionTransformer(SequenceTower):
         return wanted_patches(self)
 
     def check_values(self, arrays, called):
+        check_pixel_values(arrays["images"], called.get("images", "images"))
         name, grid = called.get("image_grid", "image_grid"), arrays["image_grid"]
         if isinstance(grid, np.ndarray):
             wrong = np.argwhere((grid.min(axis=-1) < 1) | (grid.prod(axis=-1) > self.max_patches))

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.encoders.tower import Input, Tower
+from kzoo.preprocessing.pixels import check_pixels
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -21,8 +22,17 @@ class ImageTower(Tower):
     def wants(self, given):
         return wanted_images(self.image_size)
 
+    def check_values(self, arrays, called):
+        check_pixel_values(arrays["images"], called.get("images", "images"))
+
     def samples(self, rows, seed=0):
         return {"images": np.random.default_rng(seed).integers(0, 256, (rows, *self.image_size, 3), "uint8")}
+
+
+def check_pixel_values(images, name="images"):
+    """Stops where a numpy array holds no pixels; of a tensor there is nothing to see."""
+    if isinstance(images, np.ndarray):
+        check_pixels(images, f"the array {name!r}")
 
 
 def check_images(shape, image_size, any_size=False):

@@ -10,12 +10,13 @@ from keras import ops
 from kzoo.keras_contact import called_by_compiled_loss
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear_logits import LinearLogits
-from kzoo.losses.parts.shapes import MORE, check_rank, check_shapes, is_of_batch
+from kzoo.losses.parts.description import description, what_lacks
+from kzoo.losses.parts.looks import Looks
+from kzoo.losses.parts.numbers import check_numbers
+from kzoo.losses.parts.shapes import MORE, check_rank, check_shapes, in_rows, is_of_batch, shape_of, sizes_of
 
-SCORES_HELD = 6  # float32 matrices of scores at the peak of a step: logits, targets, their product, gradients
 
-
-class Loss(Configured, keras.layers.Layer):
+class Loss(Configured, Looks, keras.layers.Layer):
     """Base of every loss: a layer that maps tensors, given by position, to one float32 scalar.
 
     A loss knows tensors, not models. Attached to a model by `compile(loss=...)` it reads the tensors called
@@ -28,14 +29,18 @@ class Loss(Configured, keras.layers.Layer):
     Args:
         inputs: names of the tensors that the positional arguments of `call` read; default `default_inputs`.
         **kwargs: `name`, under which the value is logged; for each keyword of `optional_inputs` that is not an
-            argument of the constructor the name of the tensor it reads: `SupCon(labels="species")`; and `constants`, a
-            dict of the name of a tensor that the loss reads to an array that stands in its place, for what has no row
-            for each sample, such as `HaversineGeocell(constants={"centroids": centroids})`. They are weights that are
-            not trained: a config has only their shapes, a loss made from it has zeros until its weights are loaded.
+            argument of the constructor the name of the tensor it reads: `SupCon(labels="species")`, which must then be
+            there; and `constants`, a dict of the name of a tensor to an array that stands in its place, for what has no
+            row for each sample, such as `HaversineGeocell(constants={"centroids": centroids})`. They are weights that
+            are not trained: a config has only their shapes, a loss made from it has zeros until weights are loaded.
+
+    Inputs:
+        as each loss says. One number for each sample, such as labels and `sample_weight`, may be a column `(batch, 1)`.
 
     Raises:
         ValueError: another number of `inputs` than `call` takes; a constant that the loss does not read, or of which a
-            row belongs to each sample, or of another rank; and called, tensors of shapes that do not go together.
+            row belongs to each sample, or of another rank; and called, tensors of shapes that do not go together, or
+            arrays of numbers that are not what they stand for, see `numbers`.
 
     Example:
         >>> class SquaredDistance(Loss):
@@ -49,6 +54,7 @@ class Loss(Configured, keras.layers.Layer):
     required_inputs = ()  # keywords of `optional_inputs` that the loss cannot do without
     pair_inputs = ()  # keywords of `optional_inputs` that are matrices over the pairs of a batch: they have no features
     shapes = {"sample_weight": "batch", "scale": "scalar | 1", "bias": "scalar | 1"}  # argument of `call` -> its axes
+    numbers = {"sample_weight": "weight"}  # argument of `call` -> what its numbers are, see `check_numbers`
     input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
     block_size = None  # rows that are compared at a time, in losses of pairs
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
@@ -62,6 +68,7 @@ class Loss(Configured, keras.layers.Layer):
         self.inputs_given = inputs is not None
         self.input_names = tuple(inputs or self.default_inputs)
         self.optional_names = self.optional_inputs | renamed
+        self.asked_for = tuple(key for key, name in renamed.items() if name is not None)  # what was named must be there
         self._check_count(len(self.input_names), f"inputs names {len(self.input_names)}: {self.input_names}")
         self.constants = {name: self._constant(name, value) for name, value in constants.items()}
         self.built = True
@@ -119,8 +126,9 @@ class Loss(Configured, keras.layers.Layer):
             given: names that a loss of any number of tensors reads if it was not told which, such as all embeddings of
                 a model.
         """
-        needed = (self.optional_names[keyword] for keyword in self.required_inputs)
-        return tuple(name for name in (*self._inputs_of(given), *needed) if name not in self.constants)
+        needed = (self.optional_names[keyword] for keyword in (*self.required_inputs, *self.asked_for))
+        names = dict.fromkeys((*self._inputs_of(given), *needed))
+        return tuple(name for name in names if name not in self.constants)
 
     def may_read(self, given=()):
         """Names of all tensors that the loss reads if they are there; `given` as in `reading`."""
@@ -168,10 +176,7 @@ class Loss(Configured, keras.layers.Layer):
         """Stops with a sentence where a tensor that the loss reads is not among `names`; `given` as in `reading`."""
         missing = [name for name in self.reading(given) if name not in names]
         if missing:
-            raise ValueError(
-                f"{type(self).__name__} reads {missing[0]!r}, but the model and the batch give only "
-                f"{', '.join(sorted(names))}; name other tensors with {self._renaming(missing[0])}."
-            )
+            raise ValueError(f"{type(self).__name__} {what_lacks(missing[0], names, self._renaming(missing[0]))}")
 
     def taken(self, name, tensor):
         """A tensor of a model or a batch as `call` takes it by position."""
@@ -179,7 +184,7 @@ class Loss(Configured, keras.layers.Layer):
         return tensor.whole() if whole else tensor
 
     def _renaming(self, name):
-        keyword = {self.optional_names[key]: key for key in self.required_inputs}.get(name)
+        keyword = {self.optional_names[key]: key for key in (*self.required_inputs, *self.asked_for)}.get(name)
         return f"{type(self).__name__}({f'{keyword}=...' if keyword else 'inputs=(...)'})"
 
     def pairs(self, batch_size):
@@ -190,6 +195,10 @@ class Loss(Configured, keras.layers.Layer):
         """How many others each anchor is told apart from; 0 where the loss compares with none."""
         pairs = self.pairs(batch_size)
         return pairs[1] - 1 if pairs else 0
+
+    def needs_two(self):
+        """Whether it tells the rows of a batch apart from each other and from nothing else: of one row it is 0."""
+        return self.negatives(2) > 0 and self.negatives(1) < 1
 
     def describe(self, batch_size, devices=1):
         """Print what the loss reads, how many negatives an anchor has, and what memory its pairs take.
@@ -205,21 +214,7 @@ class Loss(Configured, keras.layers.Layer):
               negatives   32,767 per anchor, in a batch of 8 x 4,096
               memory      about 192 MiB for blocks of 256 x 32,768 scores
         """
-        batch = batch_size * devices
-        optional = [name for key, name in self.optional_names.items() if key not in self.required_inputs]
-        negatives, pairs = self.negatives(batch), self.pairs(batch)
-        says = {
-            "reads": ", ".join(self.reads) + (f"; if there: {', '.join(optional)}" if optional else ""),
-            "negatives": f"{negatives:,} per anchor, in a batch of {devices} x {batch_size:,}" if negatives else "none",
-            "memory": "no matrix of scores; it grows with the batch as the embeddings do",
-        }
-        if pairs:
-            block_size = self.block_size
-            shape = f"{min(block_size or pairs[0], pairs[0]):,} x {pairs[1]:,} scores"
-            mebibytes = SCORES_HELD * 4 * min(block_size or pairs[0], pairs[0]) * pairs[1] / 2**20
-            size = f"about {mebibytes:,.0f}" if mebibytes >= 1.0 else "less than 1"
-            says["memory"] = f"{size} MiB for {f'blocks of {shape}' if block_size else shape}"
-        print(self.term, *(f"  {key:<11} {text}" for key, text in says.items()), sep="\n")
+        print(description(self, batch_size, devices))
 
     def __call__(self, *arguments, **keywords):
         if called_by_compiled_loss(self):
@@ -228,7 +223,7 @@ class Loss(Configured, keras.layers.Layer):
                 f"place of {' and '.join(self._positional(2))}; train with a model of kzoo, or say what is what: "
                 "compile(loss=lambda y_true, y_pred: loss(...))."
             )
-        arguments, keywords = self._with_constants(arguments, keywords)
+        arguments, keywords = self._in_rows(*self._with_constants(arguments, keywords))
         self._check(arguments, keywords)
         constants = {id(each) for each in self.constants.values()}
         state = [each for each in self.non_trainable_variables if id(each) not in constants]
@@ -252,10 +247,20 @@ class Loss(Configured, keras.layers.Layer):
         named = {key: self.constants[name] for key, name in self.optional_names.items() if name in self.constants}
         return arguments, named | keywords
 
+    def _in_rows(self, arguments, keywords):
+        """Arguments of a call, a column of which is taken as one number for each row."""
+        named = zip(self._positional(len(arguments)), arguments)
+        arguments = [in_rows(array, self.shapes.get(name)) for name, array in named]
+        lists = {name: np.asarray(each) for name, each in keywords.items() if isinstance(each, (list, tuple))}
+        keywords = keywords | {name: each for name, each in lists.items() if name in self.numbers}
+        return arguments, {name: in_rows(array, self.shapes.get(name)) for name, array in keywords.items()}
+
     def _check(self, arguments, keywords):
         """Stops where the arguments of a call do not go together."""
         given = [*zip(self._positional(len(arguments)), arguments), *keywords.items()]
-        check_shapes(self, [(name, array) for name, array in given if array is not None])
+        given = [(name, array) for name, array in given if array is not None]
+        check_shapes(self, given)
+        check_numbers(self, given, sizes_of(self, given))
 
     def compute_mask(self, inputs, previous_mask):
         return None
@@ -317,6 +322,16 @@ class WeightedSum(Loss):
         for term in self.terms:
             term.check_there(names, given)
 
+    def look(self, tensors, outputs=None):
+        for term in self.terms:
+            term.look(tensors, outputs)
+
+    def rows_of(self, tensors):
+        return {name: each for term in self.terms for name, each in term.rows_of(tensors).items()}
+
+    def needs_two(self):
+        return any(term.needs_two() for term in self.terms)
+
     @property
     def term_names(self):
         names = []
@@ -352,6 +367,8 @@ def weighted_mean(values, sample_weight=None):
     if sample_weight is None:
         return ops.mean(values)
     weight = ops.cast(sample_weight, "float32")
+    if len(shape_of(weight) or ()) == len(shape_of(values) or ()) + 1:
+        weight = weight[..., 0]  # a column: times a row it would be a matrix
     return ops.sum(weight * values) / ops.maximum(ops.sum(weight), 1e-12)
 
 

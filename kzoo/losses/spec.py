@@ -6,6 +6,21 @@ import keras
 
 from kzoo.losses.base import Loss
 
+ELSEWHERE = {  # what other libraries and papers call a loss, small and without "loss" -> its name here
+    "align": "InfoNCE",
+    "clip": "InfoNCE",
+    "coca": "CaptioningContrastive",
+    "contrastive": "InfoNCE",
+    "distillclip": "LogitDistillation",
+    "filip": "FineGrainedContrastive",
+    "ibotpatch": "IBOT",
+    "moco": "QueueContrastive",
+    "siglip": "SigmoidContrastive",
+    "sigmoid": "SigmoidContrastive",
+    "simclr": "NTXent",
+    "tripletmargin": "Triplet",
+}
+
 
 def from_spec(spec):
     """The loss of a preset row: a list of `{"loss": class name, "weight": w, ...arguments}`.
@@ -21,10 +36,39 @@ def from_spec(spec):
     return built[0].terms[0] if len(built) == 1 and built[0].weights_of_terms == [1.0] else sum(built)
 
 
+def named(loss):
+    """A loss, or the loss that a name stands for, with its defaults: what `compile` takes.
+
+    Raises:
+        TypeError: no loss of that name, one that needs arguments, or something else, such as a loss of Keras.
+
+    Example:
+        >>> named("InfoNCE")
+    """
+    if isinstance(loss, str):
+        try:
+            return _named(loss)()
+        except AttributeError as error:
+            raise TypeError(f"loss is {loss!r}, but a kzoo loss is expected: {error}") from error
+        except TypeError as error:
+            raise TypeError(
+                f"loss is {loss!r}, which needs arguments ({error}); give kzoo.losses.{loss}(...)."
+            ) from error
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        raise TypeError(f"loss is the class {loss.__name__}; give a loss, {loss.__name__}().")
+    if not isinstance(loss, Loss):
+        raise TypeError(
+            f"loss is of type {type(loss).__name__}, but a kzoo loss is expected, such as "
+            "kzoo.losses.InfoNCE(); Keras losses compare with a target, which pairs do not have."
+        )
+    return loss
+
+
 def unknown(name, names):
     """The error to raise for a name that is not among `names`; it says which are nearest."""
     spelt = {each.lower(): each for each in names}
-    near = [spelt[each] for each in get_close_matches(name.lower(), spelt)]
+    stem = name.lower().replace("_", "").removesuffix("loss")
+    near = [ELSEWHERE[stem]] if stem in ELSEWHERE else [spelt[each] for each in get_close_matches(name.lower(), spelt)]
     said = f"did you mean {' or '.join(near)}?" if near else "dir(kzoo.losses) lists what it has."
     return AttributeError(f"kzoo.losses has no {name!r}; {said}")
 

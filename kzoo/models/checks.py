@@ -1,11 +1,10 @@
 """Bad input, found before it reaches a graph: each check stops with one sentence."""
 
 import numbers
-import os
 
 import numpy as np
-from keras import ops
 
+from kzoo import keras_contact
 from kzoo.models.slots import rows_of_bag
 
 
@@ -49,19 +48,63 @@ def check_arrays(slot, tower, batch, bag):
 
 def check_training_set(x, batch_size):
     """A contrastive step needs a second pair to tell apart from the first."""
-    rows = {array.shape[0] for array in x.values()} if isinstance(x, dict) else set()
+    rows = {array.shape[0] for array in x.values() if np.ndim(array)} if isinstance(x, dict) else set()
     if batch_size == 1 or 1 in rows:
+        raise ValueError(ALONE)
+
+
+def check_alone(loss, batch, batch_size=None):
+    """Stops at a batch of one row, if the loss tells rows of a batch apart."""
+    rows = next(iter(batch.values())).shape[0]
+    if loss.needs_two() and 1 in (rows, batch_size):
+        raise ValueError(ALONE)
+
+
+ALONE = (
+    "a batch of one pair has no negative, so a contrastive loss is 0 and nothing is learned or measured; give at least "
+    "2 rows, and a batch_size of at least 2."
+)
+
+
+def check_fit(epochs, initial_epoch, batch_size):
+    """Numbers of epochs and rows are whole, and not below what there can be."""
+    given = {"epochs": (epochs, 0), "initial_epoch": (initial_epoch, 0), "batch_size": (batch_size, 1)}
+    for name, (number, least) in given.items():
+        if number is not None and (not isinstance(number, numbers.Integral) or number < least):
+            raise ValueError(f"{name} is {number!r}; give a whole number of at least {least}.")
+
+
+def check_class_weight(class_weight):
+    if class_weight is not None:
         raise ValueError(
-            "a batch of one pair has no negative, so a contrastive loss is 0 and nothing is learned; train "
-            "with a batch_size of at least 2."
+            "class_weight weighs samples by their class, which pairs do not have; weigh the samples themselves: "
+            "sample_weight, an array with a number for each row."
         )
 
 
-def is_data_set(x):
-    """Whether something yields batches when it is read, as Keras' data sets, those of TensorFlow and torch, and
-    generators do; arrays, lists and texts are what somebody took for a batch."""
-    plain = isinstance(x, (np.ndarray, list, tuple, str, os.PathLike, numbers.Number)) or x is None
-    return not plain and not ops.is_tensor(x)
+def check_compiled(model):
+    if not model.compiled:
+        raise ValueError("the model is not compiled; call model.compile() before it is trained or evaluated.")
+
+
+def check_trained(model):
+    """What is trained is what the optimizer was made for: Keras compiles its steps for that."""
+    before = keras_contact.optimized(model)
+    if before is None:
+        return
+    now = model.trainable_variables
+    lists = {"locked": _without(before, now), "opened": _without(now, before)}
+    changes = [f"{len(each)} were {how} (the first is {each[0].path})" for how, each in lists.items() if each]
+    if changes:
+        raise ValueError(
+            f"of the weights that are trained {' and '.join(changes)} since the optimizer was made; call compile "
+            "again, with a new optimizer, and fit after that."
+        )
+
+
+def _without(variables, others):
+    there = set(map(id, others))
+    return [each for each in variables if id(each) not in there]
 
 
 def check_compile(options):

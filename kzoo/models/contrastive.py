@@ -5,26 +5,16 @@ import inspect
 import keras
 
 from kzoo import keras_contact, losses
-from kzoo.data.batches import Batches, Stretches
-from kzoo.data.pair_dataset import PairDataset
-from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.layers.configured import Configured
-from kzoo.losses.base import Loss
+from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
-from kzoo.models.checks import (
-    check_arrays,
-    check_compile,
-    check_rows,
-    check_training_set,
-    contents,
-    is_data_set,
-)
+from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
 from kzoo.models.compiled import compiled
+from kzoo.models.fitting import Fitting
+from kzoo.models.intake import look_once
 from kzoo.models.leaving import Leaving
-from kzoo.models.reading import to_test, to_train, to_validate
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
-from kzoo.training.callbacks import StopOnNonFinite
-from kzoo.training.epochs import EpochOrder
+from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
@@ -34,7 +24,7 @@ from kzoo.training.step import predict_step, steps_of
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Configured, Leaving, keras.Model):
+class ContrastiveModel(Configured, Leaving, Fitting, keras.Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
@@ -71,6 +61,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
             teacher.follow(**self.parts())
         self.teacher = teacher
         keras_contact.untracked(self, "compiled_functions", {})
+        keras_contact.untracked(self, "looked_at", set())  # names and dtypes of tensors whose values were seen
         self.build()
 
     def build(self, batch_shape=None):
@@ -78,13 +69,16 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
 
     def _build_heads(self):
         """Give heads their weights, by the shapes of what they read."""
-        if not self.heads:
-            return
         known = self.shapes()
         for head in self.heads:
             shapes = [_shape_of(name, known) for name in head.reads]
             head.build(shapes)
             known |= head.compute_output_shape(shapes)
+        keras_contact.untracked(self, "known_shapes", known)
+
+    def shape_of(self, name):
+        """The shape of an output, of a tower or a head, with None where a side is not known."""
+        return _shape_of(name, self.known_shapes)
 
     def shapes(self):
         """Name of an output -> shape, None where a side is not known; `*` stands for slots of any name."""
@@ -178,6 +172,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
 
     def __call__(self, batch, *args, **kwargs):
         self.check_batch(batch)
+        look_once(self, batch)
         return super().__call__(batch, *args, **kwargs)
 
     # -- checks --
@@ -196,10 +191,11 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         firsts = [next(iter(names_of(tower, name).values())) for name, tower in self.modalities().items()]
         return f"a batch has {contents(batch)}, but a dict of arrays is expected, of {', '.join(firsts)}."
 
-    def _check(self, x):
-        """Arrays are checked where users hand them over: within a compiled step their values are gone."""
-        if isinstance(x, dict) or not is_data_set(x):
-            self.check_batch(x)
+    def check_training(self):
+        """Stops with a sentence where a step would train something else than what was compiled."""
+        check_compiled(self)
+        check_devices(self, training=True)
+        check_trained(self)
 
     # -- compile --
     def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", **kwargs):
@@ -215,21 +211,19 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
 
         Raises:
             TypeError: the loss is not a kzoo loss, or an argument that only targets have a use for.
-            ValueError: a loss that reads what this model never gives.
+            ValueError: a loss that reads what this model never gives; an optimizer that sums the gradients of steps.
+            NotImplementedError: several devices, by a strategy of TensorFlow.
 
         Example:
             >>> model.compile(kzoo.training.AdamW(1e-4))
         """
         check_compile(kwargs)
-        loss = losses.from_spec(self.loss_spec) if loss is None else loss
-        if not isinstance(loss, Loss):
-            raise TypeError(
-                f"loss is of type {type(loss).__name__}, but a kzoo loss is expected, such as "
-                "kzoo.losses.InfoNCE(); Keras losses compare with a target, which pairs do not have."
-            )
+        loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
-        policy = gradient_policy(gradients)
-        super().compile(optimizer=resolve_optimizer(optimizer), **kwargs)
+        policy, optimizer = gradient_policy(gradients), resolve_optimizer(optimizer)
+        check_optimizer(optimizer)
+        check_devices(self, training=False)
+        super().compile(optimizer=optimizer, **kwargs)
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
         accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
         means = NamedMeans([*loss.term_names, *accuracy])
@@ -278,99 +272,6 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
     def predicted(self, batch):
         """Names that `predict` gives: tokens and logits of a whole data set fit into no memory."""
         return [f"{slot.name}_embeddings" for slot in self.slots(batch) if slot.name in self.tower_names]
-
-    def fit(self, x=None, y=None, batch_size=None, callbacks=None, shuffle=True, initial_epoch=0, **kwargs):
-        """Train on pairs.
-
-        Args:
-            x: dict of arrays (`images`, `token_ids`, and what else the loss reads), a `kzoo.data` set, or
-                any data that Keras takes and that yields such dicts, such as a `DataLoader` of torch.
-            y: not needed; a dict joins the batch.
-            shuffle: for arrays only. A data set has its own order, set by its seed and by the epochs that the model
-                has made since it was compiled; with `steps_per_epoch` an epoch goes on where the last one ended.
-            **kwargs: as in `keras.Model.fit`.
-
-        Returns:
-            `keras.callbacks.History` with `loss`, each term of the loss and, where it reads both embeddings,
-            `in_batch_accuracy`.
-
-        Raises:
-            ValueError: a batch that does not fit, or of one pair. The model is as it was before.
-            FloatingPointError: the loss became NaN or infinite.
-
-        Example:
-            >>> model.fit(kzoo.data.pairs("photos.csv", model.preprocessor, batch_size=256), epochs=10)
-        """
-        self._check(x)
-        check_training_set(x, batch_size)
-        x, steps = to_train(x, kwargs.pop("steps_per_epoch", None))
-        shuffle = shuffle and isinstance(x, dict)
-        order = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None)
-        kwargs |= {"steps_per_epoch": steps, "validation_data": to_validate(kwargs.get("validation_data"))}
-        # before what would save weights that are not finite
-        callbacks = [StopOnNonFinite(), order, *(callbacks or [])]
-        arguments = {"callbacks": callbacks, "shuffle": shuffle, "initial_epoch": initial_epoch}
-        with keras_contact.weights_kept(self):
-            return super().fit(x, y, batch_size, **arguments, **kwargs)
-
-    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", steps=None, return_dict=True, **kwargs):
-        """Loss terms, in-batch accuracy, and recall@1, 5, 10 over the whole set in both directions.
-
-        Args:
-            x, y, batch_size, verbose, steps, **kwargs: as in `keras.Model.evaluate`. The set is read twice:
-                once for the loss, once for the embeddings. A `kzoo.data` set is read in the source's order, every row
-                once, whatever its settings; so are `validation_data`.
-            return_dict: a dict by name (default), or Keras' list of the loss metrics.
-
-        Returns:
-            dict: `loss`, each term, and where the loss reads both embeddings `in_batch_accuracy`,
-            `image_to_text_recall@k`, `text_to_image_recall@k`.
-
-        Raises:
-            ValueError: the set is a generator, which can be read only once; a batch that does not fit.
-
-        Example:
-            >>> model.evaluate(kzoo.data.pairs("test.csv", model.preprocessor, batch_size=256, shuffle=False))
-        """
-        if inspect.isgenerator(x):
-            raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
-        self._check(x)
-        x = to_test(x)
-        arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps}
-        with keras_contact.weights_kept(self):
-            results = super().evaluate(x, y, return_dict=return_dict, **arguments, **kwargs)
-        if not return_dict or not self.compares_pairs(self.objective):
-            return results
-        found = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
-        if any(name not in found or found[name].ndim != 2 for name in PAIR):
-            return results  # of bags there is no one right answer to a picture
-        image_ids = x.image_ids if isinstance(x, PairDataset) else None
-        image_ids = None if image_ids is None else image_ids[: len(found[PAIR[0]])]
-        return results | recall_at_k(*(found[name] for name in PAIR), image_ids=image_ids)
-
-    def predict(self, x, *args, **kwargs):
-        """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only.
-
-        A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are.
-        """
-        self._check(x)
-        with keras_contact.weights_kept(self):
-            return super().predict(to_test(x), *args, **kwargs)
-
-    def train_on_batch(self, x, *args, **kwargs):
-        self._check(x)
-        with keras_contact.weights_kept(self):
-            return super().train_on_batch(x, *args, **kwargs)
-
-    def test_on_batch(self, x, *args, **kwargs):
-        self._check(x)
-        with keras_contact.weights_kept(self):
-            return super().test_on_batch(x, *args, **kwargs)
-
-    def predict_on_batch(self, x):
-        self._check(x)
-        with keras_contact.weights_kept(self):
-            return super().predict_on_batch(x)
 
     def reading(self, names, batch):
         """Names of outputs to ask for, so that a loss can read `names`."""

@@ -60,7 +60,8 @@ class DualEncoder(EmbeddingModel):
     ):
         # no autocast: each tower casts for itself, pixels would lose precision on the way
         super().__init__(autocast=False, **kwargs)
-        self.image_encoder, self.text_encoder = as_tower(image_encoder, "image"), as_tower(text_encoder, "text")
+        self.image_encoder = as_tower(image_encoder, "image", called="the image_encoder")
+        self.text_encoder = as_tower(text_encoder, "text", called="the text_encoder")
         check_pair(self.image_encoder, self.text_encoder)
         self.similarity = similarity or SimilarityHead(name="similarity")
         self.add_parts()

@@ -47,7 +47,8 @@ def check_pair(image_encoder, text_encoder):
     if image_encoder.embed_dim != text_encoder.embed_dim:
         raise ValueError(
             f"the image embedding has {image_encoder.embed_dim} channels and the text embedding "
-            f"{text_encoder.embed_dim}; give both towers the same embed_dim."
+            f"{text_encoder.embed_dim}; give both towers the same embed_dim, a layer or model of Keras by a "
+            "keras.layers.Dense behind it."
         )
 
 

@@ -82,7 +82,8 @@ class MatchingEncoder(DualEncoder):
             >>> model.match(["cat.jpg"], ["a cat", "a dog"])
             array([[0.98, 0.03]], dtype=float32)
         """
-        batch = self.preprocessor(images=self.as_list(images), texts=self.as_list(texts))
+        pictures, words = self.preprocessor(images=self.as_list(images)), self.preprocessor(texts=self.as_list(texts))
+        batch = pictures | words  # of different lengths: all are matched with all
         if not len(batch["images"]) or not len(batch["token_ids"]):
             raise ValueError("there is no pair to match; give at least one picture and one text.")
         tokens_of = self.compiled_once("image_tokens", _image_tokens)

@@ -1,6 +1,7 @@
 """Byte-level BPE vocabularies: CLIP's and RoBERTa's, from their files, and small ones learned from captions."""
 
 import gzip
+from collections.abc import Mapping
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -68,6 +69,7 @@ def roberta_bpe(vocab, merges):
 
 def byte_level_bpe(captions, vocab_size):
     """Learn merges from captions: every byte is in the vocabulary, so no text is unknown."""
+    captions = _texts(captions)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = _lower_case()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -82,6 +84,25 @@ def byte_level_bpe(captions, vocab_size):
     )
     tokenizer.train_from_iterator(captions, trainer)
     return tokenizer
+
+
+def _texts(captions):
+    """Captions as a list of strings; stops at what a loop would take for captions that are none."""
+    if isinstance(captions, (str, bytes, Mapping)):
+        what = "a dict" if isinstance(captions, Mapping) else "one string"
+        raise ValueError(
+            f"captions are {what}, but a list of strings is expected, of all that there are to learn from."
+        )
+    captions = list(captions)
+    for number, caption in enumerate(captions):
+        if not isinstance(caption, str):
+            raise ValueError(
+                f"caption {number} is of type {type(caption).__name__}, but a string is expected; let several captions "
+                "of a picture stand one by one."
+            )
+    if not any(caption.strip() for caption in captions):
+        raise ValueError("there are no captions to learn a vocabulary from; give those of the training part.")
+    return captions
 
 
 def _lower_case():

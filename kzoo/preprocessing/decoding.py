@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from kzoo.preprocessing.pixels import check_pixels
+
 AS_SHOWN, AS_TRAINED = "as_shown", "as_trained"
 DECODINGS = (AS_SHOWN, AS_TRAINED)
 DEEP = ("I", "F")  # modes of more than 8 bits, beside those of 16, "I;16" and its orders of bytes
@@ -126,17 +128,7 @@ def _pixels(array):
         )
     if not array.size:
         raise ValueError(f"an image array of shape {array.shape} has no pixels.")
-    if array.dtype == np.uint8:
-        return array
     if array.dtype == bool:
         return array * np.uint8(255)
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"an image array is of dtype {array.dtype}; pixels are numbers in [0, 255].")
-    low, high = float(array.min()), float(array.max())
-    if not (low >= 0.0 and high <= 255.0):
-        raise ValueError(f"an image array holds values from {low:g} to {high:g}; pixels lie in [0, 255].")
-    if high <= 1.0 and np.any(array % 1):
-        raise ValueError("an image array holds fractions up to 1; pixels lie in [0, 255], multiply by 255.")
-    if high == 1.0:
-        raise ValueError("an image array holds zeros and ones alone; pixels lie in [0, 255], multiply by 255.")
-    return np.rint(array).astype("uint8")
+    check_pixels(array)
+    return array if array.dtype == np.uint8 else np.rint(array).astype("uint8")

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from kzoo.preprocessing.decoding import AS_SHOWN, check_decoding, decode
+from kzoo.preprocessing.pixels import check_pixels
 
 RESIZES = ("shortest", "squash", "longest")
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -120,7 +121,10 @@ def _pair(size):
 def is_ready(source, image_size):
     """Whether a source is pixels of the right size already, with nothing left to do."""
     array = isinstance(source, np.ndarray) and source.dtype == np.uint8
-    return array and image_size is not None and source.shape == (*image_size, 3)
+    ready = array and image_size is not None and source.shape == (*image_size, 3)
+    if ready:
+        check_pixels(source)
+    return ready
 
 
 def _fit(picture, size, pick):

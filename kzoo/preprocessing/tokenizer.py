@@ -138,6 +138,9 @@ class Tokenizer:
             vocab_size: largest number of ids; small corpora give fewer.
             context_length: ids per row.
 
+        Raises:
+            ValueError: no captions, or what is no list of strings, such as one string.
+
         Example:
             >>> Tokenizer.train(["a cat", "a dog"], vocab_size=300, context_length=8).vocab_size <= 300
             True

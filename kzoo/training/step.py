@@ -7,6 +7,7 @@ from keras import ops
 
 from kzoo import keras_contact
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
+from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
 
 
@@ -44,7 +45,7 @@ def predict_step(model, *arguments):
 
 
 def _trained(model, x, y, sample_weight):
-    batch = _joined(x, y, sample_weight)
+    batch = joined(x, y, sample_weight)
     total, values, found = gradients(model, partial(losses_of, model, batch, training=True), model.gradients)
     apply_gradients(model, found)
     if model.teacher is not None:
@@ -54,15 +55,9 @@ def _trained(model, x, y, sample_weight):
 
 
 def _tested(model, x, y, sample_weight):
-    batch = _joined(x, y, sample_weight)
+    batch = joined(x, y, sample_weight)
     losses, values = losses_of(model, batch, training=False)
     return _logged(model, batch, sum(losses), values)
-
-
-def _joined(x, y, sample_weight):
-    """All arrays of a batch by name; a dict of targets and weights of samples are entries like others."""
-    batch = dict(x) | (dict(y) if isinstance(y, dict) else {})
-    return batch if sample_weight is None else batch | {"sample_weight": sample_weight}
 
 
 def losses_of(model, batch, training):
@@ -92,6 +87,8 @@ def _head_tensors(similarity):
 
 def _logged(model, batch, total, values):
     rows = ops.shape(next(iter(batch.values())))[0]
+    if model.objective.needs_two():  # a last batch of one row says nothing
+        rows = rows * ops.cast(rows > 1, "int32") if ops.is_tensor(rows) else rows * (rows > 1)
     keras_contact.track_loss(model, total, rows)
     model.means.update_state(values, rows=rows)
     return model.get_metrics_result()

@@ -214,7 +214,7 @@ def test_bad_arguments():
         (
             lambda: as_tower(keras.Sequential([keras.Input((4, 4)), keras.layers.Dense(3)])),
             ValueError,
-            r"an output \(batch, width\), or a layer with an attribute embed_dim; or say it: as_tower\(",
+            r"gives \(None, 4, 3\), but an output \(batch, width\) .*, keras.layers.GlobalAveragePooling1D\(\)\]",
         ),
         (lambda: as_tower(dense(), width=3), TypeError, "width"),
         (lambda: as_tower(dense(), "audio").check({}), ValueError, r"there is no 'audio', which LayerTower reads"),

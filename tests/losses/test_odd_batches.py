@@ -26,6 +26,11 @@ REFUSED = {  # of a loss what its formula needs more for, and how it says so
         r"with num_negatives=4 others, but the batch has \d rows; give at least 5",
     ),
     "ICNN": ("batch", r"compares neighbours, but the batch has \d rows; give at least 3"),
+    **dict.fromkeys(
+        ("SimplexClassifier", "EquiangularBasisVectors"),
+        ("labels all different", "got labels from 0 to 5, but 0 to 3 is expected"),
+    ),
+    "SeparateCommonSalient": ("is_target all different", "got is_target from 0 to 5, but booleans"),
     "IndividualTemperature": (
         "batch of 1|temperature",
         "compares each row with others, but the batch is one row; use 2|lies outside the bounds 0.005 and 1.0",

@@ -67,7 +67,7 @@ def test_a_row_too_few_and_an_axis_too_many(name, case):
             r"SupCon takes b as \(batch, dim\), but got \(4,\); give that, and labels or sample_weight by name: "
             "labels=...",
         ),
-        (lambda: InfoNCE()(Z, Z, sample_weight=np.ones((4, 1))), r"sample_weight as \(batch,\), but got \(4, 1\)"),
+        (lambda: InfoNCE()(Z, Z, sample_weight=np.ones((4, 2))), r"sample_weight as \(batch,\), but got \(4, 2\)"),
         (lambda: InfoNCE()(Z, Z, scale=np.ones((4, 4))), r"scale as a number or \(1,\), but got \(4, 4\)"),
         (
             lambda: MultipleNegativesRanking()(Z, Z[:3], Z),

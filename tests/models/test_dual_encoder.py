@@ -177,3 +177,42 @@ def test_unreadable_image_is_named(model):
 def test_text_longer_than_the_context_is_reported(model):
     with pytest.warns(UserWarning, match="1 of 1 texts are longer than the context of 10 ids"):
         assert np.isfinite(model.encode_text(["red " * 30])).all()
+
+
+def words():
+    layers = [keras.layers.Embedding(9, 6), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(5)]
+    return keras.Sequential([keras.Input((4,), dtype="int32"), *layers])
+
+
+@pytest.mark.once  # the layers of others are compiled for minutes
+def test_towers_of_ones_own_train():
+    body = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None, pooling="avg")
+    layers = [keras.layers.Rescaling(1 / 127.5, offset=-1.0), body, keras.layers.Dense(5)]
+    model = DualEncoder(keras.Sequential([keras.Input((32, 32, 3)), *layers]), words())
+    random = np.random.default_rng(0)
+    batch = {
+        "images": random.integers(0, 256, (4, 32, 32, 3), "uint8"),
+        "token_ids": random.integers(0, 9, (4, 4)).astype("int32"),
+    }
+    model.compile("sgd")
+    assert np.isfinite(model.fit(batch, verbose=0).history["loss"]).all()
+    assert {name: each.shape for name, each in model.predict(batch, verbose=0).items()} == {
+        "image_embeddings": (4, 5),
+        "text_embeddings": (4, 5),
+    }
+
+
+def test_towers_of_ones_own_that_lack_something():
+    body = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(5, 3)])
+    for tower, error, sentence in (
+        (body, ValueError, r"the image_encoder \(Sequential\) gives \(None, 6, 6, 5\), .*GlobalAveragePooling2D\(\)"),
+        (keras.Sequential([keras.layers.Dense(5)]), ValueError, "the image_encoder .*no weights yet; .*keras.Input"),
+        ("vit", TypeError, "the image_encoder is of type str, but a tower of kzoo, a layer"),
+        (
+            keras.Sequential([body, keras.layers.Flatten()]),
+            ValueError,
+            "has 180 channels and the text embedding 5; .*keras.layers.Dense behind it",
+        ),
+    ):
+        with pytest.raises(error, match=sentence):
+            DualEncoder(tower, words())

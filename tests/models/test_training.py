@@ -61,15 +61,6 @@ def test_evaluate_counts_any_caption_of_an_image(model):
     assert results["image_to_text_recall@5"] == expected["image_to_text_recall@5"]
 
 
-def test_validation_and_sample_weights(model):
-    batch = batch_of(model, 8)
-    model.compile("sgd")
-    weights = np.array([1.0] * 4 + [0.0] * 4, "float32")
-    history = model.fit(batch, sample_weight=weights, batch_size=8, verbose=0, validation_data=(batch,)).history
-    assert "val_text_to_image_recall@10" in history and "val_loss" in history
-    assert history["loss"][0] != pytest.approx(history["val_loss"][0], rel=1e-3)
-
-
 def test_evaluate_refuses_what_can_be_read_only_once(model):
     model.compile("sgd")
     with pytest.raises(ValueError, match="evaluate reads its data twice"):
@@ -79,13 +70,6 @@ def test_evaluate_refuses_what_can_be_read_only_once(model):
 def test_predict_takes_data_sets(model):
     data = kzoo.data.pairs(toy_pairs(7), model.preprocessor, batch_size=3, shuffle=False)
     assert model.predict(data, verbose=0)["image_embeddings"].shape == (7, 12)
-
-
-def test_a_batch_of_one_is_refused(model):
-    model.compile("sgd")
-    for x, options in ((batch_of(model, 4), {"batch_size": 1}), (batch_of(model, 1), {})):
-        with pytest.raises(ValueError, match="a batch of one pair has no negative"):
-            model.fit(x, verbose=0, **options)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_sentence(model):

@@ -86,3 +86,22 @@ def test_sets_have_one_number_of_rows():
     for one, shown in (("cat.jpg", "one string"), (b"cat", "one bytes"), (Image.new("RGB", (4, 4)), "one Image")):
         with pytest.raises(TypeError, match=f"images is {shown}, but a list is expected: "):
             steps(images=one)
+
+
+@pytest.mark.parametrize(
+    "captions, sentence",
+    [
+        ("a red square", "captions are one string, but a list of strings is expected"),
+        ({"captions": ["a"]}, "captions are a dict, but a list of strings is expected"),
+        ([["a", "b"], ["c"]], "caption 0 is of type list, but a string is expected"),
+        (["a", None], "caption 1 is of type NoneType"),
+        ([], "there are no captions to learn a vocabulary from"),
+        (iter([" "]), "there are no captions"),
+    ],
+)
+def test_what_no_vocabulary_is_learned_from(captions, sentence):
+    steps = preprocessor({"train": 300, "context_length": 8})
+    with pytest.raises(ValueError, match=sentence):
+        steps.adapt(captions)
+    steps.adapt(caption for caption in ["a cat"])  # nothing was learned before
+    assert steps.encode_texts(["a cat"])["token_ids"].shape == (1, 8)

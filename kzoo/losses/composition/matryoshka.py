@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.base import Loss, WeightedSum
+from kzoo.losses.parts.numbers import check_numbers
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -61,12 +62,23 @@ class Matryoshka(Loss):
         self.input_names = tuple(name for name in first.input_names if name not in first.constants)
         self.optional_names = {key: name for key, name in first.optional_names.items() if name not in first.constants}
         self.required_inputs = tuple(key for key in first.required_inputs if key in self.optional_names)
+        self.asked_for = tuple(key for key in first.asked_for if key in self.optional_names)
         self.inputs_given, self.input_counts = first.inputs_given, first.input_counts
         self.takes_linear_logits = first.takes_linear_logits
 
     def get_config(self):
         inner = [keras.saving.serialize_keras_object(each) for each in self.inner]
         return super().get_config() | {"loss": inner if len(inner) > 1 else inner[0]}
+
+    def _check(self, arguments, keywords):
+        super()._check(arguments, keywords)
+        check_numbers(self.inner[0], list(keywords.items()), {})
+
+    def look(self, tensors, outputs=None):
+        self.inner[0].look(tensors, outputs)
+
+    def rows_of(self, tensors):
+        return self.inner[0].rows_of(tensors)
 
     def pairs(self, batch_size):
         return self.inner[0].pairs(batch_size)

@@ -49,6 +49,7 @@ class Captioning(Loss):
     optional_inputs = Loss.optional_inputs | {"mask": "caption_mask"}
     takes_linear_logits = True
     shapes = Loss.shapes | {"logits": "batch length vocabulary", "labels": "batch length", "mask": "batch length"}
+    numbers = Loss.numbers | {"labels": "index of vocabulary"}
 
     def __init__(self, label_smoothing=0.0, pad_id=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

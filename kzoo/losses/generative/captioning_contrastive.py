@@ -54,6 +54,7 @@ class CaptioningContrastive(PairwiseLoss):
     optional_inputs = InfoNCE.optional_inputs | Captioning.optional_inputs
     takes_linear_logits = True
     shapes = PairwiseLoss.shapes | Captioning.shapes
+    numbers = PairwiseLoss.numbers | Captioning.numbers
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
     }
     pair_inputs = ("weights",)
     shapes = PairwiseLoss.shapes | {"reference": "batch width", "weights": "batch batch"}
+    numbers = PairwiseLoss.numbers | {"reference": "number", "weights": "number"}
 
     def __init__(self, temperature=None, weighted="b_to_a", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -55,6 +55,7 @@ class CountingContrastive(Loss):
     }
     required_inputs = ("counterfactual",)
     shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "counterfactual": "batch dim", "mask": "batch"}
+    numbers = Loss.numbers | {"mask": "flag"}
 
     def __init__(self, temperature=1.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

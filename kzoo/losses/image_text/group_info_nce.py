@@ -52,6 +52,7 @@ class GroupInfoNCE(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"groups": "groups"}
     required_inputs = ("groups",)
     shapes = PairwiseLoss.shapes | {"groups": "batch"}
+    numbers = PairwiseLoss.numbers | {"groups": "id"}
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

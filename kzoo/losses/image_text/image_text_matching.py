@@ -46,6 +46,7 @@ class ImageTextMatching(Loss):
 
     default_inputs = ("match_logits", "matching_labels")
     shapes = Loss.shapes | {"logits": "pairs 2", "labels": "pairs", "sample_weight": "pairs"}
+    numbers = Loss.numbers | {"labels": "index of 2"}
 
     def call(self, logits, labels, sample_weight=None):
         return weighted_mean(cross_entropy(logits, ops.cast(labels, "int32")), sample_weight)

@@ -67,6 +67,7 @@ class IndividualTemperature(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"ids": "ids"}
     required_inputs = ("ids",)
     shapes = PairwiseLoss.shapes | {"ids": "batch"}
+    numbers = PairwiseLoss.numbers | {"ids": "index of dataset_size"}
 
     def __init__(
         self,

@@ -64,6 +64,7 @@ class MixupContrastive(PairwiseLoss):
         "b_permutation": "batch",
         "b_lam": "batch",
     }
+    numbers = PairwiseLoss.numbers | {"a_permutation": "index of batch", "b_permutation": "index of batch"}
 
     def __init__(self, temperature=0.1, beta=0.15, probability=0.5, seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

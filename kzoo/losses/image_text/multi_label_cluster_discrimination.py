@@ -60,6 +60,7 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"positives": "positives"}
     required_inputs = ("positives",)
     shapes = PairwiseLoss.shapes | {"centers": "classes dim", "positives": "batch count"}
+    numbers = PairwiseLoss.numbers | {"positives": "index of classes or -1"}
 
     def __init__(self, scale=1.0, num_classes=None, dim=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs or self.default_inputs[: 2 if num_classes is None else 1], **kwargs)

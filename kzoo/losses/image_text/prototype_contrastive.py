@@ -75,6 +75,7 @@ class PrototypeContrastive(PairwiseLoss):
         "a_targets": "b_clusters dim",
         "b_targets": "a_clusters dim",
     }
+    numbers = PairwiseLoss.numbers | {"a_labels": "index of a_clusters or -1", "b_labels": "index of b_clusters or -1"}
 
     def __init__(
         self,

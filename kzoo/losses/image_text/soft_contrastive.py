@@ -55,6 +55,7 @@ class SoftContrastive(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"label_embeddings": "label_embeddings"}
     required_inputs = ("label_embeddings",)
     shapes = PairwiseLoss.shapes | {"label_embeddings": "batch label_dim"}
+    numbers = PairwiseLoss.numbers | {"label_embeddings": "number"}
 
     def __init__(
         self, temperature=0.05, label_temperature=0.35, symmetric=True, block_size=None, inputs=None, **kwargs

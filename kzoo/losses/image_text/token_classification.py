@@ -58,6 +58,7 @@ class TokenClassification(Loss):
         "mask": "batch length",
         "token_weights": "vocabulary",
     }
+    numbers = Loss.numbers | {"token_ids": "index of vocabulary or less", "token_weights": "weight"}
 
     def __init__(self, vocab_size=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -60,6 +60,7 @@ class UnifiedContrastive(PairwiseLoss):
     }
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch", "b_labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "id", "b_labels": "id"}
 
     def __init__(self, temperature=None, direction="both", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

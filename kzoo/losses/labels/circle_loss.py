@@ -53,6 +53,7 @@ class CircleLoss(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "id"}
 
     def __init__(self, m=0.4, gamma=80.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -64,6 +64,7 @@ class EquiangularBasisVectors(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "index of num_classes"}
 
     def __init__(
         self,

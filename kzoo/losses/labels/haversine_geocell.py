@@ -56,6 +56,7 @@ class HaversineGeocell(Loss):
     default_inputs = ("logits", "coordinates", "centroids")
     optional_inputs = Loss.optional_inputs | {"cells": "cells"}
     shapes = Loss.shapes | {"logits": "batch cells", "coordinates": "batch 2", "centroids": "cells 2", "cells": "batch"}
+    numbers = Loss.numbers | {"coordinates": "number", "cells": "index of cells"}
 
     def __init__(self, smoothing_km=75.0, radius_km=6371.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -56,6 +56,7 @@ class ICNN(PairwiseLoss):
     optional_inputs = {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"x": "batch dim", "labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "id"}
 
     def __init__(self, k=4, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

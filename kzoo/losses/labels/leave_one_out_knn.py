@@ -65,6 +65,7 @@ class LeaveOneOutKNN(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "index"}
 
     def __init__(
         self, k=200, temperature=0.1, queue_size=0, dim=None, block_size=None, seed=None, inputs=None, **kwargs

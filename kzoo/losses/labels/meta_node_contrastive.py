@@ -63,6 +63,7 @@ class MetaNodeContrastive(PairwiseLoss):
         "assignments": "nodes",
         "sample_weight": "nodes",
     }
+    numbers = PairwiseLoss.numbers | {"assignments": "index of num_clusters"}
 
     def __init__(self, tau=1.0, num_clusters=16, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -68,6 +68,7 @@ class MetricMix(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels", "lam": "lam"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch", "lam": "scalar"}
+    numbers = PairwiseLoss.numbers | {"labels": "id"}
 
     def __init__(
         self,

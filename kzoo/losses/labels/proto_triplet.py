@@ -50,6 +50,7 @@ class ProtoTriplet(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"x": "batch dim", "prototypes": "classes dim", "labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "id"}
 
     def __init__(self, margin=0.5, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

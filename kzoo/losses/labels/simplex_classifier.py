@@ -53,6 +53,7 @@ class SimplexClassifier(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"f": "batch dim", "labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "index of num_classes"}
 
     def __init__(self, num_classes, scale=1.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

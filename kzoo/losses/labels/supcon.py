@@ -61,6 +61,7 @@ class SupCon(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"labels": "labels", "mask": "positives"}
     pair_inputs = ("mask",)
     shapes = PairwiseLoss.shapes | {"labels": "batch", "mask": "batch batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "id"}
 
     def __init__(self, temperature=0.1, base_temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

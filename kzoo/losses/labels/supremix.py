@@ -66,6 +66,7 @@ class SupReMix(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"targets": "targets", "lam": "lam"}
     required_inputs = ("targets",)
     shapes = PairwiseLoss.shapes | {"targets": "batch", "lam": "scalar | batch"}
+    numbers = PairwiseLoss.numbers | {"targets": "number"}
 
     def __init__(
         self,

@@ -55,6 +55,7 @@ class Triplet(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "id"}
 
     def __init__(self, margin=0.2, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

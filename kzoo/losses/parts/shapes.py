@@ -35,6 +35,25 @@ def check_shapes(loss, arguments):
                 _refuse(loss, arguments, axis, owner, name)
 
 
+def in_rows(array, taken):
+    """A column `(rows, 1)` as `(rows,)` where one number for each row is taken; anything else as it is."""
+    readings = [] if taken is None or isinstance(taken, tuple) else _readings(taken)
+    of_rows = [axes for axes in readings if axes and axes != [MORE] and not axes[0].isdigit()]
+    if not of_rows or max(map(len, readings)) > 1:
+        return array
+    shape = shape_of(array)
+    return array[:, 0] if shape is not None and len(shape) == 2 and shape[1] == 1 else array
+
+
+def sizes_of(loss, arguments):
+    """Axis -> its size, of the arguments of a loss, as far as it is known."""
+    sizes = {}
+    for _, shape, taken in _given(loss, arguments):
+        axes = next((each for each in _readings(taken) if _has_rank(each, shape)), ())
+        sizes |= {axis: size for axis, size in zip(axes, shape) if size is not None and axis not in sizes}
+    return sizes
+
+
 def shape_of(array):
     """The shape of an array, a tensor or nested lists, with None for sizes that are not known yet; None if none is."""
     try:

@@ -52,6 +52,7 @@ class CoSENT(PairwiseLoss):
     optional_inputs = {"scores": "scores"}
     required_inputs = ("scores",)
     shapes = PairwiseLoss.shapes | {"scores": "batch"}
+    numbers = PairwiseLoss.numbers | {"scores": "number"}
 
     def __init__(self, scale=20.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

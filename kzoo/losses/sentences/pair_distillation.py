@@ -57,6 +57,7 @@ class PairDistillation(Loss):
     optional_inputs = Loss.optional_inputs | {"teacher": "target_scores"}
     required_inputs = ("teacher",)
     shapes = Loss.shapes | {"student": "batch | batch dim", "teacher": "batch"}
+    numbers = Loss.numbers | {"teacher": "number"}
 
     def __init__(self, mode="bce", inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

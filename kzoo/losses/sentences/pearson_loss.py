@@ -45,6 +45,7 @@ class PearsonLoss(Loss):
     optional_inputs = Loss.optional_inputs | {"scores": "scores"}
     required_inputs = ("scores",)
     shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "scores": "batch"}
+    numbers = Loss.numbers | {"scores": "number"}
 
     def call(self, a, b, scores, sample_weight=None):
         p, y = paired_cosines(a, b), ops.cast(scores, "float32")

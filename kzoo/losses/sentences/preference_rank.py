@@ -52,6 +52,7 @@ class PreferenceRank(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"scores": "scores"}
     required_inputs = ("scores",)
     shapes = PairwiseLoss.shapes | {"scores": "batch"}
+    numbers = PairwiseLoss.numbers | {"scores": "number"}
 
     def __init__(self, temperature=0.05, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -49,6 +49,7 @@ class RankKL(Loss):
     optional_inputs = {"scores": "scores"}
     required_inputs = ("scores",)
     shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "scores": "batch"}
+    numbers = Loss.numbers | {"scores": "number"}
 
     def __init__(self, temperature=0.05, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

@@ -68,6 +68,7 @@ class BackwardCompatibleBasis(Loss):
         "old_target": "batch old_dim",
         "old_classifier": "old_classes old_dim",
     }
+    numbers = Loss.numbers | {"labels": "index of old_classes"}
 
     def __init__(self, new_weight=1.0, influence_weight=1.0, old_weight=1.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)

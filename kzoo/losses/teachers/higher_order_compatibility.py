@@ -57,6 +57,7 @@ class HigherOrderCompatibility(PairwiseLoss):
     optional_inputs = Loss.optional_inputs | {"labels": "labels"}
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"new": "batch dim", "old": "batch dim", "labels": "batch"}
+    numbers = PairwiseLoss.numbers | {"labels": "id"}
 
     def __init__(self, mu=10.0, same_class="drop", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

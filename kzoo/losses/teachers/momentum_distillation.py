@@ -79,6 +79,7 @@ class MomentumDistillation(PairwiseLoss):
         "ids": "batch",
         "queue_ids": "queue",
     }
+    numbers = PairwiseLoss.numbers | {"ids": "id", "queue_ids": "id"}
 
     def __init__(self, temperature=None, alpha=0.4, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

@@ -61,6 +61,7 @@ class QueueContrastive(PairwiseLoss):
     default_inputs = ("query", "key")
     optional_inputs = PairwiseLoss.optional_inputs | {"groups": "groups"}
     shapes = PairwiseLoss.shapes | {"q": "batch dim", "k": "batch dim", "groups": "batch"}
+    numbers = PairwiseLoss.numbers | {"groups": "index of num_groups"}
 
     def __init__(
         self,

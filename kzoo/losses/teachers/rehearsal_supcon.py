@@ -61,6 +61,7 @@ class RehearsalSupCon(PairwiseLoss):
         "labels": "batch",
         "rehearsal": "batch",
     }
+    numbers = PairwiseLoss.numbers | {"labels": "id", "rehearsal": "flag"}
 
     def __init__(self, temperature=0.1, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

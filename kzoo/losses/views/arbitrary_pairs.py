@@ -58,6 +58,7 @@ class ArbitraryPairs(PairwiseLoss):
     default_inputs = ("view_1", "view_2")
     optional_inputs = Loss.optional_inputs | {"labels_a": "labels_a", "labels_b": "labels_b", "gates": "gates"}
     shapes = PairwiseLoss.shapes | {"labels_a": "batch", "labels_b": "batch", "gates": "batch dim"}
+    numbers = PairwiseLoss.numbers | {"labels_a": "index of num_classes", "labels_b": "index of num_classes"}
 
     def __init__(
         self,

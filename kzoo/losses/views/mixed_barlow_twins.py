@@ -52,6 +52,7 @@ class MixedBarlowTwins(BarlowTwins):
     optional_inputs = {"lam": "lam", "permutation": "permutation"}
     required_inputs = ("lam", "permutation")
     shapes = BarlowTwins.shapes | {"m": "batch dim", "lam": "scalar | batch", "permutation": "batch"}
+    numbers = BarlowTwins.numbers | {"permutation": "index of batch"}
 
     def __init__(self, lambd=0.005, mix_scale=5.0, inputs=None, **kwargs):
         super().__init__(lambd, inputs, **kwargs)

@@ -65,6 +65,7 @@ class SeparateCommonSalient(PairwiseLoss):
         "salient_b": "batch salient_dim",
         "is_target": "batch",
     }
+    numbers = PairwiseLoss.numbers | {"is_target": "flag"}
 
     def __init__(
         self,

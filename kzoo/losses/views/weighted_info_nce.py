@@ -59,6 +59,7 @@ class WeightedInfoNCE(PairwiseLoss):
     pair_inputs = ("weights",)
     required_inputs = ("weights",)
     shapes = PairwiseLoss.shapes | {"weights": "batch batch"}
+    numbers = PairwiseLoss.numbers | {"weights": "weight"}
 
     def __init__(self, temperature=0.1, positive_in_denominator=False, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)

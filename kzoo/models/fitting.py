@@ -1,0 +1,175 @@
+"""`fit`, `evaluate` and `predict` of every model: Keras' own, with what they are given looked at first."""
+
+import inspect
+
+import keras
+
+from kzoo import keras_contact
+from kzoo.data.batches import Batches, Stretches
+from kzoo.data.pair_dataset import PairDataset
+from kzoo.evaluation.retrieval import recall_at_k
+from kzoo.models.checks import check_class_weight, check_compiled, check_fit, check_training_set
+from kzoo.models.intake import Intake
+from kzoo.models.reading import to_test, to_train, to_validate
+from kzoo.training.callbacks import StopOnNonFinite
+from kzoo.training.engines import check_devices
+from kzoo.training.epochs import EpochOrder
+from kzoo.training.feed import source_of
+from kzoo.training.last_good import LastGood
+
+
+class Fitting:
+    """The ways into a `ContrastiveModel`, a mixin before `keras.Model`."""
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        **kwargs,
+    ):
+        """Train on pairs.
+
+        Args:
+            x: dict of arrays (`images`, `token_ids`, and what else the loss reads), a `kzoo.data` set, or
+                any data that Keras takes and that yields such dicts, such as a `DataLoader` of torch.
+            y: not needed; a dict joins the batch, and all that is in it is read by the model or the loss.
+            shuffle: for arrays only. A data set has its own order, set by its seed and by the epochs that the model
+                has made since it was compiled; with `steps_per_epoch` an epoch goes on where the last one ended.
+            sample_weight: array `(rows,)` or `(rows, 1)`, joins the batch. A data set yields it as an entry of its
+                dicts, or in a tuple `(x, y, sample_weight)`.
+            class_weight: refused, as pairs have no classes.
+            epochs, verbose, callbacks, validation_split, validation_data, initial_epoch, steps_per_epoch, **kwargs: as
+                in `keras.Model.fit`.
+
+        Returns:
+            `keras.callbacks.History` with `loss`, each term of the loss and, where it reads both embeddings,
+            `in_batch_accuracy`.
+
+        Raises:
+            ValueError: a batch that does not fit, or of one pair; weights that were locked or opened since `compile`.
+                Whatever is raised, the model has the weights of the last complete step.
+            FloatingPointError: the loss became NaN or infinite. The model has the weights of the last epoch in which it
+                was finite.
+            NotImplementedError: several devices, by TensorFlow's strategies or torch's process groups.
+
+        Example:
+            >>> model.fit(kzoo.data.pairs("photos.csv", model.preprocessor, batch_size=256), epochs=10)
+        """
+        check_fit(epochs, initial_epoch, batch_size)
+        check_class_weight(class_weight)
+        self.check_training()
+        intake, validation = Intake(self, self.objective), Intake(self, self.objective)
+        if validation_data is not None:
+            parts = keras.utils.unpack_x_y_sample_weight(to_validate(validation_data))
+            validation_data = validation.whole(*parts, kwargs.get("validation_batch_size") or batch_size)
+        x, steps_per_epoch = to_train(x, steps_per_epoch)
+        order = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None)
+        shuffle = shuffle and isinstance(x, dict)
+        x, last_good = intake.whole(x, y, sample_weight, batch_size), LastGood()
+        check_training_set(x, batch_size)
+        arguments = {"epochs": epochs, "verbose": verbose, "shuffle": shuffle, "initial_epoch": initial_epoch}
+        arguments |= {"validation_split": validation_split, "validation_data": validation_data}
+        arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs
+        # first what stops, before what would save weights that are not finite
+        arguments["callbacks"] = [StopOnNonFinite(), last_good, order, *keras.tree.flatten(callbacks or [])]
+        try:
+            with keras_contact.weights_kept(self), intake, validation:
+                return super().fit(x, None, batch_size, **arguments)
+        except FloatingPointError:
+            last_good.give_back()
+            raise
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=True,
+        **kwargs,
+    ):
+        """Loss terms, in-batch accuracy, and recall@1, 5, 10 over the whole set in both directions.
+
+        A batch of one pair has no negatives: at the end of a set it counts in no mean. A `kzoo.data` set is read in the
+        source's order, every row once, whatever its settings; so are `validation_data`.
+
+        Args:
+            x, y, batch_size, verbose, sample_weight, steps, callbacks: as in `fit` and `keras.Model.evaluate`. The set
+                is read twice: once for the loss, once for the embeddings.
+            return_dict: a dict by name (default), or Keras' list of the loss metrics.
+
+        Returns:
+            dict: `loss`, each term, and where the loss reads both embeddings `in_batch_accuracy`,
+            `image_to_text_recall@k`, `text_to_image_recall@k`.
+
+        Raises:
+            ValueError: the set is a generator, which can be read only once; a batch that does not fit.
+
+        Example:
+            >>> model.evaluate(kzoo.data.pairs("test.csv", model.preprocessor, batch_size=256, shuffle=False))
+        """
+        if inspect.isgenerator(x):
+            raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
+        check_compiled(self)
+        check_devices(self, training=False)
+        x = to_test(x)
+        intake = Intake(self, self.objective)
+        given = x if keras_contact.within_fit(kwargs) else intake.whole(x, y, sample_weight, batch_size)
+        arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps, "callbacks": callbacks}
+        with keras_contact.weights_kept(self), intake:
+            results = super().evaluate(given, return_dict=return_dict, **arguments, **kwargs)
+        if not return_dict or not self.compares_pairs(self.objective):
+            return results
+        found = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
+        if any(name not in found or found[name].ndim != 2 for name in self.PAIR):
+            return results  # of bags there is no one right answer to a picture
+        source = source_of(x)
+        image_ids = source.image_ids if isinstance(source, PairDataset) else None
+        image_ids = None if image_ids is None else image_ids[: len(found[self.PAIR[0]])]
+        return results | recall_at_k(*(found[name] for name in self.PAIR), image_ids=image_ids)
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only.
+
+        A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are.
+        """
+        intake = Intake(self)
+        given = intake.whole(to_test(x))
+        with keras_contact.weights_kept(self), intake:
+            return super().predict(given, batch_size, verbose, steps, callbacks)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """As in `keras.Model.train_on_batch`, of one dict of arrays; see `fit`."""
+        check_class_weight(class_weight)
+        self.check_training()
+        x = Intake(self, self.objective).take(x, y, sample_weight)
+        with keras_contact.weights_kept(self):
+            return super().train_on_batch(x, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """As in `keras.Model.test_on_batch`, of one dict of arrays."""
+        check_compiled(self)
+        check_devices(self, training=False)
+        x = Intake(self, self.objective).take(x, y, sample_weight)
+        with keras_contact.weights_kept(self):
+            return super().test_on_batch(x, return_dict=return_dict)
+
+    def predict_on_batch(self, x):
+        """As in `keras.Model.predict_on_batch`, of one dict of arrays."""
+        x = Intake(self).take(x)
+        with keras_contact.weights_kept(self):
+            return super().predict_on_batch(x)

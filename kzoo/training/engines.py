@@ -1,0 +1,49 @@
+"""What would compare a batch with less than itself, or with more, and say nothing of it: refused until kzoo does it."""
+
+import keras
+
+
+def check_devices(model, training):
+    """Stops where TensorFlow or torch share a batch among several devices, each of which would see its own part only.
+
+    Args:
+        model: a `keras.Model`, which keeps the strategy in whose scope it was made.
+        training: whether a step of training is meant; torch's processes may evaluate each for itself.
+
+    Raises:
+        NotImplementedError: more than one device.
+    """
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        strategy = model.distribute_strategy
+        _refuse(strategy.num_replicas_in_sync, f"tf.distribute.{type(strategy).__name__}")
+    if backend == "torch" and training:
+        import torch
+
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            _refuse(torch.distributed.get_world_size(), "torch.distributed (DistributedDataParallel)")
+
+
+def _refuse(count, engine):
+    if count > 1:
+        raise NotImplementedError(
+            f"{engine} shares each batch among {count} devices, and each would compare its pairs with its own part "
+            "only, which is another loss; train on one device, or on jax with keras.distribution.DataParallel, where a "
+            "batch stays whole."
+        )
+
+
+def check_optimizer(optimizer):
+    """Stops at an optimizer that sums gradients of several steps: a pair would not meet the negatives of the others.
+
+    Raises:
+        ValueError: `gradient_accumulation_steps`.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            f"the optimizer has gradient_accumulation_steps={optimizer.gradient_accumulation_steps}, but gradients of "
+            "small batches do not add up to that of a large one, whose pairs have more negatives; leave it out, and "
+            "save memory by block_size of the loss."
+        )
