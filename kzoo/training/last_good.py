@@ -7,7 +7,8 @@ class LastGood(keras.callbacks.Callback):
     """Keeps the weights of a model and the state of its optimizer as they were when the last epoch ended well.
 
     A loss that is not finite is found some steps after the weights were spoilt. Copies are kept in the memory of the
-    host; where weights are shared among devices by `keras.distribution`, beside them. Put it behind `StopOnNonFinite`: an epoch that was not well never gets here.
+    host; where weights are shared among devices by `keras.distribution`, beside them. Put it behind
+    `StopOnNonFinite`: an epoch that was not well never gets here.
 
     Example:
         >>> last_good = LastGood()
