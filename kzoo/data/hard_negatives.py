@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kzoo.evaluation.zero_shot import softmax, unit_rows
+from kzoo.evaluation.directions import with_direction
+from kzoo.evaluation.zero_shot import softmax
 
 
 def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
@@ -19,7 +20,8 @@ def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
         float64 array `(batch, batch)`, rows add up to 1. For the other direction swap `a` and `b`.
 
     Raises:
-        ValueError: shapes that do not go together, `temperature` is not positive, a row to which all others belong.
+        ValueError: shapes that do not go together, numbers that are not finite, `temperature` is not positive, a row to
+            which all others belong.
 
     Example:
         >>> hard_negative_probabilities(np.eye(3), np.eye(3))[0]
@@ -36,6 +38,8 @@ def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
             f"a {a.shape}, b {b.shape} and ids {ids.shape} do not go together; expected are (batch, dim) twice and "
             "(batch,)."
         )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("a or b has numbers that are not finite, which are near to nothing; embed again in float32.")
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; give a positive number.")
     own = ids[:, None] == ids[None, :]
@@ -45,7 +49,7 @@ def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
             f"row {alone[0]} has no wrong partner: all {len(a)} rows have its id; put pairs of at least two ids into a "
             "batch."
         )
-    return softmax(np.where(own, -np.inf, unit_rows(a) @ unit_rows(b).T / temperature))
+    return softmax(np.where(own, -np.inf, with_direction(a)[0] @ with_direction(b)[0].T / temperature))
 
 
 def draw_hard_negatives(probabilities, seed=None):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.evaluation.directions import directions
+
 WEIGHT = 2.5  # stretches the cosines of the paper's model, about 0 to 0.4, over [0, 1]
 
 
@@ -67,7 +69,7 @@ def ref_clip_score(image_embeddings, text_embeddings, reference_embeddings, per_
                 f"the reference embeddings of sample {index} are of shape {np.shape(entry)}, "
                 f"but (references, {len(text)}) is expected, with at least one."
             )
-        nearest[index] = max(np.max(_unit(rows, f"the reference embeddings of sample {index}") @ text), 0.0)
+        nearest[index] = max(np.max(directions(rows, f"the reference embeddings of sample {index}") @ text), 0.0)
     scores = _with_image(images, texts)
     total = scores + nearest
     scores = np.divide(2 * scores * nearest, total, out=np.zeros_like(total), where=total > 0)
@@ -85,12 +87,4 @@ def _pairs(image_embeddings, text_embeddings):
         raise ValueError(
             f"image embeddings {images.shape} and text embeddings {texts.shape} are not pairs of rows (n, dim)."
         )
-    return _unit(images, "the image embeddings"), _unit(texts, "the text embeddings")
-
-
-def _unit(rows, name):
-    length = np.linalg.norm(rows, axis=-1, keepdims=True)
-    bad = np.flatnonzero(~np.isfinite(length) | (length == 0))
-    if len(bad):
-        raise ValueError(f"row {bad[0]} of {name} is zero or not finite, and so has no direction.")
-    return rows / length
+    return directions(images, "the image embeddings"), directions(texts, "the text embeddings")

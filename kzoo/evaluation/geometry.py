@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kzoo.evaluation.zero_shot import unit_rows
+from kzoo.evaluation.directions import directions
 
 ROWS = 1024  # compared with all others at a time
 
@@ -18,7 +18,7 @@ def alignment(a, b, alpha=2.0):
         float; in [0, 4] at alpha 2, 0 where every pair is one point. Lower is better.
 
     Raises:
-        ValueError: the arrays are not pairs of rows.
+        ValueError: the arrays are not pairs of rows; a row that is zero or not finite.
 
     Example:
         >>> alignment([[1.0, 0.0]], [[0.0, 2.0]])
@@ -45,7 +45,7 @@ def uniformity(a, t=2.0):
         float in [-4 t, 0], 0 where all rows are one point. Lower is better.
 
     Raises:
-        ValueError: fewer than two rows.
+        ValueError: fewer than two rows, a row that is zero or not finite.
 
     Example:
         >>> uniformity([[1.0, 0.0], [0.0, 1.0]])
@@ -79,7 +79,7 @@ def tolerance(a, labels):
         float, the mean cosine over all pairs of different rows with one label. Higher is more tolerant.
 
     Raises:
-        ValueError: another number of labels than rows, no label that two rows share.
+        ValueError: another number of labels than rows, no label that two rows share, a row that is zero or not finite.
 
     Example:
         >>> tolerance([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [7, 7, 3])
@@ -104,4 +104,4 @@ def _unit(x):
     x = np.asarray(x, "float64")
     if x.ndim != 2 or not len(x):
         raise ValueError(f"embeddings have shape {x.shape}, but (n, dim) with n of at least 1 is expected.")
-    return unit_rows(x)
+    return directions(x)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.evaluation.directions import directions
+
 
 def fill_templates(labels, templates):
     """Every label in every template, template by template within a label.
@@ -34,16 +36,15 @@ def fill_templates(labels, templates):
 def class_embeddings(prompt_embeddings, num_classes):
     """The mean of each class's prompts, back at unit length: `(classes * templates, dim)` to `(classes, dim)`.
 
+    Raises:
+        ValueError: a prompt without a direction, or prompts of one class that cancel each other out.
+
     Reference:
         Radford et al., CLIP, 2021, arXiv 2103.00020, section 3.1.4 (prompt ensembling).
     """
-    mean = np.asarray(prompt_embeddings).reshape(num_classes, -1, prompt_embeddings.shape[-1]).mean(axis=1)
-    return unit_rows(mean)
-
-
-def unit_rows(x):
-    """Rows of an array `(n, dim)` at unit length; a row of zeros stays one."""
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    prompts = directions(np.asarray(prompt_embeddings), "the embeddings of the prompts")
+    mean = prompts.reshape(num_classes, -1, prompts.shape[-1]).mean(axis=1)
+    return directions(mean, "the embeddings of the classes")
 
 
 def softmax(logits):

@@ -5,9 +5,11 @@ import os
 import numpy as np
 from PIL import Image
 
+from kzoo.evaluation.directions import directions
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
 
 BATCH_SIZE = 64
+IMAGES, TEXTS = "the image embeddings", "the text embeddings"
 
 
 class Embedder:
@@ -22,35 +24,35 @@ class Embedder:
 
         Args:
             images: list of paths, bytes, PIL images or arrays `(height, width, 3)` of any size, or one array
-                `(n, height, width, 3)`. Embeddings `(n, embed_dim)` come back as they are.
+                `(n, height, width, 3)`. Embeddings `(n, embed_dim)`, of any length, come back at unit length.
             batch_size: pictures per forward pass.
 
         Returns:
             float32 array `(n, embed_dim)`, unit length.
 
         Raises:
-            ValueError: no pictures, or one that cannot be read.
+            ValueError: no pictures, one that cannot be read, or an embedding that is zero or not finite.
 
         Example:
             >>> model.encode_image(["cat.jpg", pil_image]).shape
             (2, 512)
         """
         if self._is_embedding(images):
-            return np.asarray(images, "float32")
+            return directions(np.asarray(images, "float32"), IMAGES)
         return self._in_batches(self.as_list(images), "images", batch_size, self.preprocessor.encode_images)
 
     def encode_text(self, texts, batch_size=BATCH_SIZE):
         """Embed texts.
 
         Args:
-            texts: list of strings. Embeddings `(n, embed_dim)` come back as they are.
+            texts: list of strings. Embeddings `(n, embed_dim)`, of any length, come back at unit length.
             batch_size: texts per forward pass.
 
         Returns:
             float32 array `(n, embed_dim)`, unit length.
 
         Raises:
-            ValueError: no texts, or a model without a vocabulary.
+            ValueError: no texts, a model without a vocabulary, or an embedding that is zero or not finite.
             TypeError: something else than strings.
 
         Example:
@@ -58,7 +60,7 @@ class Embedder:
             (1, 512)
         """
         if self._is_embedding(texts):
-            return np.asarray(texts, "float32")
+            return directions(np.asarray(texts, "float32"), TEXTS)
         return self._in_batches(self.as_list(texts), "texts", batch_size, self.preprocessor.encode_texts)
 
     def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE):
@@ -74,7 +76,7 @@ class Embedder:
             float32 array `(n, len(labels))`; rows sum to 1.
 
         Raises:
-            ValueError: no labels, a template without `{}`.
+            ValueError: no labels, a template without `{}`, a model whose embeddings are not finite.
 
         Example:
             >>> model.classify(["cat.jpg"], ["cat", "dog"]).argmax(axis=-1)
@@ -87,9 +89,21 @@ class Embedder:
         return softmax(self.logits(self.encode_image(images, batch_size), class_embeddings(prompts, len(labels))))
 
     def logits(self, images, texts, batch_size=BATCH_SIZE):
-        """`scale * cosine + bias` of every picture with every text: float32 array `(n, m)`."""
+        """`scale * cosine + bias` of every picture with every text.
+
+        Args:
+            images, texts: as in `encode_image` and `encode_text`; embeddings are welcome.
+            batch_size: rows per forward pass.
+
+        Returns:
+            float32 array `(n, m)`.
+
+        Raises:
+            ValueError: as in `encode_image` and `encode_text`; a model whose embeddings are not finite.
+        """
         scale, bias = self.scale_and_bias()
-        return scale * (self.encode_image(images, batch_size) @ self.encode_text(texts, batch_size).T) + bias
+        images = directions(self.encode_image(images, batch_size), IMAGES)
+        return scale * (images @ directions(self.encode_text(texts, batch_size), TEXTS).T) + bias
 
     @staticmethod
     def as_list(sources):

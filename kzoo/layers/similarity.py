@@ -1,12 +1,16 @@
 """The similarity head: the scale and bias that turn cosines into logits."""
 
 import math
+from weakref import WeakSet
 
 import keras
 import numpy as np
 from keras import ops
 
+from kzoo.evaluation.directions import ROUNDING, directions
+from kzoo.keras_contact import untracked
 from kzoo.layers.configured import Configured
+from kzoo.layers.numerics import l2_normalize
 
 FORMS = ("log_scale", "temperature", "fixed")
 
@@ -63,15 +67,16 @@ class SimilarityHead(Configured, keras.layers.Layer):
             `"fixed"`, nothing.
 
     Inputs:
-        images: float tensor `(n, dim)`, unit length.
-        texts: float tensor `(m, dim)`, unit length.
-        Pictures and texts themselves are for `model.logits(images, texts)`.
+        images: float tensor `(n, dim)`, of any length: cosines are compared.
+        texts: float tensor `(m, dim)`, likewise.
+        The head of a model with a vocabulary takes pictures and texts themselves, as `model.logits(images, texts)`.
 
     Returns:
         float32 tensor `(n, m)` of logits; a numpy array of two numpy arrays.
 
     Raises:
-        TypeError: something else than embeddings.
+        TypeError: something else than embeddings, of a head that stands alone or in several models.
+        ValueError: a row of a numpy array that is zero or not finite.
 
     Example:
         >>> SimilarityHead(scale=10.0)(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
@@ -88,6 +93,7 @@ class SimilarityHead(Configured, keras.layers.Layer):
             raise ValueError(f"form {form!r} is unknown; choose one of {', '.join(FORMS)}.")
         self.form = form
         self.initial_scale, self.max_scale, self.initial_bias = scale, max_scale, bias
+        untracked(self, "models", WeakSet())  # whose `similarity` it is; they join themselves
         self.build()
 
     def build(self):
@@ -125,21 +131,34 @@ class SimilarityHead(Configured, keras.layers.Layer):
         return float(ops.convert_to_numpy(self.scale)), bias
 
     def __call__(self, images, texts):
-        for given in (images, texts):
-            if not (isinstance(given, np.ndarray) and given.dtype.kind == "f") and not _is_tensor(given):
-                raise TypeError(
-                    f"the similarity head compares embeddings, arrays (n, dim), but got {type(given).__name__}; "
-                    "pictures and texts are compared by model.logits(images, texts)."
-                )
-        logits = super().__call__(images, texts)
+        others = [given for given in (images, texts) if not _is_embedding(given)]
+        if others and len(self.models) == 1:
+            (model,) = self.models
+            return model.logits(images, texts)
+        if others:
+            raise TypeError(
+                f"the similarity head compares embeddings, arrays (n, dim), but got {type(others[0]).__name__}; "
+                "pictures and texts are compared by model.logits(images, texts)."
+            )
         both = isinstance(images, np.ndarray) and isinstance(texts, np.ndarray)
+        if both:
+            images, texts = (directions(np.asarray(each, "float32")) for each in (images, texts))
+        logits = super().__call__(images, texts)
         return ops.convert_to_numpy(logits) if both else logits
 
     def call(self, images, texts):
-        images, texts = ops.cast(images, "float32"), ops.cast(texts, "float32")
+        images, texts = _unit(images), _unit(texts)
         logits = self.scale * ops.matmul(images, ops.transpose(texts))  # (n, m)
         return logits if self.bias is None else logits + self.bias
 
 
-def _is_tensor(value):
-    return ops.is_tensor(value) or isinstance(value, keras.KerasTensor)
+def _is_embedding(value):
+    array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2
+    return array or ops.is_tensor(value) or isinstance(value, keras.KerasTensor)
+
+
+def _unit(x):
+    """Rows at unit length, float32, by the rule of `directions`: those that have it stay as they are."""
+    x = ops.cast(x, "float32")
+    length = ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True))
+    return ops.where(ops.abs(length - 1.0) <= ROUNDING * np.finfo("float32").eps, x, l2_normalize(x))

@@ -13,6 +13,11 @@ keras.saving.register_keras_serializable(package="kzoo")(Preprocessor)  # prepro
 class EmbeddingModel(Embedder, ContrastiveModel):
     """Base of the models with `encode_image`, `encode_text` and `classify`."""
 
+    def settle(self, similarity=None, *args, **kwargs):
+        super().settle(similarity, *args, **kwargs)
+        if similarity is not None:
+            similarity.models.add(self)  # so that model.similarity(pictures, texts) knows who embeds them
+
     @property
     def embed_dim(self):
         """Width of the shared space."""

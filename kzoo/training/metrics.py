@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kzoo.layers.numerics import NEGATIVE
+
 
 class NamedMeans(keras.metrics.Metric):
     """The running mean of several named scalars, weighted by the rows of each batch.
@@ -39,7 +41,7 @@ def in_batch_accuracy(a, b):
 
     Args:
         a, b: float tensors `(batch, dim)`, unit length, or bags `(batch, n, dim)`, which are as near as their nearest
-            members.
+            members. A pair whose similarity is not finite is a miss.
 
     Returns:
         float32 scalar.
@@ -48,6 +50,8 @@ def in_batch_accuracy(a, b):
     rows, columns = ops.shape(a)[0], ops.shape(b)[0]
     z = ops.matmul(ops.reshape(a, (-1, a.shape[-1])), ops.transpose(ops.reshape(b, (-1, b.shape[-1]))))
     z = ops.max(ops.reshape(z, (rows, a.shape[1], columns, b.shape[1])), axis=(1, 3))  # (batch, batch)
+    seen = ops.isfinite(z)  # an argmax takes NaN for the largest, or the first of a row of it
     index = ops.cast(ops.arange(rows), "int32")
+    z = ops.where(seen, z, NEGATIVE)
     hits = [ops.equal(ops.cast(ops.argmax(z, axis=axis), "int32"), index) for axis in (0, 1)]
-    return ops.mean(ops.cast(ops.stack(hits), "float32"))
+    return ops.mean(ops.cast(ops.logical_and(ops.stack(hits), ops.diagonal(seen)), "float32"))

@@ -45,6 +45,14 @@ def test_length_of_the_embeddings_does_not_matter():
     np.testing.assert_allclose(hard_negative_probabilities(0.0 * a, b), (1.0 - np.eye(5)) / 4.0)
 
 
+def test_embeddings_that_are_not_finite():
+    a, b = embeddings()
+    for wrong in (np.nan * a, np.where(np.eye(*a.shape), np.inf, a)):
+        for pair in ((wrong, b), (a, wrong)):
+            with pytest.raises(ValueError, match="not finite, which are near to nothing"):
+                hard_negative_probabilities(*pair)
+
+
 def test_draws_follow_the_probabilities():
     p = np.array([0.0, 0.5, 0.2, 0.3, 0.0])
     drawn = draw_hard_negatives(np.tile(p, (20000, 1)), seed=0)

@@ -17,6 +17,7 @@ def test_equals_a_loop_in_blocks(monkeypatch):
     monkeypatch.setattr(retrieval, "BLOCK", 7)
     images = unit(30)
     texts = unit(30) * 0.7 + images
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     got = recall_at_k(images, texts, ks=(1, 5))
     for k in (1, 5):
         for name, scores in (("image_to_text", images @ texts.T), ("text_to_image", texts @ images.T)):
@@ -41,6 +42,33 @@ def test_several_captions_of_an_image():
     got = recall_at_k(images, texts, ks=(1,), image_ids=[7, 7, 8, 9])
     assert got == {"image_to_text_recall@1": 1.0, "text_to_image_recall@1": 0.75}
     assert recall_at_k(images, texts, ks=(1,))["image_to_text_recall@1"] == 0.75
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_a_row_without_a_direction_is_a_miss_and_said(value):
+    rows = np.eye(6, dtype="float32")
+    images, texts = rows.copy(), rows.copy()
+    images[:2] = texts[1:3] = value
+    with pytest.warns(UserWarning, match="2 image embeddings and 2 text embeddings of 6 are zero or not finite"):
+        got = recall_at_k(images, texts, ks=(1, 10))
+    assert set(got.values()) == {0.5}  # of the pairs 3 to 5
+    with pytest.warns(UserWarning, match="they count as misses"):
+        assert set(recall_at_k(np.full_like(rows, value), rows).values()) == {0.0}
+    with pytest.warns(UserWarning, match="they count as misses"):  # one of two captions is enough for its picture
+        got = recall_at_k(rows, texts, ks=(1,), image_ids=[0, 0, 1, 1, 4, 5])
+    assert got == {"image_to_text_recall@1": 0.75, "text_to_image_recall@1": 0.5}
+
+
+def test_length_does_not_rank():
+    images, texts = unit(20), unit(20)
+    lengths = np.arange(1, 21)[:, None]
+    assert recall_at_k(images * lengths, texts / lengths) == recall_at_k(images, texts)
+    assert recall_at_k(images * 1e20, texts * 1e-20) == recall_at_k(images, texts)
+
+
+def test_ids_of_another_number():
+    with pytest.raises(ValueError, match=r"image_ids has shape \(2,\) for 3 pairs"):
+        recall_at_k(unit(3), unit(3), image_ids=[1, 2])
 
 
 @pytest.mark.parametrize("shapes", [((3, 4), (2, 4)), ((0, 4), (0, 4)), ((3,), (3,))])

@@ -1,5 +1,7 @@
 """The model: outputs, use, save and load, bad batches."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -66,8 +68,16 @@ def test_similarity_is_the_head_and_logits_take_anything(model):
     tensors = model.similarity(*map(keras.ops.convert_to_tensor, embedded))
     assert keras.ops.is_tensor(tensors)
     np.testing.assert_allclose(numpy(tensors), expected, rtol=1e-5)
+    longer = [7.0 * each for each in embedded]
+    for got in (model.similarity(*longer), model.similarity(*map(keras.ops.convert_to_tensor, longer))):
+        np.testing.assert_allclose(numpy(got), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.similarity(list(images), texts), expected, rtol=1e-5)
+    DualEncoder(model.image_encoder, model.text_encoder, model.similarity)  # a second model with the same head
+    gc.collect()
+    np.testing.assert_allclose(model.similarity(longer[0], texts), expected, rtol=1e-5)
+    other = DualEncoder(model.image_encoder, model.text_encoder, model.similarity)
     with pytest.raises(TypeError, match=r"compares embeddings, arrays \(n, dim\), but got list; .* model.logits"):
-        model.similarity(list(images), texts)
+        other.similarity(list(images), texts)
 
 
 def test_classify_is_the_softmax_over_averaged_prompts():
