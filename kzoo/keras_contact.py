@@ -4,6 +4,7 @@ No other file of kzoo does either, and `tests/test_keras_contact.py` names each 
 a release of Keras without it is found by that name, not by a model that trains differently.
 """
 
+import gc
 import signal
 import threading
 from contextlib import contextmanager
@@ -51,6 +52,25 @@ def attach(model, **parts):
         model._tracker.lock()
     if keras.config.backend() == "torch":
         model._track_variables()  # else zero_grad() misses the objective, whose gradients would pile up
+
+
+def layers_within(layer):
+    """A layer and all layers within it, in the order in which Keras finds them: the same for the same config."""
+    return list(layer._flatten_layers())
+
+
+@contextmanager
+def memory_unsearched():
+    """Around the quantisation of layers, each of which has Keras search all memory for garbage: a second per layer
+    where large libraries are loaded. What is there already is left out of that search."""
+    frozen = gc.get_freeze_count() > 0
+    if not frozen:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if not frozen:
+            gc.unfreeze()
 
 
 def sync_state(model):
@@ -142,6 +162,7 @@ def weights_kept(model):
         >>> with weights_kept(model):
         ...     model.fit(data)
     """
+    _forget_stale_steps(model)
     kinds = {"jax": _Kept, "torch": _Whole}
     if keras.config.backend() not in kinds or "make_train_function" in vars(model):  # within itself: a validation
         yield
@@ -154,6 +175,14 @@ def weights_kept(model):
         raise
     finally:
         kept.leave()
+
+
+def _forget_stale_steps(model):
+    """A layer that was quantised or given LoRA since has other weights than a compiled step knows."""
+    count = len(model.weights)
+    if vars(model).get("weights_in_steps", count) != count:
+        model.train_function = model.test_function = model.predict_function = None
+    untracked(model, "weights_in_steps", count)
 
 
 class _Whole:

@@ -3,6 +3,8 @@
 import keras
 
 from kzoo import encoders, keras_contact
+from kzoo.keras_contact import layers_within
+from kzoo.layers.changed import copy_weights
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
 from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
@@ -74,12 +76,17 @@ def vocabulary_of(row):
 
 
 def as_float32(model):
-    """The model itself if it computes in float32, else a copy that does, with the same weights."""
-    if all(tower.dtype_policy.name == "float32" for tower in model.towers().values()):
+    """The model itself if it computes in float32, else a copy that does, with the same weights.
+
+    LoRA is merged into the weights of a copy, and what is quantised becomes plain again.
+    """
+    quantised = any(layer.quantization_mode for layer in layers_within(model))
+    if not quantised and all(tower.dtype_policy.name == "float32" for tower in model.towers().values()):
         return model
     copy = build(preset_folder.model_config(model), dtype="float32", preprocessor=model.preprocessor)
-    for new, old in zip(copy.weights, model.weights, strict=True):
-        new.assign(keras.ops.convert_to_numpy(old))  # a copy: on jax a step takes the memory of what it was given
+    for old, new in zip(model.layers, copy.layers):  # behind its own layers a model has those of `compile`
+        copy_weights(old, new)
+    copy.source = model.source
     return copy
 
 

@@ -31,10 +31,13 @@ def save_preset(model, folder):
             f"{type(model).__name__} is of no kind that a preset can name; save it with model.save('model.keras')."
         )
     check_preprocessor(model)
+    changed = model.check_quantised()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     preprocessor = None if model.preprocessor is None else model.preprocessor.save(folder)
     config = model_config(model) | {"source": model.source, "preprocessor": preprocessor}
+    if changed:
+        config["quantised"] = changed
     model.save_weights(folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     write_card(model, folder, "kzoo")

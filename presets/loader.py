@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from kzoo.encoders.tower import table_of
+from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
@@ -101,12 +102,15 @@ def _opened(path, row, sized, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     with empty_weights():
         model = build(row, dtype, preprocessor)
+    changed = row.get("quantised", {})
+    quantise_again(model, changed)
     preset_folder.read_weights(model, path)
     if sized == row:
         return model
     stored = model
     with empty_weights():
         model = build(sized, dtype, preprocessor)
+    quantise_again(model, changed)
     adapt = _resampling(stored, model)
     tables = {id(table_of(part)): path for path, part in _with_table(stored)}
     for old, new in zip(stored.weights, model.weights, strict=True):

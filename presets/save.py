@@ -2,6 +2,7 @@
 
 from tempfile import TemporaryDirectory
 
+from kzoo.presets.build import as_float32
 from kzoo.presets.card import is_own, write_card
 from kzoo.presets.folder import save_preset
 from kzoo.presets.foreign_save import save_checkpoint
@@ -13,7 +14,7 @@ def save(model, folder, format="kzoo"):
     if format == "kzoo":
         save_preset(model, folder)
     else:
-        save_checkpoint(model, folder, format)
+        save_checkpoint(as_float32(model) if model.check_quantised() else model, folder, format)
 
 
 def push(model, repo, format="kzoo", private=False, revision=None, message=None):

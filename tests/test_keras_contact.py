@@ -47,6 +47,7 @@ def fitted():
 PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
+    "_flatten_layers": (compiled, None),
     "_loss_tracker": (compiled, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_jax_state": (fitted, "jax"),

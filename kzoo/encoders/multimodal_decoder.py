@@ -1,9 +1,9 @@
 """CoCa's captioning decoder: causal blocks and cross-attention blocks in turn."""
 
 import keras
-from keras import ops
 
 from kzoo.encoders.decoder_body import DecoderBody
+from kzoo.layers.changed import plain_kernel
 from kzoo.layers.transformer import dense
 
 
@@ -86,4 +86,4 @@ class MultimodalDecoder(DecoderBody):
 
     def output_weights(self):
         """Kernel `(width, vocab_size)` of `logits`, and None for the bias that it has not."""
-        return ops.convert_to_tensor(self.head.kernel), None
+        return plain_kernel(self.head), None

@@ -4,9 +4,13 @@ from contextlib import nullcontext
 
 import keras
 
+from kzoo.layers.changed import copy_weights
+
 
 def copy_of(layer, scope=None):
     """A copy of a built layer or model with the weights that it has now, locked where the layer is.
+
+    LoRA is merged into the weights of the copy, and what is quantised becomes plain again.
 
     Args:
         layer: built, with a config.
@@ -22,7 +26,7 @@ def copy_of(layer, scope=None):
         copy = keras.models.clone_model(layer) if clones else type(layer).from_config(layer.get_config())
         if not copy.built:
             copy.build_from_config(layer.get_build_config())
-    copy.set_weights(layer.get_weights())
+    copy_weights(layer, copy)
     if not layer.trainable:
         copy.trainable = False
     return copy

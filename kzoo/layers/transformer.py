@@ -63,7 +63,8 @@ class Attention(Configured, keras.layers.Layer):
     """Multi-head attention with separate query, key, value and output projections.
 
     The weights have one layout whatever the checkpoint stored: query, key and value apart, so that freezing
-    and LoRA reach each of them. `fused=True` joins the three kernels at call time into one matmul.
+    and LoRA reach each of them. `fused=True` joins the three kernels at call time into one matmul, unless they are
+    quantised.
 
     Args:
         width: width of queries, keys and values, all heads together.
@@ -113,7 +114,8 @@ class Attention(Configured, keras.layers.Layer):
 
     # -- forward --
     def call(self, x, context=None, padding_mask=None, visible=None):
-        if self.fused and context is None:
+        plain = not any(part.quantization_mode for part in (self.query, self.key, self.value))
+        if self.fused and plain and context is None:
             query, key, value = self._project_fused(x)
         else:
             context = x if context is None else context

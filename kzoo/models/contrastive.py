@@ -24,7 +24,7 @@ from kzoo.training.step import predict_step, steps_of
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Configured, Leaving, Fitting, keras.Model):
+class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
@@ -283,6 +283,7 @@ class ContrastiveModel(Configured, Leaving, Fitting, keras.Model):
 
     def compiled_once(self, key, make):
         """A function of this model's layers, `make(model)`, compiled once for all batches; see `compiled`."""
+        key = key, len(self.weights)  # which LoRA and quantisation change
         if key not in self.compiled_functions:
             self.compiled_functions[key] = compiled(self, make(self))
         return self.compiled_functions[key]

@@ -1,10 +1,69 @@
-"""How a model leaves: as a preset, to the hub, as graphs; done by rooms above it, which say so in `kzoo.actions`."""
+"""How a model leaves: as a preset, to the hub, as graphs; done by rooms above it, which say so in `kzoo.actions`.
+
+What leaves can be opened again, also where layers were quantised or given LoRA; what could not be is refused first.
+"""
+
+import warnings
 
 from kzoo import actions
+from kzoo.keras_contact import memory_unsearched
+from kzoo.layers.changed import quantise_again, quantised, revive_lora
 
 
 class Leaving:
-    """`save_to_preset`, `push_to_hub` and `export` of every model."""
+    """`save`, `save_to_preset`, `push_to_hub` and `export` of every model."""
+
+    def quantize(self, mode=None, config=None, **kwargs):
+        """Quantise the `Dense` layers, and others of Keras that can be: they stay quantised in files.
+
+        Args:
+            mode: `"int8"`, or another of Keras'; of a file `"int8"`, `"int4"` and `"float8"` can be opened again.
+            config, **kwargs: as in `keras.Model.quantize`.
+
+        An export, a copy and the layouts of other libraries hold the weights in float32, rounded as they are.
+        """
+        with memory_unsearched(), warnings.catch_warnings():  # Keras warns of every layer that multiplies nothing
+            warnings.filterwarnings("ignore", message="Layer .* does not have a `quantize` method")
+            super().quantize(mode, config=config, **kwargs)
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """Write the model with its optimizer and loss into a file `.keras`, which `kzoo.load_model` opens.
+
+        LoRA is merged into the weights.
+
+        Args:
+            filepath, overwrite, zipped, **kwargs: as in `keras.Model.save`.
+
+        Raises:
+            ValueError: a file of another ending, or layers that no file could be opened with; nothing is written.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"{filepath} could not be opened again: .h5 files hold no model of classes of its own. Save it as "
+                "'model.keras' or with save_to_preset('folder'), or the weights alone with save_weights("
+                "'model.weights.h5')."
+            )
+        self.check_quantised()
+        return super().save(filepath, overwrite, zipped, **kwargs)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them."""
+        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+        revive_lora(self)
+
+    def check_quantised(self):
+        """What `kzoo.layers.changed.quantised` finds in this model; stops where no file could be opened again."""
+        return quantised(self, [self.objective] if self.compiled else [])
+
+    def get_config(self):
+        found = self.check_quantised()
+        return super().get_config() | ({"quantised": found} if found else {})
+
+    @classmethod
+    def from_config(cls, config):
+        model = super().from_config({name: value for name, value in config.items() if name != "quantised"})
+        quantise_again(model, config.get("quantised", {}))
+        return model
 
     def save_to_preset(self, folder, format="kzoo"):
         """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.

@@ -95,6 +95,11 @@ class EMATeacher(Configured, keras.layers.Layer):
         """Move one step towards the layers that are followed."""
         m = self.momentum
         for name, student in self._students.items():
+            if len(student.weights) != len(getattr(self, name).weights):
+                raise ValueError(
+                    f"{student.name} was given LoRA or quantised, so its EMATeacher cannot follow it weight by weight; "
+                    "build the model without a teacher, or train it as it was."
+                )
             for new, old in zip(student.weights, getattr(self, name).weights):
                 value = ops.stop_gradient(ops.cast(new, "float32"))
                 if new.trainable:

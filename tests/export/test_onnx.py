@@ -87,12 +87,17 @@ def test_runtime_imports_no_framework(exported, tmp_path):
     np.testing.assert_allclose(probabilities, model.classify(PAIRS["images"][:1], LABELS)[0], atol=2e-5)
 
 
-def test_half_precision_models_leave_in_float32(tmp_path):
+def test_half_precision_models_leave_in_float32_with_lora_merged_and_nothing_quantised(tmp_path):
     model = tiny_model(dtype="mixed_bfloat16")
+    model.quantize("int8", filters="image_encoder")
+    for number, block in enumerate((*model.image_encoder.blocks, *model.text_encoder.blocks)):
+        block.mlp_up.enable_lora(2)
+        block.mlp_up.lora_kernel_b.assign(keras.random.normal((2, 96), stddev=0.1, seed=number))
     manifest = model.export(tmp_path / "onnx")
     assert max(manifest["worst_difference"].values()) < 2e-6
-    served = runtime.load(tmp_path / "onnx").encode_text(["a red circle"])
-    np.testing.assert_allclose(served, model.encode_text(["a red circle"]), atol=3e-2)
+    served = runtime.load(tmp_path / "onnx")
+    np.testing.assert_allclose(served.encode_text(["a red circle"]), model.encode_text(["a red circle"]), atol=3e-2)
+    np.testing.assert_allclose(served.encode_image(PAIRS["images"]), model.encode_image(PAIRS["images"]), atol=5e-2)
 
 
 def test_an_export_is_replaced_but_nothing_else_is(exported, tmp_path):

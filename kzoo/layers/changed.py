@@ -1,0 +1,126 @@
+"""Layers that are not as they were built: quantised by Keras, or with LoRA. How they are kept, copied and undone."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kzoo.keras_contact import layers_within, memory_unsearched
+
+KEPT = ("int8", "int4", "float8")  # modes that a layer can be put into without data, and so from a file
+WITH_LORA = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+)
+
+
+def has_lora(layer):
+    """Whether a layer has LoRA weights beside its own."""
+    return isinstance(layer, WITH_LORA) and layer.lora_enabled
+
+
+def quantised(model, attached=()):
+    """What a file has to say of a model's quantised layers, for `quantise_again`.
+
+    Args:
+        model: a layer or model.
+        attached: layers of it that are made later than the model is, such as its loss.
+
+    Returns:
+        dict: number of the layer -> its mode and, where it was given one, its configuration; as JSON can hold it.
+
+    Raises:
+        ValueError: layers of a mode that needs data (GPTQ, AWQ), or within `attached`: no file could be opened again.
+    """
+    found, later = {}, {id(each) for part in attached for each in layers_within(part)}
+    for number, layer in enumerate(layers_within(model)):
+        mode = layer.quantization_mode
+        if mode is None:
+            continue
+        if id(layer) in later:
+            raise ValueError(f"{layer.path} of the loss is quantised to {mode}; compile the model again, then save it.")
+        if mode not in KEPT:
+            raise ValueError(
+                f"{layer.path} is quantised to {mode}, which cannot be opened again; save the model before it is "
+                f"quantised, or quantise it to {', '.join(KEPT)}."
+            )
+        config = layer.quantization_config if isinstance(layer, WITH_LORA) else None
+        found[str(number)] = {"mode": mode, "config": config and keras.saving.serialize_keras_object(config)}
+    return found
+
+
+def quantise_again(model, found):
+    """Put a model's layers, freshly built, into the modes that `quantised` found."""
+    with memory_unsearched(), np.errstate(invalid="ignore"):  # of what stands in weights that are not filled yet
+        for number, layer in enumerate(layers_within(model)):
+            entry = found.get(str(number))
+            if entry is not None and layer.quantization_mode is None:
+                layer.quantize(entry["mode"], config=keras.saving.deserialize_keras_object(entry["config"]))
+
+
+def copy_weights(old, new):
+    """Give a layer the weights of one of the same config: LoRA is merged; what is quantised there becomes plain again.
+
+    Args:
+        old: any layer or model.
+        new: freshly built from its config.
+
+    Raises:
+        ValueError: a quantised layer whose plain weights cannot be found.
+    """
+    for source, target in zip(layers_within(old), layers_within(new), strict=True):
+        if source.quantization_mode == target.quantization_mode:
+            stored = {}
+            source.save_own_variables(stored)  # with LoRA merged
+        else:
+            stored = _plain(source)
+        # copies: on jax a step takes the memory of what it was given
+        _load(target, {name: np.array(ops.convert_to_numpy(value)) for name, value in stored.items()})
+
+
+def _load(layer, stored):
+    layer.load_own_variables(stored)
+    revive_lora(layer)
+
+
+def revive_lora(layer):
+    """Draw the first matrix of LoRA anew, in all layers where both are zero, as Keras leaves them when it opens a file
+    in which they were merged: nothing would be learned from there on."""
+    for each in layers_within(layer):
+        if has_lora(each):
+            a, b = (
+                (each.lora_embeddings_a, each.lora_embeddings_b)
+                if isinstance(each, keras.layers.Embedding)
+                else (each.lora_kernel_a, each.lora_kernel_b)
+            )
+            if not (ops.convert_to_numpy(a).any() or ops.convert_to_numpy(b).any()):
+                a.assign(keras.initializers.HeUniform()(a.shape, a.dtype))
+
+
+def _plain(layer):
+    """The variables of a quantised layer as it would keep them if it were not."""
+    if isinstance(layer, keras.layers.Embedding):
+        return {"0": layer(np.arange(layer.input_dim, dtype="int32"))}
+    if isinstance(layer, keras.layers.Dense) and layer.activation is keras.activations.linear:
+        return {"0": plain_kernel(layer)} | ({} if layer.bias is None else {"1": layer.bias})
+    raise ValueError(
+        f"{layer.path} is a quantised {type(layer).__name__}, whose plain weights cannot be found; export or save the "
+        "model before it is quantised."
+    )
+
+
+def plain_kernel(layer):
+    """The kernel of a `Dense` layer as it multiplies by it, a float tensor: with LoRA, and without quantisation."""
+    if layer.quantization_mode is None:
+        return ops.convert_to_tensor(layer.kernel)
+    if layer.quantization_mode != "int8":
+        rows = np.eye(layer.kernel.shape[0], dtype="float32")
+        return ops.cast(layer(rows), "float32") - ops.cast(layer(np.zeros_like(rows)), "float32")
+    kernel, scale = (ops.cast(each, "float32") for each in (layer.kernel, layer.kernel_scale))
+    if not layer.lora_enabled:
+        return kernel / scale
+    product = layer.lora_alpha / layer.lora_rank * ops.matmul(layer.lora_kernel_a, layer.lora_kernel_b)
+    return (kernel - product) / scale + product  # Keras adds the product to the integers

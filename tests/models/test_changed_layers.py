@@ -1,0 +1,168 @@
+"""LoRA, quantisation, files, copies and exports compose: what is saved is opened with its numbers, or refused first."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from shared_case import batch_of, captioner, fill, tiny_model, toy_pairs
+
+import kzoo
+from kzoo.keras_contact import layers_within
+from kzoo.layers.changed import has_lora, plain_kernel
+from kzoo.models import Captioner
+from kzoo.presets.build import as_float32
+
+PAIRS = toy_pairs(4)
+ROUNDED = 0.05  # of int8, which rounds what comes in as well
+
+
+def denses(model):
+    return [layer for layer in layers_within(model) if isinstance(layer, keras.layers.Dense)]
+
+
+def with_lora(model, tmp_path=None):
+    for number, layer in enumerate(denses(model)):
+        if not has_lora(layer):
+            layer.enable_lora(2)
+        random = np.random.default_rng(number)
+        layer.lora_kernel_a.assign(random.normal(0.0, 0.1, layer.lora_kernel_a.shape))
+        layer.lora_kernel_b.assign(random.normal(0.0, 0.1, layer.lora_kernel_b.shape))
+    return model
+
+
+def in_int8(model, tmp_path=None):
+    if not any(layer.quantization_mode for layer in denses(model)):
+        model.quantize("int8")
+    return model
+
+
+def of_preset(model, tmp_path):
+    model.save_to_preset(tmp_path / "preset")
+    return kzoo.from_preset(tmp_path / "preset")
+
+
+def of_file(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return kzoo.load_model(tmp_path / "model.keras")
+
+
+def of_checkpoint(model, tmp_path):
+    model.save_to_preset(tmp_path / "clip", format="open_clip")
+    return kzoo.from_preset(tmp_path / "clip")
+
+
+def of_weights(model, tmp_path):
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+    again.load_weights(tmp_path / "model.weights.h5")
+    return again
+
+
+def in_float32(model, tmp_path):
+    return as_float32(model)
+
+
+CHANGES, WAYS = (with_lora, in_int8), (of_preset, of_file, of_checkpoint, of_weights, in_float32)
+
+
+def texts_of(model):
+    return model.encode_text(PAIRS["captions"])
+
+
+def modes(model):
+    return {layer.quantization_mode for layer in denses(model)}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("changes", [(with_lora,), (in_int8,), *itertools.permutations(CHANGES)])
+def test_every_change_leaves_by_every_way(changes, dtype, tmp_path):
+    model = tiny_model(depth=1, dtype=dtype, image_size=16)
+    for change in changes:
+        change(model)
+    wanted, quantised = texts_of(model), in_int8 in changes
+    for way in WAYS:
+        again = way(model, tmp_path)
+        exact = dtype == "float32" and way in (of_preset, of_file, of_weights) and len(changes) == 1
+        bound = 1e-6 if exact else ROUNDED  # Keras merges LoRA in the dtype and the integers of its layer
+        np.testing.assert_allclose(texts_of(again), wanted, atol=bound, err_msg=way.__name__)
+        kept = quantised and way not in (of_checkpoint, in_float32)
+        assert modes(again) == ({"int8"} if kept else {None}), way.__name__
+        if dtype != "float32" or way is of_checkpoint:
+            continue
+        for change in CHANGES:  # and what was opened can be changed and leave again
+            change(again)
+        np.testing.assert_allclose(texts_of(of_preset(again, tmp_path)), texts_of(again), atol=ROUNDED)
+
+
+def test_a_change_is_seen_by_what_was_compiled_before_it():
+    model = tiny_model(depth=1, fused=True)
+    plain = texts_of(model)
+    changed = texts_of(with_lora(model))
+    assert np.abs(changed - plain).max() > 0.05
+    copy = as_float32(in_int8(model))
+    assert 1e-6 < np.abs(texts_of(model) - changed).max() < ROUNDED
+    np.testing.assert_allclose(texts_of(copy), changed, atol=ROUNDED)
+
+
+def test_a_captioner_with_both_changes():
+    model = captioner("coca_nano", PAIRS["captions"])
+    batch = batch_of(model, 2)
+    logits = ("caption_logits",)
+    before = keras.ops.convert_to_numpy(model(batch, outputs=logits)["caption_logits"])
+    in_int8(model)
+    after = keras.ops.convert_to_numpy(model(batch, outputs=logits)["caption_logits"])
+    assert 0 < np.abs(after - before).max() < 0.1 * np.abs(before).max()
+    pair = with_lora(tiny_model(depth=1))
+    copy = Captioner.from_dual_encoder(pair)
+    np.testing.assert_allclose(texts_of(copy), texts_of(pair), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("lora", [False, True])
+def test_the_plain_kernel_of_a_quantised_layer(mode, lora):
+    layer = keras.layers.Dense(6)
+    layer.build((None, 8))
+    fill(layer, scale=0.5)
+    kernel = np.array(keras.ops.convert_to_numpy(layer.kernel))
+    layer.quantize(mode)
+    if lora and mode != "float8":  # which Keras gives no LoRA
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(np.full((2, 6), 0.25))
+        a, b = (keras.ops.convert_to_numpy(each) for each in (layer.lora_kernel_a, layer.lora_kernel_b))
+        kernel = kernel + a @ b
+    bound = {"int8": 0.01, "int4": 0.15, "float8": 0.15}[mode]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(plain_kernel(layer)), kernel, atol=bound)
+
+
+@pytest.mark.once
+def test_lora_learns_on_after_weights_were_loaded(model, tmp_path):
+    with_lora(model)
+    wanted = texts_of(model)
+    model.save_weights(tmp_path / "model.weights.h5")
+    model.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_allclose(texts_of(model), wanted, atol=1e-6)
+    for part in model.towers().values():
+        part.trainable = True
+    model.compile(keras.optimizers.Adam(1e-2))
+    model.fit(batch_of(model, 6), verbose=0, epochs=2)
+    assert all(np.any(keras.ops.convert_to_numpy(layer.lora_kernel_b)) for layer in denses(model.text_encoder))
+
+
+@pytest.mark.once
+def test_what_could_not_be_opened_is_refused_and_not_written(model, tmp_path):
+    for name in ("model.h5", "model.hdf5"):
+        with pytest.raises(ValueError, match=f"{name} could not be opened again: .* save_to_preset"):
+            model.save(tmp_path / name)
+    layer = model.text_encoder.projection
+    config = keras.quantizers.GPTQConfig(dataset=None, tokenizer=None)
+    layer.quantize("gptq", config=config)
+    for write in (
+        lambda: model.save(tmp_path / "model.keras"),
+        lambda: model.save_to_preset(tmp_path / "preset"),
+        lambda: model.save_to_preset(tmp_path / "clip", format="open_clip"),
+    ):
+        with pytest.raises(ValueError, match="text_encoder/projection is quantised to gptq.*, which cannot be opened"):
+            write()
+    assert list(tmp_path.iterdir()) == []
