@@ -6,10 +6,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from kzoo.export.onnx_writers import OPSET, write_onnx
 from kzoo.extras import require
 
 
-def export_in_tensorflow(model, folder, format, names=None):
+def export_in_tensorflow(model, folder, format, names=None, opset=OPSET):
     """Rebuild a model from config and weights on TensorFlow and write its graphs there.
 
     Args:
@@ -17,6 +18,7 @@ def export_in_tensorflow(model, folder, format, names=None):
         folder: where the graphs go.
         format: `"onnx"` or `"tf_saved_model"`.
         names: towers to write; default all.
+        opset: of ONNX.
 
     Returns:
         str, the exporter that wrote them.
@@ -28,7 +30,7 @@ def export_in_tensorflow(model, folder, format, names=None):
     require("tensorflow", "tensorflow", "This export")
     with tempfile.TemporaryDirectory() as preset:
         model.save_to_preset(preset)
-        command = [sys.executable, "-m", "kzoo.export.child", preset, str(folder), format, *(names or ())]
+        command = [sys.executable, "-m", "kzoo.export.child", preset, str(folder), format, str(opset), *(names or ())]
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -37,10 +39,9 @@ def export_in_tensorflow(model, folder, format, names=None):
     return done.stdout.strip().splitlines()[-1]
 
 
-def main(preset, folder, format, *names):
+def main(preset, folder, format, opset, *names):
     """The process: open the preset on TensorFlow, write, print the exporter's name."""
     from kzoo.export.captions import onnx_towers, saved_towers
-    from kzoo.export.onnx_writers import write_onnx
     from kzoo.export.saved_model import write_saved_model
     from kzoo.presets.loader import from_preset
 
@@ -50,7 +51,7 @@ def main(preset, folder, format, *names):
     else:
         for tower in onnx_towers(model):
             if tower.name in names:
-                exporter = write_onnx(tower, Path(folder) / f"{tower.name}.onnx")
+                exporter = write_onnx(tower, Path(folder) / f"{tower.name}.onnx", int(opset))
     print(f"{exporter} on tensorflow")
 
 

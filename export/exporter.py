@@ -13,7 +13,7 @@ from kzoo.export import runtime
 from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
 from kzoo.export.manifest import MANIFEST_FILE, describe_towers, is_export
-from kzoo.export.onnx_writers import write_onnx
+from kzoo.export.onnx_writers import OPSET, halve, write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, writes_captions
 from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
@@ -22,10 +22,11 @@ from kzoo.presets.build import as_float32
 logger = logging.getLogger("kzoo")
 
 FORMATS = ("onnx", "tf_saved_model")
-TOLERANCE = 2e-5  # on unit-length embeddings
+FIRST_OPSET = 13
+TOLERANCES = {"float32": 2e-5, "float16": 5e-3}  # on unit-length embeddings, by the dtype of the graphs
 
 
-def export(model, folder, format="onnx", tolerance=TOLERANCE):
+def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32"):
     """Write the towers of a model as graphs that run without Keras.
 
     The folder holds a graph for each tower, such as `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow
@@ -43,7 +44,10 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
         folder: path to write. An earlier export there is replaced, anything else is refused.
         format: `"onnx"` or `"tf_saved_model"`.
         tolerance: bound on the difference of the embeddings, and of what else a graph gives relative to its largest
-            value.
+            value; default 2e-5, and 5e-3 in float16. The manifest says it.
+        opset: version of ONNX's operators, for runtimes that know no later one.
+        dtype: `"float32"`, or of ONNX `"float16"`: half the size, with norms and softmaxes in float32; what goes in and
+            comes out stays what it is.
 
     Returns:
         dict: the manifest.
@@ -52,7 +56,8 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
         ImportError: an extra is missing; the sentence names it.
         FileExistsError: the folder holds something else than an export.
         ExportError: a graph could not be written, or differs from the model.
-        ValueError: an unknown format, a model without a preprocessor, a SavedModel of a captioner without a start id.
+        ValueError: an unknown format or dtype, an opset that is none, a SavedModel with either, a model without a
+            preprocessor, a SavedModel of a captioner without a start id.
 
     Example:
         >>> model.export("my_clip_onnx")["worst_difference"]
@@ -60,6 +65,13 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
     """
     if format not in FORMATS:
         raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}.")
+    if dtype not in TOLERANCES:
+        raise ValueError(f"dtype {dtype!r} is unknown; choose one of {', '.join(TOLERANCES)}.")
+    if isinstance(opset, bool) or not isinstance(opset, int) or opset < FIRST_OPSET:
+        raise ValueError(f"opset is {opset!r}, but a version of ONNX's operators is expected, {FIRST_OPSET} or later.")
+    if format != "onnx" and (dtype, opset) != ("float32", OPSET):
+        raise ValueError(f"a {format} is of float32 and has no opset; leave both out, or take format='onnx'.")
+    tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
     folder = Path(folder)
@@ -70,11 +82,16 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         scratch = Path(scratch) / "export"
         scratch.mkdir()
-        write = _write_onnx if format == "onnx" else _write_saved_model
-        graphs = write(model, scratch, tolerance)
+        if format == "onnx":
+            graphs = _write_onnx(model, scratch, tolerance, opset, dtype)
+        else:
+            graphs = _write_saved_model(model, scratch, tolerance)
         manifest = {
             "kzoo": kzoo.__version__,
             "format": format,
+            "dtype": dtype,
+            "opset": opset if format == "onnx" else None,
+            "tolerance": tolerance,
             "preset": model.name,
             "backend": keras.config.backend(),
             "embed_dim": model.embed_dim,
@@ -101,14 +118,20 @@ def export(model, folder, format="onnx", tolerance=TOLERANCE):
     return manifest
 
 
-def _write_onnx(model, folder, tolerance):
+def _write_onnx(model, folder, tolerance, opset, dtype):
     """Every graph through the running backend's exporter, through TensorFlow's where that fails."""
     towers = onnx_towers(model)
     graphs = describe_towers(towers, "onnx")
+
+    def written(tower, path, exporter):
+        if dtype == "float16":
+            halve(path)
+        return _verified(tower, exporter, run_onnx(path, tower), tolerance)
+
     for tower in towers:
         path = folder / graphs[tower.name]["file"]
         try:
-            result = _verified(tower, write_onnx(tower, path), run_onnx(path, tower), tolerance)
+            result = written(tower, path, write_onnx(tower, path, opset))
         except ImportError:
             raise
         except Exception as error:  # exporters raise anything at all
@@ -116,10 +139,10 @@ def _write_onnx(model, folder, tolerance):
                 raise ExportError(f"{tower.name} could not be exported: {error}") from error
             logger.warning("%s: %s Trying again through TensorFlow.", tower.name, error)
             try:
-                exporter = export_in_tensorflow(model, folder, "onnx", [tower.name])
+                exporter = export_in_tensorflow(model, folder, "onnx", [tower.name], opset)
             except ImportError as missing:
                 raise ExportError(f"{tower.name} could not be exported: {error}; the other way: {missing}") from error
-            result = _verified(tower, exporter, run_onnx(path, tower), tolerance)
+            result = written(tower, path, exporter)
         graphs[tower.name] |= result
     return graphs
 

@@ -10,11 +10,13 @@ import numpy as np
 from kzoo.extras import require
 
 OPSET = 18
+# operators that stay in float32 in a graph of float16: norms and softmaxes, whose sums overflow
+IN_FLOAT32 = ("LayerNormalization", "ReduceMean", "ReduceSum", "ReduceL2", "Pow", "Sqrt", "Reciprocal", "Softmax")
 TWO_GIGABYTES = 2**31 - 1
 PURPOSE = "Exporting to ONNX"
 
 
-def write_onnx(tower, path):
+def write_onnx(tower, path, opset=OPSET):
     """Write one tower with the exporter of the running backend, tidied and checked.
 
     Never `keras.Model.export`: on torch it goes through TorchScript, which fails on layer norms, and on jax
@@ -23,28 +25,58 @@ def write_onnx(tower, path):
     Args:
         tower: `kzoo.export.towers.Tower`.
         path: of the file to write.
+        opset: version of ONNX's operators.
 
     Returns:
         str, the exporter that wrote it.
 
     Raises:
         ImportError: an extra is missing.
+        RuntimeError: the exporter wrote another opset.
     """
     backend = keras.config.backend()
     onnx = require("onnx", "export", PURPOSE)
     write = {"jax": _with_jax2onnx, "tensorflow": _with_tf2onnx, "torch": _with_torch}[backend]
     with _quiet_exporters():
-        exporter, proto = write(tower)
+        exporter, proto = write(tower, opset)
+    written = next(each.version for each in proto.opset_import if not each.domain)
+    if written != opset:
+        raise RuntimeError(f"{exporter} wrote opset {written}, not {opset}; choose another opset, such as {OPSET}.")
     _name_batch(proto)
     proto.producer_name = "kzoo"
     onnx.helper.set_model_props(proto, {"exporter": exporter, "backend": backend})
-    external = proto.ByteSize() > TWO_GIGABYTES
-    onnx.save_model(proto, str(path), save_as_external_data=external, location=f"{path.name}.data")
-    onnx.checker.check_model(str(path))
+    _save(proto, path)
     return exporter
 
 
-def _with_jax2onnx(tower):
+def halve(path):
+    """Turn the weights and products of a graph on disk into float16; what goes in and comes out keeps its type."""
+    onnx = require("onnx", "export", PURPOSE)
+    require("onnxruntime", "export", PURPOSE)
+    from onnxruntime.transformers import float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    with _quiet_exporters():
+        kept = [*float16.DEFAULT_OP_BLOCK_LIST, *IN_FLOAT32]
+        proto = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True, op_block_list=kept)
+        made = set()
+        for node in list(proto.graph.node):  # what several nodes read is cast once for each, under one name
+            if made.intersection(node.output):
+                proto.graph.node.remove(node)
+            made.update(node.output)
+        OnnxModel.graph_topological_sort(proto.graph)  # casts were put behind what reads them
+    path.with_name(f"{path.name}.data").unlink(missing_ok=True)
+    _save(proto, path)
+
+
+def _save(proto, path):
+    onnx = require("onnx", "export", PURPOSE)
+    external = proto.ByteSize() > TWO_GIGABYTES
+    onnx.save_model(proto, str(path), save_as_external_data=external, location=f"{path.name}.data")
+    onnx.checker.check_model(str(path))
+
+
+def _with_jax2onnx(tower, opset):
     jax2onnx = require("jax2onnx", "jax", PURPOSE)
     import jax
 
@@ -52,21 +84,21 @@ def _with_jax2onnx(tower):
         lambda *inputs: tuple(tower.graph(*inputs).values()),
         inputs=[jax.ShapeDtypeStruct(("batch", *shape), dtype) for shape, dtype in tower.inputs.values()],
         model_name=tower.name,
-        opset=OPSET,
+        opset=opset,
         input_names=list(tower.inputs),
         output_names=list(tower.outputs),
     )
     return "jax2onnx", proto
 
 
-def _with_tf2onnx(tower):
+def _with_tf2onnx(tower, opset):
     tf2onnx = require("tf2onnx", "export", PURPOSE)
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *shape), dtype, name=name) for name, (shape, dtype) in tower.inputs.items()]
     function = tf.function(lambda *inputs: tower.graph(*inputs), input_signature=signature)
     proto, _ = tf2onnx.convert.from_function(
-        function, input_signature=signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
+        function, input_signature=signature, opset=opset, custom_op_handlers={"Erfc": (_erfc, [])}
     )
     _embed_captures(proto, function.get_concrete_function().graph.captures)
     return "tf2onnx", proto
@@ -91,7 +123,7 @@ def _embed_captures(proto, captures):
         proto.graph.input.remove(value)
 
 
-def _with_torch(tower):
+def _with_torch(tower, opset):
     require("onnxscript", "export", PURPOSE)
     import torch
 
@@ -114,7 +146,7 @@ def _with_torch(tower):
         dynamic_shapes=(tuple({0: batch} for _ in sample),),  # of the arguments that `*inputs` takes
         input_names=list(tower.inputs),
         output_names=list(tower.outputs),
-        opset_version=OPSET,
+        opset_version=opset,
         verbose=False,
     )
     return "torch.onnx", program.model_proto

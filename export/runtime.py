@@ -16,22 +16,45 @@ from kzoo.inference.embed import BATCH_SIZE, Embedder
 from kzoo.preprocessing import Preprocessor
 
 
-def load(folder, providers=None):
+def load(folder, providers=None, threads=None, session_options=None):
     """Open a folder that `model.export(folder, format="onnx")` wrote.
 
     Args:
         folder: path of the export.
         providers: onnxruntime execution providers; default the CPU.
+        threads: most threads that a graph runs on, such as the cores of a container; default all cores of the machine.
+        session_options: dict of attributes of `onnxruntime.SessionOptions`, such as `{"enable_mem_pattern": False}`, or
+            such an object.
 
     Returns:
         `Runtime` with `encode_image`, `encode_text`, `classify` and `similarity`, as on the model; of a captioner a
         `CaptionRuntime`, with `caption` and `generate` too.
 
     Raises:
-        ValueError: no export, an export of another format, or one with files missing.
+        ValueError: no export, an export of another format, or one with files missing; `threads` that is no number of
+            threads, an option that onnxruntime does not have.
+
+    A runtime can be pickled: the process that gets it opens the folder anew.
     """
-    manifest = read_manifest(Path(folder))
-    return (CaptionRuntime if "captions" in manifest else Runtime)(Path(folder), manifest, providers)
+    folder = Path(folder).absolute()
+    manifest = read_manifest(folder)
+    return (CaptionRuntime if "captions" in manifest else Runtime)(
+        folder, manifest, providers, threads, session_options
+    )
+
+
+def _options(onnxruntime, threads, given):
+    """The `onnxruntime.SessionOptions` of what `load` was given."""
+    options = given if isinstance(given, onnxruntime.SessionOptions) else onnxruntime.SessionOptions()
+    if threads is not None:
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"threads is {threads!r}, but a number of at least 1 is expected; None takes all cores.")
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    for name, value in ({} if options is given or given is None else dict(given)).items():
+        if name not in dir(options):
+            raise ValueError(f"onnxruntime has no session option {name!r}; see onnxruntime.SessionOptions.")
+        setattr(options, name, value)
+    return options
 
 
 class Runtime(Embedder):
@@ -42,8 +65,9 @@ class Runtime(Embedder):
         preprocessor: the `kzoo.preprocessing.Preprocessor` of the model.
     """
 
-    def __init__(self, folder, manifest, providers=None):
+    def __init__(self, folder, manifest, providers=None, threads=None, session_options=None):
         self.manifest = manifest
+        self.opened_with = folder, providers, threads, session_options
         if self.manifest["format"] != "onnx":
             raise ValueError(
                 f"{folder} is an export of format {self.manifest['format']}, which this runtime does not run; open "
@@ -53,14 +77,26 @@ class Runtime(Embedder):
         self.embed_dim = self.manifest["embed_dim"]
         made = self.manifest["preprocessor"]
         self.preprocessor = None if made is None else Preprocessor.load(folder, made)
-        self.sessions = {}
+        options, self.sessions = _options(onnxruntime, threads, session_options), {}
         for name, graph in self.manifest["graphs"].items():
             path = folder / graph["file"]
             if not path.is_file():
                 raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
             self.sessions[name] = onnxruntime.InferenceSession(
-                str(path), providers=providers or ["CPUExecutionProvider"]
+                str(path), options, providers=providers or ["CPUExecutionProvider"]
             )
+
+    def __reduce__(self):
+        if not isinstance(self.opened_with[-1], dict | None):
+            raise TypeError(
+                "a runtime with an onnxruntime.SessionOptions object cannot be sent to another process; give load() "
+                "threads=, or the options as a dict."
+            )
+        return load, self.opened_with
+
+    def __repr__(self):
+        graphs, dtype = ", ".join(self.manifest["graphs"]), self.manifest.get("dtype", "float32")
+        return f"<{type(self).__name__} of {self.manifest['preset']}: {graphs}; {dtype}, from {self.opened_with[0]}>"
 
     def run_graph(self, name, arrays, outputs):
         """What a graph gives for a dict that holds its inputs: a list of arrays, those called `outputs`."""

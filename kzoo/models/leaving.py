@@ -115,6 +115,7 @@ class Leaving:
         Args:
             folder: path of the folder to write.
             format: `"onnx"` or `"tf_saved_model"`.
+            **kwargs: `tolerance`; of ONNX `opset` and `dtype="float16"`.
 
         Returns:
             dict: the manifest, with the worst difference between graph and model.

@@ -1,12 +1,14 @@
 """ONNX export from the running backend, and the runtime on what it leaves."""
 
 import json
+import pickle
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from PIL import Image
 from shared_case import TESTS, tiny_model, toy_pairs
@@ -123,7 +125,7 @@ def test_above_the_bound_nothing_is_left(exported, tmp_path, monkeypatch):
 
 
 def test_without_another_way_the_error_says_what_failed(exported, tmp_path, monkeypatch):
-    def fail(tower, path):
+    def fail(tower, path, opset):
         raise NotImplementedError("this exporter knows no such operation")
 
     def missing(*arguments):
@@ -134,6 +136,67 @@ def test_without_another_way_the_error_says_what_failed(exported, tmp_path, monk
     with pytest.raises(ExportError, match="could not be exported: this exporter knows no such operation"):
         exported[0].export(tmp_path / "onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.once
+def test_half_the_size_with_another_opset(exported, tmp_path):
+    model, folder, whole = exported
+    opset = 17 if keras.config.backend() == "tensorflow" else 20  # tf2onnx knows none behind 18
+    manifest = model.export(tmp_path / "half", dtype="float16", opset=opset)
+    assert (manifest["dtype"], manifest["opset"], manifest["tolerance"]) == ("float16", opset, 5e-3)
+    assert (whole["dtype"], whole["opset"], whole["tolerance"]) == ("float32", 18, 2e-5)
+    assert 0 < max(manifest["worst_difference"].values()) < 2e-3
+    for name in manifest["graphs"]:
+        half, full = (onnx.load(each / f"{name}.onnx") for each in (tmp_path / "half", folder))
+        assert [each.version for each in half.opset_import if not each.domain] == [opset]
+        sizes = [sum(len(each.raw_data) for each in proto.graph.initializer) for proto in (half, full)]
+        assert sizes[0] < 0.6 * sizes[1]
+    served = runtime.load(tmp_path / "half")
+    assert served.encode_text(PAIRS["captions"]).dtype == "float32"
+    np.testing.assert_allclose(served.encode_text(PAIRS["captions"]), model.encode_text(PAIRS["captions"]), atol=5e-3)
+    assert repr(served).startswith(f"<Runtime of {model.name}: image_encoder, text_encoder; float16, from /")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ({"dtype": "int8"}, "dtype 'int8' is unknown; choose one of float32, float16"),
+        ({"opset": 5}, "opset is 5, but a version of ONNX's operators is expected, 13 or later"),
+        ({"opset": "18"}, "opset is '18'"),
+        ({"format": "tf_saved_model", "dtype": "float16"}, "a tf_saved_model is of float32 and has no opset"),
+        ({"format": "tf_saved_model", "opset": 20}, "a tf_saved_model is of float32 and has no opset"),
+    ],
+)
+def test_dtypes_and_opsets_that_cannot_be(exported, tmp_path, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        exported[0].export(tmp_path / "onnx", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.once
+def test_session_options_and_other_processes(exported, monkeypatch):
+    folder = exported[1]
+    monkeypatch.chdir(folder.parent)
+    served = runtime.load(folder.name, threads=1, session_options={"enable_mem_pattern": False})
+    options = served.sessions["text_encoder"].get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1) and not options.enable_mem_pattern
+    monkeypatch.chdir("/")  # where a worker may stand
+    again = pickle.loads(pickle.dumps(served))
+    assert again.sessions["text_encoder"].get_session_options().intra_op_num_threads == 1
+    np.testing.assert_array_equal(again.encode_text(PAIRS["captions"]), served.encode_text(PAIRS["captions"]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    served = runtime.load(folder, session_options=options)
+    assert served.sessions["text_encoder"].get_session_options().intra_op_num_threads == 2
+    with pytest.raises(TypeError, match="cannot be sent to another process; give load.. threads="):
+        pickle.dumps(served)
+    for arguments, sentence in (
+        ({"threads": 0}, "threads is 0, but a number of at least 1 is expected"),
+        ({"threads": "2"}, "threads is '2'"),
+        ({"session_options": {"intra_threads": 2}}, "onnxruntime has no session option 'intra_threads'"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            runtime.load(folder, **arguments)
 
 
 def test_unknown_format(exported):
