@@ -6,6 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+from kzoo.html import html_table
 from kzoo.preprocessing.decoding import AS_TRAINED
 
 TABLES = Path(__file__).parent
@@ -120,12 +121,18 @@ class Table(list):
         widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
+    def _repr_html_(self):
+        return html_table([COLUMNS, *([row[column] for column in COLUMNS] for row in self)])
+
 
 class Description(dict):
     """A dict that prints as lines `key: value`, one level deep."""
 
     def __repr__(self):
         return "\n".join(f"{key}: {_line(value)}" for key, value in self.items())
+
+    def _repr_html_(self):
+        return html_table([("key", "value"), *((key, _line(value)) for key, value in self.items())])
 
 
 def _line(value):

@@ -54,6 +54,13 @@ class Batches(Skipping, keras.utils.PyDataset):
         if sampler is not None:
             sampler.check(count, batch_size)
 
+    def __repr__(self):
+        order = "shuffled" if self.shuffle else "in the order of the source"
+        return (
+            f"<{type(self).__name__} of {self.count:,} {self.noun}s in {len(self):,} batches of {self.batch_size}, "
+            f"{order}, seed {self.seed}>"
+        )
+
     @property
     def count(self):
         """Rows of the set."""

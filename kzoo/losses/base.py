@@ -73,6 +73,9 @@ class Loss(Configured, Looks, keras.layers.Layer):
         self.constants = {name: self._constant(name, value) for name, value in constants.items()}
         self.built = True
 
+    def __repr__(self):
+        return self.as_called()
+
     @classmethod
     def more_arguments(cls):
         return (*cls.optional_inputs, "constants")
@@ -311,6 +314,10 @@ class WeightedSum(Loss):
         self.step = None
         if any(map(callable, self.weights_of_terms)):
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def __repr__(self):
+        weights = ["" if weight == 1.0 else f"{weight!r} * " for weight in self.weights_of_terms]
+        return " + ".join(f"{weight}{term!r}" for weight, term in zip(weights, self.terms))
 
     def reading(self, given=()):
         return tuple(dict.fromkeys(name for term in self.terms for name in term.reading(given)))

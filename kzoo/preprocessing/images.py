@@ -81,6 +81,10 @@ class ImageSteps(Pictures):
         ]
         return np.asarray(self._scaled_centre(picture, size))
 
+    def __repr__(self):
+        height, width = self.image_size
+        return f"<ImageSteps to {height} x {width} pixels, {self.resize}, {self.interpolation}, {self.decoding}>"
+
     def set_image_size(self, image_size):
         """Take another size `(height, width)`; the crop keeps its share of the picture."""
         if self.resize_size is not None:

@@ -35,6 +35,11 @@ class Preprocessor:
     def __init__(self, images, tokenizer=None, vocabulary=None):
         self.images, self._tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
 
+    def __repr__(self):
+        if self.tokenizer is None and not self.vocabulary:
+            return f"<Preprocessor: {self.images!r}, no texts>"
+        return f"<Preprocessor: {self.images!r}, {self.tokenizer or 'no vocabulary yet'}>"
+
     @property
     def tokenizer(self):
         """The `Tokenizer`. One can be put where there is none; it cannot be exchanged for one with other ids."""

@@ -71,6 +71,12 @@ class Tokenizer:
         vocabulary.enable_truncation(max_length=context_length)
         vocabulary.enable_padding(pad_id=pad_id, pad_token=pad_token, length=context_length)
 
+    def __repr__(self):
+        return (
+            f"<Tokenizer of {self.vocab_size:,} ids, {self.context_length} per text: start {self.start_id}, "
+            f"end {self.eot_id}, padding {self.pad_id}>"
+        )
+
     @classmethod
     def from_folder(cls, folder, rules, context_length, vocab_size=None):
         """Open the vocabulary in a checkpoint's folder by the rules of its preset.
