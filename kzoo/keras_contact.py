@@ -67,6 +67,20 @@ def sync_state(model):
         model.jax_state_sync()
 
 
+def save_weights_alone(model, path):
+    """Write the weights of a model as `save_weights` does, without the state of its optimizer.
+
+    Args:
+        model: a built `keras.Model`, compiled or not.
+        path: of the file, ending in `.weights.h5`.
+    """
+    from keras.src.saving.saving_lib import save_weights_only
+
+    # metrics, too, are of the training: they count what a running epoch has seen
+    of_training = [model.optimizer, *model.metrics] if model.compiled else []
+    save_weights_only(model, path, objects_to_skip=of_training)
+
+
 def track_loss(model, loss, rows):
     """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
     model._loss_tracker.update_state(loss, sample_weight=rows)

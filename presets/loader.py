@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from kzoo.encoders.tower import table_of
+from kzoo.keras_contact import untracked
 from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
@@ -71,6 +72,7 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
     else:
         model = _filled(checkpoint, row, sized, dtype, preprocessor)
     model.source = hub.name_of(path) or row.get("source")
+    untracked(model, "trainings", tuple(row.get("trainings", ())))
     return model
 
 
@@ -101,6 +103,8 @@ def _opened(path, row, sized, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     with empty_weights():
         model = build(row, dtype, preprocessor)
+    if "compile" in row and sized == row:
+        model.compile_from_config(row["compile"])
     preset_folder.read_weights(model, path)
     if sized == row:
         return model

@@ -29,6 +29,7 @@ from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
+from kzoo.training.record import Record
 from kzoo.training.step import predict_step, steps_of
 
 PAIR = ("image_embeddings", "text_embeddings")
@@ -59,6 +60,7 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
     kind = None  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
+    trainings = ()  # what `fit` has done so far, a dict for each, see `kzoo.training.record`
 
     def settle(self, similarity=None, heads=(), teacher=None, preprocessor=None, loss=None):
         """Keep what every form has beside its towers; the last call of a constructor."""
@@ -303,12 +305,13 @@ class ContrastiveModel(Configured, Leaving, keras.Model):
         """
         self._check(x)
         check_training_set(x, batch_size)
+        record = Record(x, batch_size)
         x, steps = to_train(x, kwargs.pop("steps_per_epoch", None))
         shuffle = shuffle and isinstance(x, dict)
         order = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None)
         kwargs |= {"steps_per_epoch": steps, "validation_data": to_validate(kwargs.get("validation_data"))}
         # before what would save weights that are not finite
-        callbacks = [StopOnNonFinite(), order, *(callbacks or [])]
+        callbacks = [StopOnNonFinite(), order, record, *(callbacks or [])]
         arguments = {"callbacks": callbacks, "shuffle": shuffle, "initial_epoch": initial_epoch}
         with keras_contact.weights_kept(self):
             return super().fit(x, y, batch_size, **arguments, **kwargs)
