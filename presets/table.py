@@ -32,6 +32,11 @@ def _places():
     return places
 
 
+def is_preset(name):
+    """Whether a preset has this name or alias."""
+    return name in _places()
+
+
 def read_row(name):
     """One row, complete: the family's defaults, the architecture, what the row itself says.
 

@@ -1,11 +1,13 @@
 """The command line: one file for each command."""
 
+import inspect
+import logging
 import sys
-
-from rich.console import Console
+import warnings
 
 from kzoo.cli import caption, classify, convert, demo, describe, embed, evaluate, export, presets, train
-from kzoo.cli.terminal import app
+from kzoo.cli.sentences import ToTerminal, in_flags, said, show_warnings
+from kzoo.cli.terminal import Command, app
 
 COMMANDS = (  # in the order of the help
     presets.presets,
@@ -20,14 +22,26 @@ COMMANDS = (  # in the order of the help
     convert.convert,
 )
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 
 def main():
     """Entry point: bad input ends with one sentence and exit code 1, wrong usage with 2."""
+    handler = ToTerminal(_flags)
+    logging.getLogger("kzoo").addHandler(handler)
     try:
-        app()
+        with warnings.catch_warnings():
+            show_warnings(_flags)
+            app()
     except (ValueError, TypeError, ImportError, OSError, RuntimeError, ArithmeticError) as error:
-        errors = Console(stderr=True)
-        errors.print(f"kzoo: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        said(in_flags(str(error), _flags()), style="red")
         sys.exit(1)
+    finally:
+        logging.getLogger("kzoo").removeHandler(handler)
+
+
+def _flags():
+    """Names of the parameters of the command that runs."""
+    named = {command.__name__: command for command in COMMANDS}
+    called = next((word for word in sys.argv[1:] if word in named), None)
+    return set(inspect.signature(named[called]).parameters) if called else set()

@@ -7,21 +7,27 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from kzoo.cli.options import BackendOption, Embedding
+from kzoo.cli.options import BackendOption
 from kzoo.cli.parts import image_files, open_model
 from kzoo.cli.terminal import console
 
 
 def classify(
-    model: Embedding,
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders; without --preset the model first.")],
     labels: Annotated[str, typer.Option(help="Class names, separated by commas.")],
+    preset: Annotated[
+        str | None, typer.Option(help="Preset, hf://owner/name, folder of a model or of an ONNX export.")
+    ] = None,
     template: Annotated[list[str] | None, typer.Option(help="Prompt with {}; repeat for more.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     backend: BackendOption = None,
 ):
     """Classify images by prompts (zero-shot)."""
-    opened, files = open_model(model), image_files(images)
+    if preset is None and len(images) < 2:
+        raise ValueError("there is no model, only images; name it: kzoo classify IMAGES --preset MODEL --labels a,b.")
+    model, images = (str(images[0]), images[1:]) if preset is None else (preset, images)
+    files = image_files(images)  # before the model, which takes longer to open
+    opened = open_model(model)
     names = [label.strip() for label in labels.split(",") if label.strip()]
     probabilities = opened.classify(files, names, templates=template or "a photo of a {}.")
     table = Table("image", "label", "probability")
