@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+WANTED = {"labels": "at least one class name", "templates": "at least one prompt such as 'a photo of a {}.'"}
+
 
 def fill_templates(labels, templates):
     """Every label in every template, template by template within a label.
@@ -35,12 +37,12 @@ def _strings(name, given):
     if isinstance(given, str) and name == "templates":
         return [given]
     if isinstance(given, (str, bytes)):
-        raise ValueError(f"{name} is {given!r}, but a list of at least one class name is expected.")
+        raise ValueError(f"{name} is {given!r}, but a list of {WANTED[name]} is expected.")
     if not isinstance(given, Iterable):
-        raise TypeError(f"{name} is of type {type(given).__name__}, but a list of strings is expected.")
+        raise TypeError(f"{name} is of type {type(given).__name__}, but a list of {WANTED[name]} is expected.")
     given = list(given)
     if not given:
-        raise ValueError(f"{name} is empty; give at least one string.")
+        raise ValueError(f"{name} is empty; give {WANTED[name]}.")
     for index, each in enumerate(given):
         if not isinstance(each, str):
             raise TypeError(f"{name}[{index}] is of type {type(each).__name__}, but a string is expected.")

@@ -2,6 +2,7 @@
 
 import numbers
 import os
+from collections.abc import Sized
 
 import numpy as np
 from keras import ops
@@ -59,9 +60,25 @@ def check_training_set(x, batch_size):
 
 def is_data_set(x):
     """Whether something yields batches when it is read, as Keras' data sets, those of TensorFlow and torch, and
-    generators do; arrays, lists and texts are what somebody took for a batch."""
+    generators do; arrays, lists and texts are what somebody took for a batch.
+
+    Raises:
+        ValueError: it has a length, and that is 0: Keras would fail on the results of its last step.
+    """
     plain = isinstance(x, (np.ndarray, list, tuple, str, os.PathLike, numbers.Number)) or x is None
-    return not plain and not ops.is_tensor(x)
+    if plain or ops.is_tensor(x):
+        return False
+    if isinstance(x, Sized) and _batches(x) == 0:
+        raise ValueError(f"the data set, of type {type(x).__name__}, holds no batch; give it at least one.")
+    return True
+
+
+def _batches(x):
+    """The length of a data set; None where it does not know it, as some of TensorFlow."""
+    try:
+        return len(x)
+    except TypeError:
+        return None
 
 
 def check_compile(options):
