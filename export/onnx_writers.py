@@ -45,7 +45,7 @@ def write_onnx(tower, path):
 
 
 def _with_jax2onnx(tower):
-    jax2onnx = require("jax2onnx", "jax", PURPOSE)
+    jax2onnx = require("jax2onnx", "jax-export", PURPOSE)
     import jax
 
     proto = jax2onnx.to_onnx(

@@ -56,13 +56,14 @@ def run(source, folder, options, resume, log):
         watch.say("curves.png is left out: pip install matplotlib")
     if not resume:
         folder.begin(model, options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a machine that is taken away is Ctrl-C, too
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a machine that is taken away is Ctrl-C, too
     try:
         _fit(model, data, held_out, recipe, len(folder.history), watch)
     except KeyboardInterrupt:
         watch.say(_interrupted(model, folder, source))
         return INTERRUPTED
     finally:
+        signal.signal(signal.SIGTERM, before)
         watch.close()
     folder.finish()
     watch.say(f"saved the model in {folder.path}{_of_epoch(folder, recipe)}")
