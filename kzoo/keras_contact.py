@@ -4,11 +4,14 @@ No other file of kzoo does either, and `tests/test_keras_contact.py` names each 
 a release of Keras without it is found by that name, not by a model that trains differently.
 """
 
+import re
 import signal
 import threading
 from contextlib import contextmanager
 
 import keras
+
+LONGEST = 500  # characters of what Keras shows of the data in an error
 
 
 def untracked(owner, name, value):
@@ -143,16 +146,31 @@ def weights_kept(model):
         ...     model.fit(data)
     """
     if keras.config.backend() != "jax" or "jax_state_sync" in vars(model):  # within itself, as a validation in `fit`
-        yield
+        with _without_values():
+            yield
         return
     kept = _Kept(model)
     try:
-        yield
+        with _without_values():
+            yield
     except BaseException as error:
         kept.give_back(error)
         raise
     finally:
         kept.leave()
+
+
+@contextmanager
+def _without_values():
+    """Some errors of Keras show what it was given, arrays with all their values: pages of pixels, cut off here."""
+    try:
+        yield
+    except ValueError as error:
+        said = re.split(r"(?:,? found|Received)[^:]*:", str(error), maxsplit=1)
+        if len(said) == 1 or len(said[1]) < LONGEST:
+            raise
+        cut = f"{said[0].strip().rstrip('.')}; but a model of kzoo reads dicts of arrays, one for each batch."
+        raise type(error)(cut) from None
 
 
 class _Kept:

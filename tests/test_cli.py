@@ -36,18 +36,19 @@ def fails(capsys, monkeypatch, *arguments):
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
     """A folder of pairs and a model that `kzoo train` made of them."""
-    folder = tmp_path_factory.mktemp("workshop")
+    folder = tmp_path_factory.mktemp("workshop") / "photos"
+    folder.mkdir()
     lines = ["image,caption"]
     for index, (image, caption) in enumerate(zip(PAIRS["images"], PAIRS["captions"])):
         Image.fromarray(image).save(folder / f"{index}.png")
         lines.append(f"{index}.png,{caption}")
     (folder / "pairs.csv").write_text("\n".join(lines))
     result = run(
-        *("train", folder / "pairs.csv", "--output", folder / "model", *TWO_EPOCHS),
+        *("train", folder / "pairs.csv", "--output", folder.parent / "model", *TWO_EPOCHS),
         *("--validation", folder / "pairs.csv", "--log", folder / "train.log"),
     )
     assert result.exit_code == 0, result.output
-    assert f"saved the model in {folder / 'model'}, as it was after epoch" in result.output.replace("\n", "")
+    assert f"saved the model in {folder.parent / 'model'}, as it was after epoch" in result.output.replace("\n", "")
     return folder
 
 
@@ -59,7 +60,7 @@ def test_help_names_every_command():
     for command in cli.COMMANDS:
         assert command.__name__ in result.output
         told = run(command.__name__, "--help")
-        assert told.exit_code == 0 and told.output.strip().startswith(command.__doc__.split("\n")[0])
+        assert told.exit_code == 0 and " ".join(told.output.split()).startswith(command.__doc__.split("\n")[0])
 
 
 @pytest.mark.once
@@ -82,7 +83,7 @@ def test_presets_and_describe():
 
 def test_train_goes_on_from_a_folder(workshop, tmp_path):
     result = run(
-        *("train", workshop / "pairs.csv", "--preset", workshop / "model", "--output", tmp_path / "more"),
+        *("train", workshop / "pairs.csv", "--preset", workshop.parent / "model", "--output", tmp_path / "more"),
         *(
             "--epochs",
             1,
@@ -91,16 +92,16 @@ def test_train_goes_on_from_a_folder(workshop, tmp_path):
             "--freeze",
             "image",
             "--loss",
-            "SigmoidContrastive",
+            "MultipleNegativesRanking",
             "--schedule",
             "linear",
         ),
     )
     assert result.exit_code == 0, result.output
-    more, before = kzoo.from_preset(tmp_path / "more"), kzoo.from_preset(workshop / "model")
+    more, before = kzoo.from_preset(tmp_path / "more"), kzoo.from_preset(workshop.parent / "model")
     assert np.array_equal(more.encode_image(PAIRS["images"]), before.encode_image(PAIRS["images"]))
     assert not np.array_equal(more.encode_text(["red"]), before.encode_text(["red"]))
-    assert more.loss_spec[0]["loss"] == "SigmoidContrastive" and len(more.trainings) == 2
+    assert more.loss_spec[0]["loss"] == "MultipleNegativesRanking" and len(more.trainings) == 2
 
 
 def history(folder):
@@ -109,17 +110,17 @@ def history(folder):
 
 
 def test_what_a_training_leaves(workshop):
-    names = {path.name for path in (workshop / "model").iterdir()}
+    names = {path.name for path in (workshop.parent / "model").iterdir()}
     assert names >= {"config.json", "model.weights.h5", "README.md", "history.csv", "curves.png"}
     assert "training" not in names and not any(name.startswith(".") for name in names)
-    rows = history(workshop / "model")
+    rows = history(workshop.parent / "model")
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert list(rows[0])[:2] == ["epoch", "loss"] and Image.open(workshop / "model" / "curves.png").width > 300
+    assert list(rows[0])[:2] == ["epoch", "loss"] and Image.open(workshop.parent / "model" / "curves.png").width > 300
     log = (workshop / "train.log").read_text().splitlines()
     lines = [line for line in log if line.startswith("epoch ")]
     assert len(lines) == 2 and max(map(len, lines)) <= 80
     assert re.fullmatch(r"epoch 1/2  loss [\d.]+  accuracy \d+%  held out [\d.]+  recall@1/5/10 \d+/\d+/\d+%", lines[0])
-    card = (workshop / "model" / "README.md").read_text()
+    card = (workshop.parent / "model" / "README.md").read_text()
     assert "trained with kzoo on `pairs.csv` (12 rows, 6 a batch)" in card
 
 
@@ -144,7 +145,7 @@ def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeyp
     assert code == 1 and "--epochs was 2 when this training began" in said
     result = run(*arguments, "--resume")
     assert result.exit_code == 0, result.output
-    resumed, whole = history(tmp_path / "model"), history(workshop / "model")
+    resumed, whole = history(tmp_path / "model"), history(workshop.parent / "model")
     for name in ("loss", "val_loss"):
         values = [[float(row[name]) for row in rows] for rows in (resumed, whole)]
         assert values[0] == pytest.approx(values[1], rel=1e-4)
@@ -153,7 +154,7 @@ def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeyp
 
 
 def test_evaluate(workshop):
-    arguments = ("evaluate", workshop / "model", workshop / "pairs.csv", "--batch-size", 6)
+    arguments = ("evaluate", workshop.parent / "model", workshop / "pairs.csv", "--batch-size", 6)
     results = json.loads(run(*arguments, "--json").output.splitlines()[-1])
     assert {"loss", "info_nce", "in_batch_accuracy", "text_to_image_recall@10"} <= set(results)
     assert (results["pairs"], results["images"], results["batch_size"]) == (12, 12, 6)
@@ -166,12 +167,12 @@ def test_evaluate(workshop):
 
 
 def test_export_embed_and_classify(workshop, tmp_path):
-    result = run("export", workshop / "model", tmp_path / "onnx")
+    result = run("export", workshop.parent / "model", tmp_path / "onnx")
     assert result.exit_code == 0 and re.search(
         r"image_encoder: worst difference to the model \d\.\de-\d\d", result.output
     )
     (tmp_path / "texts.txt").write_text("a red circle\n\na blue square\n")
-    for model in (workshop / "model", tmp_path / "onnx"):
+    for model in (workshop.parent / "model", tmp_path / "onnx"):
         output = tmp_path / f"{model.name}.npz"
         result = run(
             *("embed", model, "--output", output, "--images", workshop, "--texts", tmp_path / "texts.txt"),
@@ -184,12 +185,12 @@ def test_export_embed_and_classify(workshop, tmp_path):
         np.testing.assert_allclose(onnx[name], model[name], atol=2e-6)
 
     arguments = ("--labels", "red circle, blue square", "--template", "a big {}", "--json")
-    for place in (workshop / "model", tmp_path / "onnx"):
+    for place in (workshop.parent / "model", tmp_path / "onnx"):
         rows = [json.loads(line) for line in run("classify", place, workshop, *arguments).output.splitlines()]
         assert len(rows) == 12 and rows[0]["red circle"] + rows[0]["blue square"] == pytest.approx(1.0)
     for named in (
-        ("classify", workshop / "model", workshop / "0.png"),
-        ("classify", workshop / "0.png", "--preset", workshop / "model"),
+        ("classify", workshop.parent / "model", workshop / "0.png"),
+        ("classify", workshop / "0.png", "--preset", workshop.parent / "model"),
     ):
         assert "probability" in run(*named, "--labels", "red,blue").output
 
@@ -214,7 +215,7 @@ def test_caption(workshop, tmp_path):
 
 
 def test_a_model_that_writes_no_captions(capsys, monkeypatch, workshop):
-    code, output = fails(capsys, monkeypatch, "caption", workshop, "--preset", workshop / "model")
+    code, output = fails(capsys, monkeypatch, "caption", workshop, "--preset", workshop.parent / "model")
     assert code == 1 and "writes no captions: it has no decoder; take a captioner, such as coca_base" in output
 
 

@@ -8,14 +8,13 @@ from rich.console import Console
 
 # what the library's sentences ask for in Python -> what a command has for it
 IN_FLAGS = (
-    (re.compile(r"from_preset\('[^']*', load_weights=False\)"), "kzoo train --from-scratch"),
+    (re.compile(r"from_preset\([^()]*load_weights=False[^()]*\)"), "kzoo train --from-scratch"),
     (re.compile(r"\(load_weights=False\)"), "(--from-scratch)"),
     (re.compile(r"load_weights=False"), "kzoo train --from-scratch"),
-    (re.compile(r"model\.preprocessor\.open_vocabulary\(folder\)"), "kzoo train --from-scratch learns one of its own"),
     (re.compile(r"kzoo\.list_presets\(\)"), "kzoo presets"),
     (re.compile(r"kzoo\.describe\('?(\w+)'?\)"), r"kzoo describe \1"),
 )
-KEYWORD = re.compile(r"(?<![\w.'\"(-])([a-z]+(?:_[a-z]+)*)=(?:(True)\b|('[^']*'|-?[\w.]+)?)")
+KEYWORD = re.compile(r"(?<![\w.'\"(-])([a-z]+(?:_[a-z]+)*)=(?:(True)\b|('[^']*'|-?\w+(?:\.\w+)*)?)")
 
 
 def in_flags(sentence, flags):
@@ -34,7 +33,7 @@ def in_flags(sentence, flags):
     sentence = KEYWORD.sub(lambda match: _flag(match, flags), sentence)
     for name in sorted(flags, key=len, reverse=True):  # "batch_size is 1", "a batch_size of 8"
         if "_" in name:
-            sentence = re.sub(rf"(?<![\w'\"-]){name}(?=[ ,;:.])", f"--{name.replace('_', '-')}", sentence)
+            sentence = re.sub(rf"(?<![\w'\"/-]){name}(?=[ ,;:]|\.$)", f"--{name.replace('_', '-')}", sentence)
     return sentence
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source
 from kzoo.cli.parts import needs_keras
@@ -92,7 +91,7 @@ def train(
 def _check_unchanged(context, before):
     """A training goes on as it began: an option that says otherwise is refused."""
     for name, value in context.params.items():
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        given = context.get_parameter_source(name).name == "COMMANDLINE"
         if given and name not in ALWAYS and before.get(name) != value:
             raise ValueError(
                 f"--{name.replace('_', '-')} was {before.get(name)} when this training began and stays so; leave it "
