@@ -240,6 +240,10 @@ def test_convert(tmp_path):
         (("train", "x.csv", "--output", __file__), f"{__file__} cannot be a folder"),
         (("train", "x.csv", "--output", "x", "--resume"), "the training in x has not begun"),
         (("train", "x.csv", "--output", "x", "--patience", 2), "--patience waits for better numbers"),
+        (
+            ("train", "x.csv", "--output", "x", "--preset", "clip_base"),
+            "clip_base has its weights in timm/vit_base_patch32",
+        ),
         (("classify", "x.png", "--labels", "a,b"), "there is no model, only images"),
         (("presets", "nothing"), "no preset has 'nothing' in its name"),
         (("presets", "--family", "clap"), "there is no family 'clap'"),
