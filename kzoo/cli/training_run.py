@@ -11,7 +11,7 @@ from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
 from kzoo.losses.spec import from_spec
 from kzoo.presets.table import is_preset, read_row
-from kzoo.training.recipes import augmentation_of, choose_recipe, optimizer_of
+from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
 
 VOCABULARY = 8192  # most ids of a vocabulary that a large preset learns from captions
 INTERRUPTED = 130  # exit code, as shells give it
@@ -95,7 +95,8 @@ def _compile(model, recipe, steps, options):
             raise ValueError(f"--freeze is {modality}, but the model has {', '.join(model.modalities())}.")
         model.modalities()[modality].trainable = False
     try:
-        loss = None if options["loss"] is None else from_spec([{"loss": options["loss"]}])
+        named = options["loss"] and [{"loss": options["loss"]}]
+        loss = from_spec(named or loss_of(recipe, model.loss_spec))
     except (AttributeError, TypeError) as error:
         raise ValueError(f"--loss is {options['loss']}: {error}") from error
     model.compile(optimizer_of(recipe, steps), loss=loss)
@@ -114,7 +115,7 @@ def _plan(model, recipe, data, done):
         f"{model.name} ({model.count_params():,} parameters, {start}) on {data.count:,} pairs: epochs {done + 1} to "
         f"{recipe.epochs}, {len(data)} batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g} "
         f"({recipe.schedule}), weight decay {recipe.weight_decay:g}, augmentation {recipe.augmentation}, word dropout "
-        f"{recipe.word_dropout:g}"
+        f"{recipe.word_dropout:g}, label smoothing {recipe.label_smoothing:g}"
     )
 
 

@@ -10,14 +10,14 @@ from kzoo.training.optimizers import AdamW
 
 # up to so many pairs: pairs per batch, epochs from scratch, epochs to fine-tune
 BY_PAIRS = (
-    (500, 32, 100, 10),
-    (3_000, 128, 60, 10),
-    (20_000, 256, 40, 8),
+    (500, 32, 60, 10),
+    (3_000, 64, 40, 10),
+    (20_000, 128, 30, 8),
     (200_000, 256, 20, 5),
     (2_000_000, 512, 15, 3),
     (math.inf, 1024, 10, 2),
 )
-SMALL = 20_000  # pairs up to which words are left out: captions are few, and learnt by heart
+SMALL = 20_000  # pairs up to which words are left out and labels smoothed: so few captions are learnt by heart
 WARMUP = 0.05  # share of the steps in which the learning rate rises
 FINE_TUNING = 1 / 50  # of the learning rate from scratch
 
@@ -32,8 +32,9 @@ class Recipe:
         schedule: of the learning rate: `"cosine"`, which rises for a twentieth of the steps and falls to 0; `"linear"`,
             which falls to 0; or `"constant"`.
         augmentation: what is done to pictures: `"none"`; `"shift"`, up to a tenth of a side, and a crop of at least
-            four fifths; or `"crop"`, of at least nine tenths. Nothing turns left into right or changes colours.
+            three quarters; or `"crop"`, of at least nine tenths. Nothing turns left into right or changes colours.
         word_dropout: share of the words that an epoch leaves out.
+        label_smoothing: of `InfoNCE`, where a preset is trained with it.
         from_scratch: whether the weights are random at the start.
     """
 
@@ -44,6 +45,7 @@ class Recipe:
     schedule: str
     augmentation: str
     word_dropout: float
+    label_smoothing: float
     from_scratch: bool
 
 
@@ -73,16 +75,24 @@ def choose_recipe(pairs, parameters, from_scratch, **given):
         "schedule": "cosine",
         "augmentation": "shift" if from_scratch else "crop",
         "word_dropout": 0.3 if from_scratch and pairs <= SMALL else 0.0,
+        "label_smoothing": 0.1 if from_scratch and pairs <= SMALL else 0.0,
     }
     decided = {name: value for name, value in given.items() if value is not None}
     return Recipe(**chosen | decided, from_scratch=from_scratch)
+
+
+def loss_of(recipe, spec):
+    """The spec of a preset's loss, as the recipe has it."""
+    if recipe.label_smoothing and list(spec) == [{"loss": "InfoNCE"}]:
+        return [{"loss": "InfoNCE", "label_smoothing": recipe.label_smoothing}]
+    return list(spec)
 
 
 def augmentation_of(recipe):
     """The `Augmentation` of a recipe, or None."""
     return {
         "none": None,
-        "shift": Augmentation(scale=(0.8, 1.0), ratio=(0.9, 1.1), shift=0.1),
+        "shift": Augmentation(scale=(0.75, 1.0), ratio=(0.9, 1.1), shift=0.1),
         "crop": Augmentation(scale=(0.9, 1.0)),
     }[recipe.augmentation]
 
