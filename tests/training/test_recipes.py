@@ -5,7 +5,7 @@ from itertools import pairwise
 import keras
 import pytest
 
-from kzoo.training.recipes import augmentation_of, choose_recipe, optimizer_of
+from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
 
 pytestmark = pytest.mark.once
 
@@ -39,3 +39,10 @@ def test_schedules_end_with_the_training(schedule, first, last):
         optimizer.iterations.assign(step)
         rates.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
     assert rates == pytest.approx([first, last], abs=1e-6)
+
+
+def test_labels_of_few_pairs_are_smoothed_in_info_nce_alone():
+    few, many = (choose_recipe(pairs, 10**6, from_scratch=True) for pairs in (1_400, 10**6))
+    own, sigmoid = ({"loss": "InfoNCE"},), ({"loss": "SigmoidContrastive"},)
+    assert loss_of(few, own) == [{"loss": "InfoNCE", "label_smoothing": 0.1}]
+    assert loss_of(many, own) == list(own) and loss_of(few, sigmoid) == list(sigmoid)
