@@ -33,7 +33,7 @@ format: $(TEST)/ready
 
 $(DEMO)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[jax,demo]'
+	$(DEMO)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[jax,jax-export,demo]'
 	touch $@
 
 # open_clip comes without its needs: the tests read the vocabulary in its wheel and never import it

@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-import keras
 from PIL import Image
 
 import kzoo
+from kzoo import keras
 
 # a model to start from: any folder that save_to_preset wrote
 icons = kzoo.data.icons("test", size=32)

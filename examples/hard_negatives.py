@@ -2,11 +2,11 @@
 
 from itertools import permutations, product
 
-import keras
 import numpy as np
 from PIL import Image, ImageDraw
 
 import kzoo
+from kzoo import keras
 from kzoo.losses import HardNegativeContrastive, InfoNCE
 from kzoo.training import AdamW
 

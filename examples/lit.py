@@ -1,6 +1,5 @@
 """Locked-image tuning (LiT): an image tower of keras-hub stays as it is, a fresh text tower learns to read it."""
 
-import keras_hub
 import numpy as np
 
 import kzoo
@@ -10,10 +9,16 @@ from kzoo.preprocessing import ImageSteps, Preprocessor
 icons = kzoo.data.icons("train", size=32)
 icons = {name: values[:1024] for name, values in icons.items()}
 
-# built small and untrained, so that the example downloads nothing; for work of your own take a trained one:
-# backbone = keras_hub.models.Backbone.from_preset("vit_base_patch16_224_imagenet21k")
-backbone = keras_hub.models.ViTBackbone((32, 32, 3), 8, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=256)
-image_encoder = from_keras_hub(backbone, mean=0.5, std=0.5, name="image_encoder")  # the texts learn its space
+
+def vision_backbone():
+    """A tower of keras-hub, built small and untrained, so that the example downloads nothing."""
+    from keras_hub import models  # here: it imports Keras, which is to find the backend that kzoo has chosen
+
+    # for work of your own take a trained one: models.Backbone.from_preset("vit_base_patch16_224_imagenet21k")
+    return models.ViTBackbone((32, 32, 3), 8, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=256)
+
+
+image_encoder = from_keras_hub(vision_backbone(), mean=0.5, std=0.5, name="image_encoder")  # the texts learn its space
 image_encoder.trainable = False
 
 preprocessor = Preprocessor(ImageSteps(32), vocabulary={"train": 512, "context_length": 16})

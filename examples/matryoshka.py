@@ -1,9 +1,9 @@
 """Train embeddings that may be cut short (Matryoshka), and measure what is left of recall at each length."""
 
-import keras
 import numpy as np
 
 import kzoo
+from kzoo import keras
 from kzoo.encoders import TextTransformer, VisionTransformer
 from kzoo.layers import SimilarityHead
 from kzoo.losses import InfoNCE, Matryoshka

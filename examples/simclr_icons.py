@@ -1,12 +1,12 @@
 """Train on pictures alone, SimCLR, and tell the classes of unseen icons, cropped and shifted, by its features."""
 
-import keras
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 import kzoo
+from kzoo import keras
 from kzoo.encoders import VisionTransformer
 from kzoo.layers import Projector
 from kzoo.losses import NTXent

@@ -1,12 +1,12 @@
 """Train a small network on handwritten digits with labels, SupCon, and compare features before and after."""
 
-import keras
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 import kzoo
+from kzoo import keras
 from kzoo.layers import Projector
 from kzoo.losses import SupCon
 

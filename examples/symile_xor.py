@@ -1,9 +1,9 @@
 """Three modalities of which no two say anything of each other, a, b and c = a xor b: InfoNCE on pairs, and Symile."""
 
-import keras
 import numpy as np
 
 import kzoo
+from kzoo import keras
 from kzoo.layers import SimilarityHead
 from kzoo.losses import InfoNCE, Symile
 

@@ -77,7 +77,7 @@ def _save(proto, path):
 
 
 def _with_jax2onnx(tower, opset):
-    jax2onnx = require("jax2onnx", "jax", PURPOSE)
+    jax2onnx = require("jax2onnx", "jax-export", PURPOSE)
     import jax
 
     proto = jax2onnx.to_onnx(

@@ -2,6 +2,9 @@
 
 `import kzoo` is cheap: Keras is imported by the first name that needs it. Where Keras was imported before, it learns of
 kzoo's classes with `import kzoo`; else as their rooms are imported. `kzoo.load_model` opens a `.keras` file either way.
+
+`from kzoo import keras` is Keras on the backend that kzoo has chosen. An `import keras` that stands first, as sorted
+imports have it, is Keras on TensorFlow where `KERAS_BACKEND` is not set, and fails where TensorFlow is not installed.
 """
 
 import sys
@@ -32,6 +35,7 @@ _NAMES = {room: f"kzoo.{room}" for room in _ROOMS} | {
     "list_presets": "kzoo.presets",
     "describe": "kzoo.presets",
     "load_model": "kzoo.saving",
+    "keras": "kzoo.keras_contact",
     "Captioner": "kzoo.models",
     "DualEncoder": "kzoo.models",
     "MatchingEncoder": "kzoo.models",

@@ -5,11 +5,14 @@ a release of Keras without it is found by that name, not by a model that trains 
 """
 
 import gc
+import re
 import signal
 import threading
 from contextlib import contextmanager
 
 import keras
+
+LONGEST = 500  # characters of what Keras shows of the data in an error
 
 
 def untracked(owner, name, value):
@@ -85,6 +88,20 @@ def sync_state(model):
     """
     if keras.config.backend() == "jax":
         model.jax_state_sync()
+
+
+def save_weights_alone(model, path):
+    """Write the weights of a model as `save_weights` does, without the state of its optimizer.
+
+    Args:
+        model: a built `keras.Model`, compiled or not.
+        path: of the file, ending in `.weights.h5`.
+    """
+    from keras.src.saving.saving_lib import save_weights_only
+
+    # metrics, too, are of the training: they count what a running epoch has seen
+    of_training = [model.optimizer, *model.metrics] if model.compiled else []
+    save_weights_only(model, path, objects_to_skip=of_training)
 
 
 def track_loss(model, loss, rows):
@@ -165,16 +182,31 @@ def weights_kept(model):
     _forget_stale_steps(model)
     kinds = {"jax": _Kept, "torch": _Whole}
     if keras.config.backend() not in kinds or "make_train_function" in vars(model):  # within itself: a validation
-        yield
+        with _without_values():
+            yield
         return
     kept = kinds[keras.config.backend()](model)
     try:
-        yield
+        with _without_values():
+            yield
     except BaseException as error:
         kept.give_back(error)
         raise
     finally:
         kept.leave()
+
+
+@contextmanager
+def _without_values():
+    """Some errors of Keras show what it was given, arrays with all their values: pages of pixels, cut off here."""
+    try:
+        yield
+    except ValueError as error:
+        said = re.split(r"(?:,? found|Received)[^:]*:", str(error), maxsplit=1)
+        if len(said) == 1 or len(said[1]) < LONGEST:
+            raise
+        cut = f"{said[0].strip().rstrip('.')}; but a model of kzoo reads dicts of arrays, one for each batch."
+        raise type(error)(cut) from None
 
 
 def _forget_stale_steps(model):

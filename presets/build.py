@@ -14,6 +14,7 @@ TOWERS = {tower.kind: tower for tower in encoders.KINDS} | {"keras_hub": encoder
 MODELS = {model.kind: model for model in (DualEncoder, Captioner, MatchingEncoder, MultiEncoder, SelfSupervised)}
 TOWER = "_encoder"  # ends the name of a tower; before it stands its modality
 DECODER = "text_decoder"
+OWN_VOCABULARY = {"pad_id": 0, "start_id": 1, "eot_id": 2}  # as `Tokenizer.train` numbers them
 PARTS = (f"image{TOWER}", f"text{TOWER}", DECODER)  # of the models that other libraries know
 
 
@@ -73,6 +74,28 @@ def vocabulary_of(row):
     if rules["kind"] == "trained_bpe":
         return known | {"train": token_tower["vocab_size"]}
     return known | {"source": row["weights"]["repo"] if row.get("weights") else "its checkpoint"}
+
+
+def with_own_vocabulary(row, vocab_size):
+    """A row of the table whose vocabulary is learnt from captions, in place of its checkpoint's.
+
+    Args:
+        row: complete row.
+        vocab_size: most ids.
+
+    Raises:
+        ValueError: a row without texts.
+
+    Example:
+        >>> with_own_vocabulary(read_row("clip_base"), 8192)["text_encoder"]["eot_id"]
+        2
+    """
+    readers = [name for name in (f"text{TOWER}", DECODER) if row.get(name)]
+    if not readers:
+        raise ValueError(f"{row['preset']} reads no texts, so vocab_size={vocab_size} has no meaning.")
+    own = OWN_VOCABULARY | {"vocab_size": vocab_size}
+    towers = {name: row[name] | {key: own[key] for key in own if key in row[name]} for name in readers}
+    return row | towers | {"tokenizer": {"kind": "trained_bpe", "clean": "none"} | OWN_VOCABULARY}
 
 
 def as_float32(model):

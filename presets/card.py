@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 import kzoo
 from kzoo.presets.table import read_row
+from kzoo.presets.trained import kept_loss, loss_in_words, trainings_in_words
 from kzoo.weights import hub
 
 logger = logging.getLogger("kzoo")
@@ -249,9 +250,7 @@ def _scaled(images):
 
 
 def _similarity(model):
-    terms = [f"{term.get('weight', 1.0):g} * {term['loss']}" for term in model.loss_spec]
-    loss = " + ".join(term.removeprefix("1 * ") for term in terms)
-    trained = f"`model.compile()` trains it with {loss}."
+    trained = f"`model.compile()` trains it with {loss_in_words(kept_loss(model))}."
     if model.similarity is None:
         return trained
     scale, bias = model.similarity.numbers()
@@ -264,12 +263,14 @@ def _origin(model, row, licence):
     items = []
     if row:
         items.append(f"Architecture: the preset `{row['preset']}` of kzoo.")
+    since = trainings_in_words(model)
     if model.source:
         repo, commit = hub.split_name(model.source)
         page = f"[{repo}](https://huggingface.co/{repo}/tree/{commit})"
-        items.append(f"Weights: started from {page}, commit `{commit[:7]}`; training since then is not recorded here.")
+        known = since or "training since then is not recorded here"
+        items.append(f"Weights: started from {page}, commit `{commit[:7]}`; {known}.")
     else:
-        items.append("Weights: where they come from is not recorded.")
+        items.append(f"Weights: {since or 'where they come from is not recorded'}.")
     if licence:
         known = f"Licence: {licence['name']}, the one that kzoo's table gives"
         if not _is_of_weights(licence):

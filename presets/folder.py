@@ -1,14 +1,18 @@
 """The folder that `save_to_preset` writes: config.json, model.weights.h5, tokenizer.json, README.md."""
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 
 import kzoo
+from kzoo.keras_contact import save_weights_alone
 from kzoo.preprocessing import Preprocessor
 from kzoo.presets.card import write_card
 from kzoo.presets.table import flat
+from kzoo.presets.trained import kept_loss
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
@@ -16,30 +20,46 @@ LAYERS = ("heads", "projector", "teacher")  # what a row may have beside towers,
 KEYS = ("preset", "similarity", "loss", "preprocessor")
 
 
-def save_preset(model, folder):
+def save_preset(model, folder, optimizer=False):
     """Write a model so that `from_preset(folder)` opens it on any backend.
+
+    The files are written beside their places and moved there when they are whole: a folder that was there keeps the
+    model that it had until then.
 
     Args:
         model: a kzoo model, with a preprocessor if it reads pictures or texts.
         folder: path; made if it is not there.
+        optimizer: whether the state of the training goes with it, see `ContrastiveModel.save_to_preset`.
 
     Raises:
-        ValueError: the model has no preprocessor, or is of no kind that a preset can name.
+        ValueError: the model has no preprocessor, is of no kind that a preset can name, or is to be saved with an
+            optimizer and has none.
     """
     if model.kind is None:
         raise ValueError(
             f"{type(model).__name__} is of no kind that a preset can name; save it with model.save('model.keras')."
         )
     check_preprocessor(model)
+    if optimizer and not model.compiled:
+        raise ValueError("the model is not compiled, so there is no optimizer to save; compile it, or save it without.")
     changed = model.check_quantised()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    preprocessor = None if model.preprocessor is None else model.preprocessor.save(folder)
-    config = model_config(model) | {"source": model.source, "preprocessor": preprocessor}
-    if changed:
-        config["quantised"] = changed
-    model.save_weights(folder / WEIGHTS_FILE)
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    with TemporaryDirectory(dir=folder, prefix=".saving-") as place:
+        place = Path(place)
+        preprocessor = None if model.preprocessor is None else model.preprocessor.save(place)
+        config = model_config(model) | {"source": model.source, "trainings": list(model.trainings)}
+        config |= {"loss": kept_loss(model), "preprocessor": preprocessor}
+        if changed:
+            config["quantised"] = changed
+        if optimizer:
+            config["compile"] = model.get_compile_config()
+            model.save_weights(place / WEIGHTS_FILE)
+        else:
+            save_weights_alone(model, place / WEIGHTS_FILE)
+        (place / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        for path in sorted(place.iterdir()):
+            os.replace(path, folder / path.name)
     write_card(model, folder, "kzoo")
 
 

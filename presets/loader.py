@@ -7,20 +7,21 @@ from pathlib import Path
 import keras
 
 from kzoo.encoders.tower import table_of
+from kzoo.keras_contact import untracked
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.presets import folder as preset_folder
-from kzoo.presets.build import build, parts_of
+from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
-from kzoo.presets.table import read_row
+from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub
 
 logger = logging.getLogger("kzoo")
 
 
-def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None):
+def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None):
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:
@@ -34,12 +35,15 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
             loaded weights is then resampled (bicubic, antialiased).
         context_length: ids per text, where it differs from the preset's; the table is resampled linearly.
         dtype: a dtype policy such as `"mixed_bfloat16"`; default `"float32"` or the global policy.
+        vocab_size: most ids of a vocabulary of its own, which the untrained model of a preset then learns by
+            `model.preprocessor.adapt(captions)`, in place of the one that its released weights were trained with.
 
     Returns:
         `kzoo.models.DualEncoder`, or what of it the preset says: `Captioner`, `MatchingEncoder`.
 
     Raises:
-        ValueError: unknown preset, a folder without a model, weights that do not fit their config.
+        ValueError: unknown preset, a folder without a model, weights that do not fit their config, a `vocab_size`
+            beside weights.
         FileNotFoundError: the weights are neither in the folder, in the hub's cache, nor on the hub.
 
     Example:
@@ -48,6 +52,11 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
         >>> model = kzoo.from_preset("my_clip")
     """
     name, path, row, title = str(name), Path(name), None, None
+    if vocab_size is not None and (load_weights or not is_preset(name) or path.is_dir()):
+        raise ValueError(
+            f"vocab_size is {vocab_size}, which {name} cannot have: weights go with the vocabulary that they were "
+            "trained with; take the name of a preset, with load_weights=False."
+        )
     if name.startswith(hub.SCHEME):
         repo, revision = hub.split_name(name)
         title = repo.partition("/")[2]
@@ -55,6 +64,7 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
+            row = row if vocab_size is None else with_own_vocabulary(row, vocab_size)
             return _untrained(build(_sized(row, image_size, context_length), dtype), name)
         path = _fetched(row)
     checkpoint = recognise(path, title)
@@ -72,6 +82,7 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
     else:
         model = _filled(checkpoint, row, sized, dtype, preprocessor)
     model.source = hub.name_of(path) or row.get("source")
+    untracked(model, "trainings", tuple(row.get("trainings", ())))
     return model
 
 
@@ -104,6 +115,8 @@ def _opened(path, row, sized, dtype, preprocessor):
         model = build(row, dtype, preprocessor)
     changed = row.get("quantised", {})
     quantise_again(model, changed)
+    if "compile" in row and sized == row:
+        model.compile_from_config(row["compile"])
     preset_folder.read_weights(model, path)
     if sized == row:
         return model

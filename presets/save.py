@@ -9,10 +9,12 @@ from kzoo.presets.foreign_save import save_checkpoint
 from kzoo.weights import hub
 
 
-def save(model, folder, format="kzoo"):
+def save(model, folder, format="kzoo", optimizer=False):
     """Write a model into a folder; see `ContrastiveModel.save_to_preset`."""
     if format == "kzoo":
-        save_preset(model, folder)
+        save_preset(model, folder, optimizer)
+    elif optimizer:
+        raise ValueError(f"the layout of {format} has no place for an optimizer; save it with format='kzoo'.")
     else:
         save_checkpoint(as_float32(model) if model.check_quantised() else model, folder, format)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kzoo.html import html_table
 from kzoo.preprocessing.decoding import AS_TRAINED
+from kzoo.presets.other_names import known_as, on_hub
 
 TABLES = Path(__file__).parent
 COLUMNS = ("name", "parameters", "image size", "tokens", "weights", "licence")
@@ -33,6 +34,11 @@ def _places():
     return places
 
 
+def is_preset(name):
+    """Whether a preset has this name or alias."""
+    return name in _places()
+
+
 def read_row(name):
     """One row, complete: the family's defaults, the architecture, what the row itself says.
 
@@ -53,9 +59,7 @@ def read_row(name):
         768
     """
     if name not in _places():
-        near = difflib.get_close_matches(str(name), _places(), n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else "see kzoo.list_presets()."
-        raise ValueError(f"there is no preset {name!r}, and no folder of that name; {hint}")
+        raise ValueError(f"there is no preset {name!r}, and no folder of that name; {_hint(str(name))}")
     family, name = _places()[name]
     table = _families()[family]
     row = dict(table["presets"][name])
@@ -66,6 +70,20 @@ def read_row(name):
     if (top.get("weights") or {}).get("repo"):  # which were trained on the pixels of their own library
         top["images"] = {"decoding": AS_TRAINED} | top["images"]
     return copy.deepcopy(top)
+
+
+def _hint(name):
+    """How to get what was meant by a name that is not in the table."""
+    rows = {each: _families()[family]["presets"][each] for family, each in _places().values()}
+    repositories = {row["weights"]["repo"]: each for each, row in rows.items() if row.get("weights")}
+    known = known_as(name, repositories)
+    if on_hub(name):
+        also = f"; the preset {known} has this model, too" if known else ""
+        return f"if it is a repository of the Hugging Face Hub, write hf://{name}{also}."
+    if known:
+        return f"the preset of this model is {known}."
+    near = difflib.get_close_matches(name, _places(), n=3, cutoff=0.4)
+    return f"did you mean {', '.join(near)}?" if near else "see kzoo.list_presets()."
 
 
 def flat(row):

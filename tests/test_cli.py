@@ -1,5 +1,6 @@
 """Every command, its output and its exit codes."""
 
+import csv
 import json
 import re
 
@@ -11,8 +12,12 @@ from typer.testing import CliRunner
 
 import kzoo
 from kzoo import cli
+from kzoo.cli.progress import Watch
 
 PAIRS = toy_pairs(12)
+
+
+TWO_EPOCHS = ("--epochs", 2, "--batch-size", 6, "--learning-rate", 1e-3)
 
 
 def run(*arguments):
@@ -31,18 +36,19 @@ def fails(capsys, monkeypatch, *arguments):
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
     """A folder of pairs and a model that `kzoo train` made of them."""
-    folder = tmp_path_factory.mktemp("workshop")
+    folder = tmp_path_factory.mktemp("workshop") / "photos"
+    folder.mkdir()
     lines = ["image,caption"]
     for index, (image, caption) in enumerate(zip(PAIRS["images"], PAIRS["captions"])):
         Image.fromarray(image).save(folder / f"{index}.png")
         lines.append(f"{index}.png,{caption}")
     (folder / "pairs.csv").write_text("\n".join(lines))
     result = run(
-        *("train", folder / "pairs.csv", "--output", folder / "model", "--validation", folder / "pairs.csv"),
-        *("--epochs", 1, "--batch-size", 6, "--learning-rate", 1e-3),
+        *("train", folder / "pairs.csv", "--output", folder.parent / "model", *TWO_EPOCHS),
+        *("--validation", folder / "pairs.csv", "--log", folder / "train.log"),
     )
     assert result.exit_code == 0, result.output
-    assert f"saved the model in {folder / 'model'}" in result.output.replace("\n", "")
+    assert f"saved the model in {folder.parent / 'model'}, as it was after epoch" in result.output.replace("\n", "")
     return folder
 
 
@@ -50,39 +56,123 @@ def workshop(tmp_path_factory):
 def test_help_names_every_command():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("presets", "describe", "demo", "train", "evaluate", "embed", "classify", "caption", "export"):
-        assert command in result.output
-        assert run(command, "--help").exit_code == 0
+    assert result.output.strip().startswith("Image-text models for Keras 3")
+    for command in cli.COMMANDS:
+        assert command.__name__ in result.output
+        told = run(command.__name__, "--help")
+        assert told.exit_code == 0 and " ".join(told.output.split()).startswith(command.__doc__.split("\n")[0])
+
+
+@pytest.mark.once
+def test_version():
+    assert run("--version").output.strip() == f"kzoo {kzoo.__version__}"
 
 
 @pytest.mark.once
 def test_presets_and_describe():
-    assert "clip_nano" in run("presets", "--family", "clip").output
+    listed = run("presets").output
+    assert max(map(len, listed.splitlines())) <= 80
+    assert all(f"{row['name']} " in listed for row in kzoo.list_presets())
+    assert re.search(r"clip_base +151 M +224x224 +77 +MIT", run("presets", "--family", "clip").output)
+    assert {row["name"] for row in json.loads(run("presets", "nano", "--json").output)} == {
+        row["name"] for row in kzoo.list_presets() if "nano" in row["name"]
+    }
     described = run("describe", "clip_base").output
     assert "total 151,277,313" in described and "timm/vit_base_patch32_clip_224.openai" in described
 
 
 def test_train_goes_on_from_a_folder(workshop, tmp_path):
     result = run(
-        *("train", workshop / "pairs.csv", "--preset", workshop / "model", "--output", tmp_path / "more"),
-        *("--epochs", 1, "--batch-size", 6),
+        *("train", workshop / "pairs.csv", "--preset", workshop.parent / "model", "--output", tmp_path / "more"),
+        *(
+            "--epochs",
+            1,
+            "--batch-size",
+            6,
+            "--freeze",
+            "image",
+            "--loss",
+            "MultipleNegativesRanking",
+            "--schedule",
+            "linear",
+        ),
     )
-    assert result.exit_code == 0 and (tmp_path / "more" / "config.json").is_file()
+    assert result.exit_code == 0, result.output
+    more, before = kzoo.from_preset(tmp_path / "more"), kzoo.from_preset(workshop.parent / "model")
+    assert np.array_equal(more.encode_image(PAIRS["images"]), before.encode_image(PAIRS["images"]))
+    assert not np.array_equal(more.encode_text(["red"]), before.encode_text(["red"]))
+    assert more.loss_spec[0]["loss"] == "MultipleNegativesRanking" and len(more.trainings) == 2
+
+
+def history(folder):
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_a_training_leaves(workshop):
+    names = {path.name for path in (workshop.parent / "model").iterdir()}
+    assert names >= {"config.json", "model.weights.h5", "README.md", "history.csv", "curves.png"}
+    assert "training" not in names and not any(name.startswith(".") for name in names)
+    rows = history(workshop.parent / "model")
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert list(rows[0])[:2] == ["epoch", "loss"] and Image.open(workshop.parent / "model" / "curves.png").width > 300
+    log = (workshop / "train.log").read_text().splitlines()
+    lines = [line for line in log if line.startswith("epoch ")]
+    assert len(lines) == 2 and max(map(len, lines)) <= 80
+    assert re.fullmatch(r"epoch 1/2  loss [\d.]+  accuracy \d+%  held out [\d.]+  recall@1/5/10 \d+/\d+/\d+%", lines[0])
+    card = (workshop.parent / "model" / "README.md").read_text()
+    assert "trained with kzoo on `pairs.csv` (12 rows, 6 a batch)" in card
+
+
+def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeypatch, capsys):
+    begin = Watch.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        begin(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    arguments = ("train", workshop / "pairs.csv", "--output", tmp_path / "model")
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "on_epoch_begin", interrupt)
+        result = run(*arguments, *TWO_EPOCHS, "--validation", workshop / "pairs.csv")
+    said = " ".join(result.output.split())
+    assert result.exit_code == 130 and "interrupted: the model of epoch 1, is in" in said and "--resume" in said
+    assert kzoo.from_preset(tmp_path / "model").encode_text(["red"]).shape == (1, 24)
+    code, said = fails(capsys, monkeypatch, *arguments)
+    assert code == 1 and "holds a training that was interrupted; go on with it (--resume) or replace it" in said
+    code, said = fails(capsys, monkeypatch, *arguments, "--resume", "--epochs", 3)
+    assert code == 1 and "--epochs was 2 when this training began" in said
+    result = run(*arguments, "--resume")
+    assert result.exit_code == 0, result.output
+    resumed, whole = history(tmp_path / "model"), history(workshop.parent / "model")
+    for name in ("loss", "val_loss"):
+        values = [[float(row[name]) for row in rows] for rows in (resumed, whole)]
+        assert values[0] == pytest.approx(values[1], rel=1e-4)
+    code, said = fails(capsys, monkeypatch, *arguments)
+    assert code == 1 and "holds a model; replace it (--overwrite)" in said
 
 
 def test_evaluate(workshop):
-    results = json.loads(run("evaluate", workshop / "model", workshop / "pairs.csv", "--json").output.splitlines()[-1])
+    arguments = ("evaluate", workshop.parent / "model", workshop / "pairs.csv", "--batch-size", 6)
+    results = json.loads(run(*arguments, "--json").output.splitlines()[-1])
     assert {"loss", "info_nce", "in_batch_accuracy", "text_to_image_recall@10"} <= set(results)
-    assert "image_to_text_recall@1" in run("evaluate", workshop / "model", workshop / "pairs.csv").output
+    assert (results["pairs"], results["images"], results["batch_size"]) == (12, 12, 6)
+    assert results["chance"]["in_batch_accuracy"] == pytest.approx(1 / 6)
+    assert results["chance"]["text_to_image_recall@5"] == results["chance"]["image_to_text_recall@5"]
+    assert results["chance"]["image_to_text_recall@5"] == pytest.approx(5 / 12)
+    printed = run(*arguments).output
+    assert "12 pairs, in batches of 6" in printed and "info_nce" not in printed
+    assert printed.index("recall@1 ") < printed.index("recall@5 ") < printed.index("recall@10")
 
 
 def test_export_embed_and_classify(workshop, tmp_path):
-    result = run("export", workshop / "model", tmp_path / "onnx")
+    result = run("export", workshop.parent / "model", tmp_path / "onnx")
     assert result.exit_code == 0 and re.search(
         r"image_encoder: worst difference to the model \d\.\de-\d\d", result.output
     )
     (tmp_path / "texts.txt").write_text("a red circle\n\na blue square\n")
-    for model in (workshop / "model", tmp_path / "onnx"):
+    for model in (workshop.parent / "model", tmp_path / "onnx"):
         output = tmp_path / f"{model.name}.npz"
         result = run(
             *("embed", model, "--output", output, "--images", workshop, "--texts", tmp_path / "texts.txt"),
@@ -95,10 +185,14 @@ def test_export_embed_and_classify(workshop, tmp_path):
         np.testing.assert_allclose(onnx[name], model[name], atol=2e-6)
 
     arguments = ("--labels", "red circle, blue square", "--template", "a big {}", "--json")
-    for place in (workshop / "model", tmp_path / "onnx"):
+    for place in (workshop.parent / "model", tmp_path / "onnx"):
         rows = [json.loads(line) for line in run("classify", place, workshop, *arguments).output.splitlines()]
         assert len(rows) == 12 and rows[0]["red circle"] + rows[0]["blue square"] == pytest.approx(1.0)
-    assert "probability" in run("classify", workshop / "model", workshop / "0.png", "--labels", "red,blue").output
+    for named in (
+        ("classify", workshop.parent / "model", workshop / "0.png"),
+        ("classify", workshop / "0.png", "--preset", workshop.parent / "model"),
+    ):
+        assert "probability" in run(*named, "--labels", "red,blue").output
 
 
 def test_caption(workshop, tmp_path):
@@ -121,7 +215,7 @@ def test_caption(workshop, tmp_path):
 
 
 def test_a_model_that_writes_no_captions(capsys, monkeypatch, workshop):
-    code, output = fails(capsys, monkeypatch, "caption", workshop, "--preset", workshop / "model")
+    code, output = fails(capsys, monkeypatch, "caption", workshop, "--preset", workshop.parent / "model")
     assert code == 1 and "writes no captions: it has no decoder; take a captioner, such as coca_base" in output
 
 
@@ -142,7 +236,16 @@ def test_convert(tmp_path):
         (("evaluate", "nowhere", "nothing.csv"), "there is no preset 'nowhere', and no folder of that name"),
         (("train", "nothing.csv", "--output", "x"), "nothing.csv is no source of pairs"),
         (("embed", "nowhere", "--output", "x.npz"), "there is nothing to embed"),
-        (("export", "clip_nano", "x"), "clip_nano has no released weights"),
+        (("export", "clip_nano", "x"), "clip_nano has no released weights; build it untrained with kzoo train --from"),
+        (("train", "x.csv", "--output", __file__), f"{__file__} cannot be a folder"),
+        (("train", "x.csv", "--output", "x", "--resume"), "the training in x has not begun"),
+        (("train", "x.csv", "--output", "x", "--patience", 2), "--patience waits for better numbers"),
+        (
+            ("train", "x.csv", "--output", "x", "--preset", "clip_base"),
+            "clip_base has its weights in timm/vit_base_patch32",
+        ),
+        (("classify", "x.png", "--labels", "a,b"), "there is no model, only images"),
+        (("presets", "nothing"), "no preset has 'nothing' in its name"),
         (("presets", "--family", "clap"), "there is no family 'clap'"),
     ],
 )

@@ -14,6 +14,7 @@ from rich.console import Console
 import kzoo
 from kzoo.demo.baselines import baselines, frequent_words
 from kzoo.demo.captioner import run_captioner_demo
+from kzoo.demo.icons import FEWEST_STEPS, Findings, train_for
 from kzoo.demo.run import run_demo
 
 
@@ -69,6 +70,17 @@ def test_the_report_is_one_page_with_its_pictures_inside(finished):
     assert all(query in page for query in found.queries)
     assert f"{found.after['text_to_image_recall@1']:.1%}" in page
     assert "http" not in page
+
+
+def test_too_short_a_training_says_that_nothing_was_learned(model, pairs):
+    found = Findings("tiny", None, None, [], 0, "any", 24)
+    console = Console(record=True, width=200, file=io.StringIO())
+    model.compile("sgd")
+    train_for(1e-4, model, kzoo.data.pairs(pairs, model.preprocessor, batch_size=12), 1e-3, found, console)
+    assert 1 <= found.steps < FEWEST_STEPS
+    text = console.export_text()
+    assert f"nothing was learned: {found.steps} steps are too few; the first of them, most of it compilation" in text
+    assert "give more --minutes" in text
 
 
 @pytest.fixture(scope="module")

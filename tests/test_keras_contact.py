@@ -67,6 +67,7 @@ UNDOCUMENTED = {
     "lock": (lambda: compiled()._tracker, None),
     "unlock": (lambda: compiled()._tracker, None),
     "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
+    "save_weights_only": (lambda: import_module("keras.src.saving.saving_lib"), None),
 }
 
 

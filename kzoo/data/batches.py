@@ -27,12 +27,15 @@ class Batches(Skipping, keras.utils.PyDataset):
         skip_broken, broken: see `Skipping`.
 
     Attributes:
+        title: what the data are called where a model says what it was trained on: the name of a file, of a folder.
         epoch: the epoch whose order is given out; `fit` sets it.
         rows_read: int array, numbers of the rows that are read.
 
     Raises:
         ValueError: no rows, or too few for a batch; a sampler without `shuffle`, or for another number of rows.
     """
+
+    title = "arrays"
 
     def __init__(self, count, noun, batch_size, shuffle, seed, workers, sampler, skip_broken=False, broken=()):
         super().__init__(workers=workers)

@@ -1,6 +1,7 @@
 """Image-text pairs as batches for `fit`, `evaluate` and `predict`."""
 
 import warnings
+from pathlib import Path
 
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.data.sources import read_source
@@ -108,7 +109,7 @@ def pairs(
         raise ValueError(f"{_listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if found.broken:
         warnings.warn(_listed(found.broken), stacklevel=2)
-    return PairDataset(
+    data = PairDataset(
         found.rows,
         preprocessor,
         batch_size=batch_size,
@@ -128,6 +129,9 @@ def pairs(
         ids=ids,
         matrices=matrices,
     )
+    if isinstance(source, (str, Path)):
+        data.title = Path(source).name
+    return data
 
 
 def _listed(broken):

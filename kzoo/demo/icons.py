@@ -15,6 +15,8 @@ from kzoo.data.icon_fonts import icons
 from kzoo.extras import require
 from kzoo.training import TimeBudget
 
+FEWEST_STEPS = 60  # in which a demo learns what can be told from chance
+
 
 @dataclass
 class Findings:
@@ -28,6 +30,7 @@ class Findings:
     backend: str
     trained_on: int
     minutes: float = 0.0
+    steps: int = 0
     losses: dict = field(default_factory=dict)  # name of the term -> its mean over each epoch
 
 
@@ -85,11 +88,16 @@ def train_for(minutes, model, data, learning_rate, found, console):
     """`fit` a compiled model for some minutes under a progress bar; minutes and losses go into the findings."""
     budget = TimeBudget(minutes, learning_rate)
     columns = (TextColumn("[progress.description]{task.description}"), BarColumn(), TimeElapsedColumn())
-    started = time.monotonic()
+    begun = time.monotonic()
     with Progress(*columns, console=console) as progress:
         watch = _Watch(budget, progress, found.losses)
         model.fit(data, epochs=100_000, verbose=0, callbacks=[budget, watch])
-    found.minutes = (time.monotonic() - started) / 60
+    found.minutes, found.steps = (time.monotonic() - budget.started) / 60, watch.steps
+    if found.steps < FEWEST_STEPS:
+        console.print(
+            f"nothing was learned: {found.steps} steps are too few; the first of them, most of it compilation, took "
+            f"{budget.started - begun:.0f} seconds before the {minutes:g} minutes began; give more --minutes"
+        )
 
 
 class _Watch(keras.callbacks.Callback):
@@ -99,14 +107,15 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self.budget, self.progress, self.losses = budget, progress, losses
         self.task = progress.add_task("compiling the first step", total=1.0)
-        self.epoch = 0
+        self.epoch = self.steps = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
         terms = "  ".join(f"{name} {logs[name]:.3f}" for name in self._terms(logs))
-        text = f"epoch {self.epoch + 1}  {terms}  in-batch accuracy {logs['in_batch_accuracy']:.0%}"
+        text = f"epoch {self.epoch + 1}  {terms}  accuracy {logs['in_batch_accuracy']:.0%}"
         self.progress.update(self.task, completed=self.budget.spent(), description=text)
 
     def on_epoch_end(self, epoch, logs=None):

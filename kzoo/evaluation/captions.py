@@ -1,7 +1,9 @@
 """Scores of captions against references: what comes in, the words of a caption, one number per metric."""
 
 import unicodedata
+import warnings
 from functools import cache, partial
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -54,7 +56,7 @@ def caption_scores(predictions, references, metrics=None, per_sample=False):
     Args:
         predictions: list of n strings. An empty one scores 0.
         references: list of n entries, each a string or a list of strings.
-        metrics: names to compute. Default: all, for which the four of BLEU need `kzoo[captions]`.
+        metrics: names to compute. Default: all; the four of BLEU need `kzoo[captions]` and are left out without it.
         per_sample: return the score of each sample, to find the worst. Their mean is the corpus score, but for
             BLEU, which is that of each caption by itself.
 
@@ -65,7 +67,7 @@ def caption_scores(predictions, references, metrics=None, per_sample=False):
         ValueError: no samples, not as many predictions as references, a sample without references, a reference
             without words, an unknown metric, CIDEr of one sample.
         TypeError: something else than strings.
-        ImportError: BLEU without sacrebleu.
+        ImportError: BLEU by name, without sacrebleu.
 
     Example:
         >>> caption_scores(["A cat sleeps.", "a dog"], [["a cat sleeps"], ["a red dog", "the dog"]], ["exact_match"])
@@ -134,13 +136,21 @@ def _kind(character):
 
 
 def _names(metrics):
-    names = METRICS if metrics is None else metrics
+    names = _all() if metrics is None else metrics
     if isinstance(names, str) or not len(names):
         raise ValueError(f"metrics is {names!r}, but a list of at least one name is expected: {', '.join(METRICS)}.")
     for name in names:
         if name not in METRICS:
             raise ValueError(f"metric {name!r} is unknown; there are {', '.join(METRICS)}.")
     return names
+
+
+def _all():
+    """Every metric; without those of BLEU, which is said, where its library is not installed."""
+    if find_spec("sacrebleu"):
+        return METRICS
+    warnings.warn("BLEU is left out: it needs sacrebleu, pip install 'kzoo[captions]'.", stacklevel=4)
+    return tuple(name for name in METRICS if name not in BLEU)
 
 
 def _samples(predictions, references):

@@ -1,8 +1,12 @@
 """Zero-shot classification: class names to prompts, prompts to one embedding per class. In numpy."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from kzoo.evaluation.directions import directions
+
+WANTED = {"labels": "at least one class name", "templates": "at least one prompt such as 'a photo of a {}.'"}
 
 
 def fill_templates(labels, templates):
@@ -17,20 +21,34 @@ def fill_templates(labels, templates):
 
     Raises:
         ValueError: no labels, no templates, a template without `{}`.
+        TypeError: something else than strings.
 
     Example:
         >>> fill_templates(["cat", "dog"], "a {}.")
         ['a cat.', 'a dog.']
     """
-    templates = [templates] if isinstance(templates, str) else list(templates)
-    if isinstance(labels, str) or not len(labels):
-        raise ValueError(f"labels is {labels!r}, but a list of at least one class name is expected.")
+    labels, templates = _strings("labels", labels), _strings("templates", templates)
     for template in templates:
         if template.count("{}") != 1:
             raise ValueError(f"template {template!r} needs one {{}} where the class name goes.")
-    if not templates:
-        raise ValueError("templates is empty; give at least one, such as 'a photo of a {}.'.")
     return [template.replace("{}", label) for label in labels for template in templates]
+
+
+def _strings(name, given):
+    """A list of strings, `templates` also of one alone."""
+    if isinstance(given, str) and name == "templates":
+        return [given]
+    if isinstance(given, (str, bytes)):
+        raise ValueError(f"{name} is {given!r}, but a list of {WANTED[name]} is expected.")
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} is of type {type(given).__name__}, but a list of {WANTED[name]} is expected.")
+    given = list(given)
+    if not given:
+        raise ValueError(f"{name} is empty; give {WANTED[name]}.")
+    for index, each in enumerate(given):
+        if not isinstance(each, str):
+            raise TypeError(f"{name}[{index}] is of type {type(each).__name__}, but a string is expected.")
+    return given
 
 
 def class_embeddings(prompt_embeddings, num_classes):

@@ -132,6 +132,8 @@ def in_batches(count, batch_size, batch_of, embed):
     Returns:
         Array `(count, dim)`.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; give at least 1.")
     embeddings = []
     for start in range(0, count, batch_size):
         batch = batch_of(slice(start, start + batch_size))

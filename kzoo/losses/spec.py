@@ -1,10 +1,13 @@
-"""Losses by name: those of a preset row, and what to say of a name that there is not."""
+"""Losses by name: those of a preset row and of a saved folder, and what to say of a name that there is not."""
 
+import json
 from difflib import get_close_matches
 
 import keras
 
-from kzoo.losses.base import Loss
+from kzoo.losses.base import Loss, WeightedSum
+
+KZOO = "kzoo>"  # begins the name under which Keras knows a loss of kzoo
 
 ELSEWHERE = {  # what other libraries and papers call a loss, small and without "loss" -> its name here
     "align": "InfoNCE",
@@ -23,7 +26,8 @@ ELSEWHERE = {  # what other libraries and papers call a loss, small and without 
 
 
 def from_spec(spec):
-    """The loss of a preset row: a list of `{"loss": class name, "weight": w, ...arguments}`.
+    """The loss of a preset row: a list of `{"loss": class name, "weight": w, ...arguments}`, of a saved folder one
+    with all arguments in `"config"`.
 
     Raises:
         AttributeError: no loss of that name.
@@ -31,8 +35,7 @@ def from_spec(spec):
     Example:
         >>> from_spec([{"loss": "InfoNCE"}, {"loss": "Captioning", "weight": 2.0}])
     """
-    terms = [dict(term) for term in spec]
-    built = [term.pop("weight", 1.0) * _named(term.pop("loss"))(**term) for term in terms]
+    built = [_weight(term.get("weight", 1.0)) * _built(term) for term in spec]
     return built[0].terms[0] if len(built) == 1 and built[0].weights_of_terms == [1.0] else sum(built)
 
 
@@ -64,6 +67,35 @@ def named(loss):
     return loss
 
 
+def _built(term):
+    arguments = {name: value for name, value in term.items() if name not in ("loss", "weight", "config")}
+    return _named(term["loss"]).from_config(arguments | term.get("config", {}))
+
+
+def to_spec(loss):
+    """The inverse of `from_spec`, in values that JSON has; None for a loss that holds constants, whose values a spec
+    does not have.
+
+    Example:
+        >>> to_spec(InfoNCE() + 2.0 * Captioning())[1]["weight"]
+        2.0
+    """
+    terms = zip(loss.weights_of_terms, loss.terms) if isinstance(loss, WeightedSum) else [(1.0, loss)]
+    spec = [_term(weight, keras.saving.serialize_keras_object(term)) for weight, term in terms]
+    return None if '"constants"' in json.dumps(spec) else spec
+
+
+def _term(weight, serialized):
+    config = {name: value for name, value in serialized["config"].items() if name not in ("dtype", "trainable")}
+    weight = keras.saving.serialize_keras_object(weight) if callable(weight) else weight
+    name = (serialized["registered_name"] or serialized["class_name"]).removeprefix(KZOO)
+    return {"loss": name, "weight": weight, "config": config}
+
+
+def _weight(given):
+    return keras.saving.deserialize_keras_object(given) if isinstance(given, dict) else given
+
+
 def unknown(name, names):
     """The error to raise for a name that is not among `names`; it says which are nearest."""
     spelt = {each.lower(): each for each in names}
@@ -75,9 +107,10 @@ def unknown(name, names):
 
 def _named(name):
     registered = {key: each for key, each in keras.saving.get_custom_objects().items() if _is_loss(each)}
-    if f"kzoo>{name}" not in registered:
-        raise unknown(name, [key.removeprefix("kzoo>") for key in registered])
-    return registered[f"kzoo>{name}"]
+    registered = {key.removeprefix(KZOO): each for key, each in registered.items()}
+    if name not in registered:
+        raise unknown(name, registered)
+    return registered[name]
 
 
 def _is_loss(each):

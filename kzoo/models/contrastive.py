@@ -49,6 +49,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
     kind = None  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
+    trainings = ()  # what `fit` has done so far, a dict for each, see `kzoo.training.record`
 
     def settle(self, similarity=None, heads=(), teacher=None, preprocessor=None, loss=None):
         """Keep what every form has beside its towers; the last call of a constructor."""

@@ -16,6 +16,7 @@ from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
 from kzoo.training.feed import source_of
 from kzoo.training.last_good import LastGood
+from kzoo.training.record import Record
 
 
 class Fitting:
@@ -73,6 +74,7 @@ class Fitting:
         if validation_data is not None:
             parts = keras.utils.unpack_x_y_sample_weight(to_validate(validation_data))
             validation_data = validation.whole(*parts, kwargs.get("validation_batch_size") or batch_size)
+        record = Record(x, batch_size)
         x, steps_per_epoch = to_train(x, steps_per_epoch)
         order = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None)
         shuffle = shuffle and isinstance(x, dict)
@@ -82,13 +84,19 @@ class Fitting:
         arguments |= {"validation_split": validation_split, "validation_data": validation_data}
         arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs
         # first what stops, before what would save weights that are not finite
-        arguments["callbacks"] = [StopOnNonFinite(), last_good, order, *keras.tree.flatten(callbacks or [])]
+        arguments["callbacks"] = [StopOnNonFinite(), last_good, order, record, *keras.tree.flatten(callbacks or [])]
         try:
             with keras_contact.weights_kept(self), intake, validation:
                 return super().fit(x, None, batch_size, **arguments)
         except FloatingPointError:
             last_good.give_back()
             raise
+
+    def make_train_function(self, force=False):
+        """As in Keras, with the optimizer's variables made before: TensorFlow traces a step twice that makes some."""
+        if self.built and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
 
     def evaluate(
         self,

@@ -65,20 +65,24 @@ class Leaving:
         quantise_again(model, config.get("quantised", {}))
         return model
 
-    def save_to_preset(self, folder, format="kzoo"):
+    def save_to_preset(self, folder, format="kzoo", optimizer=False):
         """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.
 
         Args:
             folder: path; made if it is not there.
             format: `"kzoo"` (`config.json`, `model.weights.h5`, `tokenizer.json`), or the layout of another library,
                 `"transformers"` or `"open_clip"`, which then opens it too.
+            optimizer: False keeps the weights alone. True keeps the state of the training beside them, three times the
+                size: `from_preset` then gives a compiled model, whose `fit` goes on where this one stopped.
 
+        The loss that the model was compiled with is kept: `compile()` of what opens takes it where it is given none.
         A model card, `README.md`, is written beside it; a `README.md` that kzoo did not write stays as it is.
 
         Raises:
-            ValueError: no preprocessor, or a format that cannot describe this model; nothing is written.
+            ValueError: no preprocessor, a format that cannot describe this model, or an optimizer of a model that is
+                not compiled; nothing is written.
         """
-        actions.perform("save_to_preset", self, folder, format=format)
+        actions.perform("save_to_preset", self, folder, format=format, optimizer=optimizer)
 
     def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None):
         """Put the model on the Hugging Face Hub, where `kzoo.from_preset("hf://owner/name")` opens it.

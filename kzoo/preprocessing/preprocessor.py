@@ -271,11 +271,15 @@ class Preprocessor:
 
     def _no_vocabulary(self):
         if "train" in self.vocabulary:
-            return "this preprocessor has no vocabulary yet; learn one with model.preprocessor.adapt(captions)."
+            return (
+                "this preprocessor has no vocabulary yet; learn one with model.preprocessor.adapt(captions), of the "
+                "training set: kzoo.data.pairs(...).captions."
+            )
         source = self.vocabulary.get("source", "its checkpoint")
         return (
             f"the vocabulary of this model comes with {source} and is not here; open it from a folder of its files: "
-            "model.preprocessor.open_vocabulary(folder)."
+            "model.preprocessor.open_vocabulary(folder); or build the preset with one of its own, for adapt(captions) "
+            "to learn: from_preset(name, load_weights=False, vocab_size=8192)."
         )
 
 

@@ -78,7 +78,7 @@ class TimeBudget(keras.callbacks.Callback):
     time can hold.
 
     Args:
-        minutes: of training, the compilation of the first step included.
+        minutes: of training, counted from the end of the first step, most of which is its compilation.
         learning_rate: the peak.
         warmup: share of the budget in which the rate rises.
 
@@ -98,10 +98,10 @@ class TimeBudget(keras.callbacks.Callback):
 
     def spent(self):
         """Share of the budget that is spent, at most 1."""
-        return min(1.0, (time.monotonic() - self.started) / self.seconds)
+        return 0.0 if self.started is None else min(1.0, (time.monotonic() - self.started) / self.seconds)
 
     def on_train_begin(self, logs=None):
-        self.started = time.monotonic()
+        self.started = None
 
     def on_train_batch_begin(self, batch, logs=None):
         share = self.spent()
@@ -111,5 +111,7 @@ class TimeBudget(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = max(rise * fall, 1e-3) * self.learning_rate
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.started is None:
+            self.started = time.monotonic()
         if self.spent() >= 1.0:
             self.model.stop_training = True

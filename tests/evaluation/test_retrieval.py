@@ -84,8 +84,13 @@ def test_templates():
         ("cat", "a {}", "at least one class name"),
         (["cat"], "a cat", "needs one {} where"),
         (["cat"], [], "templates is empty"),
+        ([1, 2], "a {}", r"labels\[0\] is of type int, but a string is expected"),
+        ([np.zeros((8, 8, 3))], "a {}", r"labels\[0\] is of type ndarray, but a string is expected.$"),
+        (None, "a {}", "labels is of type NoneType, but a list of at least one class name is expected"),
+        (["cat"], [3], r"templates\[0\] is of type int"),
+        (["cat"], 3, "templates is of type int"),
     ):
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises((ValueError, TypeError), match=sentence):
             fill_templates(labels, templates)
 
 

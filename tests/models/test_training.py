@@ -190,3 +190,26 @@ class Steps(keras.callbacks.Callback):
 def test_the_backends_agree_over_twenty_steps():
     expected = json.loads((TESTS / "golden" / "twenty_steps.json").read_text())
     np.testing.assert_allclose(twenty_steps(), expected, atol=1e-4)
+
+
+def test_a_data_set_without_batches_is_refused(model):
+    class Empty(keras.utils.PyDataset):
+        def __len__(self):
+            return 0
+
+        def __getitem__(self, index):
+            raise IndexError(index)
+
+    model.compile("sgd")
+    for call in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match="the data set, of type Empty, holds no batch"):
+            call(Empty())
+
+
+def test_errors_show_no_pages_of_pixels(model):
+    batch = batch_of(model, 12)
+    model.compile("sgd")
+    for one in (batch["images"], [batch["images"], batch["token_ids"]], (batch, None, None, batch["images"])):
+        with pytest.raises(ValueError, match="a model of kzoo reads dicts of arrays") as caught:
+            model.fit((one for _ in range(2)), verbose=0)
+        assert len(str(caught.value)) < 400

@@ -8,6 +8,7 @@ import pytest
 from shared_case import tiny_model, toy_pairs
 
 import kzoo
+from kzoo.presets.table import read_row
 
 TEXTS = ["a red circle", "a blue square"]
 
@@ -54,6 +55,29 @@ def test_a_named_preset_without_weights_needs_no_network():
     assert model.preprocessor.tokenizer is None
     model.preprocessor.adapt(toy_pairs(4)["captions"])
     assert model.encode_text(TEXTS).shape == (2, model.embed_dim)
+
+
+@pytest.mark.parametrize("name", ["clip_nano_eos", "altclip_nano", "coca_nano"])
+def test_an_untrained_preset_learns_a_vocabulary_of_its_own(name, monkeypatch):
+    row = read_row(name) | {
+        "tokenizer": {"kind": "clip_bpe", "clean": "openai", "pad_id": 1, "start_id": 5, "eot_id": 7}
+    }
+    row["text_encoder"] |= {
+        key: 1 if key == "pad_id" else 7 for key in ("pad_id", "eot_id") if key in row["text_encoder"]
+    }
+    monkeypatch.setattr("kzoo.presets.loader.read_row", lambda _: row)
+    model = kzoo.from_preset(name, load_weights=False, vocab_size=300)
+    model.preprocessor.adapt(toy_pairs(8)["captions"])
+    assert model.text_encoder.get_config()["vocab_size"] == 300 >= model.preprocessor.tokenizer.vocab_size
+    assert model.encode_text(TEXTS).shape == (2, model.embed_dim)
+    assert not np.array_equal(*model.encode_text(TEXTS))
+
+
+@pytest.mark.once
+def test_weights_keep_their_vocabulary(folder):
+    for name, load_weights in (("clip_base", True), (folder, False)):
+        with pytest.raises(ValueError, match="vocab_size is 300, which .* cannot have: weights go with the vocabulary"):
+            kzoo.from_preset(name, load_weights=load_weights, vocab_size=300)
 
 
 def test_named_weights_are_asked_for_with_both_ways_on():

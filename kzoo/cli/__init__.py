@@ -1,0 +1,47 @@
+"""The command line: one file for each command."""
+
+import inspect
+import logging
+import sys
+import warnings
+
+from kzoo.cli import caption, classify, convert, demo, describe, embed, evaluate, export, presets, train
+from kzoo.cli.sentences import ToTerminal, in_flags, said, show_warnings
+from kzoo.cli.terminal import Command, app
+
+COMMANDS = (  # in the order of the help
+    presets.presets,
+    describe.describe,
+    demo.demo,
+    train.train,
+    evaluate.evaluate,
+    embed.embed,
+    classify.classify,
+    caption.caption,
+    export.export,
+    convert.convert,
+)
+for _command in COMMANDS:
+    app.command(cls=Command)(_command)
+
+
+def main():
+    """Entry point: bad input ends with one sentence and exit code 1, wrong usage with 2."""
+    handler = ToTerminal(_flags)
+    logging.getLogger("kzoo").addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            show_warnings(_flags)
+            app()
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError, ArithmeticError) as error:
+        said(in_flags(str(error), _flags()), style="red")
+        sys.exit(1)
+    finally:
+        logging.getLogger("kzoo").removeHandler(handler)
+
+
+def _flags():
+    """Names of the parameters of the command that runs."""
+    named = {command.__name__: command for command in COMMANDS}
+    called = next((word for word in sys.argv[1:] if word in named), None)
+    return set(inspect.signature(named[called]).parameters) if called else set()

@@ -1,0 +1,45 @@
+"""Loss and recall of a training by epoch, as a picture."""
+
+import re
+from importlib.util import find_spec
+
+from kzoo.extras import require
+
+RECALL = re.compile(r"(val_)?(image_to_text|text_to_image)_recall@(\d+)")
+HELD_OUT = "val_"  # begins the names of what Keras measures on validation data
+
+
+def can_draw():
+    """Whether there is a library to draw with."""
+    return find_spec("matplotlib") is not None
+
+
+def draw_curves(history, path):
+    """Write a PNG: the loss of training and held-out pairs, and beside it recall on held-out pairs, where there is any.
+
+    Nothing is drawn where matplotlib is not installed.
+
+    Args:
+        history: list of dicts of numbers, one for each epoch.
+        path: of the file.
+    """
+    if not can_draw():
+        return
+    figure = require("matplotlib.figure", "demo", "The curves").Figure(figsize=(9, 3.2), layout="constrained")
+    recalls = [name for name in history[0] if RECALL.fullmatch(name)]
+    sheets = figure.subplots(1, 2 if recalls else 1, squeeze=False)[0]
+    losses = {"loss": "training", f"{HELD_OUT}loss": "held out"}
+    _draw(sheets[0], history, {name: title for name, title in losses.items() if name in history[0]}, "loss")
+    if recalls:
+        titles = {name: name.removeprefix(HELD_OUT).replace("_", " ").replace(" recall", "") for name in recalls}
+        _draw(sheets[1], history, titles, "recall, held out")
+        sheets[1].set_ylim(0, 1)
+    figure.savefig(path, dpi=110)
+
+
+def _draw(sheet, history, titles, label):
+    for name, title in titles.items():
+        sheet.plot([row["epoch"] for row in history], [row[name] for row in history], marker=".", label=title)
+    sheet.set(xlabel="epoch", ylabel=label)
+    sheet.grid(alpha=0.3)
+    sheet.legend(fontsize="small")

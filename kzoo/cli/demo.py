@@ -1,0 +1,30 @@
+"""`kzoo demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kzoo.cli.options import BackendOption
+from kzoo.cli.parts import needs_keras
+from kzoo.cli.terminal import console
+
+
+def demo(
+    captioner: Annotated[bool, typer.Option("--captioner", help="Name icons, instead of finding them.")] = False,
+    backend: BackendOption = None,
+    minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 5.0,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for report and model; default kzoo-demo or kzoo-demo-captioner.")
+    ] = None,
+):
+    """Train on icons from scratch and measure on held-out icons; export, and ask the export."""
+    needs_keras()
+    if captioner:
+        from kzoo.demo.captioner import run_captioner_demo
+
+        run_captioner_demo(minutes, output or Path("kzoo-demo-captioner"), console)
+    else:
+        from kzoo.demo.run import run_demo
+
+        run_demo(minutes, output or Path("kzoo-demo"), console)

@@ -1,0 +1,36 @@
+"""`kzoo embed`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from kzoo.cli.options import BackendOption, BatchSize, Embedding
+from kzoo.cli.parts import image_files, in_steps, open_model
+from kzoo.cli.terminal import console
+from kzoo.data.lines import read_lines
+
+
+def embed(
+    model: Embedding,
+    output: Annotated[Path, typer.Option(help="npz file with image_embeddings and text_embeddings.")],
+    images: Annotated[list[Path] | None, typer.Option(help="Image file or folder; repeat for more.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="Text file, one text a line.")] = None,
+    batch_size: BatchSize = 64,
+    backend: BackendOption = None,
+):
+    """Embed images and texts into an npz file."""
+    if not images and texts is None:
+        raise ValueError("there is nothing to embed; give --images, --texts, or both.")
+    opened, arrays = open_model(model), {}
+    if images:
+        files = image_files(images)
+        arrays["image_embeddings"] = in_steps(opened.encode_image, files, batch_size, "images")
+        arrays["image_files"] = np.array([str(path) for path in files])
+    if texts is not None:
+        lines = [line for line in read_lines(texts) if line.strip()]
+        arrays["text_embeddings"] = in_steps(opened.encode_text, lines, batch_size, "texts")
+        arrays["texts"] = np.array(lines)
+    np.savez(output, **arrays)
+    console.print(f"wrote {', '.join(f'{name} {array.shape}' for name, array in arrays.items())} to {output}")

@@ -1,0 +1,42 @@
+"""Arguments and options that several commands have."""
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Backend(StrEnum):
+    jax = "jax"
+    tensorflow = "tensorflow"
+    torch = "torch"
+
+
+class Format(StrEnum):
+    onnx = "onnx"
+    tf_saved_model = "tf_saved_model"
+
+
+class Layout(StrEnum):
+    kzoo = "kzoo"
+    transformers = "transformers"
+    open_clip = "open_clip"
+
+
+def _use(backend):
+    """Set the backend of this process; Keras is imported after this and not before."""
+    if backend is not None:
+        os.environ["KERAS_BACKEND"] = backend.value
+
+
+BackendOption = Annotated[
+    Backend | None, typer.Option(callback=_use, help="Keras backend; default the first installed.")
+]
+Model = Annotated[str, typer.Argument(help="Preset, hf://owner/name, or folder of a saved model or checkpoint.")]
+Embedding = Annotated[str, typer.Argument(help="The same, or the folder of an ONNX export (needs no Keras).")]
+Source = Annotated[str, typer.Argument(help="csv, tsv or jsonl table, or folder of images with .txt captions.")]
+BatchSize = Annotated[int, typer.Option(help="Pairs per batch.")]
+ImageKey = Annotated[str, typer.Option(help="Column of image paths.")]
+CaptionKey = Annotated[str, typer.Option(help="Column of captions.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Go on without unreadable rows, and list them.")]

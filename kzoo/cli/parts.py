@@ -1,0 +1,49 @@
+"""What several commands do."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from kzoo.cli.terminal import console
+from kzoo.data.folders import pictures_of
+
+
+def needs_keras():
+    """Keras, imported now that the backend is set."""
+    from kzoo.backend import explain_missing
+
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        raise explain_missing(error) from error
+    return keras
+
+
+def open_model(folder):
+    """A saved model, or an export in the runtime."""
+    from kzoo.export.manifest import is_export
+
+    if is_export(Path(folder)):
+        from kzoo.export import runtime
+
+        return runtime.load(folder)
+    needs_keras()
+    import kzoo
+
+    return kzoo.from_preset(folder)
+
+
+def image_files(places):
+    files = []
+    for place in places:
+        files += pictures_of(place) if place.is_dir() else [place]
+    if not files:
+        raise ValueError(f"there are no images in {', '.join(map(str, places))}.")
+    return files
+
+
+def in_steps(encode, sources, batch_size, name):
+    steps = range(0, len(sources), batch_size)
+    rows = [encode(sources[start : start + batch_size], batch_size) for start in track(steps, name, console=console)]
+    return np.concatenate(rows) if rows else encode([])

@@ -1,0 +1,100 @@
+"""What `kzoo train` says while it trains: a bar within an epoch, a line for each that is done."""
+
+import time
+
+import keras
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kzoo.cli.terminal import console
+from kzoo.keras_contact import sync_state
+
+KS = (1, 5, 10)
+DIRECTIONS = ("image_to_text", "text_to_image")
+
+
+def recalls(numbers):
+    """Recall at 1, 5 and 10, the mean of both directions, of `val_...` numbers; [] where there are none."""
+    names = [[f"val_{direction}_recall@{k}" for direction in DIRECTIONS] for k in KS]
+    if any(name not in numbers for both in names for name in both):
+        return []
+    return [sum(numbers[name] for name in both) / len(both) for both in names]
+
+
+def in_order(name):
+    """A key to sort names of results by: training before held-out pairs, the loss first, recall@5 before recall@10."""
+    held_out, plain = name.startswith("val_"), name.removeprefix("val_")
+    stem, _, k = plain.partition("@")
+    return held_out, bool(k), plain != "loss", stem, int(k or 0)
+
+
+def score_of(numbers):
+    """By what an epoch is better than another: its recalls on held-out pairs, else its loss there, None without any."""
+    found = recalls(numbers)
+    return sum(found) / len(found) if found else -numbers["val_loss"] if "val_loss" in numbers else None
+
+
+def line_of(numbers, epochs):
+    """One epoch in at most 80 columns.
+
+    Example:
+        >>> line_of({"epoch": 3, "loss": 4.1349, "in_batch_accuracy": 0.121}, 40)
+        'epoch  3/40  loss 4.135  accuracy 12%'
+    """
+    line = f"epoch {numbers['epoch']:>{len(str(epochs))}}/{epochs}  loss {numbers['loss']:.3f}"
+    if "in_batch_accuracy" in numbers:
+        line += f"  accuracy {numbers['in_batch_accuracy']:.0%}"
+    if "val_loss" in numbers:
+        line += f"  held out {numbers['val_loss']:.3f}"
+    found = recalls(numbers)
+    if found:
+        line += f"  recall@{'/'.join(map(str, KS))} {'/'.join(f'{100 * each:.0f}' for each in found)}%"
+    return line
+
+
+class Watch(keras.callbacks.Callback):
+    """Shows how a training goes, keeps each epoch in its folder, and stops where held-out pairs get no better.
+
+    Args:
+        folder: `kzoo.cli.training_folder.TrainingFolder`.
+        epochs: in all.
+        patience: epochs without a better one after which the training ends, or None.
+        log: path of a file to which the lines go, too, or None.
+    """
+
+    def __init__(self, folder, epochs, patience=None, log=None):
+        super().__init__()
+        self.folder, self.epochs, self.patience, self.log = folder, epochs, patience, log
+        self.bar = self.started = self.stopped = None
+
+    def say(self, line):
+        """Print a line, and add it to the log."""
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if self.log is not None:
+            with open(self.log, "a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar.add_task(f"epoch {epoch + 1}/{self.epochs}", total=self.params["steps"])
+        self.bar.start()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.bar.update(self.bar.task_ids[0], completed=batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.stop()
+        numbers = {"epoch": epoch + 1, **{name: float(logs[name]) for name in sorted(logs, key=in_order)}}
+        self.say(line_of(numbers, self.epochs))
+        sync_state(self.model)  # what is saved is what the last step left
+        self.folder.epoch_done(self.model, numbers | {"seconds": time.monotonic() - self.started}, score_of(numbers))
+        waited = epoch + 1 - self.folder.best[0]
+        if self.patience is not None and waited >= self.patience:
+            self.model.stop_training = True
+            self.say(f"stopped: no epoch was better than epoch {self.folder.best[0]} for {waited} epochs")
+
+    def close(self):
+        """Take the bar away, wherever the training has stopped."""
+        if self.bar is not None:
+            self.bar.stop()

@@ -1,0 +1,78 @@
+"""What the library says, in the words of the command line: flags in place of Python's keywords."""
+
+import logging
+import re
+import warnings
+
+from rich.console import Console
+
+# what the library's sentences ask for in Python -> what a command has for it
+IN_FLAGS = (
+    (re.compile(r"from_preset\([^()]*load_weights=False[^()]*\)"), "kzoo train --from-scratch"),
+    (re.compile(r"\(load_weights=False\)"), "(--from-scratch)"),
+    (re.compile(r"load_weights=False"), "kzoo train --from-scratch"),
+    (re.compile(r"kzoo\.list_presets\(\)"), "kzoo presets"),
+    (re.compile(r"kzoo\.describe\('?(\w+)'?\)"), r"kzoo describe \1"),
+)
+KEYWORD = re.compile(r"(?<![\w.'\"(-])([a-z]+(?:_[a-z]+)*)=(?:(True)\b|('[^']*'|-?\w+(?:\.\w+)*)?)")
+
+
+def in_flags(sentence, flags):
+    """A sentence with the flags of a command in place of keywords.
+
+    Args:
+        sentence: text of an error.
+        flags: names of the command's parameters.
+
+    Example:
+        >>> in_flags("go on without it: skip_broken=True.", {"skip_broken"})
+        'go on without it: --skip-broken.'
+    """
+    for pattern, flag in IN_FLAGS:
+        sentence = pattern.sub(flag, sentence)
+    sentence = KEYWORD.sub(lambda match: _flag(match, flags), sentence)
+    for name in sorted(flags, key=len, reverse=True):  # "batch_size is 1", "a batch_size of 8"
+        if "_" in name:
+            sentence = re.sub(rf"(?<![\w'\"/-]){name}(?=[ ,;:]|\.$)", f"--{name.replace('_', '-')}", sentence)
+    return sentence
+
+
+def _flag(match, flags):
+    name, switch, value = match.groups()
+    if name not in flags:
+        return match[0]
+    flag = f"--{name.replace('_', '-')}"
+    return flag if switch or not value else f"{flag} {value}"
+
+
+class ToTerminal(logging.Handler):
+    """Prints what kzoo logs on standard error, in one line each.
+
+    Args:
+        flags: function that gives the parameters of the command that runs.
+    """
+
+    def __init__(self, flags):
+        super().__init__(logging.WARNING)
+        self.flags = flags
+
+    def emit(self, record):
+        said(in_flags(record.getMessage(), self.flags()))
+
+
+def said(sentence, style=None):
+    """Print a sentence on standard error."""
+    Console(stderr=True).print(f"kzoo: {sentence}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_warnings(flags):
+    """From here on warnings of kzoo are one line of the terminal, without the place in the source."""
+    plain = warnings.showwarning
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        if category is UserWarning and file is None:
+            said(in_flags(str(message), flags()))
+        else:
+            plain(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show

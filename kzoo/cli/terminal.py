@@ -1,0 +1,50 @@
+"""The command line's own program and where it prints."""
+
+import inspect
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+
+from kzoo import __version__
+
+console = Console()
+
+
+class _SaysFirst:
+    """Help that begins with what a command does, and goes on with how it is called."""
+
+    def format_help(self, context, formatter):
+        what, self.help = self.help, None
+        try:
+            console.print(f"\n{inspect.cleandoc(what)}", markup=False, highlight=False)
+            super().format_help(context, formatter)
+        finally:
+            self.help = what
+
+
+class Command(_SaysFirst, TyperCommand):
+    """A command of kzoo."""
+
+
+class Commands(_SaysFirst, TyperGroup):
+    """All of them."""
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _say_version(wanted):
+    if wanted:
+        console.print(f"kzoo {__version__}", highlight=False)
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version.")
+    ] = False,
+):
+    """Image-text models for Keras 3: train, measure, export."""

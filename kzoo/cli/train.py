@@ -1,0 +1,99 @@
+"""`kzoo train`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source
+from kzoo.cli.parts import needs_keras
+from kzoo.cli.training_folder import TrainingFolder
+
+ALWAYS = {"source", "output", "resume", "backend", "log"}  # options that a training may be resumed with
+
+
+class Schedule(StrEnum):
+    cosine = "cosine"
+    linear = "linear"
+    constant = "constant"
+
+
+class Pictures(StrEnum):
+    none = "none"
+    shift = "shift"
+    crop = "crop"
+
+
+class Modality(StrEnum):
+    image = "image"
+    text = "text"
+
+
+def train(
+    context: typer.Context,
+    source: Source,
+    output: Annotated[Path, typer.Option(help="Folder for the trained model.")],
+    preset: Annotated[str, typer.Option(help="Preset to train, folder or hf:// name to fine-tune.")] = "clip_nano",
+    validation: Annotated[
+        str | None, typer.Option(help="Source of pairs to measure after each epoch; the best epoch is kept.")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Random weights, and a vocabulary learnt from the captions.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the source; default by its size.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs per batch; default by their number.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its peak; default by the model's size.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Default 0.3 from scratch, else 0.05.")] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="Of the learning rate; default cosine.")] = None,
+    augmentation: Annotated[
+        Pictures | None, typer.Option(help="Of pictures; default shift from scratch, else crop.")
+    ] = None,
+    word_dropout: Annotated[
+        float | None, typer.Option(min=0.0, max=0.9, help="Share of words left out; default 0.3 for few pairs.")
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="Loss, such as SigmoidContrastive; default the preset's.")] = None,
+    freeze: Annotated[list[Modality] | None, typer.Option(help="Tower to leave as it is; repeat for more.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side in pixels, if not the preset's.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Such as mixed_bfloat16; default float32.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many epochs without a better one; needs --validation.")
+    ] = None,
+    log: Annotated[Path | None, typer.Option(help="File to add the lines of the epochs to.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initialisation, order and captions.")] = 0,
+    image_key: ImageKey = "image",
+    caption_key: CaptionKey = "caption",
+    skip_broken: SkipBroken = False,
+    backend: BackendOption = None,
+):
+    """Train or fine-tune a model on pairs of your own.
+
+    What is not said is chosen by the number of pairs and the size of the model. Ctrl-C keeps what was learnt;
+    --resume goes on.
+    """
+    folder = TrainingFolder(output)
+    folder.check(resume, overwrite)
+    options = {name: value for name, value in context.params.items() if name not in ALWAYS | {"overwrite"}}
+    if resume:
+        folder.open()
+        _check_unchanged(context, folder.options)
+        options = folder.options
+    if options["patience"] is not None and options["validation"] is None:
+        raise ValueError("--patience waits for better numbers on held-out pairs; give them as --validation.")
+    needs_keras()
+    from kzoo.cli.training_run import run
+
+    raise typer.Exit(run(source, folder, options, resume, log))
+
+
+def _check_unchanged(context, before):
+    """A training goes on as it began: an option that says otherwise is refused."""
+    for name, value in context.params.items():
+        given = context.get_parameter_source(name).name == "COMMANDLINE"
+        if given and name not in ALWAYS and before.get(name) != value:
+            raise ValueError(
+                f"--{name.replace('_', '-')} was {before.get(name)} when this training began and stays so; leave it "
+                "out, or begin anew in another folder."
+            )

@@ -1,0 +1,104 @@
+"""The folder that `kzoo train` writes: the best model so far, what is needed to go on, numbers and curves."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+from kzoo.cli.curves import draw_curves
+
+MODEL, STATE = "config.json", "state.json"
+LAST = "training"  # the folder in it of what is needed to go on, which is gone when all epochs are done
+HISTORY, CURVES = "history.csv", "curves.png"
+
+
+class TrainingFolder:
+    """What a training leaves on disk, at every moment that it may be killed.
+
+    Args:
+        path: of the folder.
+
+    Attributes:
+        options: what the command was asked for, in values of JSON.
+        history: a dict of numbers for each epoch that is done.
+        best: `(epoch, score)` of the model that is kept, None before there is one.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.options, self.history, self.best = {}, [], None
+
+    @property
+    def last(self):
+        """Folder of the model with its optimizer as it was when the last epoch ended."""
+        return self.path / LAST
+
+    def check(self, resume, overwrite):
+        """Stops with a sentence where nothing can be written, or where something would be lost or is lacking.
+
+        Raises:
+            ValueError: see there.
+        """
+        if resume and overwrite:
+            raise ValueError("--resume goes on with a training and --overwrite starts anew; give one of the two.")
+        nearest = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
+        if not nearest.is_dir():
+            raise ValueError(f"{self.path} cannot be a folder: {nearest} is a file; give --output another name.")
+        if not os.access(nearest, os.W_OK):
+            raise ValueError(f"{self.path} cannot be written: {nearest} allows it not; give --output another place.")
+        unfinished, model = (self.last / STATE).is_file(), (self.path / MODEL).is_file()
+        if resume and not unfinished:
+            known = "is complete, so nothing is left to resume" if model else "has not begun"
+            raise ValueError(
+                f"the training in {self.path} {known}; to train its model further, give it as --preset and another "
+                "folder as --output."
+            )
+        if unfinished and not (resume or overwrite):
+            raise ValueError(
+                f"{self.path} holds a training that was interrupted; go on with it (--resume) or replace it "
+                "(--overwrite)."
+            )
+        if model and not (resume or overwrite):
+            raise ValueError(f"{self.path} holds a model; replace it (--overwrite), or give another --output.")
+
+    def begin(self, model, options):
+        """Keep the start: from here on the training can be resumed."""
+        self.options = options
+        shutil.rmtree(self.last, ignore_errors=True)
+        self._keep(model)
+
+    def open(self):
+        """Read what an interrupted training has left; its model is in `last`."""
+        state = json.loads((self.last / STATE).read_text("utf-8"))
+        self.options, self.history = state["options"], state["history"]
+        self.best = None if state["best"] is None else tuple(state["best"])
+
+    def epoch_done(self, model, numbers, score):
+        """Keep an epoch; `score` None keeps its model, else a score above the best does. Returns whether it did."""
+        self.history.append(numbers)
+        better = score is None or self.best is None or score > self.best[1]
+        if better:
+            self.best = len(self.history), score
+            model.save_to_preset(self.path)
+        self._keep(model)
+        self._write_history()
+        draw_curves(self.history, self.path / CURVES)
+        return better
+
+    def finish(self):
+        """Take away what only a training that goes on has a use for."""
+        shutil.rmtree(self.last)
+
+    def _keep(self, model):
+        model.save_to_preset(self.last, optimizer=True)
+        state = {"options": self.options, "history": self.history, "best": self.best}
+        new = self.last / f"{STATE}.new"
+        new.write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+        os.replace(new, self.last / STATE)
+
+    def _write_history(self):
+        with open(self.path / HISTORY, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, list(self.history[0]))
+            table.writeheader()
+            table.writerows(self.history)

@@ -1,0 +1,137 @@
+"""A training of `kzoo train`, from its options to its folder."""
+
+import signal
+from pathlib import Path
+
+import keras
+
+import kzoo
+from kzoo.cli.curves import can_draw
+from kzoo.cli.progress import Watch
+from kzoo.cli.terminal import console
+from kzoo.losses.spec import from_spec
+from kzoo.presets.table import is_preset, read_row
+from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
+
+VOCABULARY = 8192  # most ids of a vocabulary that a large preset learns from captions
+INTERRUPTED = 130  # exit code, as shells give it
+OF_RECIPE = ("batch_size", "epochs", "learning_rate", "weight_decay", "schedule", "augmentation", "word_dropout")
+OF_SOURCE = ("image_key", "caption_key", "skip_broken")
+
+
+def run(source, folder, options, resume, log):
+    """Train, or go on.
+
+    Args:
+        source: of pairs.
+        folder: `TrainingFolder`; of a training that is resumed it is open.
+        options: dict of what the command was asked for.
+        resume: whether to go on.
+        log: path of a file for the lines of the epochs, or None.
+
+    Returns:
+        The exit code: 0, or 130 where the training was interrupted.
+    """
+    keras.utils.set_random_seed(options["seed"])
+    model = kzoo.from_preset(folder.last, dtype=options["dtype"]) if resume else _opened(options)
+    read = {name: options[name] for name in OF_SOURCE}
+    data = kzoo.data.pairs(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
+    given = {name: options[name] for name in OF_RECIPE}
+    recipe = choose_recipe(data.count, model.count_params(), options["from_scratch"], **given)
+    if recipe.batch_size > data.count:
+        raise ValueError(
+            f"--batch-size is {recipe.batch_size}, but {source} has only {data.count} pairs; take a smaller one."
+        )
+    data.batch_size, data.augmentation = recipe.batch_size, augmentation_of(recipe)
+    data.word_dropout = recipe.word_dropout
+    _learn_vocabulary(model, data)
+    held_out = options["validation"] and kzoo.data.pairs(
+        options["validation"], model.preprocessor, recipe.batch_size, shuffle=False, every_caption=True, **read
+    )
+    if not resume:
+        _compile(model, recipe, recipe.epochs * len(data), options)
+    watch = Watch(folder, recipe.epochs, options["patience"], log)
+    watch.say(_plan(model, recipe, data, len(folder.history)))
+    if not can_draw():
+        watch.say("curves.png is left out: pip install matplotlib")
+    if not resume:
+        folder.begin(model, options)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a machine that is taken away is Ctrl-C, too
+    try:
+        _fit(model, data, held_out, recipe, len(folder.history), watch)
+    except KeyboardInterrupt:
+        watch.say(_interrupted(model, folder, source))
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        watch.close()
+    folder.finish()
+    watch.say(f"saved the model in {folder.path}{_of_epoch(folder, recipe)}")
+    return 0
+
+
+def _opened(options):
+    """The model to start from: with its weights unless there are none, or none are wanted."""
+    name, more = options["preset"], {"image_size": options["image_size"], "dtype": options["dtype"]}
+    row = read_row(name) if is_preset(name) and not Path(name).is_dir() else None
+    options["from_scratch"] = options["from_scratch"] or (row is not None and row["weights"] is None)
+    if options["from_scratch"] and row is not None and row["tokenizer"]["kind"] != "trained_bpe":
+        more["vocab_size"] = VOCABULARY
+    return kzoo.from_preset(name, load_weights=not options["from_scratch"], **more)
+
+
+def _learn_vocabulary(model, data):
+    preprocessor = model.preprocessor
+    if preprocessor.tokenizer is None and "train" in preprocessor.vocabulary:
+        preprocessor.adapt(data.captions)
+        count = preprocessor.tokenizer.vocab_size
+        console.print(f"learnt a vocabulary of {count:,} ids from the captions", highlight=False)
+    preprocessor.check_vocabulary()
+
+
+def _compile(model, recipe, steps, options):
+    for modality in options["freeze"] or ():
+        if modality not in model.modalities():
+            raise ValueError(f"--freeze is {modality}, but the model has {', '.join(model.modalities())}.")
+        model.modalities()[modality].trainable = False
+    try:
+        named = options["loss"] and [{"loss": options["loss"]}]
+        loss = from_spec(named or loss_of(recipe, model.loss_spec))
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"--loss is {options['loss']}: {error}") from error
+    model.compile(optimizer_of(recipe, steps), loss=loss)
+    model.optimizer.build(model.trainable_variables)  # it is saved before the first step
+
+
+def _fit(model, data, held_out, recipe, done, watch):
+    # the best epoch and the bar are the watch's: what Keras prints by itself is wider than a terminal
+    arguments = {"epochs": recipe.epochs, "initial_epoch": done, "verbose": 0, "callbacks": [watch]}
+    model.fit(data, validation_data=held_out, **arguments)
+
+
+def _plan(model, recipe, data, done):
+    start = "from scratch" if recipe.from_scratch else "fine-tuned"
+    return (
+        f"{model.name} ({model.count_params():,} parameters, {start}) on {data.count:,} pairs: epochs {done + 1} to "
+        f"{recipe.epochs}, {len(data)} batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g} "
+        f"({recipe.schedule}), weight decay {recipe.weight_decay:g}, augmentation {recipe.augmentation}, word dropout "
+        f"{recipe.word_dropout:g}, label smoothing {recipe.label_smoothing:g}"
+    )
+
+
+def _interrupted(model, folder, source):
+    """Saves what there is, where no epoch is done, and says where it is and how to go on."""
+    if folder.best is None:
+        model.save_to_preset(folder.path)
+        kept = "as it was when it was interrupted, before an epoch was done"
+    else:
+        kept = f"of epoch {folder.best[0]}"
+    return (
+        f"interrupted: the model {kept}, is in {folder.path}; go on after epoch {len(folder.history)} with: kzoo train "
+        f"{source} --output {folder.path} --resume"
+    )
+
+
+def _of_epoch(folder, recipe):
+    epoch, score = folder.best
+    return "" if score is None else f", as it was after epoch {epoch} of {recipe.epochs}, the best on held-out pairs"
