@@ -33,7 +33,7 @@ def training_set(model, batch_size=4):
 
 def orders(epochs, batch_size=4):
     """What the epochs of the set read, by itself."""
-    data = training_set(tiny_model(), batch_size)
+    data = training_set(tiny_model(depth=1), batch_size)
     read = read_by(data, len(data))
     for data.epoch in epochs:
         for index in range(len(data)):
@@ -54,7 +54,7 @@ OPTIONS = {
 def embedded():
     """A compiled model, and what it makes of the pictures and texts."""
     keras.utils.set_random_seed(0)
-    model = tiny_model()
+    model = tiny_model(depth=1)
     model.compile("sgd")
     return model, model.encode_image(PAIRS["images"]), model.encode_text(PAIRS["captions"])
 
@@ -85,7 +85,7 @@ def test_evaluate_gives_the_same_numbers_whatever_the_settings(embedded):
 
 @pytest.mark.once
 def test_views_are_read_in_order_too():
-    data = kzoo.data.views({"images": PAIRS["images"], "row": np.arange(ROWS)}, tiny_model().preprocessor, 4)
+    data = kzoo.data.views({"images": PAIRS["images"], "row": np.arange(ROWS)}, tiny_model(depth=1).preprocessor, 4)
     rows = [batch["row"].tolist() for batch in data.in_order()]
     assert rows == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
     first, again = (data.in_order()[0]["view_1"] for _ in range(2))
@@ -103,6 +103,7 @@ def test_validation_reads_the_same_rows_each_epoch_and_says_so(model):
     assert read() == [sorted(2 * once)] * 2
 
 
+@pytest.mark.one_other
 def test_epochs_go_on_where_the_last_fit_ended(model):
     model.compile("sgd")
     data = training_set(model)
@@ -149,7 +150,7 @@ class Break(keras.callbacks.Callback):
 @pytest.mark.once
 def test_backup_and_restore_goes_on_with_the_epochs_that_were_not_read(tmp_path):
     def read(callbacks):
-        model = tiny_model()
+        model = tiny_model(depth=1)
         model.compile("sgd")
         data = training_set(model)
         read = read_by(data, 2)
@@ -203,7 +204,7 @@ def test_rows_that_cannot_be_read_are_left_out(embedded, tmp_path):
 def test_rows_of_a_sampler_are_replaced_by_no_others(tmp_path):
     source, groups = broken_source(tmp_path, {0, 9}), np.arange(ROWS) // 4 % 2
     options = {"columns": "row", "skip_broken": True, "sampler": SameGroup(groups)}
-    data = kzoo.data.pairs(source, tiny_model().preprocessor, 3, **options)
+    data = kzoo.data.pairs(source, tiny_model(depth=1).preprocessor, 3, **options)
     for data.epoch in range(4):
         for batch in data:
             assert len(set(groups[batch["row"]])) == 1 and not {0, 9} & {*batch["row"].tolist()}
@@ -214,7 +215,7 @@ def test_rows_of_a_sampler_are_replaced_by_no_others(tmp_path):
 def test_views_leave_out_pictures_too():
     images = [*PAIRS["images"][:5], "lost.png"]
     source = {"images": images, "row": np.arange(6)}
-    data = kzoo.data.views(source, tiny_model().preprocessor, 4, skip_broken=True, ids=True)
+    data = kzoo.data.views(source, tiny_model(depth=1).preprocessor, 4, skip_broken=True, ids=True)
     for data.epoch in range(4):
         batch = data[0]
         assert len(set(batch["row"].tolist())) == 4 and 5 not in batch["row"]
@@ -228,11 +229,11 @@ def test_views_leave_out_pictures_too():
 def test_further_pictures_break_their_row_too():
     source = {"images": PAIRS["images"], "captions": PAIRS["captions"], "row": np.arange(ROWS)}
     source["crop_images"] = [*PAIRS["images"][:-1], "lost.png"]
-    data = kzoo.data.pairs(source, tiny_model().preprocessor, 5, skip_broken=True)
+    data = kzoo.data.pairs(source, tiny_model(depth=1).preprocessor, 5, skip_broken=True)
     rows = np.concatenate([batch["row"] for batch in data])
     assert 10 not in rows and data.in_order().rows_read.tolist() == list(range(10))
     with pytest.raises(ValueError, match="row 10: there is no image file lost.png. Mend the source, or go on without"):
-        kzoo.data.pairs(source, tiny_model().preprocessor, 11, shuffle=False)[0]
+        kzoo.data.pairs(source, tiny_model(depth=1).preprocessor, 11, shuffle=False)[0]
 
 
 def test_a_data_loader_of_dicts_is_read_on_every_backend(embedded):

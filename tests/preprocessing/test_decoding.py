@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from kzoo.preprocessing import Augmentation, ImageSteps, PatchSteps, Preprocessor
+from kzoo.presets.table import read_row
 
 RAMP = np.tile(np.arange(256), (256, 1))
 EIGHT = Image.fromarray(RAMP.astype("uint8"))
@@ -165,6 +166,11 @@ def test_whatever_a_decoder_raises_is_one_sentence(monkeypatch, tmp_path, error)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
     with pytest.raises(ValueError, match=r"a.png cannot be read as an image: [^.]+\.$"):
         SHOWN(tmp_path / "a.png")
+
+
+def test_presets_of_other_libraries_have_the_pixels_of_these():
+    assert read_row("clip_base")["images"]["decoding"] == "as_trained"
+    assert "decoding" not in read_row("clip_nano")["images"]
 
 
 def test_the_choice_is_kept_and_older_configs_have_the_pixels_they_had():
