@@ -73,11 +73,13 @@ def test_predict_reads_every_row_once_in_the_order_of_the_source(embedded, what)
 @pytest.mark.once
 def test_evaluate_gives_the_same_numbers_whatever_the_settings(embedded):
     model, *_ = embedded
-    sets = [kzoo.data.pairs(PAIRS, model.preprocessor, 4, **options) for options in OPTIONS.values()]
-    found = [model.evaluate(data, verbose=0) for data in sets for _ in range(2)]
-    for each in found:
-        assert each == pytest.approx(found[-1], abs=1e-6)
-    first = model.evaluate(sets[0], steps=2, verbose=0)
+    shuffled, augmented, ordered = (
+        kzoo.data.pairs(PAIRS, model.preprocessor, 4, **OPTIONS[name]) for name in ("shuffled", "augmented", "in order")
+    )
+    expected = model.evaluate(ordered, verbose=0)
+    for data in (shuffled, shuffled, augmented):
+        assert model.evaluate(data, verbose=0) == pytest.approx(expected, abs=1e-6)
+    first = model.evaluate(shuffled, steps=2, verbose=0)
     several = PAIRS | {"captions": [[caption, "a dog"] for caption in PAIRS["captions"]]}
     each = kzoo.data.pairs(several, model.preprocessor, 4, every_caption=True)
     assert {*first} == {*model.evaluate(each, steps=2, verbose=0)}
@@ -202,12 +204,12 @@ def test_rows_that_cannot_be_read_are_left_out(embedded, tmp_path):
 @pytest.mark.once
 @pytest.mark.filterwarnings("ignore:.*It is left out")
 def test_rows_of_a_sampler_are_replaced_by_no_others(tmp_path):
-    source, groups = broken_source(tmp_path, {0, 9}), np.arange(ROWS) // 4 % 2
+    source, groups = broken_source(tmp_path, {0}), np.arange(ROWS) // 4 % 2
     options = {"columns": "row", "skip_broken": True, "sampler": SameGroup(groups)}
     data = kzoo.data.pairs(source, tiny_model(depth=1).preprocessor, 3, **options)
     for data.epoch in range(4):
         for batch in data:
-            assert len(set(groups[batch["row"]])) == 1 and not {0, 9} & {*batch["row"].tolist()}
+            assert len(set(groups[batch["row"]])) == 1 and 0 not in batch["row"]
 
 
 @pytest.mark.once
