@@ -19,7 +19,8 @@ def test_a_preprocessor_and_its_parts():
     assert repr(model.preprocessor) == f"<Preprocessor: {images}, no vocabulary yet>"
     model = tiny_model()
     tokenizer = repr(model.preprocessor.tokenizer)
-    assert tokenizer == "<Tokenizer of 320 ids, 10 per text: start 1, end 2, padding 0>"
+    size = model.preprocessor.tokenizer.vocab_size
+    assert tokenizer == f"<Tokenizer of {size} ids, 10 per text: start 1, end 2, padding 0>"
     assert repr(model.preprocessor) == f"<Preprocessor: {images}, {tokenizer}>"
 
 
