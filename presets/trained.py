@@ -2,7 +2,7 @@
 
 import logging
 
-from kzoo.losses.spec import to_spec
+from kzoo.losses.spec import from_spec, to_spec
 
 logger = logging.getLogger("kzoo")
 
@@ -12,12 +12,13 @@ def kept_loss(model):
 
     Constants have no place in a spec: a loss with some is left out, which is said, and the model's own is kept.
     """
-    spec = to_spec(model.objective) if model.compiled else model.loss_spec
+    own = list(model.loss_spec)
+    spec = to_spec(model.objective) if model.compiled else own
     if spec is None:
         logger.warning(
             "the loss holds constants, which a folder does not keep: name it again to compile what it opens."
         )
-    return list(model.loss_spec if spec is None else spec)
+    return own if spec is None or (own and spec == to_spec(from_spec(own))) else spec
 
 
 def loss_in_words(spec):

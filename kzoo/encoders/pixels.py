@@ -8,6 +8,7 @@ from kzoo.preprocessing.pixels import check_pixels
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+BEYOND = 1000.0  # pixels that a user's own steps have made may overshoot [0, 255]; 16 bits and other units lie further
 
 
 class ImageTower(Tower):
@@ -32,7 +33,7 @@ class ImageTower(Tower):
 def check_pixel_values(images, name="images"):
     """Stops where a numpy array holds no pixels; of a tensor there is nothing to see."""
     if isinstance(images, np.ndarray):
-        check_pixels(images, f"the array {name!r}")
+        check_pixels(images, f"the array {name!r}", beyond=BEYOND)
 
 
 def check_images(shape, image_size, any_size=False):

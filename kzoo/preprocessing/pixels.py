@@ -3,9 +3,10 @@
 import numpy as np
 
 WANTED = "pixels lie in [0, 255]"
+NORMALISED = 16.0  # no deviation of a family is so small that normalised pixels, negative ones among them, get there
 
 
-def check_pixels(array, name="an image array"):
+def check_pixels(array, name="an image array", beyond=0.0):
     """Stops unless the numbers of a picture, or of a batch of them, can be pixels.
 
     Zeros and ones alone, whole or not, are a mask or pictures that were scaled to [0, 1], and would be black on black;
@@ -14,6 +15,7 @@ def check_pixels(array, name="an image array"):
     Args:
         array: numpy array of any shape.
         name: what the sentence calls it.
+        beyond: how far some may lie outside, as what sharpens, resizes or adds noise without clipping leaves them.
 
     Raises:
         ValueError: the range that came, and what to do.
@@ -29,7 +31,9 @@ def check_pixels(array, name="an image array"):
     if not array.size or (array.dtype == np.uint8 and np.any(array[:1] > 1)):  # one look is enough for most bytes
         return
     low, high = float(array.min()), float(array.max())
-    if low >= 0.0 and high <= 255.0 and (high > 1.0 or high == 0.0):
+    if low >= 0.0 and high <= 255.0 + beyond and (high > 1.0 or high == 0.0):
+        return
+    if 0.0 > low >= -beyond and NORMALISED < high <= 255.0 + beyond:
         return
     if np.isnan(low):
         raise ValueError(f"{name} holds NaN, but {WANTED}; leave out pictures that could not be read.")

@@ -76,7 +76,9 @@ def test_of_two_lengths_as_close_bleu_takes_the_shorter():
 def test_bleu_says_which_extra_it_wants(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(ImportError, match=r"BLEU needs sacrebleu, which is not installed: pip install 'kzoo\[captions"):
-        caption_scores(PREDICTIONS, REFERENCES)
+        caption_scores(PREDICTIONS, REFERENCES, ["bleu_4"])
+    with pytest.warns(UserWarning, match=r"BLEU is left out: it needs sacrebleu, pip install 'kzoo\[captions\]'"):
+        assert "cider" in (found := caption_scores(PREDICTIONS, REFERENCES)) and "bleu_4" not in found
     assert list(caption_scores(PREDICTIONS, REFERENCES, ["rouge_l"])) == ["rouge_l"]
 
 
