@@ -12,6 +12,10 @@ from shared_case import TESTS, tiny_model, toy_pairs
 
 ONCE = ("data", "decoding", "evaluation", "preprocessing")  # rooms in which no tensor is made
 OTHERS = ("jax", "tensorflow")  # backends that take turns at tests marked `one_other`
+# tests of single losses, beside those that try every loss: their algebra, compared with loops
+TURNS = tuple(
+    f"losses/{room}/" for room in ("composition", "generative", "image_text", "labels", "sentences", "teachers", "views")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +48,8 @@ def pairs():
 def pytest_collection_modifyitems(items):
     turns, backend = itertools.cycle(OTHERS), keras.config.backend()
     for item in items:
+        if item.path.relative_to(TESTS).as_posix().startswith(TURNS):
+            item.add_marker("one_other")
         shared = item.get_closest_marker("one_other")
         if shared and backend in OTHERS and backend != (shared.args or [next(turns)])[0]:
             item.add_marker("once")

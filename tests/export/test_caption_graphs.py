@@ -91,6 +91,7 @@ def test_the_runtime_reports_bad_input_as_the_model_does(exported):
             served.caption(**{"images": PICTURES} | options)
 
 
+@pytest.mark.one_other("jax")
 def test_a_captioner_without_a_text_tower(tmp_path):
     model = captioner("blip_caption_nano", PAIRS["captions"])
     manifest = model.export(tmp_path / "onnx")
@@ -101,6 +102,7 @@ def test_a_captioner_without_a_text_tower(tmp_path):
         served.encode_text(["a big red circle"])
 
 
+@pytest.mark.one_other("tensorflow")
 def test_a_saved_model_writes_captions_in_its_graph(tmp_path):
     import tensorflow as tf
 
@@ -124,6 +126,7 @@ def test_a_search_that_takes_worse_ids_is_told(coca_captions):
         worst_choice(model, tower, got, 2e-5, "caption")
 
 
+@pytest.mark.one_other("tensorflow")
 def test_without_a_vocabulary_there_are_ids_and_no_search_in_a_graph(tmp_path):
     """A checkpoint without its tokenizer: the runtime writes ids, as the model does."""
     model = kzoo.from_preset(TESTS / "fixtures" / "oc_coca_tiny")
@@ -139,6 +142,7 @@ def test_without_a_vocabulary_there_are_ids_and_no_search_in_a_graph(tmp_path):
         model.export(tmp_path / "saved", format="tf_saved_model")
 
 
+@pytest.mark.one_other("tensorflow")
 def test_a_head_that_reads_the_embedding(tmp_path):
     """Its image graph gives what the decoder attends to, not the tokens of the tower."""
     model = Captioner.from_dual_encoder(tiny_model(), memory="embedding", depth=1)

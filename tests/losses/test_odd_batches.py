@@ -72,6 +72,7 @@ CASES = {
 }
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize("name, case", CASES.values(), ids=["-".join(key) for key in CASES])
 def test_odd_batches_give_finite_values_and_gradients_or_a_sentence(name, case):
     plain = differentiated(built(name, case), *called_with(case))

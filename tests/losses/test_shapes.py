@@ -26,6 +26,7 @@ def place_of_rows(loss, name):
     return next(place for place, axis in enumerate(axes) if axis in ROWS)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("loss", LOSSES, ids=[each.__name__ for each in LOSSES])
 def test_every_argument_of_a_loss_has_a_shape(loss):
     if loss not in (Loss, WeightedSum) and loss.__name__ not in WRAPPERS:
@@ -37,6 +38,7 @@ def test_every_argument_of_a_loss_has_a_shape(loss):
         assert set(parameters) - {"self", "training"} <= set(loss.shapes)
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize("name, case", FIRST)
 def test_a_row_too_few_and_an_axis_too_many(name, case):
     loss, (args, kwargs) = built(name, case), called_with(case)

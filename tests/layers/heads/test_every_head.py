@@ -145,6 +145,7 @@ def test_gradients_reach_every_weight_and_the_first_input(subject):
             assert np.abs(gradient).max() > 1e-6, what
 
 
+@pytest.mark.one_other
 def test_half_precision(subject):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -157,6 +158,7 @@ def test_half_precision(subject):
         assert np.linalg.norm(each - whole) < 0.1 * np.linalg.norm(whole) + 0.02, name
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", heads.__all__)
 def test_it_says_what_it_takes_and_gives(name):
     """A head is public by being there."""
