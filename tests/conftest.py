@@ -13,9 +13,8 @@ from shared_case import TESTS, tiny_model, toy_pairs
 ONCE = ("data", "decoding", "evaluation", "preprocessing")  # rooms in which no tensor is made
 OTHERS = ("jax", "tensorflow")  # backends that take turns at tests marked `one_other`
 # tests of single losses, beside those that try every loss: their algebra, compared with loops
-TURNS = tuple(
-    f"losses/{room}/" for room in ("composition", "generative", "image_text", "labels", "sentences", "teachers", "views")
-)
+ROOMS = ("composition", "generative", "image_text", "labels", "sentences", "teachers", "views")
+TURNS = tuple(f"losses/{room}/" for room in ROOMS)
 
 
 @pytest.fixture(autouse=True)
