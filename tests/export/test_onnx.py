@@ -235,6 +235,7 @@ def test_runtime_reports_bad_input_as_the_model_does(exported):
         served.encode_text([])
 
 
+@pytest.mark.one_other("jax")
 def test_a_released_architecture_exports_and_verifies(tmp_path):
     """The smallest released widths, vocabulary and context of CLIP, four blocks a tower."""
     row = read_row("clip_small_patch32")

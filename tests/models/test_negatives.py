@@ -46,6 +46,7 @@ def test_evaluate_gives_the_loss_with_the_mask(model):
     assert results["in_batch_accuracy"] > 0.0
 
 
+@pytest.mark.one_other("jax")
 def test_negatives_train_the_text_tower():
     model = tiny_model()
     batch = batch_with(model, REVERSED)

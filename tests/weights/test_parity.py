@@ -23,6 +23,7 @@ def test_equal_to_the_library_it_comes_from(name):
 QUICK, EXACT, TANH = ({"activation": name} for name in ("quick_gelu", "gelu", "gelu_tanh"))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "name, changes",
     [
@@ -61,6 +62,7 @@ def test_the_tolerance_catches_a_wrong_architecture(name, changes):
     assert any(difference > bounds[key.split("_")[-1]] for key, difference in differences.items()), differences
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "name, tower",
     [
