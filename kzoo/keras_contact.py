@@ -136,11 +136,14 @@ def called_by_compiled_loss(loss):
     return current_path().split("/")[-2:] == ["compile_loss", loss.name]
 
 
+def unscaled(optimizer):
+    """An optimizer without the `LossScaleOptimizer` that mixed precision puts around it."""
+    return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
+
+
 def optimized(model):
     """The variables that the optimizer of a model was made for; None where it was not made for any yet."""
-    optimizer = model.optimizer
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
+    optimizer = unscaled(model.optimizer)
     return list(optimizer._trainable_variables) if optimizer.built else None
 
 

@@ -2,6 +2,8 @@
 
 import keras
 
+from kzoo.keras_contact import unscaled
+
 
 def check_devices(model, training):
     """Stops where TensorFlow or torch share a batch among several devices, each of which would see its own part only.
@@ -39,8 +41,7 @@ def check_optimizer(optimizer):
     Raises:
         ValueError: `gradient_accumulation_steps`.
     """
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
+    optimizer = unscaled(optimizer)
     if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.gradient_accumulation_steps:
         raise ValueError(
             f"the optimizer has gradient_accumulation_steps={optimizer.gradient_accumulation_steps}, but gradients of "
