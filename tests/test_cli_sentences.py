@@ -30,6 +30,12 @@ def test_keywords_become_flags(said, wanted):
     assert in_flags(said, FLAGS) == wanted
 
 
+def test_a_flag_is_named_only_where_the_command_has_it():
+    said = "clip_nano was built with random weights (load_weights=False)."
+    assert in_flags(said, {"from_scratch"}) == "clip_nano was built with random weights (--from-scratch)."
+    assert in_flags(said, {"minutes"}) == "clip_nano was built with random weights."
+
+
 def test_a_line_fits_a_terminal():
     recalls = {f"val_{way}_recall@{k}": 1.0 for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)}
     numbers = {"epoch": 100, "loss": 10.12345, "in_batch_accuracy": 1.0, "val_loss": 10.12345} | recalls

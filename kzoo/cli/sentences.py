@@ -9,11 +9,11 @@ from rich.console import Console
 # what the library's sentences ask for in Python -> what a command has for it
 IN_FLAGS = (
     (re.compile(r"from_preset\([^()]*load_weights=False[^()]*\)"), "kzoo train --from-scratch"),
-    (re.compile(r"\(load_weights=False\)"), "(--from-scratch)"),
     (re.compile(r"load_weights=False"), "kzoo train --from-scratch"),
     (re.compile(r"kzoo\.list_presets\(\)"), "kzoo presets"),
     (re.compile(r"kzoo\.describe\('?(\w+)'?\)"), r"kzoo describe \1"),
 )
+BUILT = re.compile(r" \(load_weights=False\)")  # why weights are random: of a command that always starts so, nothing
 KEYWORD = re.compile(r"(?<![\w.'\"(-])([a-z]+(?:_[a-z]+)*)=(?:(True)\b|('[^']*'|-?\w+(?:\.\w+)*)?)")
 
 
@@ -28,6 +28,7 @@ def in_flags(sentence, flags):
         >>> in_flags("go on without it: skip_broken=True.", {"skip_broken"})
         'go on without it: --skip-broken.'
     """
+    sentence = BUILT.sub(" (--from-scratch)" if "from_scratch" in flags else "", sentence)
     for pattern, flag in IN_FLAGS:
         sentence = pattern.sub(flag, sentence)
     sentence = KEYWORD.sub(lambda match: _flag(match, flags), sentence)
