@@ -12,9 +12,18 @@ from shared_case import TESTS, tiny_model, toy_pairs
 
 ONCE = ("data", "decoding", "evaluation", "preprocessing")  # rooms in which no tensor is made
 OTHERS = ("jax", "tensorflow")  # backends that take turns at tests marked `one_other`
-# tests of single losses, beside those that try every loss: their algebra, compared with loops
+# What is written once for all backends, in operations whose values and gradients others compare on each of them: here
+# two backends are enough. The algebra of single losses, compared with loops, beside what tries every loss; layers,
+# towers and models, beside parity with other libraries; what reads and writes files.
 ROOMS = ("composition", "generative", "image_text", "labels", "sentences", "teachers", "views")
-TURNS = tuple(f"losses/{room}/" for room in ROOMS)
+MODELS = ("caption", "caption_training", "captioner", "changed_layers", "dual_encoder", "from_dual_encoder")
+MODELS += ("multi_encoder", "named_outputs", "negatives", "order_of_data", "self_supervised")
+TURNS = (
+    *(f"losses/{room}/" for room in ROOMS),
+    *(f"models/test_{name}.py" for name in MODELS),
+    *("encoders/", "layers/", "test_cli.py", "presets/test_forms.py", "presets/test_table.py"),
+    *("weights/test_against_transformers.py", "weights/test_save.py", "losses/test_from_tensors.py"),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,8 @@ from kzoo.encoders import TextTransformer, VisionTransformer
 from kzoo.layers import SimilarityHead
 from kzoo.models import DualEncoder
 from kzoo.preprocessing import ImageSteps, Preprocessor
+from kzoo.presets.build import build, parts_of
+from kzoo.presets.table import read_row
 
 TESTS = Path(__file__).parent
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 70), "blue": (50, 80, 220), "grey": (128, 128, 128)}
@@ -78,8 +80,10 @@ def spread(layer):
 
 
 def captioner(name, captions):
-    """A preset's captioner whose vocabulary is learned from captions, and whose own differ from picture to picture."""
-    model = kzoo.from_preset(name, load_weights=False)
+    """A preset's captioner of one block a part, whose vocabulary is learned from captions, and whose own differ from
+    picture to picture."""
+    row = read_row(name)
+    model = build(row | {part: config | {"depth": 1} for part, config in parts_of(row).items()})
     model.preprocessor.adapt(captions)
     spread(model)
     return model

@@ -62,6 +62,7 @@ def test_further_golden_cases(name, case):
     assert_golden(Subject(name, case))
 
 
+@pytest.mark.one_other
 def test_blocks_give_the_same_value_and_gradients(subject):
     if subject.pairwise:
         value, gradients = subject.gradients_of(subject.args)
@@ -86,6 +87,7 @@ def test_degenerate_batches_give_finite_values_and_gradients(subject):
         assert np.isfinite(value) and all(np.isfinite(gradient).all() for gradient in gradients), what
 
 
+@pytest.mark.one_other
 def test_half_precision_inputs_are_computed_in_float32(subject):
     half = [array.astype("float16") if array.dtype.kind == "f" else array for array in subject.args]
     value, gradients = subject.gradients_of(half)
@@ -94,6 +96,7 @@ def test_half_precision_inputs_are_computed_in_float32(subject):
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
+@pytest.mark.one_other
 def test_config_and_state(subject):
     loss = built(subject.name, subject.case, name="mine")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
@@ -125,6 +128,7 @@ def compares_rows(name, case):
     return pairwise and tiled(case) and min(built(name, case).pairs(96)) >= 96  # and not rows with a few classes
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize("name, case", [each for each in FIRST if compares_rows(*each.values)])
 def test_blocks_never_hold_all_pairs(name, case):
     args, kwargs = called_with(case, tiled(case))
