@@ -10,6 +10,7 @@ import keras
 import pytest
 
 ROOT = Path(__file__).parent.parent
+QUICKEST = "jax"  # to import, where it does not matter which one a new process runs on
 
 
 def python(script, home, **environment):
@@ -47,12 +48,21 @@ def test_the_first_installed_backend_is_chosen_and_stays_chosen(tmp_path):
     assert python(CHOSEN, tmp_path) == "jax"
 
 
+FIRST_IN_A_FORK = """
+import importlib, os, keras  # which takes seconds, and is imported once for all
+for room in {rooms}:
+    if (child := os.fork()) == 0:
+        importlib.import_module("kzoo." + room)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, room
+print("ok")
+"""
+
+
 @pytest.mark.once
-@pytest.mark.parametrize(
-    "room", ["data", "layers", "encoders", "losses", "models", "training", "weights", "presets.loader"]
-)
-def test_every_room_can_be_the_first_import(tmp_path, room):
-    assert python(f"import kzoo.{room}; print('ok')", tmp_path, KERAS_BACKEND=keras.config.backend()) == "ok"
+def test_every_room_can_be_the_first_import(tmp_path):
+    rooms = ["data", "layers", "encoders", "losses", "models", "training", "weights", "presets.loader"]
+    assert python(FIRST_IN_A_FORK.format(rooms=rooms), tmp_path, KERAS_BACKEND=QUICKEST) == "ok"
 
 
 @pytest.mark.once
@@ -74,7 +84,7 @@ def test_the_choice_is_said_at_info(tmp_path):
     )
 
 
-@pytest.mark.one_other
+@pytest.mark.once
 @pytest.mark.parametrize("order", ["import kzoo", "import kzoo, keras", "import keras, kzoo"])
 def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model, order):
     model.compile("sgd")
@@ -83,20 +93,20 @@ def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model, order):
         f"{order}; again = kzoo.load_model({str(tmp_path / 'model.keras')!r}, compile=False)\n"
         "print(type(again).__name__, again.compiled)"
     )
-    assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder False"
+    assert python(script, tmp_path, KERAS_BACKEND=QUICKEST) == "DualEncoder False"
 
 
-@pytest.mark.one_other
+@pytest.mark.once
 def test_keras_that_is_there_learns_of_the_classes(tmp_path, model):
     model.save(tmp_path / "model.keras")
     script = f"import keras, kzoo\nprint(type(keras.saving.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
-    assert python(script, tmp_path, KERAS_BACKEND=keras.config.backend()) == "DualEncoder"
+    assert python(script, tmp_path, KERAS_BACKEND=QUICKEST) == "DualEncoder"
 
 
 @pytest.mark.once
 @pytest.mark.parametrize("room", ["losses", "models"])
 def test_keras_can_be_imported_whatever_is_broken_in_a_room(tmp_path, room):
-    backend = {"KERAS_BACKEND": keras.config.backend()}
+    backend = {"KERAS_BACKEND": QUICKEST}
     broken = f"import sys; sys.modules['kzoo.{room}'] = None\n"
     order = "import kzoo, keras"
     script = f"{broken}{order}\nprint([name for name, it in sys.modules.items() if it and name.startswith('kzoo.')])"
