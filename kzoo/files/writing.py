@@ -82,6 +82,34 @@ def try_folder(folder, layout, overwrite=False):
         raise _TriedError
 
 
+def try_file(path):
+    """Stops unless a file can be written or added to, before the work that does it; nothing is left.
+
+    Raises:
+        OSError: as `replacing`.
+    """
+    with disk.in_words(path):
+        if Path(path).is_file():
+            open(path, "ab").close()
+            return
+    with suppress(_TriedError), replacing(path):
+        raise _TriedError
+
+
+def discard(folder):
+    """Remove a folder with all in it: for whoever looks at once, whenever this is killed.
+
+    Raises:
+        BlockingIOError: another process writes into the folder around it.
+        OSError: the disk allows it not.
+    """
+    folder = Path(folder)
+    with disk.in_words(folder), locked(folder.parent):
+        _recover(folder.parent)
+        disk.rename(folder, folder.parent / STAGING)
+        _clear(folder.parent / STAGING)
+
+
 def readable(folder):
     """The folder to read in place of `folder`: itself, once a save that was killed as it ended is brought to its end.
 
@@ -105,8 +133,11 @@ def readable(folder):
                 raise
             time.sleep(0.02)
         except OSError as error:
-            plan = _read_plan(staged)
-            if plan is not None and all((staged / name).is_file() for name in plan["files"]):
+            plan = _read_plan(staged) or {"files": []}
+            unmoved = [name for name in plan["files"] if (staged / name).is_file()]
+            if not unmoved:
+                return folder
+            if len(unmoved) == len(plan["files"]):
                 return staged
             raise type(error)(
                 f"{folder} was being saved when its writer was killed, and its files cannot be moved to their places "
