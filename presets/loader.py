@@ -7,12 +7,14 @@ from pathlib import Path
 import keras
 
 from kzoo.encoders.tower import table_of
+from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.presets import folder as preset_folder
+from kzoo.presets import kept
 from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import is_preset, read_row
@@ -21,7 +23,9 @@ from kzoo.weights import hub
 logger = logging.getLogger("kzoo")
 
 
-def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None):
+def from_preset(
+    name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None, verify=True
+):
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:
@@ -37,13 +41,15 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
         dtype: a dtype policy such as `"mixed_bfloat16"`; default `"float32"` or the global policy.
         vocab_size: most ids of a vocabulary of its own, which the untrained model of a preset then learns by
             `model.preprocessor.adapt(captions)`, in place of the one that its released weights were trained with.
+        verify: whether weights and vocabulary of a folder of kzoo's must be those that its config was saved with, by
+            their fingerprints. False takes what fits, for those who have put another file there.
 
     Returns:
         `kzoo.models.DualEncoder`, or what of it the preset says: `Captioner`, `MatchingEncoder`.
 
     Raises:
-        ValueError: unknown preset, a folder without a model, weights that do not fit their config, a `vocab_size`
-            beside weights.
+        ValueError: unknown preset, a folder without a model, weights that do not fit their config or are not those
+            that were saved with it, a `vocab_size` beside weights.
         FileNotFoundError: the weights are neither in the folder, in the hub's cache, nor on the hub.
 
     Example:
@@ -67,10 +73,12 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
             row = row if vocab_size is None else with_own_vocabulary(row, vocab_size)
             return _untrained(build(_sized(row, image_size, context_length), dtype), name)
         path = _fetched(row)
+    else:
+        path, title = readable(path), path.resolve().name
     checkpoint = recognise(path, title)
     if checkpoint is None:
         row = preset_folder.read_config(path)
-        preprocessor = preset_folder.read_preprocessor(path, row)
+        preprocessor = preset_folder.read_preprocessor(path, row, verify)
     else:
         row = _checked(checkpoint, row)
         preprocessor = checkpoint.preprocessor(row)
@@ -78,7 +86,8 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
     if not load_weights:
         return _untrained(build(sized, dtype, preprocessor), path)
     if checkpoint is None:
-        model = _opened(path, row, sized, dtype, preprocessor)
+        with kept.fingerprints(path, row, verify):
+            model = _opened(path, row, sized, dtype, preprocessor)
     else:
         model = _filled(checkpoint, row, sized, dtype, preprocessor)
     model.source = hub.name_of(path) or row.get("source")
@@ -115,9 +124,10 @@ def _opened(path, row, sized, dtype, preprocessor):
         model = build(row, dtype, preprocessor)
     changed = row.get("quantised", {})
     quantise_again(model, changed)
-    if "compile" in row and sized == row:
+    goes_on = "compile" in row and sized == row
+    if goes_on:
         model.compile_from_config(row["compile"])
-    preset_folder.read_weights(model, path)
+    kept.read_weights(model, path, row, partly="compile" in row and not goes_on)
     if sized == row:
         return model
     stored = model
@@ -184,7 +194,7 @@ def _fetched(row):
 
 
 def _weight_files(folder):
-    return weight_files(folder) or [preset_folder.WEIGHTS_FILE]
+    return weight_files(folder) or [kept.WEIGHTS_FILE, kept.H5_FILE]
 
 
 def _no_files(folder):

@@ -4,6 +4,7 @@ import re
 from importlib.util import find_spec
 
 from kzoo.extras import require
+from kzoo.files.writing import replacing
 
 RECALL = re.compile(r"(val_)?(image_to_text|text_to_image)_recall@(\d+)")
 HELD_OUT = "val_"  # begins the names of what Keras measures on validation data
@@ -34,7 +35,8 @@ def draw_curves(history, path):
         titles = {name: name.removeprefix(HELD_OUT).replace("_", " ").replace(" recall", "") for name in recalls}
         _draw(sheets[1], history, titles, "recall, held out")
         sheets[1].set_ylim(0, 1)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=110, format="png")
 
 
 def _draw(sheet, history, titles, label):

@@ -10,6 +10,7 @@ from kzoo.cli.options import BackendOption, BatchSize, Embedding
 from kzoo.cli.parts import image_files, in_steps, open_model
 from kzoo.cli.terminal import console
 from kzoo.data.lines import read_lines
+from kzoo.files.writing import replacing
 
 
 def embed(
@@ -23,14 +24,16 @@ def embed(
     """Embed images and texts into an npz file."""
     if not images and texts is None:
         raise ValueError("there is nothing to embed; give --images, --texts, or both.")
-    opened, arrays = open_model(model), {}
-    if images:
-        files = image_files(images)
-        arrays["image_embeddings"] = in_steps(opened.encode_image, files, batch_size, "images")
-        arrays["image_files"] = np.array([str(path) for path in files])
-    if texts is not None:
-        lines = [line for line in read_lines(texts) if line.strip()]
-        arrays["text_embeddings"] = in_steps(opened.encode_text, lines, batch_size, "texts")
-        arrays["texts"] = np.array(lines)
-    np.savez(output, **arrays)
+    output = output if output.suffix == ".npz" else output.with_name(f"{output.name}.npz")
+    with replacing(output) as target:  # open before the work, whose end it is
+        opened, arrays = open_model(model), {}
+        if images:
+            files = image_files(images)
+            arrays["image_embeddings"] = in_steps(opened.encode_image, files, batch_size, "images")
+            arrays["image_files"] = np.array([str(path) for path in files])
+        if texts is not None:
+            lines = [line for line in read_lines(texts) if line.strip()]
+            arrays["text_embeddings"] = in_steps(opened.encode_text, lines, batch_size, "texts")
+            arrays["texts"] = np.array(lines)
+        np.savez(target, **arrays)
     console.print(f"wrote {', '.join(f'{name} {array.shape}' for name, array in arrays.items())} to {output}")

@@ -39,4 +39,7 @@ Source = Annotated[str, typer.Argument(help="csv, tsv or jsonl table, or folder 
 BatchSize = Annotated[int, typer.Option(help="Pairs per batch.")]
 ImageKey = Annotated[str, typer.Option(help="Column of image paths.")]
 CaptionKey = Annotated[str, typer.Option(help="Column of captions.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what stands in the folder in another layout, too.")
+]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Go on without unreadable rows, and list them.")]

@@ -7,6 +7,7 @@ from rich.progress import track
 
 from kzoo.cli.terminal import console
 from kzoo.data.folders import pictures_of
+from kzoo.files.writing import readable
 
 
 def needs_keras():
@@ -24,7 +25,7 @@ def open_model(folder):
     """A saved model, or an export in the runtime."""
     from kzoo.export.manifest import is_export
 
-    if is_export(Path(folder)):
+    if is_export(readable(Path(folder))):
         from kzoo.export import runtime
 
         return runtime.load(folder)

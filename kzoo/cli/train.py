@@ -9,6 +9,7 @@ import typer
 from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.training_folder import TrainingFolder
+from kzoo.files.writing import try_file
 
 ALWAYS = {"source", "output", "resume", "backend", "log"}  # options that a training may be resumed with
 
@@ -75,6 +76,8 @@ def train(
     """
     folder = TrainingFolder(output)
     folder.check(resume, overwrite)
+    if log is not None:
+        try_file(log)
     options = {name: value for name, value in context.params.items() if name not in ALWAYS | {"overwrite"}}
     if resume:
         folder.open()

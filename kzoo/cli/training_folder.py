@@ -1,12 +1,12 @@
 """The folder that `kzoo train` writes: the best model so far, what is needed to go on, numbers and curves."""
 
 import csv
+import io
 import json
-import os
-import shutil
 from pathlib import Path
 
 from kzoo.cli.curves import draw_curves
+from kzoo.files.writing import discard, readable, replacing, try_folder
 
 MODEL, STATE = "config.json", "state.json"
 LAST = "training"  # the folder in it of what is needed to go on, which is gone when all epochs are done
@@ -39,14 +39,12 @@ class TrainingFolder:
 
         Raises:
             ValueError: see there.
+            OSError: the folder cannot be written.
         """
         if resume and overwrite:
             raise ValueError("--resume goes on with a training and --overwrite starts anew; give one of the two.")
-        nearest = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
-        if not nearest.is_dir():
-            raise ValueError(f"{self.path} cannot be a folder: {nearest} is a file; give --output another name.")
-        if not os.access(nearest, os.W_OK):
-            raise ValueError(f"{self.path} cannot be written: {nearest} allows it not; give --output another place.")
+        for place in (self.path, self.last):
+            readable(place)  # what a killed save has left is brought to its end
         unfinished, model = (self.last / STATE).is_file(), (self.path / MODEL).is_file()
         if resume and not unfinished:
             known = "is complete, so nothing is left to resume" if model else "has not begun"
@@ -61,11 +59,13 @@ class TrainingFolder:
             )
         if model and not (resume or overwrite):
             raise ValueError(f"{self.path} holds a model; replace it (--overwrite), or give another --output.")
+        try_folder(self.path, "kzoo", overwrite or resume)
 
     def begin(self, model, options):
         """Keep the start: from here on the training can be resumed."""
         self.options = options
-        shutil.rmtree(self.last, ignore_errors=True)
+        if self.last.is_dir():
+            discard(self.last)
         self._keep(model)
 
     def open(self):
@@ -80,7 +80,7 @@ class TrainingFolder:
         better = score is None or self.best is None or score > self.best[1]
         if better:
             self.best = len(self.history), score
-            model.save_to_preset(self.path)
+            self.save(model)
         self._keep(model)
         self._write_history()
         draw_curves(self.history, self.path / CURVES)
@@ -88,17 +88,24 @@ class TrainingFolder:
 
     def finish(self):
         """Take away what only a training that goes on has a use for."""
-        shutil.rmtree(self.last)
+        discard(self.last)
+
+    def save(self, model):
+        """Keep a model as the one that this training gives; `check` has seen to what it replaces."""
+        model.save_to_preset(self.path, overwrite=True)
 
     def _keep(self, model):
-        model.save_to_preset(self.last, optimizer=True)
+        from kzoo.presets.folder import save_preset  # which needs Keras
+
         state = {"options": self.options, "history": self.history, "best": self.best}
-        new = self.last / f"{STATE}.new"
-        new.write_text(json.dumps(state, indent=2) + "\n", "utf-8")
-        os.replace(new, self.last / STATE)
+        content = (json.dumps(state, indent=2) + "\n").encode()
+        # together: a state that is not of its model would repeat an epoch, or skip one
+        save_preset(model, self.last, optimizer=True, overwrite=True, beside={STATE: content})
 
     def _write_history(self):
-        with open(self.path / HISTORY, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, list(self.history[0]))
-            table.writeheader()
-            table.writerows(self.history)
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(self.history[0]))
+        table.writeheader()
+        table.writerows(self.history)
+        with replacing(self.path / HISTORY) as file:
+            file.write(text.getvalue().encode())

@@ -122,7 +122,7 @@ def _plan(model, recipe, data, done):
 def _interrupted(model, folder, source):
     """Saves what there is, where no epoch is done, and says where it is and how to go on."""
     if folder.best is None:
-        model.save_to_preset(folder.path)
+        folder.save(model)
         kept = "as it was when it was interrupted, before an epoch was done"
     else:
         kept = f"of epoch {folder.best[0]}"

@@ -13,6 +13,7 @@ from kzoo.demo.baselines import baselines
 from kzoo.demo.captioner_report import HEADINGS, SOURCES, write_report
 from kzoo.demo.icons import Findings, begin, cut_captions_said_once, train_for
 from kzoo.evaluation import caption_scores, words
+from kzoo.files.writing import replacing, try_folder
 from kzoo.preprocessing import Augmentation
 
 PRESET = "coca_nano"
@@ -51,6 +52,7 @@ def run_captioner_demo(minutes=5.0, output="kzoo-demo-captioner", console=None):
 
 def _run(minutes, output, console):
     output.mkdir(parents=True, exist_ok=True)
+    try_folder(output / "model", "kzoo")
     model, train, test, found = begin(PRESET, ("matplotlib",), CaptionFindings, console)
     model.compile(keras.optimizers.Muon(LEARNING_RATE, weight_decay=0.3, adam_weight_decay=0.0))
     # no word is dropped here as in the other demo: a caption is also what the decoder learns to write
@@ -89,4 +91,5 @@ def _table(found):
 def _write_metrics(found, path):
     names = ("preset", "parameters", "backend", "minutes", "trained_on", "unseen_words", "losses", "scores")
     numbers = {name: getattr(found, name) for name in names} | {"held_out": len(found.captions)}
-    path.write_text(json.dumps(numbers, indent=2) + "\n", "utf-8")
+    with replacing(path) as file:
+        file.write((json.dumps(numbers, indent=2) + "\n").encode())

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from kzoo.extras import require
+from kzoo.files.writing import replacing
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #2a9d4a; --soft: #888; }
@@ -31,7 +32,8 @@ ol { margin: 0; padding-left: 1.5rem } img.plot { max-width: 100%; background: #
 def write_page(title, parts, path):
     """Write a page of parts, each a piece of HTML, below its title; returns the path."""
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
-    path.write_text("\n".join([head, f"<h1>{title}</h1>", *parts, "</html>"]), "utf-8")
+    with replacing(path) as file:
+        file.write("\n".join([head, f"<h1>{title}</h1>", *parts, "</html>"]).encode())
     return path
 
 

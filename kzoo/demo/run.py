@@ -16,6 +16,7 @@ import kzoo
 from kzoo.demo.ask import best
 from kzoo.demo.icons import Findings, begin, cut_captions_said_once, train_for
 from kzoo.demo.report import write_report
+from kzoo.files.writing import try_folder
 from kzoo.preprocessing import Augmentation
 
 PRESET = "clip_nano"
@@ -59,6 +60,8 @@ def run_demo(minutes=5.0, output="kzoo-demo", console=None):
 
 def _run(minutes, output, console):
     output.mkdir(parents=True, exist_ok=True)
+    for name, layout in (("model", "kzoo"), ("onnx", "onnx")):
+        try_folder(output / name, layout)
     model, train, test, found = begin(PRESET, ("matplotlib", "onnxruntime"), RetrievalFindings, console)
     held_out = kzoo.data.pairs(test, model.preprocessor, BATCH_SIZE, shuffle=False)
     model.compile(keras.optimizers.Muon(LEARNING_RATE, weight_decay=0.3, adam_weight_decay=0.0))

@@ -1,0 +1,200 @@
+"""Models that are saved by processes that are killed, on disks that are full, over other models: the old one or the new
+one opens, and parts of different models never do together."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import time
+
+import h5py
+import numpy as np
+import pytest
+from breaking import Breaking, Stopped, ended, in_fork
+from safetensors.numpy import load_file, save_file
+from shared_case import TESTS, numpy, tiny_model
+
+import kzoo
+from kzoo.export import runtime
+from kzoo.files.writing import locked
+from kzoo.preprocessing import Preprocessor
+from kzoo.preprocessing.tokenizer import Tokenizer
+
+pytestmark = pytest.mark.once
+
+
+def of_scale(scale):
+    """A model that is known by its scale, which is among its weights."""
+    model = tiny_model(depth=1, width=8, num_heads=1, embed_dim=4, activation="quick_gelu", image_size=8)
+    model.similarity.log_scale.assign(np.log(scale))
+    return model
+
+
+@pytest.fixture(scope="module")
+def models():
+    return of_scale(2.0), of_scale(3.0)
+
+
+@pytest.fixture(autouse=True)
+def no_loss_of_power(monkeypatch):
+    """The time that a disk takes to write is of no interest here."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def opened_scale(folder):
+    return round(float(kzoo.from_preset(folder).scale_and_bias()[0]), 3)
+
+
+@pytest.mark.parametrize("format, optimizer, step", [("kzoo", False, 1), ("kzoo", True, 3), ("open_clip", False, 3)])
+def test_broken_off_at_every_change(tmp_path, models, format, optimizer, step):
+    old, new = models
+    if optimizer:
+        for model in models:
+            model.compile("sgd")
+    arguments = {"format": format, "optimizer": optimizer}
+    old.save_to_preset(tmp_path / "old", **arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        counted = Breaking(patch)
+        shutil.copytree(tmp_path / "old", tmp_path / "counted")
+        new.save_to_preset(tmp_path / "counted", **arguments)
+    assert counted.count > 15
+    scales = []
+    for at in range(0, counted.count, step):
+        folder = tmp_path / str(at)
+        shutil.copytree(tmp_path / "old", folder)
+        error = ("stop", errno.ENOSPC)[at % 2]
+        with pytest.MonkeyPatch.context() as patch:
+            Breaking(patch, at, error)
+            with pytest.raises((Stopped, OSError)):
+                new.save_to_preset(folder, **arguments)
+        scales.append(opened_scale(folder))
+    assert scales == sorted(scales) and set(scales) == {2.0, 3.0}
+
+
+def test_sigkill(tmp_path, models):
+    old, new = models
+    old.save_to_preset(tmp_path / "old")
+    draw, scales = random.Random(0), []
+    for number in range(10):
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "old", folder)
+        if number % 2:  # at a change, or at any moment
+
+            def work(folder=folder, number=number):
+                Breaking(pytest.MonkeyPatch(), 2 * number, "kill")
+                new.save_to_preset(folder)
+
+            child = in_fork(work)
+        else:
+            child = in_fork(lambda folder=folder: [model.save_to_preset(folder) for model in 50 * [new, old]])
+            time.sleep(draw.uniform(0.0, 0.1))
+            os.kill(child, signal.SIGKILL)
+        assert ended(child) == signal.SIGKILL
+        scales.append(opened_scale(folder))
+        old.save_to_preset(folder)  # the lock has died with its owner
+        assert opened_scale(folder) == 2.0
+    assert set(scales) <= {2.0, 3.0} and len(set(scales[1::2])) == 2
+
+
+def test_two_savers_at_once(tmp_path, models):
+    folder = tmp_path / "folder"
+
+    def save_often(model):
+        for _ in range(20):
+            try:
+                model.save_to_preset(folder)
+            except BlockingIOError as error:
+                assert "another writer is saving into" in str(error)
+
+    children = [in_fork(lambda model=model: save_often(model)) for model in models]
+    assert [ended(child) for child in children] == [0, 0] and opened_scale(folder) in (2.0, 3.0)
+    with locked(folder), pytest.raises(BlockingIOError):
+        models[0].save_to_preset(folder)
+
+
+@pytest.fixture(scope="module")
+def by_format():
+    theirs = kzoo.from_preset(TESTS / "fixtures" / "hf_clip_tiny")
+    return {"kzoo": of_scale(1.0), "transformers": theirs, "open_clip": of_scale(1.0)}
+
+
+@pytest.mark.parametrize("before", ["kzoo", "transformers", "open_clip"])
+@pytest.mark.parametrize("after", ["kzoo", "transformers", "open_clip"])
+def test_what_was_saved_is_what_opens(tmp_path, by_format, before, after):
+    by_format[before].similarity.log_scale.assign(np.log(2.0))
+    by_format[before].save_to_preset(tmp_path, format=before)
+    (tmp_path / "notes.txt").write_text("mine")
+    new = by_format[after]
+    new.similarity.log_scale.assign(np.log(3.0))
+    if before != after:
+        files = sorted(tmp_path.iterdir())
+        with pytest.raises(FileExistsError, match=f"holds a model of {before} .*overwrite=True"):
+            new.save_to_preset(tmp_path, format=after)
+        assert sorted(tmp_path.iterdir()) == files and opened_scale(tmp_path) == 2.0
+    new.save_to_preset(tmp_path, format=after, overwrite=before != after)
+    again = kzoo.from_preset(tmp_path)
+    assert opened_scale(tmp_path) == 3.0 and (tmp_path / "notes.txt").read_text() == "mine"
+    for one, other in zip(again.weights, new.weights, strict=True):
+        assert np.array_equal(numpy(one), numpy(other))
+    assert (again.preprocessor.tokenizer is None) == (new.preprocessor.tokenizer is None)
+
+
+def test_a_vocabulary_goes_with_its_model(tmp_path, models):
+    models[0].save_to_preset(tmp_path)
+    bare = of_scale(3.0)
+    bare.preprocessor = Preprocessor(bare.preprocessor.images, vocabulary=bare.preprocessor.vocabulary)
+    bare.save_to_preset(tmp_path)
+    assert not (tmp_path / "tokenizer.json").exists()
+    assert kzoo.from_preset(tmp_path).preprocessor.tokenizer is None
+
+
+def test_parts_of_different_models_are_told_apart(tmp_path, models):
+    for name, model in zip(("one", "two"), models):
+        model.save_to_preset(tmp_path / name)
+    other = Tokenizer.train(["quite other words", "for this vocabulary"], 320, 10)
+    (tmp_path / "other.json").write_text(other.to_json())
+    for file, source in (("model.safetensors", "two/model.safetensors"), ("tokenizer.json", "other.json")):
+        folder = tmp_path / f"with {file}"
+        shutil.copytree(tmp_path / "one", folder)
+        shutil.copy(tmp_path / source, folder / file)
+        with pytest.raises(ValueError, match=f"{file} is not the .* was saved with: its fingerprint is"):
+            kzoo.from_preset(folder)
+        assert kzoo.from_preset(folder, verify=False).name == models[0].name
+    shutil.copy(tmp_path / "two" / "config.json", tmp_path / "one")
+    with pytest.raises(ValueError, match="is not the file that config.json was saved with"):
+        kzoo.from_preset(tmp_path / "one")
+
+
+def test_tensors_that_nothing_reads_are_left_over(tmp_path):
+    model = of_scale(2.0)
+    model.save_to_preset(tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file(load_file(path) | {"backdoor/vars/0": np.zeros(3, "float32")}, path)
+    with pytest.raises(ValueError, match="1 tensors are left over, backdoor/vars/0"):
+        kzoo.from_preset(tmp_path, verify=False)
+    path.unlink()
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["fingerprints"]
+    (tmp_path / "config.json").write_text(json.dumps(config))  # as it was before there were any
+    model.save_weights(tmp_path / "model.weights.h5")
+    assert opened_scale(tmp_path) == 2.0
+    with h5py.File(tmp_path / "model.weights.h5", "a") as file:
+        file["backdoor/vars/0"] = np.zeros(3)
+    with pytest.raises(ValueError, match="1 tensors are left over, backdoor/vars/0"):
+        kzoo.from_preset(tmp_path)
+    model.save_to_preset(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("model.*")) == ["model.safetensors"]
+
+
+def test_the_graphs_of_another_export_are_told_apart(tmp_path):
+    (tmp_path / "image_encoder.onnx").write_bytes(b"another graph")
+    graphs = {"image_encoder": {"file": "image_encoder.onnx", "inputs": [], "outputs": []}}
+    manifest = {"kzoo": kzoo.__version__, "format": "onnx", "preset": "a", "embed_dim": 4, "preprocessor": None}
+    manifest |= {"graphs": graphs, "fingerprints": {"image_encoder.onnx": 64 * "0"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"image_encoder.onnx is not the file that manifest.json was saved with"):
+        runtime.load(tmp_path)
+    with pytest.raises(Exception, match="(?i)protobuf|onnx"):
+        runtime.load(tmp_path, verify=False)
