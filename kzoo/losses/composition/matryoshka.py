@@ -63,6 +63,7 @@ class Matryoshka(Loss):
         self.optional_names = {key: name for key, name in first.optional_names.items() if name not in first.constants}
         self.required_inputs = tuple(key for key in first.required_inputs if key in self.optional_names)
         self.asked_for = tuple(key for key in first.asked_for if key in self.optional_names)
+        self.numbers = first.numbers
         self.inputs_given, self.input_counts = first.inputs_given, first.input_counts
         self.takes_linear_logits = first.takes_linear_logits
 

@@ -120,7 +120,7 @@ class Called:
         if ops.is_tensor(value):
             return value
         array, why = _as_array(value)
-        if array is None:
+        if why and (array is None or name not in self.numbers):  # what labels are, `check_numbers` says
             backend = keras.config.backend()
             raise TypeError(
                 f"{type(self).__name__} got {name} {why}; give an array of numbers or a tensor of {backend}."
@@ -136,7 +136,7 @@ class Called:
 
 
 def _as_array(value):
-    """`(array, None)` of numbers, or `(None, why there is none)`."""
+    """`(array, None)` of numbers, or `(array or None, why it holds none)`."""
     kind, room = type(value).__name__, type(value).__module__.split(".")[0]
     if isinstance(value, (str, bytes, dict)):
         return None, f"as {shown(value, typed=True)}"
@@ -154,5 +154,5 @@ def _as_array(value):
     if array.dtype.kind in NUMERIC or array.dtype.name.startswith(HALF):
         return array, None
     if array.dtype.kind not in "OUS":
-        return None, f"as a {kind} of {array.dtype} values"
-    return None, f"as a {kind} of {' and '.join(sorted({type(each).__name__ for each in array.ravel().tolist()}))}"
+        return array, f"as a {kind} of {array.dtype} values"
+    return array, f"as a {kind} of {' and '.join(sorted({type(each).__name__ for each in array.ravel().tolist()}))}"
