@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from PIL import Image, ImageDraw
 
-import kzoo
 from kzoo.encoders import TextTransformer, VisionTransformer
 from kzoo.layers import SimilarityHead
 from kzoo.models import DualEncoder

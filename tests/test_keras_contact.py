@@ -45,6 +45,12 @@ def fitted():
     return model
 
 
+def wrapped_error():
+    with pytest.raises(ZeroDivisionError) as caught:
+        keras.layers.Lambda(lambda x: x * (1 // 0))(np.ones(1))
+    return caught.value
+
+
 # every private name of Keras in `keras_contact.py` -> the object that must have it, and the backend where only one does
 PRIVATE = {
     "_tracker": (compiled, None),
@@ -54,6 +60,7 @@ PRIVATE = {
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_save_state": (lambda: saving_lib, None),
     "_load_state": (lambda: saving_lib, None),
+    "_keras_call_info_injected": (wrapped_error, None),
     "_jax_state": (fitted, "jax"),
     "_jax_state_synced": (compiled, "jax"),
 }

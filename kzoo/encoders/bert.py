@@ -5,6 +5,7 @@ from functools import partial
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.encoders.bert_body import BertBody
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.token_ids import TextTower, check_token_ids
@@ -67,6 +68,7 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
 
     kind, title = "bert", "BERT encoder"
     reads_padding_mask = True
+    arguments = {"pool": one_of(*POOLS)}
 
     def __init__(
         self,
@@ -94,8 +96,6 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if pool not in POOLS:
-            raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
         self._make_body()
         self.pool = pool
         self._declare_sequence(depth, mask_token)

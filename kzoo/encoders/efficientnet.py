@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from kzoo.arguments import AMOUNT, POSITIVE, sequence
 from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, feature_tokens
@@ -67,6 +68,12 @@ class EfficientNet(ImageTower):
 
     kind, title = "efficientnet", "EfficientNet"
     options = frozenset({"any_size"})
+    arguments = {
+        "width_coefficient": POSITIVE,
+        "depth_coefficient": POSITIVE,
+        "symmetric_padding": sequence(AMOUNT, "numbers of blocks, from 0"),
+        "se_ratio": POSITIVE,
+    }
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 from kzoo.encoders.pixels import check_pixel_values, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.tower import Input
+from kzoo.layers.arguments import SIZE
 from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import AttentionPooling
@@ -58,6 +59,7 @@ class NaFlexVisionTransformer(SequenceTower):
     kind, title = "naflex_vit", "NaFlex vision transformer"
     pads_tokens = True
     modality = "image"
+    arguments = {"table_size": SIZE}
 
     def __init__(
         self,

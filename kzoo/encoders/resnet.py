@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import COUNT, one_of, sequence
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, average_pool, feature_tokens, max_pool
@@ -56,6 +57,10 @@ class ResNet(ImageTower):
     """
 
     kind, title = "resnet", "ResNet"
+    arguments = {
+        "pool": one_of(*POOLS),
+        "depths": sequence(COUNT, "blocks of each stage, at least 1", 1),
+    }
 
     def __init__(
         self,
@@ -73,8 +78,6 @@ class ResNet(ImageTower):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        if pool not in POOLS:
-            raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
         self.image_size, self.embed_dim = as_size(image_size), embed_dim
         image_grid(self.image_size, REDUCTION)  # stops where the last feature map would be empty
         self.pool, self.mean, self.std = pool, tuple(mean), tuple(std)

@@ -5,6 +5,7 @@ from functools import partial
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.layers.initializers import Normal
@@ -71,6 +72,7 @@ class TextTransformer(SequenceTower, TextTower):
 
     kind, title = "text_transformer", "text transformer"
     position_path = "position_embedding"
+    arguments = {"pool": one_of(*POOLS), "class_mask": one_of(*CLASS_MASKS)}
 
     def __init__(
         self,
@@ -97,10 +99,6 @@ class TextTransformer(SequenceTower, TextTower):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if pool not in POOLS:
-            raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
-        if class_mask not in CLASS_MASKS:
-            raise ValueError(f"class_mask {class_mask!r} is unknown; choose one of {', '.join(CLASS_MASKS)}.")
         self.vocab_size, self.context_length = vocab_size, context_length
         self.width, self.embed_dim, self.token_dim, self.causal = width, embed_dim or width, width, causal
         self._declare_sequence(depth, mask_token)

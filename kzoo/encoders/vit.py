@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.layers.numerics import layer_norm
@@ -73,6 +74,7 @@ class VisionTransformer(SequenceTower, ImageTower):
     kind, title = "vit", "vision transformer"
     position_path = "embedding.position_embedding"
     options = SequenceTower.options | {"any_size"}
+    arguments = {"pool": one_of(*POOLS), "query_layout": one_of(*QUERY_LAYOUTS)}
 
     def __init__(
         self,
@@ -104,12 +106,8 @@ class VisionTransformer(SequenceTower, ImageTower):
     ):
         # no autocast: pixels are normalised in float32, each sub-layer casts for itself
         super().__init__(autocast=False, **kwargs)
-        if pool not in POOLS:
-            raise ValueError(f"pool {pool!r} is unknown; choose one of {', '.join(POOLS)}.")
         if pool == "class_token" and not class_token:
             raise ValueError("pool='class_token' needs class_token=True; choose 'average' or 'attention'.")
-        if query_layout not in QUERY_LAYOUTS:
-            raise ValueError(f"query_layout {query_layout!r} is unknown; choose one of {', '.join(QUERY_LAYOUTS)}.")
         self.image_size = as_size(image_size)
         self.width, self.embed_dim = width, embed_dim or width
         self._declare_sequence(depth, mask_token)

@@ -5,7 +5,9 @@ import inspect
 import keras
 import numpy as np
 
-from kzoo.keras_contact import untracked
+from kzoo.arguments import check, declared, defaults_of
+from kzoo.keras_contact import as_said, untracked
+from kzoo.layers.arguments import BY_NAME
 
 _KERAS_ARGUMENTS = {"name", "dtype", "trainable"}
 
@@ -16,8 +18,13 @@ class Configured:
     Defaults are written into the config, so a file saved today opens the same after a default changes.
     Arguments that are Keras objects themselves (a temperature, a tower) are restored by `from_config`.
 
+    What an argument may be, its name says in kzoo's own constructors, and a class in its table `arguments`, of names
+    and kinds of `kzoo.arguments`. What is the default is taken.
+
     Raises:
-        TypeError: an argument that the constructor does not know; the sentence names it.
+        TypeError: an argument that the constructor does not know; the sentence names it. Or an argument of a type that
+            it does not take.
+        ValueError: a number out of the range of its argument, or an unknown choice.
 
     Example:
         >>> class Gain(Configured, keras.layers.Layer):
@@ -27,6 +34,9 @@ class Configured:
         >>> Gain(inital=2.0)
         TypeError: Gain does not know the argument 'inital'; it takes initial, name, dtype, trainable.
     """
+
+    arguments = {}  # argument of the constructor -> what it may be
+    by_name = BY_NAME  # the same for arguments that mean one thing in all constructors of kzoo
 
     def __new__(cls, *args, **kwargs):
         signature = inspect.signature(cls.__init__)
@@ -42,13 +52,24 @@ class Configured:
                 f"{cls.__name__} does not know the argument {sorted(unknown)[0]!r}; "
                 f"it takes {', '.join([*own, *more, *sorted(_KERAS_ARGUMENTS - set(own))])}."
             )
+        bound = signature.bind_partial(None, *args, **kwargs)
+        check(cls.kinds(), bound.arguments | bound.arguments.get("kwargs", {}), defaults_of(signature))
         instance = super().__new__(cls, *args, **kwargs)
-        bound = signature.bind_partial(instance, *args, **kwargs)
         bound.apply_defaults()
         arguments = {name: bound.arguments[name] for name in own if name in bound.arguments}
         arguments |= {name: kwargs[name] for name in more if name in kwargs}
         untracked(instance, "_arguments", arguments)  # the constructor stores and tracks what it keeps
         return instance
+
+    def __call__(self, *args, **kwargs):
+        with as_said():
+            return super().__call__(*args, **kwargs)
+
+    @classmethod
+    def kinds(cls):
+        """Argument of the constructor -> what it may be, by its name and by `arguments`."""
+        by_name = cls.by_name if cls.__init__.__module__.startswith("kzoo.") else {}
+        return by_name | declared(cls)
 
     @classmethod
     def more_arguments(cls):

@@ -41,8 +41,6 @@ class GaussianEmbeddingNoise(Configured, keras.layers.Layer):
 
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
-        if stddev < 0:
-            raise ValueError(f"stddev is {stddev}; give a number of at least 0.")
         self.stddev = stddev
         self.seed_generator = keras.random.SeedGenerator(seed) if stddev else None
         self.built = True

@@ -43,8 +43,6 @@ class Projector(Configured, keras.layers.Layer):
 
     def __init__(self, sizes, activation="relu", batch_norm=True, prototypes=None, **kwargs):
         super().__init__(**kwargs)
-        if not sizes:
-            raise ValueError("sizes is empty; give the width of each layer, such as (512, 128).")
         self.sizes, self.prototypes = tuple(sizes), prototypes
         self.activation, self.batch_norm = activation_function(activation), batch_norm
 

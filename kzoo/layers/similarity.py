@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import FINITE, one_of
 from kzoo.evaluation.directions import ROUNDING, directions
 from kzoo.keras_contact import untracked
 from kzoo.layers.configured import Configured
@@ -87,10 +88,10 @@ class SimilarityHead(Configured, keras.layers.Layer):
         (bias).
     """
 
+    arguments = {"bias": FINITE, "form": one_of(*FORMS)}
+
     def __init__(self, scale=1 / 0.07, max_scale=100.0, bias=None, form="log_scale", **kwargs):
         super().__init__(**kwargs)
-        if form not in FORMS:
-            raise ValueError(f"form {form!r} is unknown; choose one of {', '.join(FORMS)}.")
         self.form = form
         self.initial_scale, self.max_scale, self.initial_bias = scale, max_scale, bias
         untracked(self, "models", WeakSet())  # whose `similarity` it is; they join themselves

@@ -7,16 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.keras_contact import called_by_compiled_loss
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear_logits import LinearLogits
+from kzoo.losses.parts.arguments import GOES_WITH, LOSS_BY_NAME
+from kzoo.losses.parts.called import Called
 from kzoo.losses.parts.description import description, what_lacks
 from kzoo.losses.parts.looks import Looks
-from kzoo.losses.parts.numbers import check_numbers
-from kzoo.losses.parts.shapes import MORE, check_rank, check_shapes, in_rows, is_of_batch, shape_of, sizes_of
+from kzoo.losses.parts.shapes import MORE, check_rank, is_of_batch, shape_of
 
 
-class Loss(Configured, Looks, keras.layers.Layer):
+class Loss(Configured, Looks, Called, keras.layers.Layer):
     """Base of every loss: a layer that maps tensors, given by position, to one float32 scalar.
 
     A loss knows tensors, not models. Attached to a model by `compile(loss=...)` it reads the tensors called
@@ -36,8 +36,10 @@ class Loss(Configured, Looks, keras.layers.Layer):
 
     Inputs:
         as each loss says. One number for each sample, such as labels and `sample_weight`, may be a column `(batch, 1)`.
+        Lists of numbers are taken as arrays.
 
     Raises:
+        TypeError: called without a tensor that the loss needs, or with what is no array.
         ValueError: another number of `inputs` than `call` takes; a constant that the loss does not read, or of which a
             row belongs to each sample, or of another rank; and called, tensors of shapes that do not go together, or
             arrays of numbers that are not what they stand for, see `numbers`.
@@ -58,6 +60,8 @@ class Loss(Configured, Looks, keras.layers.Layer):
     input_counts = None  # least and most positional tensors, most None: any number; default those of `default_inputs`
     block_size = None  # rows that are compared at a time, in losses of pairs
     takes_linear_logits = False  # whether `call` reads `LinearLogits` as they are; else they are multiplied out for it
+    arguments = GOES_WITH  # of the constructor -> what they may be
+    by_name = LOSS_BY_NAME
 
     def __init__(self, inputs=None, name=None, **kwargs):
         constants = kwargs.pop("constants", None) or {}
@@ -219,52 +223,6 @@ class Loss(Configured, Looks, keras.layers.Layer):
         """
         print(description(self, batch_size, devices))
 
-    def __call__(self, *arguments, **keywords):
-        if called_by_compiled_loss(self):
-            raise ValueError(
-                f"{type(self).__name__} is the loss of a plain keras.Model, which calls it with y_true and y_pred in "
-                f"place of {' and '.join(self._positional(2))}; train with a model of kzoo, or say what is what: "
-                "compile(loss=lambda y_true, y_pred: loss(...))."
-            )
-        arguments, keywords = self._in_rows(*self._with_constants(arguments, keywords))
-        self._check(arguments, keywords)
-        constants = {id(each) for each in self.constants.values()}
-        state = [each for each in self.non_trainable_variables if id(each) not in constants]
-        if not (state and keywords.get("training") and keras.config.backend() == "torch"):
-            return super().__call__(*arguments, **keywords)
-        # torch assigns in place, where the backward pass still reads: a step works on copies, and writes them back last
-        copies = {id(each): ops.copy(each) for each in state}
-        with keras.StatelessScope([(each, copies[id(each)]) for each in state]) as scope:
-            value = super().__call__(*arguments, **keywords)
-        for each in state:
-            if scope.get_current_value(each) is not copies[id(each)]:
-                each.assign(scope.get_current_value(each))
-        return value
-
-    def _with_constants(self, arguments, keywords):
-        """Arguments of a call, with constants where nothing came for them."""
-        names = [name for name in self.input_names if name not in self.constants]
-        if len(arguments) == len(names) < len(self.input_names):
-            there = self.constants | dict(zip(names, arguments))
-            arguments = [there[name] for name in self.input_names]
-        named = {key: self.constants[name] for key, name in self.optional_names.items() if name in self.constants}
-        return arguments, named | keywords
-
-    def _in_rows(self, arguments, keywords):
-        """Arguments of a call, a column of which is taken as one number for each row."""
-        named = zip(self._positional(len(arguments)), arguments)
-        arguments = [in_rows(array, self.shapes.get(name)) for name, array in named]
-        lists = {name: np.asarray(each) for name, each in keywords.items() if isinstance(each, (list, tuple))}
-        keywords = keywords | {name: each for name, each in lists.items() if name in self.numbers}
-        return arguments, {name: in_rows(array, self.shapes.get(name)) for name, array in keywords.items()}
-
-    def _check(self, arguments, keywords):
-        """Stops where the arguments of a call do not go together."""
-        given = [*zip(self._positional(len(arguments)), arguments), *keywords.items()]
-        given = [(name, array) for name, array in given if array is not None]
-        check_shapes(self, given)
-        check_numbers(self, given, sizes_of(self, given))
-
     def compute_mask(self, inputs, previous_mask):
         return None
 
@@ -357,8 +315,10 @@ class WeightedSum(Loss):
     def call(self, tensors, training=None):
         return self.from_tensors(tensors, training)[0]
 
-    def _check(self, arguments, keywords):
-        """Nothing: the terms look at what they read."""
+    def ready(self, arguments, keywords):
+        if len(arguments) != 1 or not isinstance(arguments[0], dict):
+            raise TypeError("a sum of losses takes one dict of named tensors; its terms take theirs from it.")
+        return arguments, keywords
 
     def describe(self, batch_size, devices=1):
         for term in self.terms:

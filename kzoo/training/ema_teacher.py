@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
+from kzoo.arguments import POSITIVE, number
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.layers.configured import Configured
 from kzoo.layers.copies import copy_of
@@ -37,12 +38,13 @@ class EMATeacher(Configured, keras.layers.Layer):
         statistics instead of a batch norm of its own: in the spirit of Cai et al., EMAN, 2021, arXiv 2101.08482.
     """
 
+    arguments = {
+        "momentum": number(least=0, below=1).said("a number in [0, 1): at 1 the teacher would never move"),
+        "steps": POSITIVE.said("the number of steps of the training, or None"),
+    }
+
     def __init__(self, momentum=0.996, steps=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(f"momentum is {momentum}; give a number in [0, 1): at 1 the teacher would never move.")
-        if steps is not None and not steps > 0:
-            raise ValueError(f"steps is {steps}; give the number of steps of the training, or None.")
         self.initial, self.steps = momentum, steps
         self.step = None
         if steps is not None:

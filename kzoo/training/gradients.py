@@ -5,6 +5,7 @@ import difflib
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE, number
 from kzoo.layers.configured import Configured
 
 TINY = 1e-30  # of squared lengths: a gradient of zero is at an angle to none
@@ -104,10 +105,10 @@ class Harmonised(TermWeights):
         our choice.
     """
 
+    arguments = {"drop_below": number(least=-1, most=0).said("a cosine in [-1, 0], or None to leave out no step")}
+
     def __init__(self, drop_below=None, **kwargs):
         super().__init__(**kwargs)
-        if drop_below is not None and not -1.0 <= drop_below <= 0.0:
-            raise ValueError(f"drop_below is {drop_below}; give a cosine in [-1, 0], or None to leave out no step.")
         self.drop_below = drop_below
 
     def weights_of(self, products):
@@ -167,11 +168,10 @@ class SAM(GradientPolicy):
     """
 
     several_passes = True
+    arguments = {"rho": POSITIVE}
 
     def __init__(self, rho=0.05, **kwargs):
         super().__init__(**kwargs)
-        if not rho > 0.0:
-            raise ValueError(f"rho is {rho}; give a positive number.")
         self.rho = rho
 
     def apply(self, compute):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import FINITE
 from kzoo.layers.configured import Configured
 from kzoo.layers.inner_gradient import inner_gradient
 from kzoo.layers.linear_logits import LinearLogits
@@ -50,6 +51,8 @@ class AdversarialStates(Configured, keras.layers.Layer):
     Reference:
         Lee et al., Contrastive Learning with Adversarial Perturbations (CLAPS), 2020, arXiv 2012.07280.
     """
+
+    arguments = {"imposter_step": FINITE, "distant_step": FINITE}
 
     def __init__(self, dim, state_dim, imposter_step=1.0, distant_step=3.0, temperature=0.1, **kwargs):
         super().__init__(autocast=False, **kwargs)

@@ -39,10 +39,6 @@ class Classifier(Configured, keras.layers.Layer):
 
     def __init__(self, num_classes, scale=None, bias=True, **kwargs):
         super().__init__(**kwargs)
-        if num_classes < 1:
-            raise ValueError(f"num_classes is {num_classes}; give at least 1.")
-        if scale is not None and not scale > 0:
-            raise ValueError(f"scale is {scale}; give a positive number, or None for a linear layer.")
         self.num_classes, self.scale, self.use_bias = num_classes, scale, bias and scale is None
 
     def build(self, x_shape):

@@ -40,8 +40,6 @@ class GroupAdapters(Configured, keras.layers.Layer):
 
     def __init__(self, num_groups, hidden_dim=32, activation="gelu", **kwargs):
         super().__init__(**kwargs)
-        if num_groups < 1:
-            raise ValueError(f"num_groups is {num_groups}; give at least 1.")
         self.num_groups, self.hidden_dim = num_groups, hidden_dim
         self.activation = activation_function(activation)
 

@@ -43,8 +43,6 @@ class Hallucinator(Configured, keras.layers.Layer):
 
     def __init__(self, hidden_dim=None, strength=1.0, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if strength < 0:
-            raise ValueError(f"strength is {strength}; give a number of at least 0.")
         self.hidden_dim, self.strength = hidden_dim, strength
         self.seed_generator = keras.random.SeedGenerator(seed)
 

@@ -36,8 +36,6 @@ class MultiHeadProjector(Configured, keras.layers.Layer):
 
     def __init__(self, num_heads, sizes, activation="relu", batch_norm=False, **kwargs):
         super().__init__(**kwargs)
-        if num_heads < 1:
-            raise ValueError(f"num_heads is {num_heads}; give at least 1.")
         options = {"activation": activation, "batch_norm": batch_norm, "dtype": self.dtype_policy}
 
         # -- layers --

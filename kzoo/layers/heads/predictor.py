@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from kzoo.arguments import COUNT, sequence
 from kzoo.layers.configured import Configured
 from kzoo.layers.projector import Projector
 
@@ -78,6 +79,8 @@ class CodeDecoder(Configured, keras.layers.Layer):
     Reference:
         Livne, cMIM, 2025, arXiv 2502.19642, of which this is a small decoder of ours.
     """
+
+    arguments = {"output_shape": sequence(COUNT, "the shape of a code, whole numbers of at least 1", 1)}
 
     def __init__(self, hidden_dim, output_shape, activation="gelu", **kwargs):
         super().__init__(**kwargs)

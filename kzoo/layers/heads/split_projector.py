@@ -5,6 +5,7 @@ import itertools
 import keras
 from keras import ops
 
+from kzoo.arguments import TABLE, names
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function
@@ -40,6 +41,8 @@ class SplitProjector(Configured, keras.layers.Layer):
     Reference:
         Louiset et al., SepCLR, 2024, arXiv 2402.11928; with `widths`: Garrido et al., SIE, 2023, arXiv 2302.10283.
     """
+
+    arguments = {"parts": (names() | TABLE).said("the names of the parts, such as ('common', 'salient')")}
 
     def __init__(self, parts, widths=None, activation="relu", batch_norm=True, **kwargs):
         super().__init__(**kwargs)

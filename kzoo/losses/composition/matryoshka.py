@@ -51,7 +51,7 @@ class Matryoshka(Loss):
 
     def __init__(self, loss, dims, weights=None, **kwargs):
         super().__init__(**kwargs)
-        self.dims = _check_dims(dims)
+        self.dims = tuple(dims)
         self.weights_of_dims = [1.0] * len(self.dims) if weights is None else [float(each) for each in weights]
         if len(self.weights_of_dims) != len(self.dims):
             raise ValueError(
@@ -63,6 +63,7 @@ class Matryoshka(Loss):
         self.optional_names = {key: name for key, name in first.optional_names.items() if name not in first.constants}
         self.required_inputs = tuple(key for key in first.required_inputs if key in self.optional_names)
         self.asked_for = tuple(key for key in first.asked_for if key in self.optional_names)
+        self.numbers = first.numbers
         self.inputs_given, self.input_counts = first.inputs_given, first.input_counts
         self.takes_linear_logits = first.takes_linear_logits
 
@@ -70,9 +71,9 @@ class Matryoshka(Loss):
         inner = [keras.saving.serialize_keras_object(each) for each in self.inner]
         return super().get_config() | {"loss": inner if len(inner) > 1 else inner[0]}
 
-    def _check(self, arguments, keywords):
-        super()._check(arguments, keywords)
-        check_numbers(self.inner[0], list(keywords.items()), {})
+    def check_read(self, given):
+        super().check_read(given)
+        check_numbers(self.inner[0], given, {})
 
     def look(self, tensors, outputs=None):
         self.inner[0].look(tensors, outputs)
@@ -115,13 +116,6 @@ def _cut(tensor, dim, width):
     if len(shape) < 2 or shape[-1] != width or not keras.backend.is_float_dtype(ops.dtype(tensor)):
         return tensor
     return tensor[..., :dim]
-
-
-def _check_dims(dims):
-    dims = tuple(dims)
-    if not dims or not all(isinstance(dim, int) and dim > 0 for dim in dims):
-        raise ValueError(f"dims is {dims!r}; give at least one positive whole number.")
-    return dims
 
 
 def _made(loss, dims):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import COUNT, one_of
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.composition.matryoshka import Matryoshka, keeps_more_than_scalars
 
@@ -56,6 +57,7 @@ class Matryoshka2D(Matryoshka):
     """
 
     shapes = Matryoshka.shapes | {"stacks": "layers batch dim", "drawn": "_"}
+    arguments = {"layers": (COUNT | one_of("all")).said("'all' or how many are drawn in each step")}
 
     def __init__(
         self,
@@ -70,8 +72,6 @@ class Matryoshka2D(Matryoshka):
         **kwargs,
     ):
         super().__init__(loss, dims, weights, name=name, **kwargs)
-        if layers != "all" and (not isinstance(layers, int) or layers < 1):
-            raise ValueError(f"layers is {layers!r}; give 'all' or how many are drawn in each step.")
         if any(map(keeps_more_than_scalars, self.inner)):
             raise ValueError(
                 f"{type(self.inner[0]).__name__} has weights that layers cannot share; wrap a loss without state."

@@ -53,8 +53,6 @@ class Captioning(Loss):
 
     def __init__(self, label_smoothing=0.0, pad_id=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing is {label_smoothing}; give a number in [0, 1).")
         self.label_smoothing, self.pad_id = label_smoothing, pad_id
         self.autocast = False  # states in half precision are multiplied as they are
 

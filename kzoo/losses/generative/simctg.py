@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import number
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.pairwise import same
@@ -48,11 +49,10 @@ class SimCTG(Loss):
     default_inputs = ("caption_states",)
     optional_inputs = Loss.optional_inputs | {"mask": "caption_mask"}
     shapes = Loss.shapes | {"hidden": "batch length dim", "mask": "batch length"}
+    arguments = {"margin": number(least=0, most=2)}
 
     def __init__(self, margin=0.5, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
-        if not 0.0 <= margin <= 2.0:
-            raise ValueError(f"margin is {margin}; give a number in [0, 2].")
         self.margin = margin
 
     def call(self, hidden, mask=None, sample_weight=None):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
@@ -64,11 +65,10 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
     pair_inputs = ("weights",)
     shapes = PairwiseLoss.shapes | {"reference": "batch width", "weights": "batch batch"}
     numbers = PairwiseLoss.numbers | {"reference": "number", "weights": "number"}
+    arguments = {"weighted": one_of(*DIRECTIONS)}
 
     def __init__(self, temperature=None, weighted="b_to_a", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if weighted not in DIRECTIONS:
-            raise ValueError(f"weighted is {weighted!r}; choose one of {', '.join(DIRECTIONS)}.")
         self.temperature, self.weighted = check_temperature(temperature), weighted
 
     def call(self, a, b, reference=None, weights=None, sample_weight=None, scale=None):

@@ -2,8 +2,9 @@
 
 import keras
 
+from kzoo.arguments import one_of
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.pairwise import PairwiseLoss, check_direction, mean_of_directions
+from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.losses.parts.token_scores import bag_cross_entropies, bags
 
@@ -67,11 +68,12 @@ class FineGrainedContrastive(PairwiseLoss):
         "a_mask": "batch _",
         "b_mask": "batch _",
     }
+    arguments = {"direction": one_of(*DIRECTIONS)}
 
     def __init__(self, temperature=None, direction="both", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
-        self.direction = check_direction(direction)
+        self.direction = direction
 
     def call(self, a, b, a_mask=None, b_mask=None, sample_weight=None, scale=None):
         a, b = bags(a, b, self._of_tokens("a_mask", a_mask, a), self._of_tokens("b_mask", b_mask, b))

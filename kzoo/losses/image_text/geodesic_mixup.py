@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE, one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.mixing import random_share
@@ -59,15 +60,12 @@ class GeodesicMixup(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {"scale": "logit_scale"}
+    arguments = {"mode": one_of(*MODES), "beta": POSITIVE}
 
     def __init__(
         self, temperature=None, mode="m2", beta=0.5, lam=None, seed=None, block_size=None, inputs=None, **kwargs
     ):
         super().__init__(block_size, inputs, **kwargs)
-        if mode not in MODES:
-            raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}.")
-        if not beta > 0.0 or not 0.0 <= (lam or 0.0) <= 1.0:
-            raise ValueError(f"beta is {beta} and lam {lam}; give beta > 0, and lam in [0, 1] or None to draw it.")
         self.temperature = check_temperature(temperature)
         self.mode, self.beta, self.lam = mode, beta, lam
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -60,8 +60,6 @@ class GramContrastive(PairwiseLoss):
 
     def __init__(self, temperature=None, label_smoothing=0.1, eps=1e-12, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing is {label_smoothing}; give a number in [0, 1).")
         self.temperature = check_temperature(temperature)
         self.label_smoothing, self.eps = label_smoothing, eps
 

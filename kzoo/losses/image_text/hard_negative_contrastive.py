@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
@@ -64,11 +65,10 @@ class HardNegativeContrastive(PairwiseLoss):
     }
     required_inputs = ("negatives",)
     shapes = PairwiseLoss.shapes | {"negatives": "batch count dim", "mask": "batch count"}
+    arguments = {"scope": one_of(*SCOPES)}
 
     def __init__(self, temperature=None, scope="batch", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if scope not in SCOPES:
-            raise ValueError(f"scope {scope!r} is unknown; choose one of {', '.join(SCOPES)}.")
         self.temperature, self.scope = check_temperature(temperature), scope
 
     def call(self, a, b, negatives, mask=None, sample_weight=None, scale=None):

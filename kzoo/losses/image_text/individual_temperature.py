@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE, number
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
@@ -68,6 +69,7 @@ class IndividualTemperature(PairwiseLoss):
     required_inputs = ("ids",)
     shapes = PairwiseLoss.shapes | {"ids": "batch"}
     numbers = PairwiseLoss.numbers | {"ids": "index of dataset_size"}
+    arguments = {"gamma": number(above=0, most=1), "temperature": POSITIVE}
 
     def __init__(
         self,
@@ -84,8 +86,6 @@ class IndividualTemperature(PairwiseLoss):
         **kwargs,
     ):
         super().__init__(block_size, inputs, **kwargs)
-        if not 0.0 < gamma <= 1.0:
-            raise ValueError(f"gamma is {gamma}; give a number in (0, 1].")
         if not 0.0 < minimum <= temperature <= maximum:
             raise ValueError(
                 f"the temperature {temperature} lies outside the bounds {minimum} and {maximum}; choose one inside."

@@ -5,9 +5,10 @@ import warnings
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, check_direction, cross_entropies, mean_of_directions, same
+from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 
 
@@ -55,6 +56,7 @@ class InfoNCE(PairwiseLoss):
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {"scale": "logit_scale"}
+    arguments = {"direction": one_of(*DIRECTIONS)}
 
     def __init__(
         self,
@@ -67,10 +69,8 @@ class InfoNCE(PairwiseLoss):
         **kwargs,
     ):
         super().__init__(block_size, inputs, **kwargs)
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing is {label_smoothing}; give a number in [0, 1).")
         self.temperature = check_temperature(temperature)
-        self.direction = check_direction(direction)
+        self.direction = direction
         self.label_smoothing, self.groups = label_smoothing, groups
 
     def negatives(self, batch_size):

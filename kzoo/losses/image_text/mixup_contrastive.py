@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.mixing import random_permutation, random_share
@@ -65,11 +66,10 @@ class MixupContrastive(PairwiseLoss):
         "b_lam": "batch",
     }
     numbers = PairwiseLoss.numbers | {"a_permutation": "index of batch", "b_permutation": "index of batch"}
+    arguments = {"beta": POSITIVE}
 
     def __init__(self, temperature=0.1, beta=0.15, probability=0.5, seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if not beta > 0.0 or not 0.0 <= probability <= 1.0:
-            raise ValueError(f"beta is {beta} and probability {probability}; give beta > 0 and a number in [0, 1].")
         self.temperature = check_temperature(temperature)
         self.beta, self.probability = beta, probability
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -64,8 +64,6 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
 
     def __init__(self, scale=1.0, num_classes=None, dim=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs or self.default_inputs[: 2 if num_classes is None else 1], **kwargs)
-        if not scale > 0:
-            raise ValueError(f"scale is {scale}; give a positive number.")
         if (num_classes is None) != (dim is None):
             raise ValueError(f"num_classes={num_classes} and dim={dim} go together; give both, or neither.")
         self.scale, self.num_classes = scale, num_classes

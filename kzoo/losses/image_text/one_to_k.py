@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import mean_of_anchors
@@ -62,11 +63,10 @@ class OneToK(PairwiseLoss):
 
     optional_inputs = PairwiseLoss.optional_inputs | {"mask": "text_mask", "scale": "logit_scale"}
     shapes = PairwiseLoss.shapes | {"b": "batch K dim", "mask": "batch K"}
+    arguments = {"normalization": one_of(*NORMALIZATIONS)}
 
     def __init__(self, temperature=None, normalization="mean", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(f"normalization {normalization!r} is unknown; choose one of {', '.join(NORMALIZATIONS)}.")
         self.temperature, self.normalization = check_temperature(temperature), normalization
 
     def call(self, a, b, mask=None, sample_weight=None, scale=None):

@@ -5,7 +5,6 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.candidates import check_scale
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 
@@ -62,7 +61,7 @@ class SoftContrastive(PairwiseLoss):
     ):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
-        self.label_temperature = check_scale(label_temperature, "label_temperature")
+        self.label_temperature = float(label_temperature)
         self.symmetric = symmetric
 
     def call(self, a, b, label_embeddings, sample_weight=None):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE, one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.image_text.decoupled_softmax import mean_of_positives
@@ -63,13 +64,10 @@ class SoftTopK(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"positives": "positives"}
     required_inputs = ("positives",)
     shapes = PairwiseLoss.shapes | {"b": "labels dim", "positives": "batch labels"}
+    arguments = {"k": POSITIVE | one_of(NUM_POSITIVES), "alpha": POSITIVE}
 
     def __init__(self, k=5, alpha=1.0, temperature=0.05, iterations=64, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if k != NUM_POSITIVES and (isinstance(k, str) or not k > 0):
-            raise ValueError(f"k is {k!r}; give a positive number, or {NUM_POSITIVES!r}.")
-        if not alpha > 0 or iterations < 1:
-            raise ValueError(f"alpha is {alpha} and iterations is {iterations}; both must be positive.")
         self.k, self.alpha, self.iterations = k, alpha, iterations
         self.temperature = check_temperature(temperature)
 

@@ -58,8 +58,6 @@ class SubcaptionGrouping(PairwiseLoss):
 
     def __init__(self, threshold=None, temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if threshold is not None and not 0.0 <= threshold < 1.0:
-            raise ValueError(f"threshold is {threshold}; give a number in [0, 1), or None for 1 / patches.")
         self.threshold = threshold
         self.info_nce = InfoNCE(temperature, block_size=block_size)
 

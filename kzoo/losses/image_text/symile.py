@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import NEGATIVE
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
@@ -65,11 +66,10 @@ class Symile(PairwiseLoss):
     optional_inputs = PairwiseLoss.optional_inputs | {"permutations": "permutations", "scale": "logit_scale"}
     input_counts = (2, None)
     shapes = PairwiseLoss.shapes | {"modalities": "batch dim", "permutations": "modalities others batch"}
+    arguments = {"negatives": one_of(*NEGATIVES)}
 
     def __init__(self, temperature=None, negatives="all", seed=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if negatives not in NEGATIVES:
-            raise ValueError(f"negatives {negatives!r} is unknown; choose one of {', '.join(NEGATIVES)}.")
         self.temperature = check_temperature(temperature)
         self.candidates = negatives
         self.seed_generator = keras.random.SeedGenerator(seed)

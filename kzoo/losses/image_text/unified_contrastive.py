@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, check_direction, cross_entropies, mean_of_directions, same
+from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 
 
@@ -61,11 +62,12 @@ class UnifiedContrastive(PairwiseLoss):
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch", "b_labels": "batch"}
     numbers = PairwiseLoss.numbers | {"labels": "id", "b_labels": "id"}
+    arguments = {"direction": one_of(*DIRECTIONS)}
 
     def __init__(self, temperature=None, direction="both", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
-        self.direction = check_direction(direction)
+        self.direction = direction
 
     def call(self, a, b, labels, b_labels=None, sample_weight=None, scale=None):
         b_labels = labels if b_labels is None else b_labels

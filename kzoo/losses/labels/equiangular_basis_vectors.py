@@ -79,8 +79,6 @@ class EquiangularBasisVectors(PairwiseLoss):
         **kwargs,
     ):
         super().__init__(block_size, inputs, **kwargs)
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing is {label_smoothing}; give a number in [0, 1).")
         self.temperature, self.label_smoothing = check_temperature(temperature), label_smoothing
         self.num_classes = num_classes
         self.basis = self.add_weight(

@@ -53,8 +53,6 @@ class GumbelContrastive(Loss):
 
     def __init__(self, tau=1.0, seed=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
-        if not tau > 0.0:
-            raise ValueError(f"tau is {tau}; give a positive number.")
         self.tau = tau
         self.seed_generator = keras.random.SeedGenerator(seed)
 

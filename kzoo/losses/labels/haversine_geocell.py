@@ -60,8 +60,6 @@ class HaversineGeocell(Loss):
 
     def __init__(self, smoothing_km=75.0, radius_km=6371.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
-        if not (smoothing_km > 0.0 and radius_km > 0.0):
-            raise ValueError(f"smoothing_km is {smoothing_km} and radius_km {radius_km}; give positive kilometres.")
         self.smoothing_km, self.radius_km = smoothing_km, radius_km
 
     def call(self, logits, coordinates, centroids, cells=None, sample_weight=None):

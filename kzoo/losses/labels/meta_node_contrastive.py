@@ -5,7 +5,6 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors
-from kzoo.losses.parts.candidates import check_scale
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
 
 
@@ -67,7 +66,7 @@ class MetaNodeContrastive(PairwiseLoss):
 
     def __init__(self, tau=1.0, num_clusters=16, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        self.tau, self.num_clusters = check_scale(tau, "tau"), int(check_scale(num_clusters, "num_clusters"))
+        self.tau, self.num_clusters = tau, num_clusters
 
     def negatives(self, batch_size):
         return self.num_clusters - 1

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE, one_of
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, mixed_cosine, nearest, positives_and_negatives
@@ -69,6 +70,7 @@ class MetricMix(PairwiseLoss):
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"labels": "batch", "lam": "scalar"}
     numbers = PairwiseLoss.numbers | {"labels": "id"}
+    arguments = {"base": one_of(*BASES), "beta": POSITIVE, "alpha": POSITIVE}
 
     def __init__(
         self,
@@ -85,8 +87,6 @@ class MetricMix(PairwiseLoss):
         **kwargs,
     ):
         super().__init__(block_size, inputs, **kwargs)
-        if base not in BASES:
-            raise ValueError(f"base {base!r} is unknown; choose one of {', '.join(BASES)}.")
         self.base, self.mix_weight, self.margin, self.beta, self.gamma = base, mix_weight, margin, beta, gamma
         self.num_negatives, self.alpha = num_negatives, alpha
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from kzoo.arguments import whole
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.classes import class_cross_entropies
 from kzoo.losses.parts.pairwise import PairwiseLoss
@@ -54,11 +55,10 @@ class SimplexClassifier(PairwiseLoss):
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"f": "batch dim", "labels": "batch"}
     numbers = PairwiseLoss.numbers | {"labels": "index of num_classes"}
+    arguments = {"num_classes": whole(2)}
 
     def __init__(self, num_classes, scale=1.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if num_classes < 2:
-            raise ValueError(f"num_classes is {num_classes}; a simplex classifier needs at least 2.")
         self.num_classes, self.scale = num_classes, scale
         self.corners = self.add_weight(
             name="corners",

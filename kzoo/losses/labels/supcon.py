@@ -65,8 +65,6 @@ class SupCon(PairwiseLoss):
 
     def __init__(self, temperature=0.1, base_temperature=None, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if base_temperature is not None and not base_temperature > 0.0:
-            raise ValueError(f"base_temperature is {base_temperature}; give a positive number, or None for no factor.")
         self.temperature, self.base_temperature = check_temperature(temperature), base_temperature
 
     def pairs(self, batch_size):

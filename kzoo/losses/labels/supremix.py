@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE, sequence
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, mixed_cosine
@@ -67,6 +68,7 @@ class SupReMix(PairwiseLoss):
     required_inputs = ("targets",)
     shapes = PairwiseLoss.shapes | {"targets": "batch", "lam": "scalar | batch"}
     numbers = PairwiseLoss.numbers | {"targets": "number"}
+    arguments = {"beta": sequence(POSITIVE, "two positive numbers", 2, 2)}
 
     def __init__(
         self,

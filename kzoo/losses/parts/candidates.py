@@ -42,10 +42,3 @@ def own_among(a, candidates, scale, direction="a_to_b", block_size=None, own_har
     columns = {"candidates": ops.concatenate(candidates)} | ({} if keep is None else {"keep": keep})
     own = ops.sum(a * candidates[0], axis=-1)
     return cross_entropies(tile, {"a": a}, columns, direction, block_size, own)
-
-
-def check_scale(scale, name="scale"):
-    """Stops unless `scale` is a positive number; returns it."""
-    if not isinstance(scale, (int, float)) or not scale > 0:
-        raise ValueError(f"{name} is {scale!r}; give a positive number.")
-    return float(scale)

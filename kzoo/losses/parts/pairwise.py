@@ -8,6 +8,7 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
+from kzoo.losses.parts.arguments import BLOCK
 from kzoo.losses.parts.captures import captures_passed
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
@@ -30,11 +31,10 @@ class PairwiseLoss(Loss):
     """
 
     shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim"}
+    arguments = {"block_size": BLOCK}
 
     def __init__(self, block_size=None, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
-        if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
-            raise ValueError(f"block_size is {block_size!r}; give a positive number of rows, or None for all at once.")
         self.block_size = block_size
 
     def pairs(self, batch_size):
@@ -167,13 +167,6 @@ def by_blocks(function, rows, columns, block_size=None):
 def same(a, b):
     """`[a_i = b_j]` as float32 `(len(a), len(b))`."""
     return ops.cast(ops.equal(a[:, None], b[None, :]), "float32")
-
-
-def check_direction(direction):
-    """Stops unless `direction` is one of `DIRECTIONS`; returns it."""
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction {direction!r} is unknown; choose one of {', '.join(DIRECTIONS)}.")
-    return direction
 
 
 def mean_of_directions(of_rows, of_columns):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import COUNT
 from kzoo.layers.numerics import l2_normalize
 
 
@@ -20,9 +21,8 @@ def add_queue(loss, size, dim, num_groups=None, empty=False, seed=None):
     Raises:
         ValueError: a size that is not a positive whole number.
     """
-    for name, value in (("queue_size", size), ("dim", dim), ("num_groups", 1 if num_groups is None else num_groups)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; give a positive whole number.")
+    for name, value in (("queue_size", size), ("dim", dim)):
+        COUNT(name, value)
     groups = () if num_groups is None else (num_groups,)
 
     def unit_vectors(shape, dtype=None):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import POSITIVE, instance
 from kzoo.layers.configured import Configured
 from kzoo.layers.similarity import add_log_scale
 
@@ -25,6 +26,8 @@ class LearnableTemperature(Configured, keras.layers.Layer):
     Reference:
         Radford et al., CLIP, 2021, arXiv 2103.00020.
     """
+
+    arguments = {"initial": POSITIVE}
 
     def __init__(self, initial=DEFAULT_TEMPERATURE, max_scale=100.0, **kwargs):
         super().__init__(**kwargs)
@@ -49,13 +52,12 @@ def resolve_scale(temperature, head_scale=None):
     return 1.0 / DEFAULT_TEMPERATURE if head_scale is None else head_scale
 
 
+TEMPERATURE = (POSITIVE | instance(LearnableTemperature, "a LearnableTemperature") | None).said(
+    "a positive number, a LearnableTemperature, or None for the model's own similarity head"
+)
+
+
 def check_temperature(temperature):
     """Stops unless `temperature` is None, positive, or a `LearnableTemperature`; returns it."""
-    if temperature is None or isinstance(temperature, LearnableTemperature):
-        return temperature
-    if not isinstance(temperature, (int, float)) or not temperature > 0:
-        raise ValueError(
-            f"temperature is {temperature!r}; give a positive number, a LearnableTemperature, or None for "
-            "the model's own similarity head."
-        )
-    return float(temperature)
+    fixed = TEMPERATURE("temperature", temperature) is not None and not isinstance(temperature, LearnableTemperature)
+    return float(temperature) if fixed else temperature

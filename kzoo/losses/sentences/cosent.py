@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.parts.anchors import masked_log_sum
-from kzoo.losses.parts.candidates import check_scale, paired_cosines
+from kzoo.losses.parts.candidates import paired_cosines
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 
 
@@ -56,7 +56,7 @@ class CoSENT(PairwiseLoss):
 
     def __init__(self, scale=20.0, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        self.scale = check_scale(scale)
+        self.scale = float(scale)
 
     def call(self, a, b, scores):
         pairs = {"p": paired_cosines(a, b), "y": ops.cast(scores, "float32")}

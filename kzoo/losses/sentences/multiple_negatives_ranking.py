@@ -3,7 +3,7 @@
 import keras
 
 from kzoo.losses.base import weighted_mean
-from kzoo.losses.parts.candidates import check_scale, own_among
+from kzoo.losses.parts.candidates import own_among
 from kzoo.losses.parts.pairwise import PairwiseLoss, mean_of_directions
 
 
@@ -49,7 +49,7 @@ class MultipleNegativesRanking(PairwiseLoss):
 
     def __init__(self, scale=20.0, symmetric=False, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        self.scale, self.symmetric = check_scale(scale), symmetric
+        self.scale, self.symmetric = float(scale), symmetric
 
     def pairs(self, batch_size):
         return batch_size, batch_size * (len(self.input_names) - 1)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.candidates import paired_cosines
 
@@ -58,11 +59,10 @@ class PairDistillation(Loss):
     required_inputs = ("teacher",)
     shapes = Loss.shapes | {"student": "batch | batch dim", "teacher": "batch"}
     numbers = Loss.numbers | {"teacher": "number"}
+    arguments = {"mode": one_of(*MODES)}
 
     def __init__(self, mode="bce", inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
-        if mode not in MODES:
-            raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}.")
         self.mode = mode
 
     def call(self, *student, teacher, sample_weight=None):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.image_text.hard_negative_contrastive import HardNegativeContrastive
 from kzoo.losses.image_text.image_grounded_contrast import ImageGroundedContrast
@@ -78,6 +79,7 @@ class DecoupledGlobalLocal(PairwiseLoss):
         "teacher_b": "batch dim",
         "teacher_negatives": "batch count dim",
     }
+    arguments = {"distill_reduction": one_of(*REDUCTIONS)}
 
     def __init__(
         self,
@@ -92,8 +94,6 @@ class DecoupledGlobalLocal(PairwiseLoss):
         **kwargs,
     ):
         super().__init__(block_size, inputs, **kwargs)
-        if distill_reduction not in REDUCTIONS:
-            raise ValueError(f"distill_reduction {distill_reduction!r} is unknown; choose one of sum, mean.")
         self.temperature, self.distill_reduction = check_temperature(temperature), distill_reduction
         self.text_weight, self.image_weight, self.distill_weight = text_weight, image_weight, distill_weight
         self.hard_negatives = HardNegativeContrastive(block_size=block_size)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import FUNCTION, POSITIVE
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.temperature import LearnableTemperature, check_temperature, resolve_scale
 from kzoo.losses.parts.views import pairs_of_views
@@ -54,6 +55,7 @@ class DINO(Loss):
 
     default_inputs = ("student", "teacher")
     shapes = Loss.shapes | {"student": "views batch dim", "teacher": "global_views batch dim"}
+    arguments = {"teacher_temperature": POSITIVE | FUNCTION.said("a schedule: a function of the training step")}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import SHARE
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.image_text.info_nce import InfoNCE
 from kzoo.losses.parts.candidates import paired_cosines
@@ -58,11 +59,10 @@ class EmbeddingDistillation(PairwiseLoss):
     }
     required_inputs = ("teacher_a", "teacher_b")
     shapes = PairwiseLoss.shapes | {"teacher_a": "batch _", "teacher_b": "batch _"}
+    arguments = {"alpha": SHARE}
 
     def __init__(self, temperature=None, alpha=0.5, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if not 0.0 <= alpha <= 1.0:
-            raise ValueError(f"alpha is {alpha}; give a number in [0, 1].")
         self.temperature, self.alpha = check_temperature(temperature), alpha
         self.contrast = InfoNCE(block_size=block_size)
 

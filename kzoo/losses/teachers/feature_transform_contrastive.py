@@ -78,9 +78,6 @@ class FeatureTransformContrastive(QueueContrastive):
         **kwargs,
     ):
         super().__init__(temperature, queue_size, dim, seed=seed, block_size=block_size, inputs=inputs, **kwargs)
-        for name, value in (("pos_alpha", pos_alpha), ("neg_alpha", neg_alpha)):
-            if not value > 0.0:
-                raise ValueError(f"{name} is {value}; give a positive number, the shape of a Beta distribution.")
         self.pos_alpha, self.neg_alpha, self.renormalize = pos_alpha, neg_alpha, renormalize
         self.seed_generator = keras.random.SeedGenerator(seed)
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import mean_of_anchors
@@ -58,11 +59,10 @@ class HigherOrderCompatibility(PairwiseLoss):
     required_inputs = ("labels",)
     shapes = PairwiseLoss.shapes | {"new": "batch dim", "old": "batch dim", "labels": "batch"}
     numbers = PairwiseLoss.numbers | {"labels": "id"}
+    arguments = {"same_class": one_of(*SAME_CLASS)}
 
     def __init__(self, mu=10.0, same_class="drop", block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if same_class not in SAME_CLASS:
-            raise ValueError(f"same_class {same_class!r} is unknown; choose one of {', '.join(SAME_CLASS)}.")
         self.mu, self.same_class = mu, same_class
 
     def call(self, new, old, labels, sample_weight=None):

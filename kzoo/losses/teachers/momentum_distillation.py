@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import SHARE
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
@@ -80,11 +81,10 @@ class MomentumDistillation(PairwiseLoss):
         "queue_ids": "queue",
     }
     numbers = PairwiseLoss.numbers | {"ids": "id", "queue_ids": "id"}
+    arguments = {"alpha": SHARE}
 
     def __init__(self, temperature=None, alpha=0.4, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if not 0.0 <= alpha <= 1.0:
-            raise ValueError(f"alpha is {alpha}; give a number in [0, 1].")
         self.temperature, self.alpha = check_temperature(temperature), alpha
 
     def call(

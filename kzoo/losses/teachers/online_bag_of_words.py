@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import squared_distances
@@ -76,6 +77,7 @@ class OnlineBagOfWords(PairwiseLoss):
         "teacher_map": "batch height width channels",
         "positions": "batch",
     }
+    arguments = {"generator": one_of("mlp") | None}
 
     def __init__(
         self,
@@ -93,8 +95,6 @@ class OnlineBagOfWords(PairwiseLoss):
         **kwargs,
     ):
         super().__init__(block_size, inputs, **kwargs)
-        if generator not in GENERATORS:
-            raise ValueError(f"generator {generator!r} is unknown; choose 'mlp', or None for the words themselves.")
         self.num_words, self.inv_delta, self.kappa, self.momentum = num_words, inv_delta, kappa, momentum
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.dictionary = self.add_weight(

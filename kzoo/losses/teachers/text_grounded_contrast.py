@@ -61,8 +61,6 @@ class TextGroundedContrast(Loss):
 
     def __init__(self, scale=10.0, inputs=None, **kwargs):
         super().__init__(inputs=inputs, **kwargs)
-        if not scale > 0:
-            raise ValueError(f"scale is {scale}; give a positive number, the inverse of the temperature.")
         self.scale = scale
 
     def negatives(self, batch_size):

@@ -49,8 +49,6 @@ class DecoupledContrastive(PairwiseLoss):
 
     def __init__(self, temperature=0.1, sigma=None, intra_view=True, block_size=None, inputs=None, **kwargs):
         super().__init__(block_size, inputs, **kwargs)
-        if sigma is not None and not sigma > 0:
-            raise ValueError(f"sigma is {sigma}; give a positive number, or None for equal weights.")
         self.temperature = check_temperature(temperature)
         self.sigma, self.intra_view = sigma, intra_view
 

@@ -71,8 +71,6 @@ class SwAV(Loss):
         **kwargs,
     ):
         super().__init__(inputs=inputs, **kwargs)
-        if not epsilon > 0.0 or iterations < 1:
-            raise ValueError(f"epsilon is {epsilon}, iterations is {iterations}; give more than 0 and at least 1.")
         self.temperature, self.epsilon, self.iterations = check_temperature(temperature), epsilon, iterations
         self.num_prototypes, self.dim, self.queue_size = num_prototypes, dim, queue_size
         normal = keras.initializers.RandomNormal(stddev=dim**-0.5, seed=seed)

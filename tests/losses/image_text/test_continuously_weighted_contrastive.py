@@ -85,5 +85,5 @@ def test_temperatures_of_the_models_head():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="weighted is 'a'; choose one of both, a_to_b, b_to_a"):
+    with pytest.raises(ValueError, match="weighted 'a' is unknown; choose one of both, a_to_b, b_to_a"):
         ContinuouslyWeightedContrastive(weighted="a")

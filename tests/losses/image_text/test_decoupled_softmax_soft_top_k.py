@@ -101,8 +101,8 @@ def test_soft_top_k_stays_finite_where_the_scores_are_far_apart():
     "call, sentence",
     [
         (lambda: SoftTopK(0), "k is 0; give a positive number, or 'num_positives'"),
-        (lambda: SoftTopK("all"), "k is 'all'"),
-        (lambda: SoftTopK(alpha=0.0), "alpha is 0.0 and iterations is 64; both must be positive"),
+        (lambda: SoftTopK("all"), "k 'all' is unknown; give a positive number, or 'num_positives'"),
+        (lambda: SoftTopK(alpha=0.0), "alpha is 0.0; give a positive number"),
         (lambda: SoftTopK(7)(A, LABEL_EMBEDDINGS, positives=POSITIVES), "k=7 columns in, but there are 7; choose a sm"),
     ],
 )

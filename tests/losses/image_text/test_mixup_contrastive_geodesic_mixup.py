@@ -122,10 +122,10 @@ def test_small_batches_stay_finite(rows):
 @pytest.mark.parametrize(
     "build, sentence",
     [
-        (lambda: MixupContrastive(probability=1.5), r"beta is 0.15 and probability 1.5; give beta > 0 and a number in"),
+        (lambda: MixupContrastive(probability=1.5), r"probability is 1.5; give a number in"),
         (lambda: MixupContrastive(temperature=0.0), "give a positive number"),
         (lambda: GeodesicMixup(mode="m3"), "mode 'm3' is unknown; choose one of m2, v, l, vl"),
-        (lambda: GeodesicMixup(lam=1.5), "beta is 0.5 and lam 1.5"),
+        (lambda: GeodesicMixup(lam=1.5), "lam is 1.5; give a number in"),
     ],
 )
 def test_what_is_refused(build, sentence):

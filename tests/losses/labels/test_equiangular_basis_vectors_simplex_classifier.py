@@ -83,7 +83,7 @@ def test_simplex_reads_features_as_they_are(block_size):
             lambda: EquiangularBasisVectors(4, 8, label_smoothing=1.0),
             "label_smoothing is 1.0; give a number",
         ),
-        (lambda: SimplexClassifier(1), "num_classes is 1; a simplex classifier needs at least 2"),
+        (lambda: SimplexClassifier(1), "num_classes is 1; give a whole number of at least 2"),
         (
             lambda: SimplexClassifier(4)(np.ones((2, 4)), labels=np.zeros(2)),
             "features have 4 dimensions, but",

@@ -58,5 +58,5 @@ def test_geocell_stays_finite_at_a_centroid_at_its_antipode_and_in_a_wrong_cell(
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="smoothing_km is 0.0 and radius_km 6371.0; give positive kilometres"):
+    with pytest.raises(ValueError, match="smoothing_km is 0.0; give a positive number"):
         HaversineGeocell(0.0)

@@ -57,7 +57,7 @@ def test_a_graph_without_edges_leaves_the_clusters():
     "make, sentence",
     [
         (lambda: MetaNodeContrastive(tau=0.0), "tau is 0.0; give a positive number"),
-        (lambda: MetaNodeContrastive(num_clusters=0), "num_clusters is 0; give a positive number"),
+        (lambda: MetaNodeContrastive(num_clusters=0), "num_clusters is 0; give a whole number of at least 1"),
     ],
 )
 def test_bad_arguments(make, sentence):

@@ -48,5 +48,5 @@ def test_a_queue_starts_with_unit_vectors_or_empty():
 
 
 def test_sizes_are_positive():
-    with pytest.raises(ValueError, match="queue_size is 0; give a positive whole number"):
+    with pytest.raises(ValueError, match="queue_size is 0; give a whole number of at least 1"):
         add_queue(Loss(), 0, 3)

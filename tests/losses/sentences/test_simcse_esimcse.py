@@ -105,7 +105,7 @@ def test_small_batches_are_finite(rows):
     [
         (lambda: SimCSE(inputs=("a", "b", "c", "d")), "reads 2 to 3 tensors, but inputs names 4"),
         (lambda: SimCSE(temperature=0.0), "temperature is 0.0; give a positive number"),
-        (lambda: ESimCSE(queue_size=0, dim=4), "queue_size is 0; give a positive whole number"),
+        (lambda: ESimCSE(queue_size=0, dim=4), "queue_size is 0; give a whole number of at least 1"),
     ],
 )
 def test_bad_arguments(make, sentence):

@@ -127,8 +127,8 @@ def test_a_seed_fixes_what_is_drawn_and_each_step_draws_anew(loss_class):
 @pytest.mark.parametrize(
     "loss_class, arguments, sentence",
     [
-        (QueueContrastive, {"queue_size": 0}, "queue_size is 0; give a positive whole number"),
-        (QueueContrastive, {"num_groups": 0}, "num_groups is 0; give a positive whole number"),
+        (QueueContrastive, {"queue_size": 0}, "queue_size is 0; give a whole number of at least 1"),
+        (QueueContrastive, {"num_groups": 0}, "num_groups is 0; give a whole number of at least 1"),
         (MoCHi, {"n_hard": 1}, "n_hard is 1; give at least 2, to mix, and at most queue_size=10"),
         (MoCHi, {"n_hard": 11}, "n_hard is 11; give at least 2, to mix, and at most queue_size=10"),
         (FeatureTransformContrastive, {"neg_alpha": 0.0}, "neg_alpha is 0.0; give a positive number"),

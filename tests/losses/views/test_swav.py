@@ -81,7 +81,7 @@ def test_prototypes_are_trained_and_equal_rows_are_undecided():
     "call, sentence",
     [
         (lambda: SwAV(4, dim=3)(arrays(2, 4), arrays(2, 4)), "SwAV has prototypes of dim=3, but received .* length 4"),
-        (lambda: SwAV(iterations=0), "iterations is 0; give more than 0 and at least 1"),
+        (lambda: SwAV(iterations=0), "iterations is 0; give a whole number of at least 1"),
         (lambda: SwAV(inputs=("one",)), "SwAV reads at least 2 tensors, but inputs names 1"),
     ],
 )

@@ -1,0 +1,78 @@
+"""What the arguments of constructors may be by their names, which mean the same in all layers, heads and towers."""
+
+import keras
+
+from kzoo.arguments import (
+    AMOUNT,
+    COUNT,
+    FINITE,
+    FLAG,
+    NAME,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    instance,
+    number,
+    one_of,
+    sequence,
+    whole,
+)
+from kzoo.layers.numerics import ACTIVATIONS
+
+LONGEST_SIDE = 2**16  # pixels
+DEEPEST = 10_000  # blocks of a tower; each is made one by one
+
+SIDE = whole(1, LONGEST_SIDE)
+SIZE = (SIDE | sequence(SIDE, "a pair", 2, 2)).said(f"a side from 1 to {LONGEST_SIDE}, or (height, width)")
+COUNTS = sequence(COUNT, "whole numbers of at least 1")
+SEED = whole(0) | instance(keras.random.SeedGenerator, "a keras.random.SeedGenerator")
+RATE = number(least=0, below=1)
+BY_CHANNEL = sequence(FINITE, "three numbers, one for each channel", 3, 3)
+SPREAD = sequence(POSITIVE, "three positive numbers, one for each channel", 3, 3)
+ACTIVATION = one_of(*sorted(ACTIVATIONS))
+
+WHOLE_NUMBERS = """
+    batch_size context_length context_width cross_width dim embed_dim embedding_tokens filters filters_in filters_out
+    head_width hidden_dim label_dim max_patches mlp_dim num_classes num_groups num_heads num_parameters num_positions
+    num_queries num_tokens old_dim out_width output_dim query_heads state_dim student_dim token_dim vocab_size width
+    prototypes divisor
+"""
+FROM_ZERO = "eot_id pad_id prefix_tokens skip start_id token_types"
+FLAGS = """
+    antialias any_size batch_norm causal class_token cross depthwise fused mask_padding mask_token norm_tokens
+    patch_bias positions_from_padding pre_norm projection_bias residual shortcut
+"""
+
+BY_NAME = (
+    dict.fromkeys(WHOLE_NUMBERS.split(), COUNT)
+    | dict.fromkeys(FROM_ZERO.split(), AMOUNT)
+    | dict.fromkeys(FLAGS.split(), FLAG)
+    | {
+        "activation": ACTIVATION,
+        "bias": FLAG,
+        "depth": whole(1, DEEPEST),
+        "dropout": RATE,
+        "epsilon": POSITIVE,
+        "hidden_activation": ACTIVATION,
+        "hidden_dims": COUNTS,
+        "hyper_dims": COUNTS,
+        "image_size": SIZE,
+        "initial": FINITE,
+        "layer_scale": FINITE,
+        "max_scale": POSITIVE,
+        "mean": BY_CHANNEL,
+        "modality": NAME,
+        "momentum": SHARE,
+        "noise": NOT_NEGATIVE,
+        "out_stddev": NOT_NEGATIVE,
+        "patch_size": SIZE,
+        "scale": POSITIVE,
+        "seed": SEED,
+        "sizes": COUNTS,
+        "std": SPREAD,
+        "stddev": NOT_NEGATIVE,
+        "strength": NOT_NEGATIVE,
+        "temperature": POSITIVE,
+        "widths": COUNTS,
+    }
+)
