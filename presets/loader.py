@@ -39,7 +39,8 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
             `model.preprocessor.adapt(captions)`, in place of the one that its released weights were trained with.
 
     Returns:
-        `kzoo.models.DualEncoder`, or what of it the preset says: `Captioner`, `MatchingEncoder`.
+        the model that the preset names: `kzoo.DualEncoder`, `Captioner`, `MatchingEncoder`, `MultiEncoder`,
+        `SelfSupervised`.
 
     Raises:
         ValueError: unknown preset, a folder without a model, weights that do not fit their config, a `vocab_size`
@@ -175,9 +176,10 @@ def _fetched(row):
     """The folder with a preset's released weights."""
     name, weights = row["preset"], row["weights"]
     if weights is None:
+        lacking = f"the released weights of {name} are {row['unread']}" if "unread" in row else None
         raise FileNotFoundError(
-            f"{name} has no released weights; build it untrained with from_preset({name!r}, load_weights=False), or "
-            "open a folder of your own."
+            f"{lacking or f'{name} has no released weights'}; build it untrained with from_preset({name!r}, "
+            "load_weights=False), or open a folder of your own."
         )
     wanted = f"{name} has its weights in {weights['repo']} on the Hugging Face Hub"
     return hub.fetch(weights["repo"], weights.get("revision"), _weight_files, wanted)

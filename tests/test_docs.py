@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import kzoo
 import kzoo.losses
 from kzoo.losses import Loss, WeightedSum
 
@@ -17,6 +18,14 @@ NAMES = [
     for name in sorted(kzoo.losses.__all__)
     if isinstance(vars(kzoo.losses)[name], type) and issubclass(vars(kzoo.losses)[name], Loss)
 ]
+
+
+def test_pages_count_the_presets():
+    rows, root = kzoo.list_presets(), SCRIPT.parents[1]
+    said = len(rows), len({kzoo.describe(row["name"])["family"] for row in rows})
+    for page in ("README.md", "CHANGELOG.md"):
+        found = re.search(r"presets: (\d+)(?: rows)? of (\d+) families", (root / page).read_text("utf-8").lower())
+        assert tuple(map(int, found.groups())) == said, page
 
 
 @pytest.fixture(scope="module")

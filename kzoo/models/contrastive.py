@@ -72,14 +72,19 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
         """Give heads their weights, by the shapes of what they read."""
         known = self.shapes()
         for head in self.heads:
-            shapes = [_shape_of(name, known) for name in head.reads]
+            shapes = [self.find_shape(name, known) for name in head.reads]
             head.build(shapes)
             known |= head.compute_output_shape(shapes)
         keras_contact.untracked(self, "known_shapes", known)
 
     def shape_of(self, name):
         """The shape of an output, of a tower or a head, with None where a side is not known."""
-        return _shape_of(name, self.known_shapes)
+        return self.find_shape(name, self.known_shapes)
+
+    def find_shape(self, name, known):
+        """The shape of an output among those that are known, see `shapes`; of what stands in the batch no side is."""
+        ends = [pattern for pattern in known if pattern.startswith("*") and name.endswith(pattern[1:])]
+        return known.get(name, known[max(ends, key=len)] if ends else (None, None))
 
     def shapes(self):
         """Name of an output -> shape, None where a side is not known; `*` stands for slots of any name."""
@@ -300,12 +305,6 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
         }
         own = inspect.signature(type(self).__init__).parameters
         return super().get_config() | {name: part for name, part in parts.items() if name in own}
-
-
-def _shape_of(name, known):
-    """The shape of an output, by the name of its slot or of any; of what stands in the batch no side is known."""
-    ends = [pattern for pattern in known if pattern.startswith("*") and name.endswith(pattern[1:])]
-    return known.get(name, known[max(ends, key=len)] if ends else (None, None))
 
 
 def _run_head(head, *tensors, training):

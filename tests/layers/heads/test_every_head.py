@@ -51,6 +51,7 @@ KEPT = np.array([[0, 3, 1, 5], [2, 1, 0, 4], [5, 4, 3, 2]], "int32")
 CASES = {
     "projector": (lambda: Projector((6, 4)), (X,), 1),
     "projector_of_tokens": (lambda: Projector((6, 4), prototypes=9), (TOKENS,), 1),
+    "projector_of_normed_output": (lambda: Projector((6, 4), output_norm=True), (X,), 1),
     "projection": (lambda: Projection(4, 6), (X,), 1),
     "predictor": (lambda: Predictor(6), (X,), 1),
     "code_decoder": (lambda: CodeDecoder(6, (2, 3)), (X,), 2),
