@@ -217,7 +217,8 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
 
         Raises:
             TypeError: the loss is not a kzoo loss, or an argument that only targets have a use for.
-            ValueError: a loss that reads what this model never gives; an optimizer that sums the gradients of steps.
+            ValueError: a loss that reads what this model never gives; an optimizer that sums the gradients of steps;
+                a policy that names parts which are not there.
             NotImplementedError: several devices, by a strategy of TensorFlow.
 
         Example:
@@ -228,6 +229,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
         self.check_loss(loss)
         policy, optimizer = gradient_policy(gradients), resolve_optimizer(optimizer)
         check_optimizer(optimizer)
+        policy.check(self)
         check_devices(self, training=False)
         super().compile(optimizer=optimizer, **kwargs)
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")

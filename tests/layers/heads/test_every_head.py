@@ -26,6 +26,7 @@ from kzoo.layers import (
     Predictor,
     Projection,
     Projector,
+    SentenceDecoder,
     SplitProjector,
     TemperatureFactors,
     TokenProjector,
@@ -73,6 +74,7 @@ CASES = {
         ("source", "target", "imposter", "distant"),
     ),
     "patch_decoder": (lambda: PatchDecoder((2, 3), 2, 8, 1, 2, 16, prefix_tokens=1), (TOKENS, KEPT), 1),
+    "sentence_decoder": (lambda: SentenceDecoder(7, 5, 8, 2, mlp_dim=12), (X, LABELS, REAL), 1),
     "patchify": (lambda: Patchify(2, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), (random.integers(0, 256, (2, 4, 6, 3)),), 1),
 }
 
