@@ -45,6 +45,17 @@ def test_each_loss_has_one_row_of_the_page(docs):
     assert sorted(rows) == [name for name in NAMES if vars(kzoo.losses)[name] not in (Loss, WeightedSum)]
 
 
+def test_each_loss_is_fed_by_something_that_the_page_names(docs):
+    said = " ".join(docs.page().split())
+    for name in set(NAMES) - {Loss.__name__, WeightedSum.__name__}:
+        own = docs.sections(vars(kzoo.losses)[name]).get("Feeding")
+        if own is not None:
+            assert f"- `{name}`: {own}" in said
+        else:
+            (fed,) = re.findall(rf"Fed by ([^.:]*(?:\.\w+[^.:]*)*): [^.]*`{name}`[,.]", said)
+            assert fed in docs.FED_BY.values()
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if vars(kzoo.losses)[name] not in (Loss, WeightedSum)])
 def test_a_docstring_has_each_part_in_its_order(docs, name):
     loss = vars(kzoo.losses)[name]
