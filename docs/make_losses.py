@@ -61,6 +61,13 @@ GROUPS = {  # of a room: what a reader wants to do, where to begin, and what mos
         (),
     ),
 }
+FED_BY = {  # of a room: the model and the data that feed a loss whose docstring names no others
+    "image_text": "`DualEncoder` or another model of pictures and texts, on `kzoo.data.pairs(source, preprocessor)`",
+    "views": "`SelfSupervised(encoder)`, on `kzoo.data.views(images, steps)`",
+    "sentences": "`DualEncoder` on any pairs, or by `SelfSupervised(text_encoder)` on `kzoo.data.text_pairs(source, "
+    'preprocessor)`, with `inputs=("view_1", "view_2")`',
+    "composition": "what feeds the losses that it holds",
+}
 HEAD = """# Losses
 
 Made from the docstrings by `make docs`; `help(kzoo.losses.InfoNCE)` says the rest: shapes, errors, an example.
@@ -74,6 +81,9 @@ a loss reads, how many negatives an anchor has and what memory that takes.
 **Needs** are the tensors a loss cannot do without; its docstring says which it also takes, and when to take another
 loss. **Memory**: "pairs" holds a score for each pair of rows, or one block of them at a time with `block_size=256`,
 which changes no value; "rows" grows with the batch as the embeddings do.
+
+Below each table stands what **feeds** its losses: the model whose outputs they read, and the data set of `kzoo.data`
+that gives it its batches.
 """
 
 
@@ -101,6 +111,18 @@ def row(loss, usual):
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def fed_by(losses, usual):
+    """Lines that say which model and which data feed losses."""
+    told = {loss.__name__: sections(loss).get("Feeding") for loss in losses}
+    plain = [f"`{name}`" for name, feeding in told.items() if feeding is None]
+    rest = [f"- `{name}`: {feeding}" for name, feeding in told.items() if feeding is not None]
+    if plain and usual is None:
+        raise ValueError(f"nothing says what feeds {', '.join(plain)}; write a section Feeding into the docstring.")
+    begin = ["Fed by:"] if not plain else [f"Fed by {usual}: {', '.join(plain)}.{' The others:' if rest else ''}"]
+    wrapped = textwrap.wrap(begin[0], 120, break_long_words=False, break_on_hyphens=False)
+    return [*wrapped, *([""] if rest else []), *rest]
+
+
 def room(loss):
     """The room that a loss is in."""
     return loss.__module__.split(".")[2]
@@ -120,7 +142,8 @@ def page():
             "",
         ]
         lines += ["| loss | what it does | needs | memory | arXiv |", "|---|---|---|---|---|"]
-        lines += [*(row(loss, usual) for loss in losses if room(loss) == name), ""]
+        own = [loss for loss in losses if room(loss) == name]
+        lines += [*(row(loss, usual) for loss in own), "", *fed_by(own, FED_BY.get(name)), ""]
     return "\n".join(lines)
 
 

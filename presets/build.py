@@ -33,7 +33,8 @@ def build(row, dtype=None, preprocessor=None):
     """The model of a complete row, with random weights."""
     owner = MODELS[row.get("model", DualEncoder.kind)]
     towers = {name: _tower(config, name, dtype) for name, config in parts_of(row).items()}
-    options = {name: keras.saving.deserialize_keras_object(row[name]) for name in preset_folder.LAYERS if row.get(name)}
+    given = {name: row[name] for name in preset_folder.LAYERS if row.get(name) or row.get(name) is False}
+    options = {name: keras.saving.deserialize_keras_object(part) for name, part in given.items()}
     if row.get("similarity") is not None:
         options["similarity"] = _similarity(row["similarity"])
     if preprocessor is None:

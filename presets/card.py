@@ -78,7 +78,7 @@ def render(model, format, repo=None):
     data = ModelCardData(
         library_name="keras",
         pipeline_tag=_task(model),
-        tags=["kzoo", *([row["family"]] if row else []), *([format] if format in LAYOUTS else []), "image-text"],
+        tags=["kzoo", *([row["family"]] if row else []), *([format] if format in LAYOUTS else []), *_tags(model)],
         base_model=source,
         **_licence_data(licence, source),
     )
@@ -99,6 +99,11 @@ def _task(model):
     if {"image", "text"} <= set(model.modalities()):
         return "zero-shot-image-classification"
     return "image-to-text" if "text_decoder" in model.towers() else "feature-extraction"
+
+
+def _tags(model):
+    """The tag of models that relate pictures to words; one tower, trained by its views, does not."""
+    return [] if len(model.towers()) == 1 else ["image-text"]
 
 
 def _role(name):

@@ -69,7 +69,8 @@ def model_config(model):
     """The architecture of a model in the form of a complete row."""
     towers = {name: _tower_config(tower) for name, tower in model.towers().items()}
     layers = {name: model.get_config().get(name) for name in LAYERS}
-    layers = {name: keras.saving.serialize_keras_object(part) for name, part in layers.items() if part}
+    # False is a part that was left out on purpose, where the default would be one
+    layers = {name: keras.saving.serialize_keras_object(part) for name, part in layers.items() if part or part is False}
     return {
         "kzoo": kzoo.__version__,
         "preset": model.name,

@@ -45,7 +45,8 @@ def from_preset(
             their fingerprints. False takes what fits, for those who have put another file there.
 
     Returns:
-        `kzoo.models.DualEncoder`, or what of it the preset says: `Captioner`, `MatchingEncoder`.
+        the model that the preset names: `kzoo.DualEncoder`, `Captioner`, `MatchingEncoder`, `MultiEncoder`,
+        `SelfSupervised`.
 
     Raises:
         ValueError: unknown preset, a folder without a model, weights that do not fit their config or are not those
@@ -185,9 +186,10 @@ def _fetched(row):
     """The folder with a preset's released weights."""
     name, weights = row["preset"], row["weights"]
     if weights is None:
+        lacking = f"the released weights of {name} are {row['unread']}" if "unread" in row else None
         raise FileNotFoundError(
-            f"{name} has no released weights; build it untrained with from_preset({name!r}, load_weights=False), or "
-            "open a folder of your own."
+            f"{lacking or f'{name} has no released weights'}; build it untrained with from_preset({name!r}, "
+            "load_weights=False), or open a folder of your own."
         )
     wanted = f"{name} has its weights in {weights['repo']} on the Hugging Face Hub"
     return hub.fetch(weights["repo"], weights.get("revision"), _weight_files, wanted)

@@ -38,6 +38,18 @@ KNOWN = {
     "coca": "coca_base",
     "align": "align_base",
     "blip": "blip_itm_base",
+    "dino": "dino_small_patch16",
+    "dino-vits16": "dino_small_patch16",
+    "dino-vits8": "dino_small_patch8",
+    "dino-vitb16": "dino_base_patch16",
+    "dino-vitb8": "dino_base_patch8",
+    "ibot": "ibot_base_patch16",
+    "moco-v3": "moco_v3_base_patch16",
+    "mae": "mae_base_patch16",
+    "vit-mae-base": "mae_base_patch16",
+    "vit-mae-large": "mae_large_patch16",
+    "vit-mae-huge": "mae_huge_patch14",
+    "languagebind": "languagebind_large_patch14",
 }
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 

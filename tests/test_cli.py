@@ -244,6 +244,11 @@ def test_convert(tmp_path):
             ("train", "x.csv", "--output", "x", "--preset", "clip_base"),
             "clip_base has its weights in timm/vit_base_patch32",
         ),
+        (
+            ("train", "x.csv", "--output", "x", "--preset", "dino_nano"),
+            "kzoo train learns from pictures with captions, but",
+        ),
+        (("train", "x.csv", "--output", "x", "--preset", "languagebind_nano"), "kzoo train learns from pictures with"),
         (("classify", "x.png", "--labels", "a,b"), "there is no model, only images"),
         (("presets", "nothing"), "no preset has 'nothing' in its name"),
         (("presets", "--family", "clap"), "there is no family 'clap'"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import kzoo
 import kzoo.losses
 from kzoo.losses import Loss, WeightedSum
 
@@ -17,6 +18,14 @@ NAMES = [
     for name in sorted(kzoo.losses.__all__)
     if isinstance(vars(kzoo.losses)[name], type) and issubclass(vars(kzoo.losses)[name], Loss)
 ]
+
+
+def test_pages_count_the_presets():
+    rows, root = kzoo.list_presets(), SCRIPT.parents[1]
+    said = len(rows), len({kzoo.describe(row["name"])["family"] for row in rows})
+    for page in ("README.md", "CHANGELOG.md"):
+        found = re.search(r"presets: (\d+)(?: rows)? of (\d+) families", (root / page).read_text("utf-8").lower())
+        assert tuple(map(int, found.groups())) == said, page
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +43,17 @@ def test_the_page_is_that_of_the_docstrings(docs):
 def test_each_loss_has_one_row_of_the_page(docs):
     rows = re.findall(r"^\| `(\w+)` \|", docs.page(), flags=re.MULTILINE)
     assert sorted(rows) == [name for name in NAMES if vars(kzoo.losses)[name] not in (Loss, WeightedSum)]
+
+
+def test_each_loss_is_fed_by_something_that_the_page_names(docs):
+    said = " ".join(docs.page().split())
+    for name in set(NAMES) - {Loss.__name__, WeightedSum.__name__}:
+        own = docs.sections(vars(kzoo.losses)[name]).get("Feeding")
+        if own is not None:
+            assert f"- `{name}`: {own}" in said
+        else:
+            (fed,) = re.findall(rf"Fed by ([^.:]*(?:\.\w+[^.:]*)*): [^.]*`{name}`[,.]", said)
+            assert fed in docs.FED_BY.values()
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if vars(kzoo.losses)[name] not in (Loss, WeightedSum)])

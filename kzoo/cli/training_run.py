@@ -10,6 +10,8 @@ from kzoo.cli.curves import can_draw
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
 from kzoo.losses.spec import from_spec
+from kzoo.models import SelfSupervised
+from kzoo.presets.build import PARTS, parts_of
 from kzoo.presets.table import is_preset, read_row
 from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
 
@@ -74,10 +76,23 @@ def _opened(options):
     """The model to start from: with its weights unless there are none, or none are wanted."""
     name, more = options["preset"], {"image_size": options["image_size"], "dtype": options["dtype"]}
     row = read_row(name) if is_preset(name) and not Path(name).is_dir() else None
+    if row is not None:
+        _check_pairs(name, row.get("model"), parts_of(row))
     options["from_scratch"] = options["from_scratch"] or (row is not None and row["weights"] is None)
     if options["from_scratch"] and row is not None and row["tokenizer"]["kind"] != "trained_bpe":
         more["vocab_size"] = VOCABULARY
-    return kzoo.from_preset(name, load_weights=not options["from_scratch"], **more)
+    model = kzoo.from_preset(name, load_weights=not options["from_scratch"], **more)
+    _check_pairs(name, model.kind, model.towers())
+    return model
+
+
+def _check_pairs(name, kind, towers):
+    """Stops before a model that pairs do not train: one of views, or of other modalities."""
+    if kind == SelfSupervised.kind or not set(towers) <= set(PARTS):
+        raise ValueError(
+            f"kzoo train learns from pictures with captions, but {name} is a {kind} model of {', '.join(towers)}; "
+            "train it from Python, kzoo.describe says with what data."
+        )
 
 
 def _learn_vocabulary(model, data):

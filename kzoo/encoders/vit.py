@@ -46,6 +46,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         epsilon: of the layer norms.
         mean, std: per channel, in units of [0, 1] pixels.
         mask_token: have a learned vector for hidden patches.
+        positions: `"learned"`, or `"sin_cos"`: those of MAE and MoCo v3, which stay as they are.
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
@@ -102,6 +103,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         mean=CLIP_MEAN,
         std=CLIP_STD,
         mask_token=False,
+        positions="learned",
         **kwargs,
     ):
         # no autocast: pixels are normalised in float32, each sub-layer casts for itself
@@ -121,7 +123,7 @@ class VisionTransformer(SequenceTower, ImageTower):
 
         # -- layers --
         self.embedding = PatchEmbedding(
-            self.image_size, patch_size, width, class_token, patch_bias, dtype=policy, name="embedding"
+            self.image_size, patch_size, width, class_token, patch_bias, positions, dtype=policy, name="embedding"
         )
         self.pre_norm = layer_norm(epsilon, "pre_norm") if pre_norm else None
         self.blocks = transformer_blocks(

@@ -6,6 +6,9 @@ from keras import ops
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.positions import grid_resampling
+from kzoo.layers.sin_cos import sin_cos_positions
+
+POSITIONS = ("learned", "sin_cos")
 
 
 def as_size(image_size):
@@ -26,7 +29,7 @@ def image_grid(image_size, patch_size):
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class PatchEmbedding(Configured, keras.layers.Layer):
-    """Cuts an image into patches, projects each, prepends a class token and adds learned positions.
+    """Cuts an image into patches, projects each, prepends a class token and adds positions.
 
     The projection is a matmul over flattened patches: the same numbers as a convolution whose stride is its
     kernel size (the weight has the convolution's shape), and 1.1 to 1.7 times faster to train on two CPU cores
@@ -38,6 +41,7 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         width: channels per token.
         class_token: prepend a learned token.
         bias: add a bias to the projection.
+        positions: `"learned"`, or `"sin_cos"`, those of MAE and MoCo v3, which stay as they are.
 
     Inputs:
         images: float tensor `(batch, height, width, 3)`, normalised pixels. For images of another size than
@@ -49,17 +53,23 @@ class PatchEmbedding(Configured, keras.layers.Layer):
     Returns:
         float tensor `(batch, [1 +] rows * columns, width)`, patches in row-major order.
 
+    Raises:
+        ValueError: unknown positions, an image that holds no patch, sines of a width that is no multiple of 4.
+
     Example:
         >>> PatchEmbedding(image_size=(32, 48), patch_size=8, width=64)(np.zeros((2, 32, 48, 3))).shape
         (2, 25, 64)
 
     Reference:
-        Dosovitskiy et al., ViT, 2020, arXiv 2010.11929.
+        Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; fixed positions: He et al., MAE, 2021, arXiv 2111.06377.
     """
 
-    def __init__(self, image_size, patch_size, width, class_token=True, bias=False, **kwargs):
+    def __init__(self, image_size, patch_size, width, class_token=True, bias=False, positions="learned", **kwargs):
         super().__init__(**kwargs)
+        if positions not in POSITIONS:
+            raise ValueError(f"positions {positions!r} are unknown; choose {' or '.join(POSITIONS)}.")
         self.grid = image_grid(image_size, patch_size)
+        self.fixed = sin_cos_positions(self.grid, width, int(class_token)) if positions == "sin_cos" else None
         self.patch_size, self.width, self.class_token, self.bias = patch_size, width, class_token, bias
 
     def build(self, images_shape):
@@ -79,8 +89,12 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         self.position_embedding = self.add_weight(
             name="position_embedding",
             shape=(rows * columns + self.class_token, self.width),
-            initializer=Normal(stddev=self.width**-0.5),
+            initializer=Normal(stddev=self.width**-0.5) if self.fixed is None else self._fixed_positions,
+            trainable=self.fixed is None,  # a weight, though fixed: checkpoints hold it
         )
+
+    def _fixed_positions(self, shape, dtype=None):
+        return ops.convert_to_tensor(self.fixed, dtype)
 
     def call(self, images, patches=None, placed=True):
         grid = self.grid_of(images)

@@ -21,6 +21,7 @@ class Projector(Configured, keras.layers.Layer):
         activation: between the layers.
         batch_norm: normalise between the layers; DINO's heads do not.
         prototypes: number of unit vectors to compare with, or None.
+        output_norm: normalise the output too, without gain and offset, as MoCo v3 does.
 
     Inputs:
         float tensor `(batch, ..., width)`: embeddings, or tokens, which IBOT compares with prototypes.
@@ -38,24 +39,27 @@ class Projector(Configured, keras.layers.Layer):
         (2, 4096)
 
     Reference:
-        Chen et al., SimCLR, 2020, arXiv 2002.05709; prototypes: Caron et al., DINO, 2021, arXiv 2104.14294.
+        Chen et al., SimCLR, 2020, arXiv 2002.05709; prototypes: Caron et al., DINO, 2021, arXiv 2104.14294; norm
+        of the output: Chen et al., MoCo v3, 2021, arXiv 2104.02057.
     """
 
-    def __init__(self, sizes, activation="relu", batch_norm=True, prototypes=None, **kwargs):
+    def __init__(self, sizes, activation="relu", batch_norm=True, prototypes=None, output_norm=False, **kwargs):
         super().__init__(**kwargs)
         self.sizes, self.prototypes = tuple(sizes), prototypes
         self.activation, self.batch_norm = activation_function(activation), batch_norm
+        self.output_norm = output_norm
 
     def build(self, x_shape):
         width, last = x_shape[-1], len(self.sizes) - 1
         self.hidden, self.norms = [], []
         for number, size in enumerate(self.sizes):
-            bias = number == last or not self.batch_norm
-            self.hidden.append(dense(size, width**-0.5, self.dtype_policy, f"dense_{number}", bias))
+            normed = self.output_norm if number == last else self.batch_norm
+            self.hidden.append(dense(size, width**-0.5, self.dtype_policy, f"dense_{number}", not normed))
             self.hidden[-1].build((None, width))
-            if number < last and self.batch_norm:
+            if normed:
+                learned = {"center": number < last, "scale": number < last}
                 norm = keras.layers.BatchNormalization(
-                    momentum=0.9, epsilon=1e-5, dtype="float32", name=f"norm_{number}"
+                    momentum=0.9, epsilon=1e-5, dtype="float32", name=f"norm_{number}", **learned
                 )
                 norm.build((None, size))
                 self.norms.append(norm)
@@ -78,6 +82,7 @@ class Projector(Configured, keras.layers.Layer):
             if number < len(self.hidden) - 1:
                 x = self.norms[number](x, training=training) if self.batch_norm else x
                 x = self.activation(x)
+        x = self.norms[-1](x, training=training) if self.output_norm else x
         if self.prototype_vectors is not None:
             x = ops.matmul(l2_normalize(x), ops.transpose(l2_normalize(self.prototype_vectors)))
         return ops.reshape(x, (-1, *places, x.shape[-1])) if places else x

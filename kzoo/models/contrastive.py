@@ -72,14 +72,19 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
         """Give heads their weights, by the shapes of what they read."""
         known = self.shapes()
         for head in self.heads:
-            shapes = [_shape_of(name, known) for name in head.reads]
+            shapes = [self.find_shape(name, known) for name in head.reads]
             head.build(shapes)
             known |= head.compute_output_shape(shapes)
         keras_contact.untracked(self, "known_shapes", known)
 
     def shape_of(self, name):
         """The shape of an output, of a tower or a head, with None where a side is not known."""
-        return _shape_of(name, self.known_shapes)
+        return self.find_shape(name, self.known_shapes)
+
+    def find_shape(self, name, known):
+        """The shape of an output among those that are known, see `shapes`; of what stands in the batch no side is."""
+        ends = [pattern for pattern in known if pattern.startswith("*") and name.endswith(pattern[1:])]
+        return known.get(name, known[max(ends, key=len)] if ends else (None, None))
 
     def shapes(self):
         """Name of an output -> shape, None where a side is not known; `*` stands for slots of any name."""
@@ -212,7 +217,8 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
 
         Raises:
             TypeError: the loss is not a kzoo loss, or an argument that only targets have a use for.
-            ValueError: a loss that reads what this model never gives; an optimizer that sums the gradients of steps.
+            ValueError: a loss that reads what this model never gives; an optimizer that sums the gradients of steps;
+                a policy that names parts which are not there.
             NotImplementedError: several devices, by a strategy of TensorFlow.
 
         Example:
@@ -223,6 +229,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
         self.check_loss(loss)
         policy, optimizer = gradient_policy(gradients), resolve_optimizer(optimizer)
         check_optimizer(optimizer)
+        policy.check(self)
         check_devices(self, training=False)
         super().compile(optimizer=optimizer, **kwargs)
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
@@ -300,12 +307,6 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
         }
         own = inspect.signature(type(self).__init__).parameters
         return super().get_config() | {name: part for name, part in parts.items() if name in own}
-
-
-def _shape_of(name, known):
-    """The shape of an output, by the name of its slot or of any; of what stands in the batch no side is known."""
-    ends = [pattern for pattern in known if pattern.startswith("*") and name.endswith(pattern[1:])]
-    return known.get(name, known[max(ends, key=len)] if ends else (None, None))
 
 
 def _run_head(head, *tensors, training):

@@ -16,6 +16,7 @@ from kzoo.models.embedding_model import EmbeddingModel
 from kzoo.models.slots import Slot
 
 MIXED = "mixed_view"  # a view that is made of several pictures
+VIEW = re.compile(rf"(view|local)_\d+|{MIXED}")
 ALIASES = {"query": "view_1", "key": "teacher_view_2"}  # what MoCo calls them
 
 
@@ -49,7 +50,9 @@ class SelfSupervised(EmbeddingModel):
         By request (`outputs=("student",)`), and in training what the loss reads: `student` `(views, batch, dim)`, all
         of these in one tensor, the local ones last; all that `ContrastiveModel` lists, such as `view_1_tokens`. With a
         teacher its projections of the same views `teacher_view_1`, ..., and `teacher` `(global views, batch, dim)`; and
-        for the losses of queues `query`, which is `view_1`, and `key`, which is `teacher_view_2`.
+        for the losses of queues `query`, which is `view_1`, and `key`, which is `teacher_view_2`. Where tokens are as
+        wide as the embedding, `view_1_token_projections` `(batch, patches, dim)` is the projector on each of them but a
+        class token: iBOT's shared head.
 
     Raises:
         ValueError: an encoder that does not say how wide its embedding is; batches that do not fit, see the sentence;
@@ -128,11 +131,31 @@ class SelfSupervised(EmbeddingModel):
         if self.projector is not None:
             rules.append(Rule(("*_features",), ("*",), self._projected, "projector"))
             rules += [Rule((of,), (name,), as_it_is) for name, of in ALIASES.items()]
+            if self._projects_tokens():
+                rules.append(Rule(("*_tokens",), ("*_token_projections",), self._projected_tokens, "projector"))
         return rules
 
     @staticmethod
     def _projected(projector, features, training):
         return (ops.cast(projector(features, training=training), "float32"),)
+
+    def _projected_tokens(self, projector, tokens, training):
+        return self._projected(projector, tokens[..., self.tower.prefix_tokens :, :], training)
+
+    def find_shape(self, name, known):
+        if self.projector is not None and (name == "*" or VIEW.fullmatch(name)):  # a projection has a view's own name
+            return self.projector.compute_output_shape((None, self.tower.embed_dim))
+        return super().find_shape(name, known)
+
+    def shapes(self):
+        known = super().shapes()
+        if self._projects_tokens():
+            shape = (None, None, self.tower.token_dim)
+            known["*_token_projections"] = self.projector.compute_output_shape(shape)
+        return known
+
+    def _projects_tokens(self):
+        return self.projector is not None and self.tower.token_dim == self.tower.embed_dim
 
     def default_outputs(self, batch, slots):
         return [slot.name if self.projector is not None else f"{slot.name}_features" for slot in slots]

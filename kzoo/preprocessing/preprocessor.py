@@ -229,7 +229,8 @@ class Preprocessor:
         if self.tokenizer is not None:
             text = self.tokenizer.to_json()
             tokenizer = self.tokenizer.get_config() | {"fingerprint": fingerprint(text), "json": text}
-        return {"images": self.images.get_config(), "tokenizer": tokenizer, "vocabulary": self.vocabulary}
+        images = None if self.images is None else self.images.get_config()
+        return {"images": images, "tokenizer": tokenizer, "vocabulary": self.vocabulary}
 
     @classmethod
     def from_config(cls, config):
@@ -245,6 +246,8 @@ class Preprocessor:
             if expected is not None:  # configs of the first version have none
                 check_fingerprint(text, expected)
             tokenizer = Tokenizer.from_json(text, **settings)
+        if config["images"] is None:  # of texts alone
+            return cls(None, tokenizer, config["vocabulary"])
         # what was saved before there was a choice has the pixels that it had then
         images = {"decoding": AS_TRAINED} | config["images"]
         steps = STEPS[images.pop("kind", ImageSteps.kind)]

@@ -3,7 +3,7 @@
 from kzoo.training.callbacks import StopOnNonFinite, TimeBudget
 from kzoo.training.ema_teacher import EMATeacher
 from kzoo.training.fixed_teacher import FixedTeacher
-from kzoo.training.gradients import SAM, GradientPolicy, GradientSum, Harmonised, PCGrad
+from kzoo.training.gradients import SAM, GradientPolicy, GradientSum, Harmonised, MetaStep, PCGrad
 from kzoo.training.health import Health
 from kzoo.training.optimizers import AdamW
 
@@ -16,6 +16,7 @@ __all__ = [
     "GradientSum",
     "Harmonised",
     "Health",
+    "MetaStep",
     "PCGrad",
     "StopOnNonFinite",
     "TimeBudget",

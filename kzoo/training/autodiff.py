@@ -104,7 +104,7 @@ def gradients(model, forward, policy=None):
     if not trained:
         (total, results), found = evaluated()[1], []
         return total, results, found
-    found = policy.apply(compute)
+    found = policy.apply(compute, model) if policy.reads_model else policy.apply(compute)
     (total, results), changes = passes[0]
     for variable, new in zip(others, changes):
         if new is not None:

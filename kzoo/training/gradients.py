@@ -21,6 +21,8 @@ class GradientPolicy(Configured, keras.layers.Layer):
         by_term: whether `compute()` gives one list of gradients for each term of the loss; else that of their sum.
         several_passes: whether `compute` is called more than once; `compute(offsets)` gives the gradients at the
             weights plus these tensors.
+        reads_model: whether `apply` is told whose weights these are, `apply(compute, model)`. All gradients carry the
+            factor `model.optimizer.scale_loss(1.0)`, which is not 1 where the loss is scaled for half precision.
 
     Example:
         >>> class Signs(GradientPolicy):
@@ -31,10 +33,14 @@ class GradientPolicy(Configured, keras.layers.Layer):
 
     by_term = False
     several_passes = False
+    reads_model = False
 
     def __init__(self, **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
         self.built = True
+
+    def check(self, model):
+        """Stops with a sentence where it has no use for a model; `compile` asks it."""
 
     def apply(self, compute):
         """One list of gradients, in the order of the trainable weights.
@@ -179,6 +185,73 @@ class SAM(GradientPolicy):
         square = sum(ops.sum(ops.square(ops.cast(each, "float32"))) for each in first)
         scale = self.rho * ops.rsqrt(ops.maximum(square, TINY))
         return compute([ops.cast(scale, each.dtype) * each for each in first])
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class MetaStep(GradientPolicy):
+    """Trains some parts, such as learned augmenters, by what they do to a model that has taken its step already.
+
+    With `w` the weights of these parts and `t` all others, of one loss `L`: `t` gets `g = dL/dt(t, w)`, and `w` gets
+    `dL/dw(t - a g, w)`, the gradient where plain gradient descent would take the others. No gradient goes through that
+    step. Two passes over a batch, so a step takes twice as long; both have the same dropout, and what the first changes
+    (queues, statistics) stays.
+
+    Args:
+        parts: names of heads, of towers as in a preset row, or `"projector"`; or one name. Their weights are `w`.
+        learning_rate: `a`; 0 makes it the plain sum.
+
+    Raises:
+        ValueError: no part, a negative learning rate; at `compile` a part that the model does not train, or parts that
+            are all there is.
+
+    Recommendations:
+        With `FeatureAugmenter`, `a` as the optimizer's own learning rate is where it is plain gradient descent.
+
+    Example:
+        >>> augmenter = Head(FeatureAugmenter(256), "*_features", "*_augmented", name="augmenter")
+        >>> model = kzoo.SelfSupervised(encoder, heads=[augmenter])
+        >>> loss = NTXent() + NTXent(inputs=("view_1_augmented", "view_2_augmented"))
+        >>> model.compile("adamw", loss=loss, gradients=kzoo.training.MetaStep("augmenter", learning_rate=0.001))
+
+    Reference:
+        Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation (MCLRec), 2023, arXiv 2304.07763,
+        which alternates the two stages batch by batch; that both gradients make one step is our choice.
+    """
+
+    several_passes = True
+    reads_model = True
+
+    def __init__(self, parts, learning_rate=0.01, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = (parts,) if isinstance(parts, str) else tuple(parts)
+        if not self.parts:
+            raise ValueError("parts is empty; name the heads or towers that are trained a step ahead.")
+        if learning_rate < 0.0:
+            raise ValueError(f"learning_rate is {learning_rate}; give a number of at least 0.")
+        self.learning_rate = learning_rate
+
+    def check(self, model):
+        if all(self._learns(model)):
+            raise ValueError(f"MetaStep is to train {', '.join(self.parts)}, which is all that the model trains.")
+
+    def apply(self, compute, model):
+        learns, first = self._learns(model), compute()
+        rate = -self.learning_rate / model.optimizer.scale_loss(1.0)
+        ahead = [
+            ops.zeros_like(each) if own else ops.cast(rate, each.dtype) * each
+            for own, each in zip(learns, first, strict=True)
+        ]
+        return [there if own else here for own, here, there in zip(learns, first, compute(ahead), strict=True)]
+
+    def _learns(self, model):
+        """Of each trainable weight of a model whether it is one of the parts'."""
+        parts = model.towers() | model.parts() | {head.name: head for head in model.heads}
+        trained = {name: part for name, part in parts.items() if part.trainable_variables}
+        for name in self.parts:
+            if name not in trained:
+                raise ValueError(f"MetaStep is to train {name!r}, but the model trains {', '.join(trained)}.")
+        own = {id(each) for name in self.parts for each in trained[name].trainable_variables}
+        return [id(each) in own for each in model.trainable_variables]
 
 
 POLICIES = {"sum": GradientSum, "harmonised": Harmonised, "pcgrad": PCGrad, "sam": SAM}

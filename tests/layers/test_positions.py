@@ -9,7 +9,9 @@ import torch
 from shared_case import TESTS, numpy, toy_pairs
 
 import kzoo
+from kzoo.layers import PatchEmbedding
 from kzoo.layers.positions import resize_grid, resize_sequence
+from kzoo.layers.sin_cos import sin_cos_positions
 
 FIXTURE = TESTS / "fixtures" / "oc_clip_vit_tiny"
 
@@ -128,3 +130,20 @@ def test_a_model_of_kzoo_at_another_size(tmp_path, model):
 def test_a_size_without_a_patch():
     with pytest.raises(ValueError, match="holds no patch of 8 x 8 pixels"):
         kzoo.from_preset(FIXTURE, image_size=4)
+
+
+def test_positions_that_stay_as_they_are():
+    """Sines of MAE: no trained weight, resampled for a picture of another size as a learned table is."""
+    sizes = {"image_size": (8, 12), "patch_size": 4, "width": 8}
+    fixed = PatchEmbedding(**sizes, positions="sin_cos")
+    fixed.build((None, 8, 12, 3))
+    assert not fixed.position_embedding.trainable
+    np.testing.assert_array_equal(numpy(fixed.position_embedding), sin_cos_positions((2, 3), 8, prefix=1))
+    learned = PatchEmbedding(**sizes)
+    learned.build((None, 8, 12, 3))
+    for name in ("kernel", "class_embedding", "position_embedding"):
+        getattr(learned, name).assign(getattr(fixed, name))
+    for images in (tables(2, 8, 12, 3), tables(2, 12, 12, 3)):
+        np.testing.assert_array_equal(numpy(fixed(images)), numpy(learned(images)))
+    with pytest.raises(ValueError, match="positions 'sincos' are unknown; choose learned or sin_cos"):
+        PatchEmbedding(**sizes, positions="sincos")

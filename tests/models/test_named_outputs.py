@@ -146,6 +146,11 @@ def test_what_a_batch_hides_is_hidden_from_the_student_alone():
     kept = model({"view_1": pixels, "view_1_kept": np.array([[2, 0]] * 3)}, only=("view_1_tokens",))
     assert kept["view_1_tokens"].shape == (3, 3, 12)
     plain = kzoo.SelfSupervised(VisionTransformer(16, 8, 12, 1, 2))
+    one = plain({"view_1": pixels, "view_2": pixels}, only=("view_1", "view_1_tokens", "view_1_token_projections"))
+    assert one["view_1_token_projections"].shape == (3, 4, 128)  # of the patches, by the projector that views have
+    expected = plain.projector(one["view_1_tokens"])[:, 1:]
+    np.testing.assert_allclose(numpy(one["view_1_token_projections"]), numpy(expected), atol=1e-5)
+    assert plain.shape_of("view_1_token_projections") == (None, None, 128) and plain.shape_of("view_1") == (None, 128)
     with pytest.raises(ValueError, match="the batch has 'view_1_masked', but VisionTransformer cannot be run"):
         plain({"view_1": pixels, "view_1_masked": masked})
 

@@ -12,6 +12,7 @@ from kzoo.layers.heads.multi_head import MultiHeadProjector, TemperatureFactors
 from kzoo.layers.heads.orthogonal_basis import OrthogonalBasis
 from kzoo.layers.heads.patch_decoder import PatchDecoder, Patchify
 from kzoo.layers.heads.predictor import CodeDecoder, Predictor
+from kzoo.layers.heads.sentence_decoder import SentenceDecoder
 from kzoo.layers.heads.split_projector import HypernetworkPredictor, SplitProjector
 from kzoo.layers.heads.token_projector import TokenProjector
 
@@ -29,6 +30,7 @@ __all__ = [
     "PatchDecoder",
     "Patchify",
     "Predictor",
+    "SentenceDecoder",
     "SplitProjector",
     "TemperatureFactors",
     "TokenProjector",

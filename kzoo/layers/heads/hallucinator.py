@@ -85,7 +85,7 @@ class FeatureAugmenter(Configured, keras.layers.Layer):
 
     Reference:
         Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation (MCLRec), 2023, arXiv 2304.07763,
-        without its second optimizer; that `x` is added is our choice.
+        whose second stage is `kzoo.training.MetaStep`; that `x` is added is our choice.
     """
 
     def __init__(self, hidden_dim=None, dropout=0.0, **kwargs):

@@ -21,6 +21,7 @@ class Predictor(Configured, keras.layers.Layer):
         output_dim: width of the output; default that of the input.
         activation: between the layers.
         batch_norm: normalise between the layers.
+        output_norm: normalise the output too, without gain and offset, as MoCo v3 does.
 
     Inputs:
         float tensor `(batch, ..., width)`.
@@ -37,14 +38,15 @@ class Predictor(Configured, keras.layers.Layer):
         Grill et al., BYOL, 2020, arXiv 2006.07733; Chen and He, SimSiam, 2020, arXiv 2011.10566.
     """
 
-    def __init__(self, hidden_dim, output_dim=None, activation="relu", batch_norm=True, **kwargs):
+    def __init__(self, hidden_dim, output_dim=None, activation="relu", batch_norm=True, output_norm=False, **kwargs):
         super().__init__(**kwargs)
         self.hidden_dim, self.output_dim = hidden_dim, output_dim
-        self.activation, self.batch_norm = activation, batch_norm
+        self.activation, self.batch_norm, self.output_norm = activation, batch_norm, output_norm
 
     def build(self, x_shape):
         sizes = (self.hidden_dim, self.output_dim or x_shape[-1])
-        self.mlp = Projector(sizes, self.activation, self.batch_norm, dtype=self.dtype_policy, name="mlp")
+        norms = {"batch_norm": self.batch_norm, "output_norm": self.output_norm}
+        self.mlp = Projector(sizes, self.activation, **norms, dtype=self.dtype_policy, name="mlp")
         self.mlp.build(x_shape)
 
     def compute_output_shape(self, x_shape):

@@ -33,7 +33,7 @@ class BagOfWordsDecoding(Loss):
         float32 scalar. `ln(vocabulary)` for equal logits, 0 where no text counts.
 
     Recommendations:
-        Beside the masked language models of encoder and decoder, with a weight of 0.1.
+        Beside the masked language models of encoder and decoder (`kzoo.layers.SentenceDecoder`), with a weight of 0.1.
 
     Example:
         >>> BagOfWordsDecoding()(np.zeros((1, 3, 8)), np.eye(8)[:1])

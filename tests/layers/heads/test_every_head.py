@@ -26,6 +26,7 @@ from kzoo.layers import (
     Predictor,
     Projection,
     Projector,
+    SentenceDecoder,
     SplitProjector,
     TemperatureFactors,
     TokenProjector,
@@ -51,6 +52,7 @@ KEPT = np.array([[0, 3, 1, 5], [2, 1, 0, 4], [5, 4, 3, 2]], "int32")
 CASES = {
     "projector": (lambda: Projector((6, 4)), (X,), 1),
     "projector_of_tokens": (lambda: Projector((6, 4), prototypes=9), (TOKENS,), 1),
+    "projector_of_normed_output": (lambda: Projector((6, 4), output_norm=True), (X,), 1),
     "projection": (lambda: Projection(4, 6), (X,), 1),
     "predictor": (lambda: Predictor(6), (X,), 1),
     "code_decoder": (lambda: CodeDecoder(6, (2, 3)), (X,), 2),
@@ -72,6 +74,7 @@ CASES = {
         ("source", "target", "imposter", "distant"),
     ),
     "patch_decoder": (lambda: PatchDecoder((2, 3), 2, 8, 1, 2, 16, prefix_tokens=1), (TOKENS, KEPT), 1),
+    "sentence_decoder": (lambda: SentenceDecoder(7, 5, 8, 2, mlp_dim=12), (X, LABELS, REAL), 1),
     "patchify": (lambda: Patchify(2, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), (random.integers(0, 256, (2, 4, 6, 3)),), 1),
 }
 
