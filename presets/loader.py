@@ -7,9 +7,10 @@ from pathlib import Path
 import keras
 
 from kzoo.encoders.tower import table_of
+from kzoo.files import limits
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import quantise_again
-from kzoo.layers.initializers import empty_weights, without_values
+from kzoo.layers.initializers import at_most, empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.presets import folder as preset_folder
@@ -17,6 +18,8 @@ from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub
+from kzoo.weights.filled import check_ranges, check_weights
+from kzoo.weights.hdf5 import Hdf5
 
 logger = logging.getLogger("kzoo")
 
@@ -76,7 +79,8 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
         preprocessor = checkpoint.preprocessor(row)
     sized = _sized(row, image_size, context_length)
     if not load_weights:
-        return _untrained(build(sized, dtype, preprocessor), path)
+        with at_most(limits.PARAMETERS, "kzoo.files.limits.PARAMETERS"):
+            return _untrained(_built(path, sized, dtype, preprocessor), path)
     if checkpoint is None:
         model = _opened(path, row, sized, dtype, preprocessor)
     else:
@@ -90,15 +94,23 @@ def _filled(checkpoint, row, sized, dtype, preprocessor):
     """The model of a checkpoint, in memory once: names and shapes are compared before anything is allocated."""
     tensors = checkpoint.tensors()
     _check_depth(row, len(tensors), checkpoint.folder)
-    try:
-        stored = without_values(build, row, dtype)
-    except ValueError as error:
-        raise ValueError(f"the config in {checkpoint.folder} describes what cannot be built: {error}") from error
+    stored = without_values(_built, checkpoint.folder, row, dtype)
     checkpoint.check_tensors(tensors, stored)
     with empty_weights():
         model = build(sized, dtype, preprocessor)
     checkpoint.fill(tensors, model, _resampling(stored, model))
+    check_ranges(model, checkpoint.folder)
     return model
+
+
+def _built(folder, *args):
+    """What `build` makes of a row that a folder gave."""
+    try:
+        return build(*args)
+    except ImportError:
+        raise  # a library that is not installed
+    except Exception as error:  # the layers of a config, and Keras itself, raise what they like
+        raise ValueError(f"the config in {folder} describes what cannot be built: {error}") from error
 
 
 def _check_depth(row, count, folder):
@@ -111,13 +123,18 @@ def _check_depth(row, count, folder):
 
 def _opened(path, row, sized, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
-    with empty_weights():
-        model = build(row, dtype, preprocessor)
     changed = row.get("quantised", {})
-    quantise_again(model, changed)
+    preset_folder.check_weights_file(path)
+    file = Hdf5(path / preset_folder.WEIGHTS_FILE)
+    # two numbers of int4 are one in the file
+    with at_most(file.count() * (2 if changed else 1), file.path.name), empty_weights():
+        model = _built(path, row, dtype, preprocessor)
+    _apply(path, quantise_again, model, changed)
     if "compile" in row and sized == row:
-        model.compile_from_config(row["compile"])
+        _apply(path, model.compile_from_config, row["compile"])
+    file.check_kinds(model.variables)
     preset_folder.read_weights(model, path)
+    check_weights(model, file.path)
     if sized == row:
         return model
     stored = model
@@ -130,6 +147,14 @@ def _opened(path, row, sized, dtype, preprocessor):
         array = keras.ops.convert_to_numpy(old)
         new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
     return model
+
+
+def _apply(folder, change, *args):
+    """Do to a model what the config in a folder says of it."""
+    try:
+        change(*args)
+    except Exception as error:  # as above
+        raise ValueError(f"the config in {folder} asks for what cannot be done: {error}") from error
 
 
 def _with_table(model):
