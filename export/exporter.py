@@ -2,9 +2,6 @@
 
 import json
 import logging
-import shutil
-import tempfile
-from pathlib import Path
 
 import keras
 
@@ -12,11 +9,15 @@ import kzoo
 from kzoo.export import runtime
 from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
-from kzoo.export.manifest import MANIFEST_FILE, describe_towers, is_export
+from kzoo.export.manifest import MANIFEST_FILE, describe_towers
 from kzoo.export.onnx_writers import OPSET, halve, write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, writes_captions
 from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
+from kzoo.files import disk
+from kzoo.files.fingerprint import sha256_of
+from kzoo.files.layouts import files_of
+from kzoo.files.writing import writing
 from kzoo.presets.build import as_float32
 
 logger = logging.getLogger("kzoo")
@@ -26,7 +27,7 @@ FIRST_OPSET = 13
 TOLERANCES = {"float32": 2e-5, "float16": 5e-3}  # on unit-length embeddings, by the dtype of the graphs
 
 
-def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32"):
+def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32", overwrite=False):
     """Write the towers of a model as graphs that run without Keras.
 
     The folder holds a graph for each tower, such as `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow
@@ -41,13 +42,16 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
 
     Args:
         model: a kzoo model, with a preprocessor if it reads pictures or texts. Models of other dtypes leave in float32.
-        folder: path to write. An earlier export there is replaced, anything else is refused.
+        folder: path to write. An earlier export there is replaced when the new one is verified, and stays until then;
+            anything else is refused.
         format: `"onnx"` or `"tf_saved_model"`.
         tolerance: bound on the difference of the embeddings, and of what else a graph gives relative to its largest
             value; default 2e-5, and 5e-3 in float16. The manifest says it.
         opset: version of ONNX's operators, for runtimes that know no later one.
         dtype: `"float32"`, or of ONNX `"float16"`: half the size, with norms and softmaxes in float32; what goes in and
             comes out stays what it is.
+        overwrite: whether to write into a folder that holds something else. A model in it is replaced; files that
+            belong to none stay as they are.
 
     Returns:
         dict: the manifest.
@@ -55,6 +59,7 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
     Raises:
         ImportError: an extra is missing; the sentence names it.
         FileExistsError: the folder holds something else than an export.
+        OSError: the folder cannot be written; found out before anything is exported, as far as it can be.
         ExportError: a graph could not be written, or differs from the model.
         ValueError: an unknown format or dtype, an opset that is none, a SavedModel with either, a model without a
             preprocessor, a SavedModel of a captioner without a start id.
@@ -74,18 +79,12 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
-    folder = Path(folder)
-    if folder.exists() and not (is_export(folder) or (folder.is_dir() and not any(folder.iterdir()))):
-        raise FileExistsError(f"{folder} exists and is not an export; choose another folder or remove it.")
-    model = as_float32(model)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        scratch = Path(scratch) / "export"
-        scratch.mkdir()
+    with writing(folder, format, overwrite) as place:
+        model = as_float32(model)
         if format == "onnx":
-            graphs = _write_onnx(model, scratch, tolerance, opset, dtype)
+            graphs = _write_onnx(model, place, tolerance, opset, dtype)
         else:
-            graphs = _write_saved_model(model, scratch, tolerance)
+            graphs = _write_saved_model(model, place, tolerance)
         manifest = {
             "kzoo": kzoo.__version__,
             "format": format,
@@ -97,9 +96,10 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
             "embed_dim": model.embed_dim,
             "similarity": dict(zip(("scale", "bias"), model.scale_and_bias())),
             "graphs": graphs,
+            "fingerprints": {name: sha256_of(place / name) for name in files_of(place, format)},
             "worst_difference": {name: graph["worst_difference"] for name, graph in graphs.items()},
             "verified_batches": list(BATCHES),
-            "preprocessor": model.preprocessor and model.preprocessor.save(scratch),
+            "preprocessor": model.preprocessor and model.preprocessor.save(place),  # with the fingerprint of its own
         }
         if writes_captions(model):
             manifest["captions"] = {
@@ -109,12 +109,8 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
                 "start_id": model.caption_start_id,  # of the decoder, where the tokenizer has none
             }
         if format == "onnx":
-            (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-            manifest["asked"] = asked_as_a_user(model, runtime.load(scratch), tolerance)
-        (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        scratch.rename(folder)
+            manifest["asked"] = asked_as_a_user(model, runtime.opened(place, manifest), tolerance)
+        disk.write(place / MANIFEST_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
     return manifest
 
 

@@ -1,6 +1,9 @@
 """manifest.json: what the files of an export are. No Keras here."""
 
 import json
+from pathlib import Path
+
+from kzoo.files.fingerprint import Fingerprints
 
 MANIFEST_FILE = "manifest.json"
 PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
@@ -52,3 +55,17 @@ def read_manifest(folder):
     if not isinstance(manifest, dict) or "kzoo" not in manifest or "graphs" not in manifest:
         raise ValueError(f"{folder} is no export of kzoo: {MANIFEST_FILE} was written by something else.")
     return manifest
+
+
+def fingerprints(folder, manifest, verify=True):
+    """Around the reading of an export: its graphs must be those that its manifest was written with.
+
+    Exports of the first version have no fingerprints. `with fingerprints(folder, read_manifest(folder)): ...` checks a
+    SavedModel before TensorFlow opens it.
+
+    Args:
+        folder: path.
+        manifest: its manifest.
+        verify: False takes the files as they are.
+    """
+    return Fingerprints(Path(folder), manifest.get("fingerprints", {}) if verify else {}, MANIFEST_FILE)

@@ -8,15 +8,16 @@ Example:
 
 from pathlib import Path
 
-from kzoo.export.manifest import MEMORY, read_manifest
+from kzoo.export.manifest import MEMORY, fingerprints, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
+from kzoo.files.writing import readable
 from kzoo.inference.caption import Writer
 from kzoo.inference.embed import BATCH_SIZE, Embedder
 from kzoo.preprocessing import Preprocessor
 
 
-def load(folder, providers=None, threads=None, session_options=None):
+def load(folder, providers=None, threads=None, session_options=None, verify=True):
     """Open a folder that `model.export(folder, format="onnx")` wrote.
 
     Args:
@@ -25,22 +26,26 @@ def load(folder, providers=None, threads=None, session_options=None):
         threads: most threads that a graph runs on, such as the cores of a container; default all cores of the machine.
         session_options: dict of attributes of `onnxruntime.SessionOptions`, such as `{"enable_mem_pattern": False}`, or
             such an object.
+        verify: whether graphs and vocabulary must be those that the manifest was written with, by their fingerprints.
+            False takes them as they are, for those who have put another file there.
 
     Returns:
         `Runtime` with `encode_image`, `encode_text`, `classify` and `similarity`, as on the model; of a captioner a
         `CaptionRuntime`, with `caption` and `generate` too.
 
     Raises:
-        ValueError: no export, an export of another format, or one with files missing; `threads` that is no number of
-            threads, an option that onnxruntime does not have.
+        ValueError: no export, an export of another format, one with files missing or of another export; `threads` that
+            is no number of threads, an option that onnxruntime does not have.
 
     A runtime can be pickled: the process that gets it opens the folder anew.
     """
-    folder = Path(folder).absolute()
-    manifest = read_manifest(folder)
-    return (CaptionRuntime if "captions" in manifest else Runtime)(
-        folder, manifest, providers, threads, session_options
-    )
+    folder = readable(Path(folder).absolute())
+    return opened(folder, read_manifest(folder), providers, threads, session_options, verify)
+
+
+def opened(folder, manifest, *options):
+    """`load` for an export whose manifest is known, or not written yet."""
+    return (CaptionRuntime if "captions" in manifest else Runtime)(folder, manifest, *options)
 
 
 def _options(onnxruntime, threads, given):
@@ -65,9 +70,9 @@ class Runtime(Embedder):
         preprocessor: the `kzoo.preprocessing.Preprocessor` of the model.
     """
 
-    def __init__(self, folder, manifest, providers=None, threads=None, session_options=None):
+    def __init__(self, folder, manifest, providers=None, threads=None, session_options=None, verify=True):
         self.manifest = manifest
-        self.opened_with = folder, providers, threads, session_options
+        self.opened_with = folder, providers, threads, session_options, verify
         if self.manifest["format"] != "onnx":
             raise ValueError(
                 f"{folder} is an export of format {self.manifest['format']}, which this runtime does not run; open "
@@ -76,18 +81,19 @@ class Runtime(Embedder):
         onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
         self.embed_dim = self.manifest["embed_dim"]
         made = self.manifest["preprocessor"]
-        self.preprocessor = None if made is None else Preprocessor.load(folder, made)
+        self.preprocessor = None if made is None else Preprocessor.load(folder, made, verify)
         options, self.sessions = _options(onnxruntime, threads, session_options), {}
-        for name, graph in self.manifest["graphs"].items():
-            path = folder / graph["file"]
-            if not path.is_file():
-                raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
-            self.sessions[name] = onnxruntime.InferenceSession(
-                str(path), options, providers=providers or ["CPUExecutionProvider"]
-            )
+        with fingerprints(folder, manifest, verify):
+            for name, graph in self.manifest["graphs"].items():
+                path = folder / graph["file"]
+                if not path.is_file():
+                    raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
+                self.sessions[name] = onnxruntime.InferenceSession(
+                    str(path), options, providers=providers or ["CPUExecutionProvider"]
+                )
 
     def __reduce__(self):
-        if not isinstance(self.opened_with[-1], dict | None):
+        if not isinstance(self.opened_with[3], dict | None):
             raise TypeError(
                 "a runtime with an onnxruntime.SessionOptions object cannot be sent to another process; give load() "
                 "threads=, or the options as a dict."

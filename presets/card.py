@@ -7,6 +7,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 import kzoo
+from kzoo.files import disk
 from kzoo.presets.table import read_row
 from kzoo.presets.trained import kept_loss, loss_in_words, trainings_in_words
 from kzoo.weights import hub
@@ -43,20 +44,21 @@ LAYOUTS = {
 }
 
 
-def write_card(model, folder, format, repo=None):
-    """Write the card of a model as `README.md` into its folder; one that kzoo did not write stays as it is.
+def write_card(model, place, format, repo=None, instead_of=None):
+    """Write the card of a model as `README.md`, unless it would replace one that kzoo did not write, which stays.
 
     Args:
         model: a kzoo model.
-        folder: path of the folder that was saved.
+        place: path of the folder that the card is written into.
         format: the layout of the files, `"kzoo"`, `"transformers"` or `"open_clip"`.
         repo: `"owner/name"` or `"owner/name@revision"` on the hub, if the folder goes there.
+        instead_of: path of the folder whose files will be replaced by those in `place`.
     """
-    path = Path(folder) / hub.CARD
-    if path.is_file() and not is_own(path.read_text("utf-8", errors="replace")):
+    path = None if instead_of is None else Path(instead_of) / hub.CARD
+    if path is not None and path.is_file() and not is_own(path.read_text("utf-8", errors="replace")):
         logger.info("%s was not written by kzoo and stays as it is.", path)
         return
-    path.write_text(render(model, format, repo), "utf-8")
+    disk.write(Path(place) / hub.CARD, render(model, format, repo).encode())
 
 
 def is_own(text):

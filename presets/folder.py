@@ -1,42 +1,43 @@
-"""The folder that `save_to_preset` writes: config.json, model.weights.h5, tokenizer.json, README.md."""
+"""The folder that `save_to_preset` writes: config.json, model.safetensors, tokenizer.json, README.md."""
 
 import json
-import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 
 import kzoo
+from kzoo.files import disk
 from kzoo.files.schema import shown
 from kzoo.files.strict_json import check_content, read_json
-from kzoo.keras_contact import save_weights_alone
+from kzoo.files.writing import writing
 from kzoo.preprocessing import Preprocessor
 from kzoo.presets import schema
 from kzoo.presets.card import write_card
+from kzoo.presets.kept import WEIGHTS_FILE, write_weights
 from kzoo.presets.table import flat
 from kzoo.presets.trained import kept_loss
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.weights.h5"
 LAYERS = ("heads", "projector", "teacher")  # what a row may have beside towers, similarity and decoder
 KEYS = ("preset", "similarity", "loss", "preprocessor")
 
 
-def save_preset(model, folder, optimizer=False):
+def save_preset(model, folder, optimizer=False, overwrite=False, beside=None):
     """Write a model so that `from_preset(folder)` opens it on any backend.
 
-    The files are written beside their places and moved there when they are whole: a folder that was there keeps the
-    model that it had until then.
+    A folder that was there keeps the model that it had until the new one is whole; see `kzoo.files.writing`.
 
     Args:
         model: a kzoo model, with a preprocessor if it reads pictures or texts.
         folder: path; made if it is not there.
         optimizer: whether the state of the training goes with it, see `ContrastiveModel.save_to_preset`.
+        overwrite: whether a model in another layout may be replaced.
+        beside: dict of names of further files -> bytes, which are written and replaced together with the model.
 
     Raises:
         ValueError: the model has no preprocessor, is of no kind that a preset can name, or is to be saved with an
             optimizer and has none.
+        OSError: the folder cannot be written, or holds something else.
     """
     if model.kind is None:
         raise ValueError(
@@ -46,10 +47,7 @@ def save_preset(model, folder, optimizer=False):
     if optimizer and not model.compiled:
         raise ValueError("the model is not compiled, so there is no optimizer to save; compile it, or save it without.")
     changed = model.check_quantised()
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".saving-") as place:
-        place = Path(place)
+    with writing(folder, "kzoo", overwrite) as place:
         preprocessor = None if model.preprocessor is None else model.preprocessor.save(place)
         config = model_config(model) | {"source": model.source, "trainings": list(model.trainings)}
         config |= {"loss": kept_loss(model), "preprocessor": preprocessor}
@@ -57,13 +55,11 @@ def save_preset(model, folder, optimizer=False):
             config["quantised"] = changed
         if optimizer:
             config["compile"] = model.get_compile_config()
-            model.save_weights(place / WEIGHTS_FILE)
-        else:
-            save_weights_alone(model, place / WEIGHTS_FILE)
-        (place / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        for path in sorted(place.iterdir()):
-            os.replace(path, folder / path.name)
-    write_card(model, folder, "kzoo")
+        config["fingerprints"] = write_weights(model, place, optimizer)
+        files = {CONFIG_FILE: (json.dumps(config, indent=2) + "\n").encode()} | (beside or {})
+        for name, content in files.items():
+            disk.write(place / name, content)
+        write_card(model, place, "kzoo", instead_of=folder)
 
 
 def check_preprocessor(model):
@@ -112,33 +108,20 @@ def read_config(folder):
     return config
 
 
-def read_preprocessor(folder, config):
-    """The preprocessor of a kzoo folder, None where it has none."""
+def read_preprocessor(folder, config, verify=True):
+    """The preprocessor of a kzoo folder, None where it has none.
+
+    Args:
+        folder: path.
+        config: content of its config.
+        verify: whether the vocabulary must be the one that was saved.
+    """
     if config["preprocessor"] is None:
         return None
     try:
-        return Preprocessor.load(folder, config["preprocessor"])
+        return Preprocessor.load(folder, config["preprocessor"], verify)
     except FileNotFoundError as error:
         raise ValueError(f"{folder} lacks {Path(error.filename).name}; the folder is incomplete.") from error
-
-
-def check_weights_file(folder):
-    """Stops with a sentence unless a kzoo folder has its weights."""
-    path = folder / WEIGHTS_FILE
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is not there; give the folder its weights, or build the model untrained with load_weights=False."
-        )
-
-
-def read_weights(model, folder):
-    """Fill a model from the weights file of a kzoo folder; every variable must be in it, in its shape."""
-    check_weights_file(folder)
-    path = folder / WEIGHTS_FILE
-    try:
-        model.load_weights(path)
-    except Exception as error:  # Keras and h5py raise whatever a damaged file makes them stumble over
-        raise ValueError(f"the weights in {path} do not fit the model of {CONFIG_FILE} beside them: {error}") from error
 
 
 def _tower_config(tower):

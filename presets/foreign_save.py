@@ -2,10 +2,10 @@
 
 import inspect
 import json
-from pathlib import Path
 
-from safetensors.numpy import save_file
-
+from kzoo.files import disk
+from kzoo.files.tensor_file import write_tensors
+from kzoo.files.writing import writing
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.preprocessing.preprocessor import STEPS, TOKENIZER_FILE
@@ -22,7 +22,7 @@ COMPARED = (*PARTS, "similarity", "images")
 WRITTEN = ("transformers", "open_clip")
 
 
-def save_checkpoint(model, folder, name):
+def save_checkpoint(model, folder, name, overwrite=False):
     """Write a model as another library stores it: its config, `*.safetensors`, `tokenizer.json`, a card.
 
     The config is read back before anything is written: where it would describe another model than this one,
@@ -32,28 +32,30 @@ def save_checkpoint(model, folder, name):
         model: a `DualEncoder`, `Captioner` or `MatchingEncoder` with a preprocessor.
         folder: path; made if it is not there.
         name: `"transformers"` or `"open_clip"`.
+        overwrite: whether a model in another layout may be replaced.
 
     Raises:
         ValueError: a format that is not known, or that cannot hold this model; the sentence says why.
+        OSError: the folder cannot be written, or holds something else.
     """
     if name not in WRITTEN:
         raise ValueError(f"format {name!r} is unknown; choose one of kzoo, {', '.join(WRITTEN)}.")
     preset_folder.check_preprocessor(model)
     row = _row_of(model)
     format, files = _fitting(row, name)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     config = format.completed(files[format.file], lambda name: files.get(name, {}))
-    tensors = collect_tensors(format.entries(config, ()), model)
-    save_file(tensors, folder / f"{format.stem}.safetensors", metadata={"format": "pt"})
-    tokenizer = model.preprocessor.tokenizer
-    if tokenizer is not None:
-        (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), "utf-8")
-    for file, content in files.items():
-        path = folder / file
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    write_card(model, folder, name)
+    entries, tokenizer = list(format.entries(config, ())), model.preprocessor.tokenizer
+    with writing(folder, name, overwrite) as place:
+        weights = place / f"{format.stem}.safetensors"
+        write_tensors(weights, lambda put: collect_tensors(entries, model, put), metadata={"format": "pt"})
+        if tokenizer is not None:
+            disk.write(place / TOKENIZER_FILE, tokenizer.to_json().encode())
+        for file, content in files.items():
+            path = place / file
+            if path.parent != place:
+                disk.make_folder(path.parent)
+            disk.write(path, (json.dumps(content, indent=2) + "\n").encode())
+        write_card(model, place, name, instead_of=folder)
 
 
 def _fitting(row, name):

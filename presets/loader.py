@@ -1,6 +1,7 @@
 """From a name or a folder to a model."""
 
 import logging
+import math
 from functools import partial
 from pathlib import Path
 
@@ -8,23 +9,26 @@ import keras
 
 from kzoo.encoders.tower import table_of
 from kzoo.files import limits
+from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import quantise_again
-from kzoo.layers.initializers import at_most, empty_weights, without_values
+from kzoo.layers.initializers import TooMany, at_most, empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.presets import folder as preset_folder
+from kzoo.presets import kept
 from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub
-from kzoo.weights.filled import check_ranges, check_weights
-from kzoo.weights.hdf5 import Hdf5
+from kzoo.weights.filled import check_kinds, check_ranges, check_weights
 
 logger = logging.getLogger("kzoo")
 
 
-def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None):
+def from_preset(
+    name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None, verify=True
+):
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:
@@ -40,13 +44,15 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
         dtype: a dtype policy such as `"mixed_bfloat16"`; default `"float32"` or the global policy.
         vocab_size: most ids of a vocabulary of its own, which the untrained model of a preset then learns by
             `model.preprocessor.adapt(captions)`, in place of the one that its released weights were trained with.
+        verify: whether weights and vocabulary of a folder of kzoo's must be those that its config was saved with, by
+            their fingerprints. False takes what fits, for those who have put another file there.
 
     Returns:
         `kzoo.models.DualEncoder`, or what of it the preset says: `Captioner`, `MatchingEncoder`.
 
     Raises:
-        ValueError: unknown preset, a folder without a model, weights that do not fit their config, a `vocab_size`
-            beside weights.
+        ValueError: unknown preset, a folder without a model, weights that do not fit their config or are not those
+            that were saved with it, a `vocab_size` beside weights.
         FileNotFoundError: the weights are neither in the folder, in the hub's cache, nor on the hub.
 
     Example:
@@ -70,19 +76,21 @@ def from_preset(name, load_weights=True, image_size=None, context_length=None, d
             row = row if vocab_size is None else with_own_vocabulary(row, vocab_size)
             return _untrained(build(_sized(row, image_size, context_length), dtype), name)
         path = _fetched(row)
+    else:
+        path, title = readable(path), path.resolve().name
     checkpoint = recognise(path, title)
     if checkpoint is None:
         row = preset_folder.read_config(path)
-        preprocessor = preset_folder.read_preprocessor(path, row)
+        preprocessor = preset_folder.read_preprocessor(path, row, verify)
     else:
         row = _checked(checkpoint, row)
         preprocessor = checkpoint.preprocessor(row)
     sized = _sized(row, image_size, context_length)
     if not load_weights:
-        with at_most(limits.PARAMETERS, "kzoo.files.limits.PARAMETERS"):
-            return _untrained(_built(path, sized, dtype, preprocessor), path)
+        return _untrained(_bounded(path, limits.PARAMETERS, "kzoo.files.limits", sized, dtype, preprocessor), path)
     if checkpoint is None:
-        model = _opened(path, row, sized, dtype, preprocessor)
+        with kept.fingerprints(path, row, verify):
+            model = _opened(path, row, sized, dtype, preprocessor)
     else:
         model = _filled(checkpoint, row, sized, dtype, preprocessor)
     model.source = hub.name_of(path) or row.get("source")
@@ -107,10 +115,19 @@ def _built(folder, *args):
     """What `build` makes of a row that a folder gave."""
     try:
         return build(*args)
-    except ImportError:
-        raise  # a library that is not installed
+    except (ImportError, TooMany):
+        raise  # a library that is not installed; what is larger than its file
     except Exception as error:  # the layers of a config, and Keras itself, raise what they like
         raise ValueError(f"the config in {folder} describes what cannot be built: {error}") from error
+
+
+def _bounded(folder, count, holder, *args):
+    """As `_built`, with so many parameters at most."""
+    try:
+        with at_most(count, holder):
+            return _built(folder, *args)
+    except TooMany as error:
+        raise ValueError(f"the weights in {folder} do not fit the model of config.json beside them: {error}") from error
 
 
 def _check_depth(row, count, folder):
@@ -124,16 +141,18 @@ def _check_depth(row, count, folder):
 def _opened(path, row, sized, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     changed = row.get("quantised", {})
-    preset_folder.check_weights_file(path)
-    file = Hdf5(path / preset_folder.WEIGHTS_FILE)
-    # two numbers of int4 are one in the file
-    with at_most(file.count() * (2 if changed else 1), file.path.name), empty_weights():
-        model = _built(path, row, dtype, preprocessor)
+    file = kept.open_weights(path, row)
+    count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
+    if any(map(row.get, preset_folder.LAYERS)):
+        _check_size(without_values(_built, path, row, dtype, preprocessor), count, file.path)
+    with empty_weights():
+        model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
     _apply(path, quantise_again, model, changed)
-    if "compile" in row and sized == row:
+    goes_on = "compile" in row and sized == row
+    if goes_on:
         _apply(path, model.compile_from_config, row["compile"])
-    file.check_kinds(model.variables)
-    preset_folder.read_weights(model, path)
+    check_kinds(file, model.variables)
+    kept.read_weights(model, path, row, partly="compile" in row and not goes_on)
     check_weights(model, file.path)
     if sized == row:
         return model
@@ -147,6 +166,13 @@ def _opened(path, row, sized, dtype, preprocessor):
         array = keras.ops.convert_to_numpy(old)
         new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
     return model
+
+
+def _check_size(model, count, path):
+    """Stops where a model of shapes only, with layers whose weights nothing else bounds, is larger than its file."""
+    needed = sum(math.prod(weight.shape) for weight in model.weights)
+    if needed > count:
+        raise ValueError(f"the config beside {path} describes {needed:,} parameters, but the file holds {count:,}.")
 
 
 def _apply(folder, change, *args):
@@ -209,7 +235,7 @@ def _fetched(row):
 
 
 def _weight_files(folder):
-    return weight_files(folder) or [preset_folder.WEIGHTS_FILE]
+    return weight_files(folder) or [kept.WEIGHTS_FILE, kept.H5_FILE]
 
 
 def _no_files(folder):

@@ -1,7 +1,9 @@
 """A model that leaves: into a folder, or to the Hugging Face Hub."""
 
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from kzoo.files import disk
 from kzoo.presets.build import as_float32
 from kzoo.presets.card import is_own, write_card
 from kzoo.presets.folder import save_preset
@@ -9,14 +11,14 @@ from kzoo.presets.foreign_save import save_checkpoint
 from kzoo.weights import hub
 
 
-def save(model, folder, format="kzoo", optimizer=False):
+def save(model, folder, format="kzoo", optimizer=False, overwrite=False):
     """Write a model into a folder; see `ContrastiveModel.save_to_preset`."""
     if format == "kzoo":
-        save_preset(model, folder, optimizer)
+        save_preset(model, folder, optimizer, overwrite)
     elif optimizer:
         raise ValueError(f"the layout of {format} has no place for an optimizer; save it with format='kzoo'.")
     else:
-        save_checkpoint(as_float32(model) if model.check_quantised() else model, folder, format)
+        save_checkpoint(as_float32(model) if model.check_quantised() else model, folder, format, overwrite)
 
 
 def push(model, repo, format="kzoo", private=False, revision=None, message=None):
@@ -24,5 +26,6 @@ def push(model, repo, format="kzoo", private=False, revision=None, message=None)
     hub.check_target(repo)
     with TemporaryDirectory() as folder:
         save(model, folder, format)
+        disk.remove(Path(folder) / hub.CARD)
         write_card(model, folder, format, f"{repo}@{revision}" if revision else repo)
         return hub.push(folder, repo, is_own, private, revision, message or f"{model.name}, written by kzoo")

@@ -27,6 +27,7 @@ from kzoo.files.schema import (
     whole,
 )
 from kzoo.preprocessing.schema import PREPROCESSOR, RULES, STEPS
+from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
 
 COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
 FACTOR = number(0.0, 100.0, beyond=True)
@@ -114,6 +115,7 @@ SIMILARITY = Object(
 LOSS = Items(Object({"loss": TEXT, "weight": number(-1e30, 1e30) | OBJECT, "config": OBJECT}, ("loss",)))
 TRAINING = Object({"data": TEXT, "epochs": COUNT, "rows": COUNT, "batch_size": COUNT, "results": OBJECT}, ("data",))
 LAYER = OBJECT | NULL  # as Keras serialises it
+FINGERPRINTS = Object({WEIGHTS_FILE: TEXT, H5_FILE: TEXT}, closed=True)
 FIELDS = {
     "kzoo": TEXT,
     "preset": TEXT,
@@ -127,6 +129,7 @@ FIELDS = {
     "compile": OBJECT,
     "projector": LAYER,
     "teacher": LAYER,
+    "fingerprints": FINGERPRINTS,
 }
 OF_ROW = {"images": Object(STEPS), "tokenizer": RULES}  # what stands in a row before there is a preprocessor
 

@@ -111,7 +111,7 @@ def history(folder):
 
 def test_what_a_training_leaves(workshop):
     names = {path.name for path in (workshop.parent / "model").iterdir()}
-    assert names >= {"config.json", "model.weights.h5", "README.md", "history.csv", "curves.png"}
+    assert names >= {"config.json", "model.safetensors", "README.md", "history.csv", "curves.png"}
     assert "training" not in names and not any(name.startswith(".") for name in names)
     rows = history(workshop.parent / "model")
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -225,7 +225,7 @@ def test_convert(tmp_path):
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert run("convert", tmp_path / "out", tmp_path / "back").exit_code == 0
-    assert (tmp_path / "back" / "model.weights.h5").is_file()
+    assert (tmp_path / "back" / "model.safetensors").is_file()
 
 
 @pytest.mark.once

@@ -3,11 +3,13 @@
 import ast
 import re
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from keras.src.saving import saving_lib
 
 from kzoo.keras_contact import attach, untracked
 
@@ -50,6 +52,8 @@ PRIVATE = {
     "_flatten_layers": (compiled, None),
     "_loss_tracker": (compiled, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
+    "_save_state": (lambda: saving_lib, None),
+    "_load_state": (lambda: saving_lib, None),
     "_jax_state": (fitted, "jax"),
     "_jax_state_synced": (compiled, "jax"),
 }
@@ -67,7 +71,8 @@ UNDOCUMENTED = {
     "lock": (lambda: compiled()._tracker, None),
     "unlock": (lambda: compiled()._tracker, None),
     "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
-    "save_weights_only": (lambda: import_module("keras.src.saving.saving_lib"), None),
+    "H5IOStore": (lambda: saving_lib, None),
+    "h5_file": (lambda: saving_lib.H5IOStore(BytesIO(), mode="w"), None),
 }
 
 

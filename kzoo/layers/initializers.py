@@ -41,7 +41,7 @@ def at_most(count, place):
         place: what holds no more, for the sentence.
 
     Raises:
-        ValueError: where the next weight would be one too many.
+        TooMany: where the next weight would be one too many.
 
     Example:
         >>> with at_most(84_161, "model.weights.h5"), empty_weights():
@@ -54,6 +54,10 @@ def at_most(count, place):
         _most.reset(token)
 
 
+class TooMany(ValueError):
+    """More weights than `at_most` lets be made."""
+
+
 class _Budget:
     def __init__(self, count, place):
         self.count, self.place, self.made = count, place, 0
@@ -61,9 +65,9 @@ class _Budget:
     def take(self, shape):
         self.made += math.prod(shape)
         if self.made > self.count:
-            raise ValueError(
+            raise TooMany(
                 f"with a weight of shape {tuple(shape)} it has at least {self.made:,} parameters, but {self.place} "
-                f"holds {self.count:,} numbers"
+                f"holds {self.count:,} numbers."
             )
 
 

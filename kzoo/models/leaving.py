@@ -65,24 +65,31 @@ class Leaving:
         quantise_again(model, config.get("quantised", {}))
         return model
 
-    def save_to_preset(self, folder, format="kzoo", optimizer=False):
+    def save_to_preset(self, folder, format="kzoo", optimizer=False, overwrite=False):
         """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.
 
         Args:
             folder: path; made if it is not there.
-            format: `"kzoo"` (`config.json`, `model.weights.h5`, `tokenizer.json`), or the layout of another library,
-                `"transformers"` or `"open_clip"`, which then opens it too.
+            format: `"kzoo"` (`config.json`, `model.safetensors`, `tokenizer.json`), or the layout of another
+                library, `"transformers"` or `"open_clip"`, which then opens it too.
             optimizer: False keeps the weights alone. True keeps the state of the training beside them, three times the
                 size: `from_preset` then gives a compiled model, whose `fit` goes on where this one stopped.
+            overwrite: whether a model in another layout, or files of none that bear the same names, may be replaced.
+                One in this layout always is.
 
-        The loss that the model was compiled with is kept: `compile()` of what opens takes it where it is given none.
-        A model card, `README.md`, is written beside it; a `README.md` that kzoo did not write stays as it is.
+        At every moment the folder holds the old model or the new one, whole, wherever the process or the disk stops;
+        files that belong to no model stay as they are. The loss that the model was compiled with is kept: `compile()`
+        of what opens takes it where it is given none. A model card, `README.md`, is written beside it; a
+        `README.md` that kzoo did not write stays as it is.
 
         Raises:
             ValueError: no preprocessor, a format that cannot describe this model, or an optimizer of a model that is
                 not compiled; nothing is written.
+            FileExistsError: the folder holds a model in another layout; nothing is changed.
+            OSError: the disk is full or may not be written, or another process saves there; nothing is changed.
         """
-        actions.perform("save_to_preset", self, folder, format=format, optimizer=optimizer)
+        options = {"format": format, "optimizer": optimizer, "overwrite": overwrite}
+        actions.perform("save_to_preset", self, folder, **options)
 
     def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None):
         """Put the model on the Hugging Face Hub, where `kzoo.from_preset("hf://owner/name")` opens it.
@@ -119,7 +126,7 @@ class Leaving:
         Args:
             folder: path of the folder to write.
             format: `"onnx"` or `"tf_saved_model"`.
-            **kwargs: `tolerance`; of ONNX `opset` and `dtype="float16"`.
+            **kwargs: `tolerance`, `overwrite`; of ONNX `opset` and `dtype="float16"`.
 
         Returns:
             dict: the manifest, with the worst difference between graph and model.

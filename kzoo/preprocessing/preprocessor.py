@@ -4,6 +4,7 @@ import os
 
 from PIL import Image
 
+from kzoo.files import disk
 from kzoo.preprocessing.bags import flattened, folded, is_bag
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.images import ImageSteps
@@ -250,15 +251,20 @@ class Preprocessor:
         return cls(steps(**images), tokenizer, config["vocabulary"])
 
     def save(self, folder):
-        """Write `tokenizer.json` into a folder; returns the rest of the config, for a file beside it."""
+        """Write `tokenizer.json` into a folder that has none; returns the rest of the config, for a file beside it."""
         config = self.get_config()
         if config["tokenizer"] is not None:
-            (folder / TOKENIZER_FILE).write_text(config["tokenizer"].pop("json"), "utf-8")
+            disk.write(folder / TOKENIZER_FILE, config["tokenizer"].pop("json").encode())
         return config
 
     @classmethod
-    def load(cls, folder, config):
+    def load(cls, folder, config, verify=True):
         """The inverse of `save`.
+
+        Args:
+            folder: path.
+            config: what `save` returned.
+            verify: whether `tokenizer.json` must be the one that was saved.
 
         Raises:
             FileNotFoundError: `tokenizer.json` is not there.
@@ -266,7 +272,8 @@ class Preprocessor:
         """
         if config["tokenizer"] is not None:
             text = (folder / TOKENIZER_FILE).read_text("utf-8")
-            config = config | {"tokenizer": config["tokenizer"] | {"json": text}}
+            known = config["tokenizer"] if verify else config["tokenizer"] | {"fingerprint": None}
+            config = config | {"tokenizer": known | {"json": text}}
         return cls.from_config(config)
 
     def _no_vocabulary(self):

@@ -6,6 +6,22 @@ import keras
 
 from kzoo.files.numbers import check_finite
 
+TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")  # beside the layers
+
+
+def check_kinds(file, variables):
+    """Stops at tensors of a kzoo folder that are no floats, unless the model has variables of that shape which are
+    none either: seeds, and what is quantised.
+
+    Args:
+        file: `Safetensors` or `Hdf5`.
+        variables: all of the model.
+    """
+    meant = {tuple(each.shape) for each in variables if not str(each.dtype).startswith(("float", "bfloat"))}
+    for name, shape in file.shapes.items():
+        if name.split("/", 1)[0] not in TRAINING and not file.holds_floats(name) and shape not in meant:
+            raise ValueError(f"{name} in {file.path} is of {file.dtypes[name]}, but the model has floats there.")
+
 
 def check_weights(model, place):
     """Stops at weights that are NaN or infinite, and where `check_ranges` does.
@@ -20,12 +36,7 @@ def check_weights(model, place):
 
 
 def check_ranges(model, place):
-    """Stops at a scale of similarities that float32 has no power for, and at variances below zero."""
-    for weight in model.weights:
-        if weight.path.endswith("moving_variance"):
-            least = float(keras.ops.convert_to_numpy(weight).min())
-            if least < 0:
-                raise ValueError(f"{weight.path} in {place} holds {least:g}, which is no variance.")
+    """Stops at a scale of similarities that float32 has no power for."""
     similarity = getattr(model, "similarity", None)
     if similarity is None:
         return

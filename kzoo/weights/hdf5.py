@@ -7,8 +7,6 @@ import numpy as np
 from kzoo.files import limits
 from kzoo.files.opening import check_regular
 
-TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")  # groups beside the layers
-
 
 class Hdf5:
     """The datasets of one file.
@@ -43,19 +41,12 @@ class Hdf5:
             raise ValueError(f"{path} cannot be read as HDF5, is it whole? ({error})") from error
 
     def count(self):
-        """How many numbers it holds for layers."""
-        return sum(math.prod(shape) for name, shape in self.shapes.items() if not _of_training(name))
+        """How many numbers it holds."""
+        return sum(map(math.prod, self.shapes.values()))
 
-    def check_kinds(self, variables):
-        """Stops at numbers that are no floats, unless a model has variables of that shape which are none either.
-
-        Args:
-            variables: those of the model, seeds included.
-        """
-        meant = {tuple(each.shape) for each in variables if not str(each.dtype).startswith(("float", "bfloat"))}
-        for name, dtype in self.dtypes.items():
-            if not _of_training(name) and dtype.kind not in "fV" and self.shapes[name] not in meant:
-                raise ValueError(f"{name} in {self.path} is of {dtype}, but the model has floats there.")
+    def holds_floats(self, name):
+        """Whether a dataset is of floats."""
+        return self.dtypes[name].kind in "fV"
 
     def _dataset(self, name, item):
         if not hasattr(item, "dtype") or not hasattr(item, "id"):
@@ -83,7 +74,3 @@ class _Refused(ValueError):
 def _check_link(name, link):
     if type(link).__name__ != "HardLink":
         raise _Refused(f"holds a {type(link).__name__} at {name}; nothing that it leads to is read")
-
-
-def _of_training(name):
-    return name.split("/", 1)[0] in TRAINING

@@ -171,12 +171,10 @@ def load_tensors(entries, model, tensors, adapt):
             variable.assign(part)  # a backend may copy it once more; the array of the file is gone by now
 
 
-def collect_tensors(entries, model):
-    """The inverse of `load_tensors`: tensor name -> contiguous numpy array."""
-    return {
-        name: np.array(transform.to_tensor([keras.ops.convert_to_numpy(each) for each in variables]), order="C")
-        for name, _, variables, transform in expand(entries, model)
-    }
+def collect_tensors(entries, model, put):
+    """The inverse of `load_tensors`: calls `put` with the name and the array of each tensor of the file."""
+    for name, _, variables, transform in expand(entries, model):
+        put(name, transform.to_tensor([keras.ops.convert_to_numpy(each) for each in variables]))
 
 
 def _misfit(shape, wanted, transform):

@@ -169,6 +169,10 @@ class Safetensors:
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({error})") from error
 
+    def count(self):
+        """How many numbers it holds."""
+        return sum(map(math.prod, self.shapes.values()))
+
     def holds_floats(self, name):
         """Whether a tensor is of floats, by the header."""
         return self.dtypes[name].startswith(("F", "BF"))

@@ -204,7 +204,7 @@ def test_a_card_of_somebody_stays(tmp_path):
     model = tiny_model()
     (tmp_path / "README.md").write_text("# My own words")
     for format in ("kzoo", "open_clip"):
-        model.save_to_preset(tmp_path, format=format)
+        model.save_to_preset(tmp_path, format=format, overwrite=True)
         assert (tmp_path / "README.md").read_text() == "# My own words"
 
 

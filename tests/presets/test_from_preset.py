@@ -26,7 +26,7 @@ def test_a_folder_opens_as_the_same_model(folder, model):
     assert np.array_equal(again.encode_image(images), model.encode_image(images))
     assert again.loss_spec == model.loss_spec and again.name == model.name
     files = sorted(path.name for path in folder.iterdir())
-    assert files == ["README.md", "config.json", "model.weights.h5", "tokenizer.json"]
+    assert files == ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
 
 
 def test_a_saved_model_can_be_saved_again_after_training(folder, tmp_path):
@@ -111,8 +111,8 @@ def test_incomplete_folders(folder):
     with pytest.raises(ValueError, match=r"lacks tokenizer.json; the folder is incomplete"):
         kzoo.from_preset(folder)
     (folder / "kept.json").rename(folder / "tokenizer.json")
-    (folder / "model.weights.h5").unlink()
-    with pytest.raises(FileNotFoundError, match="model.weights.h5 is not there"):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="model.safetensors is not there"):
         kzoo.from_preset(folder)
     config = json.loads((folder / "config.json").read_text())
     del config["similarity"]
@@ -130,17 +130,19 @@ def test_weights_that_do_not_fit_the_config(folder):
 
 
 def test_truncated_weights(folder):
-    path = folder / "model.weights.h5"
+    path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match="the weights in .*model.weights.h5 do not fit"):
+    with pytest.raises(ValueError, match="model.safetensors is not the file that config.json was saved with"):
         kzoo.from_preset(folder)
+    with pytest.raises(ValueError, match="model.safetensors cannot be read as safetensors, is it whole"):
+        kzoo.from_preset(folder, verify=False)
 
 
 def test_unknown_keys_of_a_config_are_named(folder):
     config = json.loads((folder / "config.json").read_text())
     config["image_encoder"]["register_tokens"] = 4
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(TypeError, match="VisionTransformer does not know the argument 'register_tokens'"):
+    with pytest.raises(ValueError, match="VisionTransformer does not know the argument 'register_tokens'"):
         kzoo.from_preset(folder)
     config["image_encoder"] = {"kind": "squeezenet"}
     (folder / "config.json").write_text(json.dumps(config))

@@ -2,10 +2,10 @@
 
 import json
 
-import h5py
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from shared_case import tiny_model, toy_pairs
 
 import kzoo
@@ -28,10 +28,7 @@ def fit(model, epochs, initial_epoch=0):
 
 
 def stored(folder):
-    names = []
-    with h5py.File(folder / "model.weights.h5") as file:
-        file.visititems(lambda name, item: names.append(name))
-    return names
+    return list(load_file(folder / "model.safetensors"))
 
 
 def test_weights_alone_by_default_and_a_training_that_goes_on_by_request(tmp_path):
@@ -107,7 +104,7 @@ def test_the_card_says_what_was_done(tmp_path):
 def test_a_folder_keeps_its_model_where_saving_fails(tmp_path, model, monkeypatch):
     model.save_to_preset(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("kzoo.presets.folder.save_weights_alone", lambda *_: 1 / 0)
+    monkeypatch.setattr("kzoo.presets.folder.write_weights", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fitted().save_to_preset(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,99 @@
+"""Every change that kzoo makes to files, and what is said where the disk allows none.
+
+Who writes goes through the functions of this file by its name, `disk.rename(...)`: whatever they do can be made to fail
+in one place, and that no failure loses a model is tested at each of them.
+"""
+
+import errno
+import hashlib
+import os
+from contextlib import contextmanager
+
+UNCHANGED = "what was there is unchanged"
+_REASONS = {
+    "ENOSPC": "the disk is full",
+    "EDQUOT": "the disk has no room left for this user",
+    "EFBIG": "the disk takes no file of this size",
+    "EROFS": "the disk can only be read",
+    "EACCES": "this user may not write there",
+    "EPERM": "this user may not write there",
+    "ENAMETOOLONG": "the name is too long",
+    "ENOTDIR": "a file stands where a folder should be",
+}
+REASONS = {getattr(errno, name): reason for name, reason in _REASONS.items() if hasattr(errno, name)}
+
+
+@contextmanager
+def in_words(target, state=UNCHANGED):
+    """Around changes of files: what the disk does not allow is one sentence, with the target and what became of it.
+
+    Args:
+        target: path that was to be written.
+        state: what is said of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REASONS or error.strerror is None:  # without one it is a sentence already
+            raise
+        said = type(error)(f"{target} cannot be written: {REASONS[error.errno]}; {state}.")
+        said.errno = error.errno
+        raise said from error
+
+
+def write(path, content):
+    """Write a new file.
+
+    Args:
+        path: of a file that is not there.
+        content: bytes; or a function that hands them over piece by piece, to the function that it is called with.
+
+    Returns:
+        str, the sha256 of what was written.
+    """
+    digest = hashlib.sha256()
+    with open(path, "xb", buffering=0) as file:
+
+        def put(piece):
+            piece = memoryview(piece)
+            piece = piece.cast("B") if piece.nbytes else memoryview(b"")
+            digest.update(piece)
+            while len(piece):  # a write may end early
+                piece = piece[file.write(piece) :]
+
+        content(put) if callable(content) else put(content)
+    return digest.hexdigest()
+
+
+def make_folder(path):
+    os.mkdir(path)
+
+
+def rename(old, new):
+    """Give a file or folder another name, over the file that has it."""
+    os.replace(old, new)
+
+
+def remove(path):
+    """Remove a file or a link."""
+    os.unlink(path)
+
+
+def remove_folder(path):
+    """Remove an empty folder."""
+    os.rmdir(path)
+
+
+def sync(path):
+    """See to it that a file's content, or a folder's names, outlast a loss of power."""
+    folder = os.path.isdir(path)
+    if folder and os.name == "nt":
+        return  # which opens no folders
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR | os.O_BINARY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno != errno.EINVAL:  # of a file system that keeps no names back
+            raise
+    finally:
+        os.close(handle)

@@ -1,0 +1,53 @@
+"""Fingerprints of files, by which the parts of a model know each other."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+
+def sha256_of(path):
+    """The sha256 of a file, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Fingerprints:
+    """Around the reading of files: they must be the ones that were saved together, which is found out meanwhile.
+
+    A thread reads the files once more beside what is done with them, so that it costs little time on a machine with
+    more than one core. Where the reading itself stops with an error, a foreign file is the better explanation of it.
+
+    Args:
+        folder: path.
+        recorded: dict of names of files in it -> sha256.
+        record: the file that has this record, for the sentence.
+
+    Raises:
+        ValueError: on leaving, a file that is another one than was saved.
+
+    Example:
+        >>> with Fingerprints(folder, {"model.safetensors": "9f86d0..."}, "config.json"):
+        ...     fill(model, folder)
+    """
+
+    def __init__(self, folder, recorded, record):
+        self.folder, self.recorded, self.record = Path(folder), recorded, record
+        self._thread = ThreadPoolExecutor(1)
+
+    def __enter__(self):
+        paths = {name: self.folder / name for name in self.recorded}
+        self._found = {name: self._thread.submit(sha256_of, path) for name, path in paths.items() if path.is_file()}
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None and not issubclass(kind, Exception):
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            return
+        with self._thread:
+            for name, found in self._found.items():
+                if found.result() != self.recorded[name]:
+                    raise ValueError(
+                        f"{self.folder / name} is not the file that {self.record} was saved with: its fingerprint is "
+                        f"{found.result()[:12]}..., but {str(self.recorded[name])[:12]}... is recorded; put the "
+                        "original back, or open it as it is with verify=False."
+                    ) from error
