@@ -7,8 +7,11 @@ import keras
 
 import kzoo
 from kzoo.files import disk
+from kzoo.files.schema import shown
+from kzoo.files.strict_json import check_content, read_json
 from kzoo.files.writing import writing
 from kzoo.preprocessing import Preprocessor
+from kzoo.presets import schema
 from kzoo.presets.card import write_card
 from kzoo.presets.kept import WEIGHTS_FILE, write_weights
 from kzoo.presets.table import flat
@@ -86,23 +89,23 @@ def model_config(model):
 def read_config(folder):
     """The config of a kzoo folder; stops with a sentence for any other folder."""
     path = folder / CONFIG_FILE
-    config = {}
-    if path.is_file():
-        try:
-            config = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}.") from error
+    config = read_json(path, finite=False) if path.exists() else {}
     if not isinstance(config, dict) or "kzoo" not in config:
         raise ValueError(
             f"{folder} holds no model that kzoo has written ({CONFIG_FILE} with a key 'kzoo', {WEIGHTS_FILE}); "
             "give a folder of model.save_to_preset, or a checkpoint of transformers or open_clip with its config."
         )
+    # the record of a training may hold what diverged; nothing is computed from it
+    check_content({name: value for name, value in config.items() if name != "trainings"}, path)
+    if not isinstance(config.get("towers", {}), dict):
+        raise ValueError(f"{path} says towers={shown(config['towers'])}, but an object is expected.")
     config = flat(config)
     missing = [name for name in KEYS if name not in config]
     if not any(name.endswith("_encoder") for name in config):
         missing.append("image_encoder")
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; the folder is incomplete, save the model again.")
+    schema.check(config, path)
     return config
 
 

@@ -1,13 +1,14 @@
 """Checkpoints of other libraries in a local folder, recognised by what their own files declare."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.files.strict_json import check_content, read_object
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.vocabularies import KINDS
+from kzoo.presets import schema
 from kzoo.presets.build import PARTS, image_steps, vocabulary_of
 from kzoo.weights import (
     TensorFiles,
@@ -54,9 +55,16 @@ class Checkpoint:
 
     def row(self):
         """The complete row that its config describes."""
-        row = self.format.read_row(self.config, read_json(self.folder / STEPS_FILE))
+        try:
+            row = self.format.read_row(self.config, read_json(self.folder / STEPS_FILE))
+        except ValueError:
+            raise
+        except Exception as error:  # of what the fields say one by one, each rightly, but not together
+            raise ValueError(f"the config in {self.folder} cannot be read: {error!r}.") from error
         row["images"] = {"decoding": AS_TRAINED} | row["images"]
-        return row | {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
+        row |= {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
+        schema.check(row, f"the config in {self.folder}", whole_row=True)
+        return row
 
     def check(self, row):
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
@@ -134,6 +142,7 @@ def _declared(folder, title):
     for format in FORMATS:
         config = read_json(folder / format.file)
         if format.key in config and format.value in (None, config[format.key]):
+            check_content(config, folder / format.file)
             config = format.completed(config, lambda name: read_json(folder / name))
             found.append(Checkpoint(folder, title, format, config))
         model_type = config.get("model_type", model_type)
@@ -153,12 +162,4 @@ def plain(value):
 
 def read_json(path):
     """Content of a JSON file; {} where there is none."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object.")
-    return content
+    return read_object(path, finite=False) if path.exists() else {}

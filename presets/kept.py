@@ -4,6 +4,7 @@ from kzoo.files.fingerprint import Fingerprints
 from kzoo.files.tensor_file import write_tensors
 from kzoo.keras_contact import give_state, take_state
 from kzoo.layers.changed import revive_lora
+from kzoo.weights.hdf5 import Hdf5
 from kzoo.weights.tensors import Safetensors
 
 WEIGHTS_FILE, H5_FILE = "model.safetensors", "model.weights.h5"
@@ -33,6 +34,28 @@ def fingerprints(folder, config, verify):
     return Fingerprints(folder, config.get("fingerprints", {}) if verify else {}, "config.json")
 
 
+def weights_path(folder, config):
+    """Path of the weights of a kzoo folder.
+
+    Raises:
+        FileNotFoundError: the folder has none.
+    """
+    names = list(config.get("fingerprints", {})) or [H5_FILE, WEIGHTS_FILE]
+    path = next((folder / name for name in names if (folder / name).exists()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"{folder / WEIGHTS_FILE} is not there; give the folder its weights, or build the model untrained with "
+            "load_weights=False."
+        )
+    return path
+
+
+def open_weights(folder, config):
+    """The weights of a kzoo folder by their header, before anything is made of them: a `Safetensors` or `Hdf5`."""
+    path = weights_path(folder, config)
+    return Hdf5(path) if path.name == H5_FILE else Safetensors(path)
+
+
 def read_weights(model, folder, config, partly=False):
     """Fill a model from the weights of a kzoo folder: every variable must be there, in its shape, and nothing else.
 
@@ -46,16 +69,10 @@ def read_weights(model, folder, config, partly=False):
         FileNotFoundError: the folder has no weights.
         ValueError: weights that do not fit the model.
     """
-    names = list(config.get("fingerprints", {})) or [H5_FILE, WEIGHTS_FILE]
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"{folder / WEIGHTS_FILE} is not there; give the folder its weights, or build the model untrained with "
-            "load_weights=False."
-        )
+    path = weights_path(folder, config)
     try:
         unread = take_state(model, path if path.name == H5_FILE else _Tensors(path))
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # Keras and h5py raise whatever a damaged file makes them stumble over
         raise ValueError(f"the weights in {path} do not fit the model of config.json beside them: {error}") from error
     if unread and not partly:
         more = f" and {len(unread) - LISTED} more" if len(unread) > LISTED else ""

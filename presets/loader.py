@@ -1,16 +1,18 @@
 """From a name or a folder to a model."""
 
 import logging
+import math
 from functools import partial
 from pathlib import Path
 
 import keras
 
 from kzoo.encoders.tower import table_of
+from kzoo.files import limits
 from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import quantise_again
-from kzoo.layers.initializers import empty_weights, without_values
+from kzoo.layers.initializers import TooMany, at_most, empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.presets import folder as preset_folder
@@ -19,6 +21,7 @@ from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub
+from kzoo.weights.filled import check_kinds, check_ranges, check_weights
 
 logger = logging.getLogger("kzoo")
 
@@ -85,7 +88,7 @@ def from_preset(
         preprocessor = checkpoint.preprocessor(row)
     sized = _sized(row, image_size, context_length)
     if not load_weights:
-        return _untrained(build(sized, dtype, preprocessor), path)
+        return _untrained(_bounded(path, limits.PARAMETERS, "kzoo.files.limits", sized, dtype, preprocessor), path)
     if checkpoint is None:
         with kept.fingerprints(path, row, verify):
             model = _opened(path, row, sized, dtype, preprocessor)
@@ -100,15 +103,32 @@ def _filled(checkpoint, row, sized, dtype, preprocessor):
     """The model of a checkpoint, in memory once: names and shapes are compared before anything is allocated."""
     tensors = checkpoint.tensors()
     _check_depth(row, len(tensors), checkpoint.folder)
-    try:
-        stored = without_values(build, row, dtype)
-    except ValueError as error:
-        raise ValueError(f"the config in {checkpoint.folder} describes what cannot be built: {error}") from error
+    stored = without_values(_built, checkpoint.folder, row, dtype)
     checkpoint.check_tensors(tensors, stored)
     with empty_weights():
         model = build(sized, dtype, preprocessor)
     checkpoint.fill(tensors, model, _resampling(stored, model))
+    check_ranges(model, checkpoint.folder)
     return model
+
+
+def _built(folder, *args):
+    """What `build` makes of a row that a folder gave."""
+    try:
+        return build(*args)
+    except (ImportError, TooMany):
+        raise  # a library that is not installed; what is larger than its file
+    except Exception as error:  # the layers of a config, and Keras itself, raise what they like
+        raise ValueError(f"the config in {folder} describes what cannot be built: {error}") from error
+
+
+def _bounded(folder, count, holder, *args):
+    """As `_built`, with so many parameters at most."""
+    try:
+        with at_most(count, holder):
+            return _built(folder, *args)
+    except TooMany as error:
+        raise ValueError(f"the weights in {folder} do not fit the model of config.json beside them: {error}") from error
 
 
 def _check_depth(row, count, folder):
@@ -121,14 +141,20 @@ def _check_depth(row, count, folder):
 
 def _opened(path, row, sized, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
-    with empty_weights():
-        model = build(row, dtype, preprocessor)
     changed = row.get("quantised", {})
-    quantise_again(model, changed)
+    file = kept.open_weights(path, row)
+    count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
+    if any(map(row.get, preset_folder.LAYERS)):
+        _check_size(without_values(_built, path, row, dtype, preprocessor), count, file.path)
+    with empty_weights():
+        model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
+    _apply(path, quantise_again, model, changed)
     goes_on = "compile" in row and sized == row
     if goes_on:
-        model.compile_from_config(row["compile"])
+        _apply(path, model.compile_from_config, row["compile"])
+    check_kinds(file, model.variables)
     kept.read_weights(model, path, row, partly="compile" in row and not goes_on)
+    check_weights(model, file.path)
     if sized == row:
         return model
     stored = model
@@ -141,6 +167,21 @@ def _opened(path, row, sized, dtype, preprocessor):
         array = keras.ops.convert_to_numpy(old)
         new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
     return model
+
+
+def _check_size(model, count, path):
+    """Stops where a model of shapes only, with layers whose weights nothing else bounds, is larger than its file."""
+    needed = sum(math.prod(weight.shape) for weight in model.weights)
+    if needed > count:
+        raise ValueError(f"the config beside {path} describes {needed:,} parameters, but the file holds {count:,}.")
+
+
+def _apply(folder, change, *args):
+    """Do to a model what the config in a folder says of it."""
+    try:
+        change(*args)
+    except Exception as error:  # as above
+        raise ValueError(f"the config in {folder} asks for what cannot be done: {error}") from error
 
 
 def _with_table(model):

@@ -1,6 +1,10 @@
 """Lines of text files, whoever wrote them: encodings, byte-order marks, ends of lines."""
 
 import codecs
+import io
+
+from kzoo.files import limits
+from kzoo.files.opening import open_regular
 
 MARKS = {  # what a file that is not UTF-8 may say of itself; UTF-32 first, whose mark begins as that of UTF-16 does
     codecs.BOM_UTF32_LE: "utf-32",
@@ -23,7 +27,7 @@ def read_lines(path):
         str.
 
     Raises:
-        ValueError: another encoding; the sentence names the file and the line.
+        ValueError: another encoding, a line without an end; the sentence names the file and the line.
 
     Example:
         >>> captions = [line.strip() for line in read_lines(path) if line.strip()]
@@ -34,13 +38,19 @@ def read_lines(path):
 
 def read_ended_lines(path):
     """Lines of a text file with their ends, as `read_lines` finds them."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-    encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8-sig")
-    number = 0
-    with open(path, newline="", encoding=encoding) as file:
+    with open_regular(path) as binary:
+        start = binary.read(4)
+        binary.seek(0)
+        encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8-sig")
+        number = 0
+        file = io.TextIOWrapper(binary, encoding, newline="")
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(limits.LINE), ""), start=1):
+                if len(line) == limits.LINE:
+                    raise ValueError(
+                        f"{path} has more than {limits.LINE:,} characters in line {number}, so it is no text of lines; "
+                        "kzoo.files.limits.LINE raises that."
+                    )
                 if "\0" in line:
                     raise ValueError(f"{path} holds zero bytes in line {number}, so it is no text; save it as UTF-8.")
                 yield line

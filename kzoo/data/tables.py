@@ -1,10 +1,10 @@
 """Records of tables: csv, tsv and jsonl files, lists of records, data frames."""
 
-import json
 from functools import partial
 
 from kzoo.data.delimited import read_delimited
 from kzoo.data.lines import read_lines
+from kzoo.files.strict_json import parse_json
 
 FRAMES = {"pandas": lambda frame: frame.to_dict("records"), "polars": lambda frame: frame.to_dicts()}
 
@@ -13,9 +13,9 @@ def _read_jsonl(path):
     for line in read_lines(path):
         if line.strip():
             try:
-                yield json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield f"not JSON: {error}"
+                yield parse_json(line, "it", finite=False)  # NaN stands for nothing there, as pandas writes it
+            except ValueError as error:
+                yield str(error).removeprefix("it is ").rstrip(".")
 
 
 READERS = {

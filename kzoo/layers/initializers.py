@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 _empty = ContextVar("empty_weights", default=False)  # whether weights start with nothing, in this thread alone
+_most = ContextVar("at_most", default=None)  # how many numbers may still be made, in this thread alone
 
 
 @contextmanager
@@ -28,6 +29,46 @@ def empty_weights():
         yield
     finally:
         _empty.reset(token)
+
+
+@contextmanager
+def at_most(count, place):
+    """Inside, weights of so many numbers can be made: what a config asks for is not allocated before it is known to be
+    there.
+
+    Args:
+        count: of numbers.
+        place: what holds no more, for the sentence.
+
+    Raises:
+        TooMany: where the next weight would be one too many.
+
+    Example:
+        >>> with at_most(84_161, "model.weights.h5"), empty_weights():
+        ...     model = build(row)
+    """
+    token = _most.set(_Budget(count, place))
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+class TooMany(ValueError):
+    """More weights than `at_most` lets be made."""
+
+
+class _Budget:
+    def __init__(self, count, place):
+        self.count, self.place, self.made = count, place, 0
+
+    def take(self, shape):
+        self.made += math.prod(shape)
+        if self.made > self.count:
+            raise TooMany(
+                f"with a weight of shape {tuple(shape)} it has at least {self.made:,} parameters, but {self.place} "
+                f"holds {self.count:,} numbers."
+            )
 
 
 def without_values(build, *args):
@@ -62,6 +103,8 @@ def _nothing(shape, dtype):
 
 def _draw(initializer, shape, stddev, cut, dtype):
     """Random numbers of NumPy's: one seed gives the same weights on each backend, and no shape has to be compiled."""
+    if _most.get() is not None:
+        _most.get().take(shape)
     if _empty.get():
         return _nothing(shape, dtype)
     generator = np.random.default_rng(initializer.seed)

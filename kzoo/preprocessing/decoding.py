@@ -1,12 +1,15 @@
 """Any picture to 8-bit RGB: what becomes of orientation, of what is transparent, and of more than 8 bits."""
 
 import io
+import math
 import os
 import warnings
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from kzoo.files import limits
+from kzoo.files.opening import open_regular
 from kzoo.preprocessing.pixels import check_pixels
 
 AS_SHOWN, AS_TRAINED = "as_shown", "as_trained"
@@ -35,29 +38,43 @@ def decode(source, decoding=AS_SHOWN):
     said. Pictures of 8 bits without orientation or transparency have the same pixels either way.
 
     Args:
-        source: see `ImageSteps`.
+        source: see `ImageSteps`. Files and bytes are of one of `limits.PICTURE_FORMATS`.
         decoding: `"as_shown"` or `"as_trained"`.
 
     Raises:
-        ValueError: the source cannot be read as a picture, or has no pixels.
+        ValueError: the source cannot be read as a picture, has no pixels, or more than `limits.PIXELS`.
     """
     if isinstance(source, Image.Image):
         return _converted(source, "the picture", decoding)
     if isinstance(source, (str, os.PathLike)):
-        return _opened(source, os.fspath(source), decoding)
+        return _from_file(source, os.fspath(source), decoding)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _opened(io.BytesIO(source), f"{len(source)} bytes", decoding)
     return Image.fromarray(_pixels(np.asarray(source)))
 
 
-def _opened(file, name, decoding):
+def _from_file(path, name, decoding):
     try:
-        picture = Image.open(file)
+        file = open_regular(path)
     except FileNotFoundError as error:
         raise ValueError(f"there is no image file {name}.") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
+    with file:
+        return _opened(file, name, decoding)
+
+
+def _opened(file, name, decoding):
+    try:
+        picture = Image.open(file, formats=_formats())
     except Exception as error:  # the decoders of Pillow raise whatever a damaged file makes them stumble over
         raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
     with picture:
+        if math.prod(picture.size) > limits.PIXELS:
+            raise ValueError(
+                f"{name} is {picture.width} x {picture.height}, more than the {limits.PIXELS:,} pixels that are "
+                "decoded; kzoo.files.limits.PIXELS raises that."
+            )
         return _converted(picture, name, decoding)
 
 
@@ -74,6 +91,12 @@ def _converted(picture, name, decoding):
         return _over_white(picture) if picture.has_transparency_data else picture.convert("RGB")
     except Exception as error:  # as above
         raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
+
+
+def _formats():
+    """Those of `limits.PICTURE_FORMATS` that this Pillow was built with."""
+    Image.init()
+    return [name for name in limits.PICTURE_FORMATS if name in Image.OPEN]
 
 
 def _said(error):

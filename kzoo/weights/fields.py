@@ -1,6 +1,116 @@
 """Another library's config, read field by field with a sentence where one is not understood."""
 
-import json
+from kzoo.files.schema import (
+    BLOCKS,
+    DEVIATIONS,
+    EPSILON,
+    FLAG,
+    ID,
+    LENGTH,
+    LIST,
+    MEANS,
+    NULL,
+    OBJECT,
+    RATE,
+    SIDE,
+    SIZE,
+    TEXT,
+    TOKENS,
+    WIDTH,
+    Object,
+    Rule,
+    number,
+    several,
+    shown,
+    whole,
+    written,
+)
+
+FACTOR = number(0.0, 100.0, beyond=True)
+OF_STAGES = several(whole(1, "WIDTH"), 1, 64)
+FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever they stand
+    "act_kwargs": Object({"approximate": TEXT | NULL}),
+    "architectures": LIST | NULL,
+    "attentional_pool": FLAG | TEXT,
+    "attn_pooler_heads": WIDTH,
+    "attn_pooler_queries": LENGTH,
+    "batch_norm_eps": EPSILON,
+    "batch_norm_momentum": number(0.0, 1.0),
+    "bos_token_id": ID,
+    "context_length": LENGTH,
+    "crop_size": SIDE | OBJECT,
+    "custom_text": FLAG,
+    "depth_coefficient": FACTOR,
+    "depth_divisor": WIDTH,
+    "depthwise_padding": several(BLOCKS, 0, 1000),
+    "do_center_crop": FLAG,
+    "embed_cls": FLAG,
+    "embed_dim": WIDTH,
+    "encoder_hidden_size": WIDTH,
+    "eos_id": ID,
+    "eos_token_id": ID,
+    "expand_ratios": OF_STAGES,
+    "final_ln_after_pool": FLAG,
+    "head_width": WIDTH,
+    "heads": WIDTH,
+    "hf_config": OBJECT,
+    "hf_model_name": TEXT,
+    "hf_proj_type": TEXT,
+    "hf_tokenizer_name": TEXT,
+    "hidden_dropout_prob": RATE,
+    "hidden_size": WIDTH,
+    "image_mean": MEANS,
+    "image_size": SIZE,
+    "image_std": DEVIATIONS,
+    "image_text_hidden_size": WIDTH,
+    "in_channels": OF_STAGES,
+    "init_logit_bias": number(-1e30, 1e30),
+    "intermediate_size": WIDTH,
+    "interpolation": TEXT,
+    "kernel_sizes": OF_STAGES,
+    "label_smoothing": RATE,
+    "layer_norm_eps": EPSILON,
+    "layers": Rule(
+        lambda: f"{BLOCKS} or a list of them",
+        lambda value: BLOCKS.accepts(value) or several(BLOCKS, 1, 16).accepts(value),
+    ),
+    "ls_init_value": number(-1e6, 1e6),
+    "max_num_patches": LENGTH,
+    "max_position_embeddings": LENGTH,
+    "mean": MEANS,
+    "mlp_ratio": number(0.0, 1000.0, beyond=True),
+    "model_type": TEXT,
+    "no_causal_mask": FLAG,
+    "no_ln_pre": FLAG,
+    "nonscalar_logit_scale": FLAG,
+    "norm_kwargs": Object({"eps": EPSILON}),
+    "num_attention_heads": WIDTH,
+    "num_block_repeats": OF_STAGES,
+    "num_hidden_layers": BLOCKS,
+    "num_patches": LENGTH,
+    "out_channels": OF_STAGES,
+    "pad_id": ID,
+    "pad_token_id": ID,
+    "patch_size": SIDE,
+    "pool_type": TEXT,
+    "proj_bias": FLAG,
+    "proj_type": TEXT,
+    "project_dim": WIDTH,
+    "projection_dim": WIDTH,
+    "projection_size": WIDTH,
+    "quick_gelu": FLAG,
+    "resize_mode": TEXT,
+    "size": Rule("a side or an object of sides", lambda value: SIDE.accepts(value) or _are_sides(value)),
+    "squeeze_expansion_ratio": number(0.0, 1.0),
+    "std": DEVIATIONS,
+    "strides": OF_STAGES,
+    "timm_model_name": TEXT,
+    "tokenizer_kwargs": Object({"clean": TEXT, "strip_sep_token": FLAG | NULL}),
+    "type_vocab_size": whole(0, "WIDTH"),
+    "vocab_size": TOKENS,
+    "width": WIDTH,
+    "width_coefficient": FACTOR,
+}
 
 
 class Fields:
@@ -13,32 +123,52 @@ class Fields:
 
     def __init__(self, values, place):
         if not isinstance(values, dict):
-            raise ValueError(f"{place} holds {json.dumps(values)[:60]}, but an object is expected.")
+            raise ValueError(f"{place} holds {written(values)}, but an object is expected.")
         self.values, self.place = values, place
 
     def __contains__(self, name):
         return name in self.values
 
     def get(self, name, default=None):
-        """A field; without a default it must be there."""
+        """A field, of the kind that `FIELDS` says; without a default it must be there."""
         value = self.values.get(name, default)
         if value is None:
             raise ValueError(f"{self.place} has no {name!r}, which the architecture needs.")
-        return value
+        return self._checked(name)[name] if name in self.values else value
+
+    def optional(self, name):
+        """A field that may be null or lacking, which is None."""
+        return None if self.values.get(name) is None else self._checked(name)[name]
 
     def part(self, name):
         """A field that is an object itself."""
-        return Fields(self.get(name, {}), f"{self.place}, {name}")
+        value = self.values.get(name, {})
+        if value is None:
+            raise ValueError(f"{self.place} has no {name!r}, which the architecture needs.")
+        return Fields(value, f"{self.place}, {name}")
 
     def choice(self, name, known, default):
         """A field that stands for one of a few things."""
         value = self.values.get(name, default)
-        if value not in known:
-            raise ValueError(f"{self.place} says {name}={value!r}; this version knows {', '.join(map(repr, known))}.")
+        if isinstance(value, (dict, list)) or value not in known:
+            raise ValueError(
+                f"{self.place} says {name}={shown(value)}; this version knows {', '.join(map(repr, known))}."
+            )
         return known[value]
 
     def refuse(self, **plain):
         """Stops at a field whose value is not the plain one: what it asks for is not built."""
         for name, expected in plain.items():
             if name in self.values and self.values[name] not in (expected, None):
-                raise ValueError(f"{self.place} says {name}={self.values[name]!r}, which this version cannot build.")
+                says = f"{self.place} says {name}={shown(self.values[name])}"
+                raise ValueError(f"{says}, which this version cannot build.")
+
+    def _checked(self, name):
+        problem = next(FIELDS[name].problems(self.values[name], self.place, name), None)
+        if problem is not None:
+            raise ValueError(problem)
+        return self.values
+
+
+def _are_sides(value):
+    return isinstance(value, dict) and all(SIDE.accepts(side) for name, side in value.items() if side is not None)

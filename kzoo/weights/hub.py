@@ -1,7 +1,6 @@
 """Models on the Hugging Face Hub: fetched and pushed through the hub's own client and cache."""
 
 import glob
-import json
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,6 +16,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
+
+from kzoo.weights.tensors import shards_of
 
 SCHEME = "hf://"
 CARD = "README.md"
@@ -208,8 +209,8 @@ def _choose(wanted, folder, names):
 def _shards(folder, name):
     """Names of the shards of a file by the index beside it; an index that is none is reported by who opens it."""
     try:
-        return set(json.loads((folder / f"{name}.index.json").read_text("utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set(shards_of(folder / f"{name}.index.json"))
+    except (OSError, ValueError):
         return set()
 
 

@@ -126,9 +126,10 @@ def check_tensors(entries, drop, model, tensors, place):
         place: what to call the checkpoint in a message.
 
     Raises:
-        ValueError: tensors missing, left over, twice there, or of another shape: all of them in one report.
+        ValueError: tensors missing, left over, twice there, of another shape or no floats: all of them in one report.
     """
-    problems = {"missing": [], "of another shape": [], "left over": [], "twice there": list(tensors.duplicates)}
+    problems = {"missing": [], "of another shape": [], "no floats": []}
+    problems |= {"left over": [], "twice there": list(tensors.duplicates)}
     used, filled = set(), set()
     for name, _, variables, transform in expand(entries, model):
         used.add(name)
@@ -139,6 +140,8 @@ def check_tensors(entries, drop, model, tensors, place):
         problem = _misfit(tensors.shape(name), [tuple(variable.shape) for variable in variables], transform)
         if problem:
             problems["of another shape"].append(f"{name} {problem}")
+        if not tensors.holds_floats(name):
+            problems["no floats"].append(f"{name} is of {tensors.dtype(name)}")
     unfilled = [each.path for each in model.weights if id(each) not in filled and "seed_generator" not in each.path]
     if unfilled:
         raise ValueError(f"the map of this format has no line for {_listed(unfilled)}; {place} cannot be opened.")

@@ -87,7 +87,7 @@ def read_row(config, preprocessing=None):
 
 def _similarity(model):
     """Models with a bias are trained by the sigmoid loss, whose scale nothing bounds."""
-    if model.values.get("init_logit_bias") is None:
+    if model.optional("init_logit_bias") is None:
         return {}
     return {"bias": model.get("init_logit_bias"), "max_scale": 1000.0}
 

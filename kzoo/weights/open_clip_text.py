@@ -121,7 +121,7 @@ def read_text(model):
         "mlp_dim": int(width * text.get("mlp_ratio", 4.0)),
         "activation": activation(text, model.get("quick_gelu", False)),
         "epsilon": epsilon(text),
-        "layer_scale": text.values.get("ls_init_value"),
+        "layer_scale": text.optional("ls_init_value"),
         "causal": not text.get("no_causal_mask", False),
         "embed_dim": embed_dim,
         "pool": text.choice("pool_type", POOLS, "argmax"),
@@ -137,17 +137,17 @@ def read_text(model):
 
 
 def _hf_projection(text):
-    return text.values.get("hf_proj_type", "mlp")
+    return text.optional("hf_proj_type") if "hf_proj_type" in text else "mlp"
 
 
 def _read_hf(text, embed_dim):
     name = PurePosixPath(text.get("hf_model_name")).name
-    if "hf_config" not in text and name not in HF_CONFIGS:
+    if not text.optional("hf_config") and name not in HF_CONFIGS:
         raise ValueError(
             f"{text.place} says hf_model_name={text.get('hf_model_name')!r}; this version knows "
             f"{', '.join(HF_CONFIGS)}, or reads the tower's own config from {OWN_CONFIG} in the folder."
         )
-    config = Fields(text.values.get("hf_config") or HF_CONFIGS[name], OWN_CONFIG)
+    config = Fields(text.optional("hf_config") or HF_CONFIGS[name], OWN_CONFIG)
     roberta = config.choice("model_type", {"roberta": True, "xlm-roberta": True, "bert": False}, None)
     row = bert.tower(
         config,
@@ -177,14 +177,14 @@ def read_decoder(model, vocab_size):
         "num_heads": config.get("heads", 8),
         "mlp_dim": 4 * width,
         "activation": "quick_gelu" if model.get("quick_gelu", False) else "gelu",
-        "layer_scale": config.values.get("ls_init_value"),
+        "layer_scale": config.optional("ls_init_value"),
         "epsilon": 1e-5,
     }
 
 
 def read_tokenizer(text):
     """Rules of the tokenizer that `text_cfg` names."""
-    name, arguments = text.values.get("hf_tokenizer_name") or "", text.get("tokenizer_kwargs", {})
+    name, arguments = text.optional("hf_tokenizer_name") or "", text.get("tokenizer_kwargs", {})
     if not name:
         return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": "openai"}
     kind = next((kind for part, kind in _TOKENIZERS if part in name), None)

@@ -192,7 +192,7 @@ def read_vision(model, statistics):
         "mlp_dim": int(width * vision.get("mlp_ratio", 4.0)),  # cut, as open_clip does
         "activation": activation(vision, model.get("quick_gelu", False)),
         "epsilon": epsilon(vision),
-        "layer_scale": vision.values.get("ls_init_value"),
+        "layer_scale": vision.optional("ls_init_value"),
         "pool": vision.choice("pool_type", _POOLS, "tok"),
         "pre_norm": not vision.get("no_ln_pre", False),
         "embed_dim": embed_dim,

@@ -1,6 +1,5 @@
 """The tensors of a checkpoint on disk, read one at a time: safetensors and npz, never a pickle."""
 
-import json
 import math
 import re
 import zipfile
@@ -10,10 +9,26 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from kzoo.files import limits
+from kzoo.files.numbers import check_finite
+from kzoo.files.opening import check_inside, check_regular, home_of, open_regular, within
+from kzoo.files.strict_json import read_object
+
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
 OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of files that are ever opened
 PREFIX = re.compile(r"^(module\.|params/)")  # what torch's data parallelism and flax put in front of every name
 ENDINGS = ("safetensors", "safetensors.index.json")  # of weights, by default
+ERRORS_OF_ZIP = (
+    ValueError,
+    KeyError,
+    OSError,
+    EOFError,
+    RuntimeError,  # members with a password, or of another compression
+    SyntaxError,  # and what numpy makes of a damaged header
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 RELEASE = 2**25  # bytes after which a mapped file is mapped anew, so that what was read counts as memory no longer
 
 
@@ -65,11 +80,27 @@ class TensorFiles:
         reader, stored = self._places[name]
         return reader.shapes[stored]
 
+    def holds_floats(self, name):
+        """Whether a tensor is of floats, without reading it."""
+        reader, stored = self._places[name]
+        return reader.holds_floats(stored)
+
+    def dtype(self, name):
+        """The dtype of a tensor as its file writes it, a string, without reading it."""
+        reader, stored = self._places[name]
+        return str(reader.dtypes[stored])
+
     def read(self, name):
-        """A tensor as a numpy array, half precision as float32."""
+        """A tensor as a numpy array, half precision as float32.
+
+        Raises:
+            ValueError: NaN or an infinity in it; a tensor that its file does not hold as its header says.
+        """
         reader, stored = self._places[name]
         array = reader.read(stored)
-        return array.astype("float32") if array.dtype.kind in "fV" and array.dtype.itemsize < 4 else array
+        array = array.astype("float32") if array.dtype.kind in "fV" and array.dtype.itemsize < 4 else array
+        check_finite(array, f"{name} in {reader.path}")
+        return array
 
     def _add(self, stored, reader):
         name = PREFIX.sub("", stored)
@@ -96,19 +127,27 @@ class TensorFiles:
         raise FileNotFoundError(f"{self.folder} has no {stem}.{endings[0]}: {advice}")
 
     def _shards(self, index):
-        try:
-            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{index} is no index of shards: {error!r}.") from error
-        outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
-        if outside:
-            raise ValueError(
-                f"{index} names {outside[0]}, which is no safetensors file beside it; nothing else is opened."
-            )
+        names = shards_of(index)
         missing = [name for name in names if not (self.folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"{self.folder} lacks {', '.join(missing)}, which {index.name} lists.")
         return [self.folder / name for name in names]
+
+
+def shards_of(index):
+    """Names of the shards that an index lists, all of them safetensors files beside it.
+
+    Raises:
+        ValueError: the file is no index, or names a file elsewhere.
+    """
+    listed = read_object(index, limits.INDEX).get("weight_map")
+    if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
+        raise ValueError(f"{index} is no index of shards: its weight_map is no object of tensors and their files.")
+    for name in sorted(set(listed.values())):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(f"{index} names {name}, which is no safetensors file beside it; nothing else is opened.")
+        within(index.parent, name, index.name)
+    return sorted(set(listed.values()))
 
 
 def has_weights(folder, stem, endings=ENDINGS):
@@ -117,18 +156,37 @@ def has_weights(folder, stem, endings=ENDINGS):
 
 
 class Safetensors:
-    """One safetensors file: `shapes` by name, `read`."""
+    """One safetensors file: `shapes` and `dtypes` by name, `read`."""
 
     def __init__(self, path):
+        check_regular(path)
         self.path, self._read = path, 0
         try:
             self._file = safe_open(path, framework="numpy")
-            self.shapes = {name: tuple(self._file.get_slice(name).get_shape()) for name in self._file.keys()}
+            parts = {name: self._file.get_slice(name) for name in self._file.keys()}
+            self.shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+            self.dtypes = {name: part.get_dtype() for name, part in parts.items()}
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({error})") from error
 
+    def count(self):
+        """How many numbers it holds."""
+        return sum(map(math.prod, self.shapes.values()))
+
+    def holds_floats(self, name):
+        """Whether a tensor is of floats, by the header."""
+        return self.dtypes[name].startswith(("F", "BF"))
+
     def read(self, name):
-        array = self._file.get_tensor(name)
+        try:
+            array = self._file.get_tensor(name)
+        except (
+            SafetensorError,
+            OSError,
+            TypeError,
+            AttributeError,
+        ) as error:  # the latter of dtypes that numpy has not
+            raise ValueError(f"{name} in {self.path} cannot be read ({error}).") from error
         self._read += array.nbytes
         if self._read > RELEASE:
             self._file, self._read = safe_open(self.path, framework="numpy"), 0
@@ -136,33 +194,50 @@ class Safetensors:
 
 
 class Arrays:
-    """One npz file: `shapes` by name, `read`. Arrays of Python objects, which are pickles, are refused."""
+    """One npz file: `shapes` and `dtypes` by name, `read`. Arrays of Python objects, which are pickles, are refused."""
 
     def __init__(self, path):
-        self.path, self.shapes, self._dtypes = path, {}, {}
+        self.path, self.shapes, self.dtypes, self._members = path, {}, {}, {}
+        file = open_regular(path)
         try:
-            self._file = np.load(path, allow_pickle=False)
-            with zipfile.ZipFile(path) as archive:
-                for member in archive.infolist():
-                    self._add(archive, member)
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            self._file = zipfile.ZipFile(file)
+            for member in self._file.infolist():
+                self._add(self._file, member)
+        except ERRORS_OF_ZIP as error:
+            file.close()
             raise ValueError(f"{path} cannot be read as npz, is it whole? ({error})") from error
 
+    def holds_floats(self, name):
+        """Whether an array is of floats, by its header."""
+        return self.dtypes[name].kind == "f"
+
     def _add(self, archive, member):
+        name = member.filename.removesuffix(".npy")
+        if name in self.shapes:
+            raise ValueError(f"it holds {member.filename} twice")
+        if member.file_size > max(limits.UNPACKED, limits.EXPANSION * member.compress_size):
+            raise ValueError(
+                f"{member.filename} unpacks to {member.file_size:,} bytes from {member.compress_size:,}; "
+                "kzoo.files.limits.EXPANSION raises what is taken"
+            )
         with archive.open(member) as file:
             version = np.lib.format.read_magic(file)
             header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            if version not in header:
+                raise ValueError(f"{member.filename} is of version {version} of npy")
             shape, _, dtype = header[version](file)
             if dtype.hasobject:
                 raise ValueError(f"{member.filename} holds Python objects, which are pickles")
             if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
                 raise ValueError(f"{member.filename} says {shape} of {dtype}, which is not what it holds")
-        self.shapes[member.filename.removesuffix(".npy")] = shape
+        self.shapes[name], self.dtypes[name] = shape, dtype
+        self._members[name] = member
 
     def read(self, name):
         try:
-            return self._file[name]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            with self._file.open(self._members[name]) as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
+        except ERRORS_OF_ZIP as error:
             raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({error})") from error
 
 
@@ -176,13 +251,7 @@ def check_links(folder, names=()):
         folder: path.
         names: of files in folders below it, such as `"text_tower/config.json"`.
     """
-    home = folder.resolve()
-    if home.parent.name == "snapshots" and home.parent.parent.name.startswith("models--"):
-        home = home.parent.parent
+    home = home_of(folder)
     links = [path for path in folder.iterdir() if path.is_symlink() and path.name.endswith(OPENED)]
     for path in [*links, *(folder / name for name in names)]:
-        if not path.resolve().is_relative_to(home):
-            raise ValueError(
-                f"{path} is a link to {path.resolve()}, outside of the folder; nothing there is opened. Copy the file "
-                "into the folder."
-            )
+        check_inside(path, home)

@@ -74,7 +74,9 @@ def read_row(config, preprocessing):
     steps, statistics = layout.image_steps(preprocessing, "squash", image_size)
     if not preprocessing:
         steps = {"resize": "squash", "interpolation": "bilinear", "resize_size": round(image_size * RESIZE)}
-    columns = (vision.get(name, default) for name, default in _STAGES.items())
+    columns = [vision.get(name, default) for name, default in _STAGES.items()]
+    if len(set(map(len, columns))) > 1:
+        raise ValueError(f"{vision.place} has lists {', '.join(_STAGES)} of different lengths; each is of the stages.")
     return {
         "image_encoder": {
             "kind": "efficientnet",

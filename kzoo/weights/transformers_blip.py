@@ -55,10 +55,10 @@ def entries(config, names):
 
 
 def _architecture(config):
-    (first, *_) = config.get("architectures", [None])
-    if first not in ENTRIES:
+    (first, *_) = config.optional("architectures") or [None]
+    if first not in list(ENTRIES):  # which may be anything
         raise ValueError(
-            f"config.json says architectures={config.values.get('architectures')!r}; this version reads BLIP as "
+            f"config.json says architectures={config.optional('architectures')!r}; this version reads BLIP as "
             f"{' and '.join(ENTRIES)}."
         )
     return first

@@ -229,13 +229,12 @@ def test_a_link_out_of_the_folder_is_refused(folder):
     "part, change, sentence",
     [
         # nothing of these sizes is ever allocated: names and shapes are compared first
-        ("text_config", {"vocab_size": 10**12}, r"token_embedding.weight is \(512, 32\), which does not make"),
-        ("vision_config", {"hidden_size": 3 * 10**7}, "of another shape"),
-        (
-            "vision_config",
-            {"num_hidden_layers": 10**9},
-            "depth=1000000000, but the file holds 78 tensors",
-        ),
+        ("text_config", {"vocab_size": 10**12}, "vocab_size=1000000000000, but a whole number from 1 to 4,194,304 is"),
+        ("text_config", {"vocab_size": 4 * 10**6}, r"token_embedding.weight is \(512, 32\), which does not make"),
+        ("vision_config", {"hidden_size": 3 * 10**7}, "hidden_size=30000000, but a whole number from 1 to 262,144 is"),
+        ("vision_config", {"hidden_size": 3 * 2**16}, "of another shape"),
+        ("vision_config", {"num_hidden_layers": 10**9}, "layers=1000000000, but a whole number from 0 to 4,096 is"),
+        ("vision_config", {"num_hidden_layers": 4096}, "depth=4096, but the file holds 78 tensors"),
         ("vision_config", {"num_attention_heads": 5}, "describes what cannot be built: num_heads=5 does not divide"),
     ],
 )

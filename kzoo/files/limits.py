@@ -1,0 +1,38 @@
+"""What reading may cost: every limit, with its reason. Whoever means more sets one: `limits.PIXELS = 500_000_000`.
+
+They bound what a file of a few bytes can make of itself; no released model or picture of a camera comes near.
+
+Example:
+    >>> from kzoo.files import limits
+    >>> limits.PIXELS = 500_000_000
+"""
+
+MIB = 2**20
+
+# -- pictures --
+# of Pillow's some fifty formats, those in which pictures for models come: none that runs an interpreter, as PostScript
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
+PIXELS = 178_956_970  # of a picture, decoded; Pillow's own limit is the same, PIL.Image.MAX_IMAGE_PIXELS times two
+
+# -- texts and tables --
+TEXT = 2**17  # characters of a text that a tokenizer reads at first; it goes on only while they fill no context
+LINE = 16 * MIB  # characters of a line of a table or of captions
+
+# -- configs and vocabularies --
+CONFIG = 16 * MIB  # bytes of a config or manifest
+VOCABULARY = 256 * MIB  # bytes of a file of a vocabulary; a .gz, unpacked
+TOKENS = 2**22  # ids of a vocabulary
+DEPTH = 32  # objects and lists within each other in a JSON file
+INSERTED = 1024  # characters that a step of a tokenizer puts in place of what it finds
+INDEX = 64 * MIB  # bytes of an index of shards
+
+# -- weights --
+PARAMETERS = 2**34  # of a model that a config describes
+UNPACKED = 64 * MIB  # bytes of a compressed tensor that are unpacked whatever it was packed into
+EXPANSION = 200  # bytes that one byte of a compressed tensor may become beyond that
+
+# -- numbers of configs --
+SIDE = 2**14  # pixels
+WIDTH = 2**18  # channels
+BLOCKS = 2**12
+LENGTH = 2**20  # ids of a text, positions

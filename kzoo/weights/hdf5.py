@@ -1,0 +1,76 @@
+"""What a `.weights.h5` of Keras holds, looked at before Keras reads it: datasets, their sizes, and no way out."""
+
+import math
+
+import numpy as np
+
+from kzoo.files import limits
+from kzoo.files.opening import check_regular
+
+
+class Hdf5:
+    """The datasets of one file.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        shapes: path of a dataset -> its shape.
+        dtypes: path of a dataset -> its dtype.
+
+    Raises:
+        ValueError: no HDF5, links, datasets that lie in other files or claim far more than the file holds.
+
+    Example:
+        >>> Hdf5("my_clip/model.weights.h5").count()
+        84161
+    """
+
+    def __init__(self, path):
+        check_regular(path)
+        self.path, self.shapes, self.dtypes = path, {}, {}
+        import h5py
+
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                file.visititems_links(_check_link)
+                file.visititems(self._dataset)
+        except _Refused as error:
+            raise ValueError(f"{path} {error}.") from error
+        except Exception as error:  # h5py raises whatever a damaged file makes it stumble over
+            raise ValueError(f"{path} cannot be read as HDF5, is it whole? ({error})") from error
+
+    def count(self):
+        """How many numbers it holds."""
+        return sum(map(math.prod, self.shapes.values()))
+
+    def holds_floats(self, name):
+        """Whether a dataset is of floats."""
+        return self.dtypes[name].kind in "fV"
+
+    def _dataset(self, name, item):
+        if not hasattr(item, "dtype") or not hasattr(item, "id"):
+            return
+        if not hasattr(item, "shape"):
+            raise _Refused(f"holds a named type at {name}, which is no weight")
+        if item.external or item.is_virtual:
+            raise _Refused(f"has the numbers of {name} in another file, which is not opened")
+        dtype, shape = item.dtype, item.shape
+        if shape is None or dtype.kind not in "fiubV" or (dtype.kind == "V" and dtype.itemsize > 2):
+            raise _Refused(f"holds {name} of {dtype}, but weights are numbers")
+        stored, declared = item.id.get_storage_size(), math.prod(shape) * dtype.itemsize
+        packed = item.compression is not None or item.chunks is not None
+        if declared > (max(limits.UNPACKED, limits.EXPANSION * stored) if packed else stored):
+            raise _Refused(
+                f"says that {name} is {shape} of {dtype}, {declared:,} bytes, but holds {stored:,} bytes of it"
+            )
+        self.shapes[name], self.dtypes[name] = tuple(shape), np.dtype(dtype)
+
+
+class _Refused(ValueError):
+    """What the file holds is readable, and not read."""
+
+
+def _check_link(name, link):
+    if type(link).__name__ != "HardLink":
+        raise _Refused(f"holds a {type(link).__name__} at {name}; nothing that it leads to is read")

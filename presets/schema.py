@@ -1,0 +1,159 @@
+"""What the config.json of a kzoo folder may say, and every row of a table that names its towers in full."""
+
+from kzoo.files.schema import (
+    BLOCKS,
+    DEVIATIONS,
+    EPSILON,
+    FLAG,
+    ID,
+    LENGTH,
+    MEANS,
+    NULL,
+    OBJECT,
+    RATE,
+    SIDE,
+    SIZE,
+    TEXT,
+    TOKENS,
+    WIDTH,
+    Each,
+    Items,
+    Object,
+    Rule,
+    choice,
+    is_whole,
+    number,
+    several,
+    whole,
+)
+from kzoo.preprocessing.schema import PREPROCESSOR, RULES, STEPS
+from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
+
+COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
+FACTOR = number(0.0, 100.0, beyond=True)
+SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and inverse
+
+TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take
+    "activation": TEXT,
+    "antialias": FLAG,
+    "causal": FLAG,
+    "class_mask": TEXT,
+    "class_token": FLAG,
+    "context_length": LENGTH,
+    "context_width": WIDTH,
+    "cross_width": WIDTH | NULL,
+    "depth": BLOCKS,
+    "depth_coefficient": FACTOR,
+    "depths": several(BLOCKS, 1, 16),
+    "divisor": WIDTH,
+    "dropout": RATE,
+    "embed_dim": WIDTH | NULL,
+    "embedding_tokens": LENGTH | NULL,
+    "eot_id": ID | NULL,
+    "epsilon": EPSILON,
+    "fused": FLAG,
+    "head_width": WIDTH,
+    "hidden_activation": TEXT,
+    "hidden_dim": WIDTH | NULL,
+    "image_size": SIZE,
+    "layer_scale": number(-1e6, 1e6) | NULL,
+    "mask_padding": FLAG,
+    "mask_token": FLAG,
+    "max_patches": LENGTH,
+    "mean": MEANS,
+    "mlp_dim": WIDTH | NULL,
+    "momentum": number(0.0, 1.0),
+    "noise": number(0.0, 1e6),
+    "norm_tokens": FLAG,
+    "num_heads": WIDTH,
+    "num_positions": LENGTH | NULL,
+    "num_queries": LENGTH,
+    "pad_id": ID,
+    "patch_bias": FLAG,
+    "patch_size": SIDE,
+    "pool": TEXT,
+    "positions_from_padding": FLAG,
+    "pre_norm": FLAG,
+    "projection_bias": FLAG,
+    "query_heads": WIDTH,
+    "query_layout": TEXT,
+    "se_ratio": number(0.0, 1.0),
+    "stages": several(several(whole(1, "WIDTH"), 6), 1, 64),
+    "start_id": ID | NULL,
+    "std": DEVIATIONS,
+    "symmetric_padding": several(BLOCKS, 0, 1000),
+    "table_size": SIDE,
+    "token_dim": WIDTH | NULL,
+    "token_types": whole(0, "WIDTH"),
+    "trainable": FLAG,
+    "vocab_size": TOKENS,
+    "width": WIDTH,
+    "width_coefficient": FACTOR,
+}
+ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
+
+
+class TowerRule:
+    """The rule of one tower or decoder."""
+
+    def problems(self, value, place, key=None):
+        foreign = isinstance(value, dict) and value.get("kind") in ELSEWHERE
+        fields = {"kind": TEXT, "trainable": FLAG} if foreign else {"kind": TEXT, **TOWER}
+        yield from Object(fields, ("kind",)).problems(value, place, key)
+
+
+SIMILARITY = Object(
+    {
+        "scale": SCALE,
+        "max_scale": SCALE,
+        "bias": number(-1e30, 1e30) | NULL,
+        "form": choice("log_scale", "temperature", "fixed"),
+        "trainable": FLAG,
+    },
+    nullable=True,
+)
+LOSS = Items(Object({"loss": TEXT, "weight": number(-1e30, 1e30) | OBJECT, "config": OBJECT}, ("loss",)))
+TRAINING = Object({"data": TEXT, "epochs": COUNT, "rows": COUNT, "batch_size": COUNT, "results": OBJECT}, ("data",))
+LAYER = OBJECT | NULL  # as Keras serialises it
+FINGERPRINTS = Object({WEIGHTS_FILE: TEXT, H5_FILE: TEXT}, closed=True)
+FIELDS = {
+    "kzoo": TEXT,
+    "preset": TEXT,
+    "model": choice("dual_encoder", "captioner", "matching_encoder", "multi_encoder", "self_supervised"),
+    "similarity": SIMILARITY,
+    "loss": LOSS,
+    "layout": OBJECT,
+    "source": TEXT | NULL,
+    "trainings": Items(TRAINING),
+    "quantised": Each(Object({"mode": TEXT, "config": LAYER}, ("mode", "config"))),
+    "compile": OBJECT,
+    "projector": LAYER,
+    "teacher": LAYER,
+    "fingerprints": FINGERPRINTS,
+}
+OF_ROW = {"images": Object(STEPS), "tokenizer": RULES}  # what stands in a row before there is a preprocessor
+
+
+def problems(config, place, whole_row=False):
+    """Sentences on what is wrong with a config, in the form of `kzoo.presets.table.flat`.
+
+    Args:
+        config: dict.
+        place: name of the file.
+        whole_row: whether it is a row, without a preprocessor but with what one is made of.
+    """
+    more = OF_ROW if whole_row else {"preprocessor": PREPROCESSOR}
+    towers = {name: TowerRule() for name in config if name.endswith("_encoder")}
+    decoder = {"text_decoder": TowerRule()} if config.get("text_decoder") is not None else {}
+    yield from Object({**FIELDS, **more, **towers, **decoder}).problems(config, place)
+
+
+def check(config, place, whole_row=False):
+    """Stops with the first of `problems`.
+
+    Raises:
+        ValueError: the sentence.
+    """
+    problem = next(problems(config, place, whole_row), None)
+    if problem is not None:
+        raise ValueError(problem)
