@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kzoo.data.folders import TEXT
+from kzoo.preprocessing.decoding import reason
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class HeldPicture:
         try:
             return self.rows[self.number][self.column]
         except Exception as error:  # whatever the decoders of that library raise
-            raise ValueError(f"the {self.column} cannot be read: {error or type(error).__name__}.") from error
+            raise ValueError(f"the {self.column} cannot be read: {reason(error)}.") from error
 
 
 class Held:
@@ -91,8 +92,8 @@ def held(source):
     if isinstance(source, dict) and source and all(map(_has_columns, source.values())):
         names = list(source)
         raise TypeError(
-            f"the source is a {type(source).__name__} of {', '.join(map(str, names))}; take one split of it: "
-            f"source[{names[0]!r}]."
+            f"the source is of type {type(source).__name__} with the splits {', '.join(map(str, names))}; take one of "
+            f"them: source[{names[0]!r}]."
         )
     if not _has_columns(source):
         return None
