@@ -44,11 +44,6 @@ def classes_by_column(columns, *said):
     return found
 
 
-def numbered(names):
-    """Each of some names once, and its id: its place in their order."""
-    return {name: number for number, name in enumerate(sorted(set(map(_as_name, names))))}
-
-
 def class_id(name, value, classes):
     """The id of a class.
 
@@ -127,7 +122,7 @@ def _named(values):
     there = [value for value in values if not _is_blank(value)]
     if not there or not all(isinstance(value, str) and number_in(value) is None for value in there):
         return None
-    return numbered(there)
+    return {name: number for number, name in enumerate(sorted(set(map(_as_name, there))))}
 
 
 def _checked(column, names, columns):

@@ -59,22 +59,31 @@ class Held:
         names = self.rows.column_names
         return TEXT if key not in names and TEXT in names else key
 
-    def classes(self, column):
-        """Names of a column of classes (`ClassLabel`), in the order of their ids; None for any other."""
+    def classes(self, columns):
+        """Names of those of some columns that are of classes (`ClassLabel`), in the order of their ids, by column."""
+        return {column: names for column in columns if (names := self._names(column))}
+
+    def _names(self, column):
         names = getattr((self.rows.features or {}).get(column), "names", None)
         return list(names) if isinstance(names, (list, tuple)) else None
 
     def labelled(self):
         """Columns of classes in which any row has one: those of a part without labels are all -1."""
-        columns = [name for name in self.rows.column_names if self.classes(name)]
+        columns = self.classes(self.rows.column_names)
         return [name for name in columns if any(value is not None for value in self.values(name))]
 
     def values(self, column):
         """All values of a column, classes by their names and None for none; pictures are not read with them."""
-        values, names = list(self.rows[column]), self.classes(column)
+        values, names = list(self.rows[column]), self._names(column)
         if names is None:
             return values
         return [names[value] if value is not None and value >= 0 else None for value in values]
+
+    def records(self, columns, pictures=()):
+        """Rows with their places, as `kzoo.data.tables.read_table` gives them; pictures are not read with them."""
+        values = [self.pictures(name) if name in pictures else self.values(name) for name in columns]
+        for number, each in enumerate(zip(*values)):
+            yield f"row {number}", dict(zip(columns, each))
 
     def pictures(self, column):
         """A `HeldPicture` for each row."""

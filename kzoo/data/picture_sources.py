@@ -72,8 +72,8 @@ def _from_folder(folder, classes):
 def _from_held(rows, image_key, columns, classes):
     rows.check((image_key, *columns), "image_key= or columns=")
     columns = list(dict.fromkeys([*rows.labelled(), *columns]))
-    known = {name: names for name in columns if (names := rows.classes(name))}
-    return _with_entries(rows.pictures(image_key), {name: rows.values(name) for name in columns}, known, classes)
+    others = {name: rows.values(name) for name in columns}
+    return _with_entries(rows.pictures(image_key), others, rows.classes(columns), classes)
 
 
 def _with_entries(images, others, *classes):

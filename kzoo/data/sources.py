@@ -163,11 +163,9 @@ def _from_held(rows, asked):
     """Of a data set of Hugging Face: captions and columns now, pictures when a batch needs them."""
     asked = replace(asked, caption_key=rows.caption_key(asked.caption_key))
     rows.check(asked.keys, OPTIONS)
-    known = {name: names for name in asked.columns if (names := rows.classes(name))}
     pictures = {asked.image_key, *(name for name in asked.columns if kind_of(name) == IMAGES)}
-    values = [rows.pictures(name) if name in pictures else rows.values(name) for name in asked.keys]
-    table = ((f"row {number}", dict(zip(asked.keys, each))) for number, each in enumerate(zip(*values)))
-    return _from_records(table, Path(), replace(asked, classes=(known, *asked.classes)))
+    asked = replace(asked, classes=(rows.classes(asked.columns), *asked.classes))
+    return _from_records(rows.records(asked.keys, pictures), Path(), asked)
 
 
 def _from_records(table, folder, asked):

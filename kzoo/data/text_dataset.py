@@ -10,6 +10,7 @@ from kzoo.data.classes import classes_by_column
 from kzoo.data.columns import NUMBERS, cell, column, entries, kind_of
 from kzoo.data.cut_texts import CutTexts
 from kzoo.data.entries import RowEntries, named_masks
+from kzoo.data.held import held
 from kzoo.data.lines import read_lines
 from kzoo.data.tables import READERS, checked, is_table, read_table, records_of
 from kzoo.preprocessing.token_masks import RandomTokens
@@ -41,8 +42,8 @@ def text_views(
 
     Args:
         source: list of strings; path of a `.txt` file, a text in each line, or of a `.csv`, `.tsv` or `.jsonl` file; a
-            list of records or a data frame; or a dict with `texts` and what else a loss reads of each, in arrays with a
-            row for each, such as `labels`.
+            list of records, a data frame or a `Dataset` of Hugging Face; or a dict with `texts` and what else a loss
+            reads of each, in arrays with a row for each, such as `labels`.
         preprocessor: `model.preprocessor`, or a `Preprocessor` with a vocabulary.
         batch_size: texts per batch, at least 2.
         views: of each text.
@@ -124,8 +125,8 @@ def text_pairs(
     `inputs=("view_1", "view_2")`.
 
     Args:
-        source: path of a `.csv`, `.tsv` or `.jsonl` file; a list of records or a data frame; or a dict of the columns,
-            the texts in lists, the numbers in arrays.
+        source: path of a `.csv`, `.tsv` or `.jsonl` file; a list of records, a data frame or a `Dataset` of Hugging
+            Face; or a dict of the columns, the texts in lists, the numbers in arrays.
         preprocessor: `model.preprocessor`, or a `Preprocessor` with a vocabulary.
         batch_size: rows per batch, at least 2.
         texts: columns of texts: two, or more, such as a query, an answer, and one that is wrong.
@@ -228,6 +229,11 @@ def _read(source, texts, columns, options, classes):
     records = records_of(source)
     if records is not None:
         return _from_records(checked(records, "row", 0, (*texts, *columns), options), Path(), texts, columns, classes)
+    rows = held(source)
+    if rows is not None:
+        rows.check((*texts, *columns), options)
+        table = rows.records((*texts, *columns))
+        return _from_records(table, Path(), texts, columns, rows.classes(columns), classes)
     if not isinstance(source, dict):
         source = {"texts": source}
     names = ("texts",) if len(texts) == 1 else texts
@@ -260,11 +266,11 @@ def _from_file(path, texts, columns, options, classes):
     return _from_records(read_table(path, (*texts, *columns), options), path.parent, texts, columns, classes)
 
 
-def _from_records(table, folder, texts, columns, classes):
+def _from_records(table, folder, texts, columns, *classes):
     _check_kinds(columns)
     table = list(table)
     records = [record for _, record in table if isinstance(record, dict)]
-    named = classes_by_column({name: [record[name] for record in records] for name in columns}, classes)
+    named = classes_by_column({name: [record[name] for record in records] for name in columns}, *classes)
     rows, values, broken = [], {name: [] for name in columns}, []
     for place, record in table:
         problem = record if isinstance(record, str) else None

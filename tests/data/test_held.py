@@ -141,6 +141,17 @@ def test_views_have_the_classes_of_a_data_set():
             kzoo.data.views(source, ImageSteps(16), 4, columns=("species",))
 
 
+def test_texts_of_a_data_set():
+    source = Rows({"text": ["one", "two"], "answer": ["1", "2"], "label": [1, 0]}, {"label": PETS})
+    data = kzoo.data.text_views(source, STEPS, 2, shuffle=False, columns="label")
+    assert data.texts == ["one", "two"] and data[0]["label"].tolist() == [1, 0]
+    assert data.classes == {"label": ("dog", "cat")}
+    data = kzoo.data.text_pairs(source, STEPS, 2, ("text", "answer"), shuffle=False)
+    assert data.rows == [("one", "1"), ("two", "2")]
+    with pytest.raises(ValueError, match="has no column 'sentence', only text, answer, label; name it with text="):
+        kzoo.data.text_views(source, STEPS, 2, text="sentence")
+
+
 @pytest.mark.parametrize("read", [read_source, lambda source: kzoo.data.views(source, ImageSteps(16), 2)])
 def test_several_splits_and_streams_say_what_to_take(read):
     with pytest.raises(TypeError, match=r"type dict with the splits train, test; take one of them: source\['train'\]"):
