@@ -7,6 +7,7 @@ from shared_case import tiny_model, toy_pairs
 
 import kzoo
 from kzoo.evaluation import recall_at_k
+from kzoo.evaluation.results import Results
 from kzoo.html import html_table
 from kzoo.losses import Captioning, InfoNCE, SupCon
 
@@ -51,4 +52,7 @@ def test_notebooks_show_tables():
         "<tr><td>image to text</td><td>0.0%</td><td>100.0%</td></tr>"
         "<tr><td>text to image</td><td>0.0%</td><td>100.0%</td></tr></tbody></table>"
     )
+    plain = "<table><thead><tr><th>measure</th><th>value</th></tr></thead><tbody><tr><td>loss</td><td>0.5000</td></tr>"
+    assert Results({"loss": 0.5} | found)._repr_html_() == f"{plain}</tbody></table>{found._repr_html_()}"
+    assert Results(loss=0.5)._repr_html_() == f"{plain}</tbody></table>"
     assert html_table([["a<b"]]) == ("<table><thead><tr><th>a&lt;b</th></tr></thead><tbody></tbody></table>")

@@ -24,7 +24,7 @@ def evaluate(
     """Measure loss and recall on pairs, beside what chance would give."""
     needs_keras()
     import kzoo
-    from kzoo.cli.progress import in_order
+    from kzoo.evaluation.results import in_order
 
     opened = kzoo.from_preset(model)
     read = {"batch_size": batch_size, "image_key": image_key, "caption_key": caption_key, "skip_broken": skip_broken}

@@ -6,6 +6,7 @@ import keras
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kzoo.cli.terminal import console
+from kzoo.evaluation.results import in_order
 from kzoo.keras_contact import sync_state
 
 KS = (1, 5, 10)
@@ -18,13 +19,6 @@ def recalls(numbers):
     if any(name not in numbers for both in names for name in both):
         return []
     return [sum(numbers[name] for name in both) / len(both) for both in names]
-
-
-def in_order(name):
-    """A key to sort names of results by: training before held-out pairs, the loss first, recall@5 before recall@10."""
-    held_out, plain = name.startswith("val_"), name.removeprefix("val_")
-    stem, _, k = plain.partition("@")
-    return held_out, bool(k), plain != "loss", stem, int(k or 0)
 
 
 def score_of(numbers):

@@ -5,6 +5,7 @@ import copy
 import keras
 import numpy as np
 
+from kzoo.data.classes import described
 from kzoo.data.skipping import Skipping
 
 
@@ -27,6 +28,7 @@ class Batches(Skipping, keras.utils.PyDataset):
         skip_broken, broken: see `Skipping`.
 
     Attributes:
+        classes: names of the classes of each column that held names, in the order of their ids: `classes["species"]`.
         title: what the data are called where a model says what it was trained on: the name of a file, of a folder.
         epoch: the epoch whose order is given out; `fit` sets it.
         rows_read: int array, numbers of the rows that are read.
@@ -44,6 +46,7 @@ class Batches(Skipping, keras.utils.PyDataset):
         self.sampler, self.epoch, self.ordered = sampler, 0, False
         self.skip_broken, self.broken = skip_broken, list(broken)
         self._drawn = None, None  # an epoch and its batches
+        self.classes = {}
         if batch_size < 2:
             raise ValueError(f"batch_size is {batch_size}; a contrastive batch needs at least two {noun}s.")
         if not count:
@@ -59,9 +62,10 @@ class Batches(Skipping, keras.utils.PyDataset):
 
     def __repr__(self):
         order = "shuffled" if self.shuffle else "in the order of the source"
+        classes = "".join(f", {name} of {described(names)}" for name, names in self.classes.items())
         return (
             f"<{type(self).__name__} of {self.count:,} {self.noun}s in {len(self):,} batches of {self.batch_size}, "
-            f"{order}, seed {self.seed}>"
+            f"{order}, seed {self.seed}{classes}>"
         )
 
     @property

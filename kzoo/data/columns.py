@@ -4,11 +4,14 @@ import math
 import operator
 import os
 from collections.abc import Sized
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from kzoo.data.captions import is_missing
+from kzoo.data.classes import class_id, classes_by_column, number_in
+from kzoo.data.held import HeldPicture
 from kzoo.preprocessing.bags import is_bag
 
 OLD_NAMES = {"negatives": "negative_texts"}  # as they were called before there were other sets
@@ -27,7 +30,7 @@ def kind_of(name):
 
 
 def column(name, values, count, noun):
-    """An entry of a dict source, checked: an array of numbers, or a list of pictures or texts.
+    """An entry of a dict source, checked: an array of numbers, or a list of pictures, of texts or of labels in words.
 
     Args:
         name: of the entry.
@@ -35,23 +38,58 @@ def column(name, values, count, noun):
         count: rows of the source.
         noun: what the source has `count` of.
 
+    Returns:
+        An array of numbers, or a list or array of what stands in each row.
+
     Raises:
         TypeError: no list or array.
-        ValueError: another number of rows; numbers that are none.
+        ValueError: another number of rows; what is neither numbers nor text.
     """
     if kind_of(name) != NUMBERS:
         values = listed(name, values)
+    elif _is_text(values):
+        values = list(listed(name, values))
     else:
         values = np.asarray(values)
         if values.dtype.kind not in "biuf":
             raise ValueError(
-                f"{name!r} holds no numbers; leave it out of the source: a batch takes only numbers, texts that are "
-                "called <prefix>_texts, and pictures that are called <prefix>_images."
+                f"{name!r} holds neither numbers nor a name of a class for each row; leave it out of the source: a "
+                "batch takes only these, texts that are called <prefix>_texts, and pictures that are called "
+                "<prefix>_images."
             )
         values = np.atleast_1d(values)
     if len(values) != count:
         raise ValueError(f"there are {count} {noun} but {len(values)} {name}; give one for each.")
     return values
+
+
+def entries(columns, count, noun, *classes):
+    """Entries of a source as arrays of numbers; names of classes as their ids.
+
+    Args:
+        columns: dict of names and values, one for each row.
+        count, noun: see `column`.
+        *classes: what says names of classes, see `classes_by_column`.
+
+    Returns:
+        `(arrays, classes)`: dict by name of arrays with a row for each, and what `classes_by_column` gives.
+
+    Raises:
+        TypeError, ValueError: see `column` and `classes_by_column`; a row without a number or a known name.
+    """
+    read = {name: column(name, values, count, noun) for name, values in columns.items()}
+    found = classes_by_column(read, *classes)
+    return {name: _numbers(name, values, found.get(name)) for name, values in read.items()}, found
+
+
+def _numbers(name, values, classes):
+    if isinstance(values, np.ndarray) and classes is None:
+        return values
+    read = [cell(name, value, Path(), classes) for value in values]
+    broken = next((index for index, (_, problem) in enumerate(read) if problem), None)
+    if broken is not None:
+        raise ValueError(f"row {broken}: {read[broken][1]}; mend the source.")
+    return np.asarray([value for value, _ in read])
 
 
 def listed(name, values):
@@ -78,17 +116,20 @@ def of_captions(name, value, count):
     return list(value)
 
 
-def cell(name, value, folder):
-    """A cell of a table as a number, a text or the path of a picture, or lists of them.
+def cell(name, value, folder, classes=None):
+    """A cell of a table as a number, a text or the path of a picture, or lists of them; or as the id of a class.
 
     Args:
         name: of the column.
         value: what stands in the table.
         folder: that relative paths start at.
+        classes: of the column, a dict of a name and its id, or None.
 
     Returns:
         `(value, problem)`, of which one is None.
     """
+    if classes is not None:
+        return class_id(name, value, classes)
     if isinstance(value, list):
         found = [cell(name, each, folder) for each in value]
         problem = next((problem for _, problem in found if problem), None)
@@ -120,6 +161,8 @@ def picture(name, value, folder):
         value = value.get("bytes") or value.get("path")
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         return None, f"the {name} is empty"
+    if isinstance(value, HeldPicture):
+        return value, None
     if isinstance(value, (str, os.PathLike)):
         path = folder / value  # an absolute path stays as it is
         return (path, None) if is_file(path) else (None, f"there is no image file {path}")
@@ -136,17 +179,52 @@ def is_file(path):
         return False
 
 
+def opened(value):
+    """A picture that a data set of another library holds, read now; any other as it is.
+
+    Raises:
+        ValueError: a picture that cannot be read.
+    """
+    if not isinstance(value, HeldPicture):
+        return value
+    found, problem = picture(value.column, value.read(), Path())
+    if problem:
+        raise ValueError(f"{problem}.")
+    return found
+
+
+def _is_text(values):
+    """Whether there is a string among some values; what is no list is said elsewhere."""
+    if isinstance(values, np.ndarray):
+        return values.ndim == 1 and values.dtype.kind in "OUT" and any(isinstance(each, str) for each in values)
+    return isinstance(values, Sized) and not isinstance(values, dict) and any(isinstance(each, str) for each in values)
+
+
 def _number(name, value):
     if isinstance(value, (bool, np.bool_)):
         return bool(value), None
-    for read in (int, float):
+    if isinstance(value, str):
+        number = number_in(value)
+        if number is None and value.strip():
+            return None, (
+                f"the {name} is {str(value)!r}, which is no number; names of classes are alone in their column, or "
+                f"given: classes={{{name!r}: [...]}}"
+            )
+    else:
+        number = _as_number(value)
+        if number is None:
+            return None, f"the {name} is {value!r}, which is no number"
+    if isinstance(number, int) and abs(number) >= 2**63:
+        return None, f"the {name} is {number}, which is no number of 64 bits"
+    if number is None or math.isnan(number):
+        return None, f"the {name} is empty"
+    return number, None
+
+
+def _as_number(value):
+    for read in (operator.index, float):
         try:
-            number = read(value) if isinstance(value, str) or read is float else operator.index(value)
+            return read(value)
         except (TypeError, ValueError, OverflowError):
             continue
-        if math.isnan(number):
-            return None, f"the {name} is empty"
-        if isinstance(number, int) and abs(number) >= 2**63:
-            return None, f"the {name} is {number}, which is no number of 64 bits"
-        return number, None
-    return None, f"the {name} is {value!r}, which is no number"
+    return None

@@ -30,6 +30,7 @@ def pairs(
     bag=None,
     ids=False,
     matrices=None,
+    classes=None,
 ):
     """A data set of image-text pairs.
 
@@ -55,6 +56,9 @@ def pairs(
         sampler: `SameGroup`, `NearLocations` or another, which says what rows make a batch; None: any. With `shuffle`
             only.
         columns: further columns of a table that travel into the batch, such as `("labels", "negatives")`.
+        classes: of columns of names, whose ids are otherwise their places in the alphabet: a dict of columns and lists
+            of names, in the order of the ids, or another data set, whose ids these rows shall have too. A name that is
+            not among them breaks its row.
         captions_per_image: so many captions of each image, drawn anew each epoch, as a bag; of an image with fewer all.
         crops: `Crops`: parts of the image, of the caption, or both, as bags.
         masks: what of the batch is hidden: dict with a mask of patches for `"image"`, such as `RandomPatches`, and one
@@ -72,6 +76,8 @@ def pairs(
       `metadata.jsonl` of `file_name` and `text`, as Hugging Face has it. Hidden files are left alone;
     - a list of records `{"image": ..., "caption": ...}`, or a `DataFrame` of pandas or polars, whose images may be
       paths, bytes, PIL images or arrays;
+    - a `Dataset` of Hugging Face, one split and no stream, whose captions may be called `text`. Its pictures are read
+      when a batch needs them; columns of `ClassLabel` keep their names and ids;
     - a dict `{"images": ..., "captions": ...}`, such as `kzoo.data.icons()`, or a tuple of the two. Other entries of a
       dict travel into the batch.
 
@@ -83,6 +89,7 @@ def pairs(
     - `token_ids`, `padding_mask` `(batch, length)`, with `captions_per_image` `(batch, n, length)` and `text_mask`
       `(batch, n)`, False where an image has fewer captions;
     - of a column of numbers, such as `labels`: `(batch, ...)`, under its name;
+    - of a column of names, such as `species`, in which no text spells a number: the ids of its classes `(batch,)`;
     - of a column `negatives`, with a list for each image or one for each of its captions: `negative_token_ids`,
       `negative_padding_mask` `(batch, N, length)` and `negatives_mask` `(batch, N)`;
     - of columns `<prefix>_texts` or `<prefix>_images`: what `Preprocessor` says of them;
@@ -103,8 +110,13 @@ def pairs(
     Example:
         >>> train = kzoo.data.pairs("photos.csv", model.preprocessor, batch_size=256)
         >>> model.fit(train, epochs=10)
+
+        >>> train = kzoo.data.pairs("train.csv", model.preprocessor, columns=("species",))  # "cat", "dog"
+        >>> train.classes["species"]
+        ('cat', 'dog')
+        >>> test = kzoo.data.pairs("test.csv", model.preprocessor, columns=("species",), classes=train)
     """
-    found = read_source(source, image_key, caption_key, columns)
+    found = read_source(source, image_key, caption_key, columns, classes)
     if found.broken and not skip_broken:
         raise ValueError(f"{_listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if found.broken:
@@ -129,6 +141,7 @@ def pairs(
         ids=ids,
         matrices=matrices,
     )
+    data.classes = {name: tuple(ids) for name, ids in found.classes.items()}
     if isinstance(source, (str, Path)):
         data.title = Path(source).name
     return data

@@ -8,6 +8,7 @@ from kzoo.data.tables import READERS
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 METADATA = tuple(f"metadata{ending}" for ending in READERS)  # of Hugging Face's folders of pictures
 FILE_NAME, TEXT = "file_name", "text"  # columns of its tables
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "eval"}  # folders that are no classes
 
 
 def files_of(folder):
@@ -19,6 +20,24 @@ def files_of(folder):
 def pictures_of(folder):
     """The pictures of a folder and those in it, sorted by path."""
     return [path for path in files_of(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def folder_classes(folder, pictures, fewest=2):
+    """The class of each picture by the folder in `folder` that it lies in, a list of names.
+
+    None where a picture lies in no such folder, where there are fewer than `fewest`, and where they are the parts of a
+    data set.
+
+    Example:
+        >>> folder_classes(Path("pets"), [Path("pets/cat/1.jpg"), Path("pets/dog/old/2.jpg")])
+        ['cat', 'dog']
+    """
+    parts = [path.relative_to(folder).parts for path in pictures]
+    names = [each[0] for each in parts if len(each) > 1]
+    known = set(names)
+    if len(names) < len(parts) or len(known) < fewest or {name.lower() for name in known} <= SPLITS:
+        return None
+    return names
 
 
 def metadata_of(folder):

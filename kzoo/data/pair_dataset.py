@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kzoo.data.batches import Batches
-from kzoo.data.columns import IMAGES, NUMBERS, kind_of
+from kzoo.data.columns import IMAGES, NUMBERS, kind_of, opened
 from kzoo.data.crops import Crops
 from kzoo.data.cut_texts import CutTexts
 from kzoo.data.entries import RowEntries, named_masks
@@ -50,6 +50,7 @@ class PairDataset(Batches):
         broken: a sentence for each row that could not be used so far.
         truncated: texts of this epoch so far that were longer than the context and were cut.
         image_ids: int array, which image each pair shows; None unless `every_caption`.
+        classes: names of the classes of each column that held names, in the order of their ids.
         epoch: the epoch whose order is given out; `fit` sets it.
     """
 
@@ -117,7 +118,7 @@ class PairDataset(Batches):
             batch |= self._column(name, [pair.more(name) for pair in pairs])
         if self.crops.images:
             batch["crop_images"] = np.stack(
-                [self.crops.pictures(pair.row.image, self.preprocessor.images, random) for pair in pairs]
+                [self.crops.pictures(opened(pair.row.image), self.preprocessor.images, random) for pair in pairs]
             )
         if self.crops.captions:
             texts = [pair.texts if isinstance(pair.texts, str) else pair.texts[0] for pair in pairs]
@@ -161,7 +162,7 @@ class PairDataset(Batches):
         row = self.rows[index]
         chosen = self._chosen_captions(row, random) if caption is None else [caption]
         try:
-            pixels = self._pixels(row.image, random)
+            pixels = self._pixels(opened(row.image), random)
             pictures = {name: self._decoded(row.more[name][chosen[0]]) for name in self.pictures}
         except ValueError as error:
             raise ValueError(f"{row.place}: {error}") from error
@@ -182,7 +183,7 @@ class PairDataset(Batches):
         """A picture, or several, that can be read for sure."""
         if is_bag(value):
             return [self._decoded(each) for each in value]
-        steps = self.preprocessor.images
+        value, steps = opened(value), self.preprocessor.images
         return value if is_ready(value, steps.image_size) else steps.decode(value)
 
     def _chosen_captions(self, row, random):

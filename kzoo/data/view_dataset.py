@@ -1,16 +1,12 @@
 """Augmented views of pictures as batches for `SelfSupervised`."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 
 from kzoo.data.batches import Batches
-from kzoo.data.columns import NUMBERS, column, kind_of, listed
+from kzoo.data.columns import opened
 from kzoo.data.crops import LOCAL_SCALE
 from kzoo.data.entries import RowEntries, named_masks
-from kzoo.data.folders import pictures_of
-from kzoo.data.tables import records_of
+from kzoo.data.picture_sources import read_pictures
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.preprocessing.patch_masks import PatchMask
 from kzoo.preprocessing.preprocessor import Preprocessor
@@ -37,13 +33,18 @@ def views(
     ids=False,
     matrices=None,
     skip_broken=False,
+    image_key="image",
+    columns=(),
+    classes=None,
 ):
     """A data set of augmented views of pictures.
 
     Args:
         source: pictures, as `ImageSteps` takes them, in an array `(n, height, width, 3)` or a list; path of a folder,
-            whose pictures are taken with those of the folders in it, sorted by path; or a dict with `images` and what
-            else a loss reads of each, in arrays with a row for each picture, such as `labels`.
+            whose pictures are taken with those of the folders in it, sorted by path; a dict with `images` and what
+            else a loss reads of each, with a row for each picture, such as `labels`; or a `Dataset` of Hugging Face,
+            one split and no stream, whose pictures are read when a batch needs them. Folders of classes,
+            `pets/cat/1.jpg` and `pets/dog/2.jpg`, are `labels`; those of `train` and `test` are none.
         steps: `ImageSteps`, or a preprocessor that has them: the size of the views.
         batch_size: pictures per batch, at least 2.
         views: of each picture, `view_1`, `view_2`, ....
@@ -70,6 +71,9 @@ def views(
         matrices: dict of names and `Separations`, `Likeness`, `Edges` or `Lookup`: numbers of each pair of rows,
             float32 `(batch, batch)`.
         skip_broken: go on without pictures that cannot be read, and say which; otherwise they are an error.
+        image_key: column of the pictures of a `Dataset`.
+        columns: those of its columns that travel into the batch beside those of its `ClassLabel`; of a dict all do.
+        classes: of labels in words, as in `pairs`; those of folders are called `labels`.
 
     Returns:
         `ViewDataset`, with batches of `view_1`, ..., `local_1`, ... uint8 `(batch, height, width, 3)`, the other
@@ -78,22 +82,29 @@ def views(
     Raises:
         TypeError: a mask that is none.
         ValueError: no pictures, one that cannot be read, too few for a batch; entries with another number of rows, or
-            that are no numbers; local views without a size; another number of augmentations than views.
+            that are neither numbers nor names; local views without a size; another number of augmentations than views.
 
     Example:
         >>> data = kzoo.data.views({"images": images, "labels": labels}, ImageSteps(32), batch_size=256)
         >>> sorted(data[0])
         ['labels', 'view_1', 'view_2']
 
+        >>> train = kzoo.data.views("pets/train", ImageSteps(32), batch_size=256)
+        >>> train.classes["labels"]
+        ('cat', 'dog')
+        >>> test = kzoo.data.views("pets/test", ImageSteps(32), batch_size=256, classes=train)
+
     Reference:
         Chen et al., SimCLR, 2020, arXiv 2002.05709; local views: Caron et al., SwAV, 2020, arXiv 2006.09882, with the
         shares of DINO, 2021, arXiv 2104.14294; boxes: Xie et al., PixPro, 2020, arXiv 2011.10043.
     """
-    images, entries = _read(source)
+    images, entries, named = read_pictures(source, image_key, columns, classes)
     options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed, "sampler": sampler, "workers": workers}
     options |= {"local_bag": local_bag, "boxes": boxes, "parameters": parameters, "styles": styles, "mix": mix}
     options |= {"masks": masks, "ids": ids, "matrices": matrices, "skip_broken": skip_broken}
-    return ViewDataset(images, entries, steps, views, local_views, local_size, augmentation, **options)
+    data = ViewDataset(images, entries, steps, views, local_views, local_size, augmentation, **options)
+    data.classes = {name: tuple(ids) for name, ids in named.items()}
+    return data
 
 
 class ViewDataset(Batches):
@@ -101,6 +112,7 @@ class ViewDataset(Batches):
 
     Attributes:
         broken: a sentence for each picture that could not be read so far.
+        classes: names of the classes of each entry that held names, in the order of their ids.
         epoch: the epoch whose order is given out; `fit` sets it.
     """
 
@@ -171,13 +183,14 @@ class ViewDataset(Batches):
     def _views(self, number, random):
         """Number of a picture, and its views by name."""
         try:
-            return number, {name: self._view(self.images[number], *each, random) for name, each in self.makers.items()}
+            image = opened(self.images[number])
+            return number, {name: self._view(image, *each, random) for name, each in self.makers.items()}
         except ValueError as error:
             raise ValueError(f"image {number}: {error}") from error
 
     def open(self, number, random=None):
         try:
-            self.makers["view_1"][1].decode(self.images[number])
+            self.makers["view_1"][1].decode(opened(self.images[number]))
         except ValueError as error:
             raise ValueError(f"image {number}: {error}") from error
 
@@ -209,29 +222,3 @@ def _for_each(augmentation, views, local_views):
     if len(augmentation) != views:
         raise ValueError(f"there are {len(augmentation)} augmentations but {views} views; give one for each, or one.")
     return list(augmentation)
-
-
-def _read(source):
-    """The pictures of a source, and its other entries as arrays."""
-    if isinstance(source, (str, os.PathLike)):
-        folder = Path(source)
-        if not folder.is_dir():
-            raise ValueError(f"{folder} is no folder; give one with pictures, a list or array of pictures, or a dict.")
-        return pictures_of(folder), {}
-    if records_of(source) is not None:
-        raise TypeError(
-            f"the source is a table of type {type(source).__name__}, but pictures are expected; give its columns as a "
-            "dict: {'images': list(table['image']), 'labels': ...}."
-        )
-    if not isinstance(source, dict):
-        return listed("images", source), {}
-    if "images" not in source:
-        raise ValueError(f"the source is a dict of {', '.join(source)} without images; give the pictures as 'images'.")
-    images, entries = listed("images", source["images"]), {}
-    for name, values in source.items():
-        if name == "images":
-            continue
-        if kind_of(name) != NUMBERS:
-            raise ValueError(f"{name!r} are no numbers; leave them out of the source, views are of one picture each.")
-        entries[name] = column(name, values, len(images), "images")
-    return images, entries

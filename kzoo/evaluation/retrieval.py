@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from kzoo.evaluation.directions import with_direction
-from kzoo.html import html_table
+from kzoo.evaluation.results import Results
 
 BLOCK = 2048  # rows whose similarities are held at a time
 
@@ -58,17 +58,7 @@ def recall_at_k(image_embeddings, text_embeddings, ks=(1, 5, 10), image_ids=None
         ("text_to_image", _ranks((texts, text_found), (images, image_found), image_of_text, np.arange(len(images)))),
     ):
         recalls |= {f"{name}_recall@{k}": float(np.mean(ranks < k)) for k in ks}
-    return Recalls(recalls)
-
-
-class Recalls(dict):
-    """A dict of recalls, which notebooks show as a table: a row for each direction."""
-
-    def _repr_html_(self):
-        ks = list(dict.fromkeys(name.partition("@")[2] for name in self))
-        ways = list(dict.fromkeys(name.partition("_recall@")[0] for name in self))
-        rows = [[way.replace("_", " "), *(f"{self[f'{way}_recall@{k}']:.1%}" for k in ks)] for way in ways]
-        return html_table([["", *(f"recall@{k}" for k in ks)], *rows])
+    return Results(recalls)
 
 
 def _ranks(queries, gallery, query_labels, gallery_labels):

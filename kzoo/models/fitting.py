@@ -7,6 +7,7 @@ import keras
 from kzoo import keras_contact
 from kzoo.data.batches import Batches, Stretches
 from kzoo.data.pair_dataset import PairDataset
+from kzoo.evaluation.results import Results, in_order
 from kzoo.evaluation.retrieval import recall_at_k
 from kzoo.models.checks import check_class_weight, check_compiled, check_fit, check_training_set
 from kzoo.models.intake import Intake
@@ -121,8 +122,8 @@ class Fitting:
             return_dict: a dict by name (default), or Keras' list of the loss metrics.
 
         Returns:
-            dict: `loss`, each term, and where the loss reads both embeddings `in_batch_accuracy`,
-            `image_to_text_recall@k`, `text_to_image_recall@k`.
+            dict, in a notebook a table: `loss`, each term, and where the loss reads both embeddings
+            `in_batch_accuracy`, `image_to_text_recall@k`, `text_to_image_recall@k`.
 
         Raises:
             ValueError: the set is a generator, which can be read only once; a batch that does not fit.
@@ -140,7 +141,10 @@ class Fitting:
         arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps, "callbacks": callbacks}
         with keras_contact.weights_kept(self), intake:
             results = super().evaluate(given, return_dict=return_dict, **arguments, **kwargs)
-        if not return_dict or not self.compares_pairs(self.objective):
+        if not return_dict:
+            return results
+        results = _in_order(results)
+        if not self.compares_pairs(self.objective):
             return results
         found = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
         if any(name not in found or found[name].ndim != 2 for name in self.PAIR):
@@ -148,7 +152,7 @@ class Fitting:
         source = source_of(x)
         image_ids = source.image_ids if isinstance(source, PairDataset) else None
         image_ids = None if image_ids is None else image_ids[: len(found[self.PAIR[0]])]
-        return results | recall_at_k(*(found[name] for name in self.PAIR), image_ids=image_ids)
+        return _in_order(results | recall_at_k(*(found[name] for name in self.PAIR), image_ids=image_ids))
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only.
@@ -181,3 +185,7 @@ class Fitting:
         x = Intake(self).take(x)
         with keras_contact.weights_kept(self):
             return super().predict_on_batch(x)
+
+
+def _in_order(results):
+    return Results({name: results[name] for name in sorted(results, key=in_order)})

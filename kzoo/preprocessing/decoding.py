@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import warnings
 
 import numpy as np
@@ -59,7 +60,7 @@ def _from_file(path, name, decoding):
     except FileNotFoundError as error:
         raise ValueError(f"there is no image file {name}.") from error
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
+        raise ValueError(f"{name} cannot be read as an image: {reason(error)}.") from error
     with file:
         return _opened(file, name, decoding)
 
@@ -68,7 +69,7 @@ def _opened(file, name, decoding):
     try:
         picture = Image.open(file, formats=_formats())
     except Exception as error:  # the decoders of Pillow raise whatever a damaged file makes them stumble over
-        raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
+        raise ValueError(f"{name} cannot be read as an image: {reason(error)}.") from error
     with picture:
         if math.prod(picture.size) > limits.PIXELS:
             raise ValueError(
@@ -90,7 +91,7 @@ def _converted(picture, name, decoding):
         picture = _shallow(picture) if deep else picture
         return _over_white(picture) if picture.has_transparency_data else picture.convert("RGB")
     except Exception as error:  # as above
-        raise ValueError(f"{name} cannot be read as an image: {_said(error)}.") from error
+        raise ValueError(f"{name} cannot be read as an image: {reason(error)}.") from error
 
 
 def _formats():
@@ -99,8 +100,9 @@ def _formats():
     return [name for name in limits.PICTURE_FORMATS if name in Image.OPEN]
 
 
-def _said(error):
-    return str(error).rstrip(".") or type(error).__name__
+def reason(error):
+    """What a decoder said, without the address of the bytes that it was given: one picture has one sentence."""
+    return re.sub(r" <_io\.BytesIO object at 0x\w+>", "", str(error)).rstrip(".") or type(error).__name__
 
 
 def _upright(picture):

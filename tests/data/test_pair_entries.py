@@ -172,7 +172,7 @@ def test_what_is_asked_for_changes_nothing_else():
 @pytest.mark.parametrize(
     "source, options, error, sentence",
     [
-        (PAIRS | {"names": ["a"] * 6}, {}, ValueError, "'names' holds no numbers; .* <prefix>_texts"),
+        (PAIRS | {"names": [["a"]] * 6}, {}, ValueError, "'names' holds neither numbers nor a name .* <prefix>_texts"),
         (PAIRS | {"labels": [1]}, {}, ValueError, "there are 6 images but 1 labels"),
         (PAIRS | {"labels": 1}, {}, ValueError, "there are 6 images but 1 labels"),
         (PAIRS | {"other_texts": ["a"]}, {}, ValueError, "there are 6 images but 1 other_texts"),

@@ -74,7 +74,7 @@ def test_folders_and_paths(tmp_path):
         ("nowhere", {}, "nowhere is no folder"),
         ({"labels": [1]}, {}, "a dict of labels without images"),
         ({"images": IMAGES, "labels": [1]}, {}, "12 images but 1 labels"),
-        ({"images": IMAGES, "captions": ["a"] * 12}, {}, "'captions' holds no numbers"),
+        ({"images": IMAGES, "captions": [["a"]] * 12}, {}, "'captions' holds neither numbers nor a name of a class"),
         ([], {}, "holds no picture"),
         (IMAGES, {"batch_size": 13}, "more than the 12 pictures"),
         (IMAGES, {"local_views": 2}, "local_views is 2 and local_size None; give both"),

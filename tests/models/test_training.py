@@ -48,6 +48,10 @@ def test_evaluate_reports_terms_accuracy_and_recall(model):
     assert {name: value for name, value in results.items() if "recall" in name} == recall_at_k(*pair)
     accuracy = results["text_to_image_recall@1"] + results["image_to_text_recall@1"]
     assert results["in_batch_accuracy"] == pytest.approx(accuracy / 2, abs=1e-6)
+    recalls = [f"{way}_recall@{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
+    assert list(results) == ["loss", "in_batch_accuracy", "info_nce", *recalls] and isinstance(results, dict)
+    assert results._repr_html_().count("<table>") == 2
+    assert isinstance(model.evaluate(batch, batch_size=24, verbose=0, return_dict=False), list)
 
 
 def test_evaluate_counts_any_caption_of_an_image(model):
