@@ -98,11 +98,12 @@ def give_state(model, give, training):
     """Hand over, one by one, all that Keras keeps of a model in a file.
 
     Args:
-        model: a built `keras.Model`, compiled or not.
+        model: a built model of kzoo, compiled or not.
         give: function of a name, that of the tensor in a `.weights.h5`, and an array.
-        training: whether the optimizer is of it, and the metrics, which count what a running epoch has seen.
+        training: whether what `compile` has attached is of it: the optimizer, the loss with its state, and the metrics,
+            which count what a running epoch has seen.
     """
-    left_out = [model.optimizer, *model.metrics] if model.compiled and not training else []
+    left_out = [model.optimizer, model.objective, *model.metrics] if model.compiled and not training else []
     store, seen = _Store((), give), {id(each) for each in left_out}
     saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=seen)
 

@@ -4,6 +4,7 @@ from kzoo.files.fingerprint import Fingerprints
 from kzoo.files.tensor_file import write_tensors
 from kzoo.keras_contact import give_state, take_state
 from kzoo.layers.changed import revive_lora
+from kzoo.losses.base import snake_case
 from kzoo.weights.hdf5 import Hdf5
 from kzoo.weights.tensors import Safetensors
 
@@ -74,6 +75,9 @@ def read_weights(model, folder, config, partly=False):
         unread = take_state(model, path if path.name == H5_FILE else _Tensors(path))
     except Exception as error:  # Keras and h5py raise whatever a damaged file makes them stumble over
         raise ValueError(f"the weights in {path} do not fit the model of config.json beside them: {error}") from error
+    if path.name == H5_FILE:  # of an older version, which wrote the state of the loss beside the weights
+        own = {snake_case(each["loss"]) for each in config.get("loss") or ()} | {"weighted_sum"}
+        unread = [name for name in unread if not own & set(name.split("/")[1:2])]
     if unread and not partly:
         more = f" and {len(unread) - LISTED} more" if len(unread) > LISTED else ""
         raise ValueError(

@@ -127,7 +127,7 @@ FIELDS = {
     "trainings": Items(TRAINING),
     "quantised": Each(Object({"mode": TEXT, "config": LAYER}, ("mode", "config"))),
     "compile": OBJECT,
-    "projector": LAYER,
+    "projector": LAYER | Rule("false", lambda value: value is False),
     "teacher": LAYER,
     "fingerprints": FINGERPRINTS,
 }

@@ -67,7 +67,7 @@ class Loss(Configured, Looks, Called, keras.layers.Layer):
         constants = kwargs.pop("constants", None) or {}
         renamed = {keyword: kwargs.pop(keyword) for keyword in self.optional_inputs if keyword in kwargs}
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
-        self.term = name or _snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
+        self.term = name or snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
         self.supports_masking = True  # a `mask` argument is the loss's own business
         self.inputs_given = inputs is not None
         self.input_names = tuple(inputs or self.default_inputs)
@@ -356,5 +356,5 @@ def _product(weight, other):
     return weight * other
 
 
-def _snake_case(name):
+def snake_case(name):
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
