@@ -181,7 +181,7 @@ def test_tensors_that_nothing_reads_are_left_over(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))  # as it was before there were any
     model.save_weights(tmp_path / "model.weights.h5")
     with h5py.File(tmp_path / "model.weights.h5", "a") as file:  # a loss that has weights, alone and in a sum
-        file["layers/swav/vars/0"] = file["layers/weighted_sum/terms/swav/vars/0"] = np.zeros((3, 4))
+        file["layers/sw_av/vars/0"] = file["layers/weighted_sum/terms/sw_av/vars/0"] = np.zeros((3, 4))
     assert opened_scale(tmp_path) == 2.0
     with h5py.File(tmp_path / "model.weights.h5", "a") as file:
         file["backdoor/vars/0"] = np.zeros(3)
