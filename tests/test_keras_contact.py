@@ -51,11 +51,13 @@ PRIVATE = {
     "_loss_tracker": (compiled, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_jax_state": (fitted, "jax"),
+    "_value": (lambda: compiled().dense.kernel, "jax"),
     "_jax_state_synced": (compiled, "jax"),
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
     "jax_state_sync": (compiled, "jax"),
+    "_get_jax_state": (compiled, "jax"),
     "train_function": (compiled, None),
     "test_function": (compiled, None),
     "predict_function": (compiled, None),
