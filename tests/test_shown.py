@@ -1,5 +1,10 @@
 """What objects print, and what notebooks show of them."""
 
+import copy
+import inspect
+import pickle
+from importlib import import_module
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ import kzoo
 from kzoo.evaluation import recall_at_k
 from kzoo.html import html_table
 from kzoo.losses import Captioning, InfoNCE, SupCon
+from kzoo.preprocessing import Augmentation, CutMix, PatchSteps, RandomPatches
 
 pytestmark = pytest.mark.once
 
@@ -22,6 +28,32 @@ def test_a_preprocessor_and_its_parts():
     size = model.preprocessor.tokenizer.vocab_size
     assert tokenizer == f"<Tokenizer of {size} ids, 10 per text: start 1, end 2, padding 0>"
     assert repr(model.preprocessor) == f"<Preprocessor: {images}, {tokenizer}>"
+
+
+@pytest.mark.parametrize("room", ["data", "encoders", "layers", "losses", "models", "preprocessing", "training"])
+def test_no_public_object_prints_its_address(room):
+    module = import_module(f"kzoo.{room}")
+    public = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
+    classes = {name: each for name, each in public.items() if inspect.isclass(each)}
+    assert classes and not [name for name, each in classes.items() if each.__repr__ is object.__repr__]
+
+
+def test_what_has_no_words_of_its_own_prints_how_it_was_made():
+    augmentation = Augmentation((0.5, 1.0), flip=0.5)
+    for made, shown in (
+        (CutMix(beta=0.4), "CutMix(beta=0.4)"),
+        (CutMix(), "CutMix()"),
+        (RandomPatches((2, 2), 0.5), "RandomPatches(grid=(2, 2), share=0.5)"),
+        (kzoo.data.SameGroup(np.arange(20) // 5), "SameGroup(groups=<int64 array (20,)>)"),
+        (kzoo.data.SameGroup([0, 0, 1, 1]), "SameGroup(groups=[0, 0, 1, 1])"),
+        (kzoo.training.TimeBudget(5, learning_rate=1e-3), "TimeBudget(minutes=5, learning_rate=0.001)"),
+        (kzoo.training.AdamW(1e-4, weight_decay=0.2), "AdamW(learning_rate=0.0001)"),
+        (PatchSteps(16, 256), "<PatchSteps to at most 256 patches of 16 x 16 pixels, bilinear, as_shown>"),
+        (augmentation, "Augmentation(scale=(0.5, 1.0), flip=0.5)"),
+        (copy.deepcopy(augmentation), "Augmentation(scale=(0.5, 1.0), flip=0.5)"),
+        (pickle.loads(pickle.dumps(augmentation)), "Augmentation(scale=(0.5, 1.0), flip=0.5)"),
+    ):
+        assert repr(made) == shown
 
 
 def test_a_data_set():

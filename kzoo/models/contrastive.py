@@ -6,6 +6,7 @@ import keras
 
 from kzoo import keras_contact, losses
 from kzoo.layers.configured import Configured
+from kzoo.losses.parts.own_loops import marked
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
 from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
@@ -174,7 +175,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
     def __call__(self, batch, *args, **kwargs):
         self.check_batch(batch)
         look_once(self, batch)
-        return super().__call__(batch, *args, **kwargs)
+        return marked(super().__call__(batch, *args, **kwargs))
 
     # -- checks --
     def check_batch(self, batch):
