@@ -76,6 +76,25 @@ def memory_unsearched():
             gc.unfreeze()
 
 
+@contextmanager
+def shapes_shown(shapes):
+    """Within it Keras' summary shows shapes of layers that nobody called with tensors of its own, which it needs.
+
+    Args:
+        shapes: list of `(layer, shape)`, or name -> shape in place of that.
+    """
+    kept = [(layer, layer._build_shapes_dict) for layer, _ in shapes]
+    for layer, shape in shapes:
+        untracked(layer, "_build_shapes_dict", {"shape": shape})
+        untracked(layer, "compute_output_shape", lambda shape: shape)
+    try:
+        yield
+    finally:
+        for layer, known in kept:
+            untracked(layer, "_build_shapes_dict", known)
+            vars(layer).pop("compute_output_shape", None)
+
+
 def sync_state(model):
     """Write the values that a running `fit` holds on jax into the variables of the model; elsewhere they are there.
 
@@ -88,6 +107,13 @@ def sync_state(model):
     """
     if keras.config.backend() == "jax":
         model.jax_state_sync()
+
+
+def written_as_h5():
+    """Whether Keras asks for a config to put it into a file `.h5`, of a model or of what is in it."""
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return bool(get_global_attribute("use_legacy_config"))
 
 
 def save_weights_alone(model, path):

@@ -17,7 +17,7 @@ class AsCalled:
         Gain(initial=2.0)
     """
 
-    _called = None
+    _as_called = None
 
     def __new__(cls, *args, **kwargs):
         plain = super().__new__ is object.__new__
@@ -27,11 +27,11 @@ class AsCalled:
         except TypeError:  # of wrong arguments, as the constructor will say, or of a copy, which gets its state
             return instance
         # the words, not the values, which may be large and are the constructor's to keep
-        object.__setattr__(instance, "_called", as_called(cls, dict([*bound.arguments.items()][1:])))
+        instance.__dict__["_as_called"] = as_called(cls, dict([*bound.arguments.items()][1:]))
         return instance
 
     def __repr__(self):
-        return self._called or f"{type(self).__name__}(...)"
+        return self._as_called or f"{type(self).__name__}(...)"
 
 
 def as_called(kind, arguments):

@@ -48,6 +48,7 @@ PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
     "_flatten_layers": (compiled, None),
+    "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_jax_state": (fitted, "jax"),
@@ -69,6 +70,7 @@ UNDOCUMENTED = {
     "lock": (lambda: compiled()._tracker, None),
     "unlock": (lambda: compiled()._tracker, None),
     "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
+    "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
     "save_weights_only": (lambda: import_module("keras.src.saving.saving_lib"), None),
 }
 

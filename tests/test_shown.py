@@ -13,8 +13,10 @@ from shared_case import tiny_model, toy_pairs
 import kzoo
 from kzoo.evaluation import recall_at_k
 from kzoo.html import html_table
+from kzoo.layers import Head, Projector
 from kzoo.losses import Captioning, InfoNCE, SupCon
 from kzoo.preprocessing import Augmentation, CutMix, PatchSteps, RandomPatches
+from kzoo.training import EMATeacher
 
 pytestmark = pytest.mark.once
 
@@ -61,6 +63,49 @@ def test_a_data_set():
     assert repr(data).startswith("<PairDataset of 12 pair")
     assert repr(data).endswith("in 3 batches of 4, shuffled, seed 3>")
     assert "in the order of the source" in repr(data.in_order())
+
+
+def of_views():
+    encoder = keras.Sequential([keras.layers.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(6)])
+    return kzoo.SelfSupervised(encoder, Projector((8, 5)), EMATeacher())
+
+
+def with_a_head():
+    model = tiny_model(depth=1)
+    head = Head(Projector((7,)), reads="*_features", gives="*_projected")
+    return type(model)(model.image_encoder, model.text_encoder, heads=[head])
+
+
+@pytest.mark.parametrize(
+    "make, shapes",
+    [
+        (with_a_head, ["{embedding: (None, 12), tokens: (None, None, 24)}", "(None, 7)", "()", "{}"]),
+        (of_views, ["(None, 6)", "(None, 5)"]),
+        (lambda: kzoo.from_preset("coca_nano", load_weights=False), ["(None, None, 32)"]),
+    ],
+)
+def test_a_summary_shows_the_shapes_of_what_layers_give(make, shapes, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "220")
+    model, lines = make(), []
+    if model.teacher is None:
+        model.compile("sgd")
+    model.summary(line_length=200, print_fn=lines.append)
+    table = "".join(lines)
+    assert "?" not in table and all(f"│ {shape} " in table for shape in shapes), table
+    assert all("compute_output_shape" not in vars(layer) for layer in model.layers)
+
+
+def test_a_model_prints_its_towers_and_its_loss(tmp_path):
+    model = tiny_model(depth=1)
+    start = f"<DualEncoder {model.name!r}: image 12, text 12; {model.count_params():,} parameters"
+    assert repr(model) == f"{start}>"
+    model.compile("sgd", loss=InfoNCE(0.1))
+    assert repr(model) == f"{start}, compiled with InfoNCE(temperature=0.1)>"
+    model.save(tmp_path / "model.keras")
+    again, tables = kzoo.load_model(tmp_path / "model.keras"), []
+    assert repr(again) == repr(model)
+    again.summary(print_fn=tables.append)
+    assert "?" not in tables[0] and "{embedding:" in tables[0]
 
 
 def test_losses_print_as_they_are_written():

@@ -15,6 +15,7 @@ from kzoo.models.fitting import Fitting
 from kzoo.models.intake import look_once
 from kzoo.models.leaving import Leaving
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
+from kzoo.models.summary import Summary
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
@@ -25,7 +26,7 @@ from kzoo.training.step import predict_step, steps_of
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
+class ContrastiveModel(Leaving, Configured, Fitting, Summary, keras.Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
