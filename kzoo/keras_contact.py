@@ -80,6 +80,25 @@ def memory_unsearched():
             gc.unfreeze()
 
 
+@contextmanager
+def shapes_shown(shapes):
+    """Within it Keras' summary shows shapes of layers that nobody called with tensors of its own, which it needs.
+
+    Args:
+        shapes: list of `(layer, shape)`, or name -> shape in place of that.
+    """
+    kept = [(layer, layer._build_shapes_dict) for layer, _ in shapes]
+    for layer, shape in shapes:
+        untracked(layer, "_build_shapes_dict", {"shape": shape})
+        untracked(layer, "compute_output_shape", lambda shape: shape)
+    try:
+        yield
+    finally:
+        for layer, known in kept:
+            untracked(layer, "_build_shapes_dict", known)
+            vars(layer).pop("compute_output_shape", None)
+
+
 def sync_state(model):
     """Write the values that a running `fit` holds on jax into the variables of the model; elsewhere they are there.
 
@@ -92,6 +111,13 @@ def sync_state(model):
     """
     if keras.config.backend() == "jax":
         model.jax_state_sync()
+
+
+def written_as_h5():
+    """Whether Keras asks for a config to put it into a file `.h5`, of a model or of what is in it."""
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return bool(get_global_attribute("use_legacy_config"))
 
 
 def give_state(model, give, training):
@@ -294,13 +320,17 @@ def carried_variables(model, count):
 
 @contextmanager
 def weights_kept(model):
-    """Around `fit`, `evaluate`, `predict` and their `..._on_batch`: whatever is raised, the model keeps its weights.
+    """Around `fit`, `evaluate`, `predict` and their `..._on_batch`: between two steps the model is whole.
 
     On jax Keras takes the values out of the variables while it trains, and each step takes the memory of the values
     before it. An error in the first step, in the first batch of an epoch or in an evaluation, or Ctrl-C, leaves a model
-    without weights. Here they are those of the last complete step, with the state of the optimizer and of the metrics.
-    On the other backends steps change the variables in place. Ctrl-C waits for a step that runs, on torch too, where a
-    step is plain code that could be left half done.
+    without weights, and a callback finds none either. Here each step leaves its values in the variables, and the next
+    takes them from there: what a callback reads is what the last step left, and what it assigns is trained on. On the
+    other backends steps change the variables in place. Ctrl-C waits for a step that runs, on torch too, where a step is
+    plain code that could be left half done.
+
+    Within itself, where a callback asks the model for an evaluation or a prediction, and in a validation, the training
+    goes on afterwards as if it had not been asked: its running means, torch's mode and its random order are put back.
 
     Where the device fails in the middle of a step (out of memory), the weights go with it; a note to the error says so.
 
@@ -312,20 +342,38 @@ def weights_kept(model):
         ...     model.fit(data)
     """
     _forget_stale_steps(model)
-    kinds = {"jax": _Kept, "torch": _Whole}
-    if keras.config.backend() not in kinds or "make_train_function" in vars(model):  # within itself: a validation
-        with _without_values():
+    if "steps_followed" in vars(model):
+        with _as_if_not_asked(model), _without_values():
             yield
         return
-    kept = kinds[keras.config.backend()](model)
+    followed = _StepsOfJax(model) if keras.config.backend() == "jax" else _Steps(model)
     try:
         with _without_values():
             yield
-    except BaseException as error:
-        kept.give_back(error)
-        raise
     finally:
-        kept.leave()
+        followed.leave()
+
+
+@contextmanager
+def _as_if_not_asked(model):
+    """Around what a callback asks a model that is being trained."""
+    backend, counted = keras.config.backend(), [(each, keras.ops.copy(each)) for each in model.metrics_variables]
+    try:
+        if backend == "torch":
+            import torch
+
+            training = model.training
+            with torch.random.fork_rng(devices=[]):  # a loader of torch draws a seed, also where it does not shuffle
+                yield
+        else:
+            yield
+    finally:
+        for variable, value in counted:
+            variable.assign(value)
+        if backend == "torch":
+            model.train(training)
+        if backend == "jax":
+            model._jax_state_synced = True  # or the loop would go on with values that an evaluation has used up
 
 
 @contextmanager
@@ -349,15 +397,21 @@ def _forget_stale_steps(model):
     untracked(model, "weights_in_steps", count)
 
 
-class _Whole:
+class _Steps:
     """Follows the steps that Keras makes for a model: none is left half done."""
-
-    kinds = ("train",)
 
     def __init__(self, model):
         self.model, self.functions = model, {}
-        for kind in self.kinds:
-            untracked(model, f"make_{kind}_function", self.making(kind, getattr(model, f"make_{kind}_function")))
+        untracked(model, "steps_followed", True)
+        self.replaced = ["steps_followed"]
+        for kind in {"jax": ("train", "test", "predict"), "torch": ("train",)}.get(keras.config.backend(), ()):
+            name = f"make_{kind}_function"
+            self.replace(name, self.making(kind, getattr(model, name)))
+
+    def replace(self, name, method):
+        """A method of the model alone in place of that of its class, until `leave`."""
+        untracked(self.model, name, method)
+        self.replaced.append(name)
 
     def making(self, kind, make):
         """The function with which Keras makes a compiled step, which is followed from then on."""
@@ -379,57 +433,55 @@ class _Whole:
 
         return step
 
-    def give_back(self, error):
-        """Nothing: the weights are in their variables."""
-
     def leave(self):
         for name, (function, followed) in self.functions.items():
             if getattr(self.model, name) is followed:
                 untracked(self.model, name, function)
-        for kind in self.kinds:
-            object.__delattr__(self.model, f"make_{kind}_function")
+        for name in self.replaced:
+            object.__delattr__(self.model, name)
         self.functions.clear()  # which refer to this, as this does to them
 
 
-class _Kept(_Whole):
-    """Follows the state that Keras' loop on jax hands to its compiled steps and gets from them, too."""
-
-    kinds = ("train", "test", "predict")
+class _StepsOfJax(_Steps):
+    """Steps that get the values of all variables and give new ones, which the variables hold from then on."""
 
     def __init__(self, model):
-        self.state = None
         super().__init__(model)
-        untracked(model, "jax_state_sync", self.sync)
+        self.carried = {}  # count of lists -> lists: to gather them takes longer than a small step
+        self.replace("_get_jax_state", self.values)
+        self.replace("jax_state_sync", lambda: None)
+
+    def variables(self, count):
+        if count not in self.carried:
+            self.carried[count] = carried_variables(self.model, count)
+        return self.carried[count]
+
+    def values(self, purge_model_variables=False, **lists):
+        """In place of Keras' own, which takes them out of the variables."""
+        return tuple([each.value for each in variables] for variables in self.variables(sum(lists.values())))
 
     def followed(self, function):
         def step(state, iterator):
-            self.state = state
-            with interrupted_between_steps(self.is_alive):
-                outputs, self.state = function(state, iterator)
-            return outputs, self.state
+            found = []
+
+            def is_whole():
+                return not found and not any(value.is_deleted() for values in state for value in values)
+
+            try:
+                with interrupted_between_steps(is_whole):
+                    found[:] = function(state, iterator)
+                    self.keep(found[1])
+            except BaseException as error:
+                if not found and not is_whole():
+                    note = "The step had begun to replace the weights of the model, which are lost; open it again."
+                    error.add_note(note)
+                raise
+            return tuple(found)
 
         return step
 
-    def is_alive(self):
-        return not any(value.is_deleted() for values in self.state for value in values)
-
-    def sync(self):
-        """In place of Keras' own, whose values may be of an epoch before, or gone."""
-        if self.state is None or self.model._jax_state_synced:
-            return
-        for variables, values in zip(carried_variables(self.model, len(self.state)), self.state, strict=True):
+    def keep(self, state):
+        for variables, values in zip(self.variables(len(state)), state, strict=True):
             for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-        self.model._jax_state_synced = True
-
-    def give_back(self, error):
-        if self.state is None:
-            return
-        if not self.model._jax_state_synced and not self.is_alive():
-            error.add_note("The step had begun to replace the weights of the model, which are lost; open it again.")
-        self.sync()
-        self.model._jax_state = None
-
-    def leave(self):
-        super().leave()
-        object.__delattr__(self.model, "jax_state_sync")
+                variable._value = value  # `assign` would look at each
+        self.model._jax_state_synced = True  # the next step takes them from there

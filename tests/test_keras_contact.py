@@ -56,17 +56,20 @@ PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
     "_flatten_layers": (compiled, None),
+    "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_save_state": (lambda: saving_lib, None),
     "_load_state": (lambda: saving_lib, None),
     "_keras_call_info_injected": (wrapped_error, None),
     "_jax_state": (fitted, "jax"),
+    "_value": (lambda: compiled().dense.kernel, "jax"),
     "_jax_state_synced": (compiled, "jax"),
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
     "jax_state_sync": (compiled, "jax"),
+    "_get_jax_state": (compiled, "jax"),
     "train_function": (compiled, None),
     "test_function": (compiled, None),
     "predict_function": (compiled, None),
@@ -80,6 +83,7 @@ UNDOCUMENTED = {
     "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
     "H5IOStore": (lambda: saving_lib, None),
     "h5_file": (lambda: saving_lib.H5IOStore(BytesIO(), mode="w"), None),
+    "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
 }
 
 

@@ -195,5 +195,5 @@ def test_nothing_is_left_behind(model):
         with weights_kept(model):
             model.evaluate(Batches(), verbose=0)
     assert model.train_function is function
-    assert {"jax_state_sync", "make_train_function", "make_predict_function"}.isdisjoint(vars(model))
+    assert {"jax_state_sync", "make_train_function", "make_predict_function", "steps_followed"}.isdisjoint(vars(model))
     check(model, 4)

@@ -4,11 +4,12 @@ import numpy as np
 
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.preprocessing.text_augmentation import CropWords
+from kzoo.shown import AsCalled
 
 LOCAL_SCALE = (0.05, 0.4)  # of multi-crop: what a local view shows of a picture, and a global one at least
 
 
-class Crops:
+class Crops(AsCalled):
     """Random parts of each pair: `crop_images` and `crop_token_ids`, bags of n.
 
     Args:

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from kzoo.shown import AsCalled
 
-class Lookup:
+
+class Lookup(AsCalled):
     """A matrix over all rows of a data set, of which a batch gets its own rows and columns.
 
     Args:
@@ -27,7 +29,7 @@ class Lookup:
         return self.matrix[np.ix_(rows, rows)].astype("float32")
 
 
-class Separations:
+class Separations(AsCalled):
     """In how many of several clusterings two rows fall into different clusters: the `weights` of `WeightedInfoNCE`.
 
     Args:
@@ -59,7 +61,7 @@ class Separations:
         return (chosen[:, :, None] != chosen[:, None, :]).sum(axis=0).astype("float32")
 
 
-class Likeness:
+class Likeness(AsCalled):
     """How alike two rows are by features of them, `(1 + cosine) / 2`: `weights` of `ContinuouslyWeightedContrastive`.
 
     Args:
@@ -89,7 +91,7 @@ class Likeness:
         return ((1.0 + chosen @ chosen.T) / 2.0).astype("float32")
 
 
-class Edges:
+class Edges(AsCalled):
     """The edges between the rows of a batch in a graph that is too large for a matrix: `adjacency`.
 
     Args:

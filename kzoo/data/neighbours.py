@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from kzoo.shown import AsCalled
+
 BLOCK = 1024  # rows whose distances to all are held at a time
 
 
-class _Neighbours:
+class _Neighbours(AsCalled):
     """Batches that are filled with rows and their neighbours.
 
     Rows are taken in random order; each brings some of its neighbours along, half of them the nearest, half drawn from

@@ -3,11 +3,11 @@
 import inspect
 
 import keras
-import numpy as np
 
 from kzoo.arguments import check, declared, defaults_of
 from kzoo.keras_contact import as_said, untracked
 from kzoo.layers.arguments import BY_NAME
+from kzoo.shown import as_called
 
 _KERAS_ARGUMENTS = {"name", "dtype", "trainable"}
 
@@ -81,9 +81,7 @@ class Configured:
 
     def as_called(self):
         """How it was made, without what it was not told: `"InfoNCE(temperature=0.1)"`."""
-        defaults = {name: each.default for name, each in inspect.signature(type(self).__init__).parameters.items()}
-        given = [f"{name}={value!r}" for name, value in self._arguments.items() if _differs(value, defaults.get(name))]
-        return f"{type(self).__name__}({', '.join(given)})"
+        return as_called(type(self), self._arguments)
 
     @classmethod
     def from_config(cls, config):
@@ -93,11 +91,6 @@ class Configured:
         if not trainable:  # of a layer that is made locked, Keras would leave the sub-layers open
             instance.trainable = False
         return instance
-
-
-def _differs(value, default):
-    """Whether an argument is another than its default; of arrays it is."""
-    return value is not default and (type(value) is not type(default) or np.ndim(value) > 0 or value != default)
 
 
 def _restored(value):

@@ -250,6 +250,9 @@ class Captioner(Writer, EmbeddingModel):
             raise ValueError(f"{self.name} has no text tower: it writes captions and embeds none.")
         return super().embed_batch(batch)
 
+    def shown_shapes(self):
+        return [*super().shown_shapes(), (self.text_decoder, (None, None, self.text_decoder.width))]
+
     # -- one id at a time --
     caption_vocab_size = property(lambda self: self.text_decoder.vocab_size)
     caption_pad_id = property(lambda self: self.token_tower().pad_id)

@@ -2,8 +2,6 @@
 
 import numbers
 
-import numpy as np
-
 from kzoo import keras_contact
 from kzoo.models.slots import rows_of_bag
 
@@ -46,13 +44,6 @@ def check_arrays(slot, tower, batch, bag):
     tower.check(arrays, slot.arrays, any_size=slot.any_size)
 
 
-def check_training_set(x, batch_size):
-    """A contrastive step needs a second pair to tell apart from the first."""
-    rows = {array.shape[0] for array in x.values() if np.ndim(array)} if isinstance(x, dict) else set()
-    if batch_size == 1 or 1 in rows:
-        raise ValueError(ALONE)
-
-
 def check_alone(loss, batch, batch_size=None):
     """Stops at a batch of one row, if the loss tells rows of a batch apart."""
     rows = next(iter(batch.values())).shape[0]
@@ -68,9 +59,10 @@ ALONE = (
 
 def check_fit(epochs, initial_epoch, batch_size):
     """Numbers of epochs and rows are whole, and not below what there can be."""
-    given = {"epochs": (epochs, 0), "initial_epoch": (initial_epoch, 0), "batch_size": (batch_size, 1)}
+    given = {"epochs": (epochs, 0), "initial_epoch": (initial_epoch, 0)}
+    given |= {} if batch_size is None else {"batch_size": (batch_size, 1)}
     for name, (number, least) in given.items():
-        if number is not None and (not isinstance(number, numbers.Integral) or number < least):
+        if not isinstance(number, numbers.Integral) or number < least:
             raise ValueError(f"{name} is {number!r}; give a whole number of at least {least}.")
 
 

@@ -6,6 +6,7 @@ import keras
 
 from kzoo import keras_contact, losses
 from kzoo.layers.configured import Configured
+from kzoo.losses.parts.own_loops import marked
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
 from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
@@ -14,6 +15,7 @@ from kzoo.models.fitting import Fitting
 from kzoo.models.intake import look_once
 from kzoo.models.leaving import Leaving
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
+from kzoo.models.summary import Summary
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
@@ -24,7 +26,7 @@ from kzoo.training.step import predict_step, steps_of
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
+class ContrastiveModel(Leaving, Configured, Fitting, Summary, keras.Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
@@ -179,7 +181,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
     def __call__(self, batch, *args, **kwargs):
         self.check_batch(batch)
         look_once(self, batch)
-        return super().__call__(batch, *args, **kwargs)
+        return marked(super().__call__(batch, *args, **kwargs))
 
     # -- checks --
     def check_batch(self, batch):

@@ -1,6 +1,6 @@
 """`fit`, `evaluate` and `predict` of every model: Keras' own, with what they are given looked at first."""
 
-import inspect
+from collections.abc import Iterator
 
 import keras
 
@@ -9,9 +9,9 @@ from kzoo.data.batches import Batches, Stretches
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.evaluation.results import Results, in_order
 from kzoo.evaluation.retrieval import recall_at_k
-from kzoo.models.checks import check_class_weight, check_compiled, check_fit, check_training_set
+from kzoo.models.checks import check_class_weight, check_compiled, check_fit
 from kzoo.models.intake import Intake
-from kzoo.models.reading import to_test, to_train, to_validate
+from kzoo.models.reading import EndOfData, to_test, to_train, to_validate
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
@@ -44,15 +44,18 @@ class Fitting:
 
         Args:
             x: dict of arrays (`images`, `token_ids`, and what else the loss reads), a `kzoo.data` set, or
-                any data that Keras takes and that yields such dicts, such as a `DataLoader` of torch.
+                any data that Keras takes and that yields such dicts, such as a `DataLoader` of torch. A generator, or
+                another iterator, is read once: several epochs need `steps_per_epoch`, and where it ends, `fit` ends.
             y: not needed; a dict joins the batch, and all that is in it is read by the model or the loss.
             shuffle: for arrays only. A data set has its own order, set by its seed and by the epochs that the model
                 has made since it was compiled; with `steps_per_epoch` an epoch goes on where the last one ended.
             sample_weight: array `(rows,)` or `(rows, 1)`, joins the batch. A data set yields it as an entry of its
                 dicts, or in a tuple `(x, y, sample_weight)`.
             class_weight: refused, as pairs have no classes.
-            epochs, verbose, callbacks, validation_split, validation_data, initial_epoch, steps_per_epoch, **kwargs: as
-                in `keras.Model.fit`.
+            validation_data: as `x` in `evaluate`, or a tuple with weights of samples. The batches of a generator are
+                held in memory, `validation_steps` of them where that is given.
+            epochs, verbose, callbacks, validation_split, initial_epoch, steps_per_epoch, **kwargs: as in
+                `keras.Model.fit`. A callback may ask the model for anything, or save it: training goes on as before.
 
         Returns:
             `keras.callbacks.History` with `loss`, each term of the loss and, where it reads both embeddings,
@@ -73,19 +76,26 @@ class Fitting:
         self.check_training()
         intake, validation = Intake(self, self.objective), Intake(self, self.objective)
         if validation_data is not None:
-            parts = keras.utils.unpack_x_y_sample_weight(to_validate(validation_data))
+            parts = keras.utils.unpack_x_y_sample_weight(validation_data)
+            parts = to_validate(parts[0], kwargs.get("validation_steps")), *parts[1:]
             validation_data = validation.whole(*parts, kwargs.get("validation_batch_size") or batch_size)
         record = Record(x, batch_size)
-        x, steps_per_epoch = to_train(x, steps_per_epoch)
-        order = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None)
+        x, steps_per_epoch = to_train(x, steps_per_epoch, epochs - initial_epoch)
+        order, end = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None), EndOfData(x, steps_per_epoch)
         shuffle = shuffle and isinstance(x, dict)
         x, last_good = intake.whole(x, y, sample_weight, batch_size), LastGood()
-        check_training_set(x, batch_size)
         arguments = {"epochs": epochs, "verbose": verbose, "shuffle": shuffle, "initial_epoch": initial_epoch}
         arguments |= {"validation_split": validation_split, "validation_data": validation_data}
         arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs
         # first what stops, before what would save weights that are not finite
-        arguments["callbacks"] = [StopOnNonFinite(), last_good, order, record, *keras.tree.flatten(callbacks or [])]
+        arguments["callbacks"] = [
+            StopOnNonFinite(),
+            last_good,
+            order,
+            end,
+            record,
+            *keras.tree.flatten(callbacks or []),
+        ]
         try:
             with keras_contact.weights_kept(self), intake, validation:
                 return super().fit(x, None, batch_size, **arguments)
@@ -118,7 +128,8 @@ class Fitting:
 
         Args:
             x, y, batch_size, verbose, sample_weight, steps, callbacks: as in `fit` and `keras.Model.evaluate`. The set
-                is read twice: once for the loss, once for the embeddings.
+                is read twice, for the loss and for the embeddings: batches of a generator are held in memory, `steps`
+                of them where that is given.
             return_dict: a dict by name (default), or Keras' list of the loss metrics.
 
         Returns:
@@ -126,16 +137,14 @@ class Fitting:
             `in_batch_accuracy`, `image_to_text_recall@k`, `text_to_image_recall@k`.
 
         Raises:
-            ValueError: the set is a generator, which can be read only once; a batch that does not fit.
+            ValueError: a batch that does not fit.
 
         Example:
             >>> model.evaluate(kzoo.data.pairs("test.csv", model.preprocessor, batch_size=256, shuffle=False))
         """
-        if inspect.isgenerator(x):
-            raise ValueError("evaluate reads its data twice, but a generator ends; pass a PyDataset or arrays.")
         check_compiled(self)
         check_devices(self, training=False)
-        x = to_test(x)
+        x = to_test(x, steps)
         intake = Intake(self, self.objective)
         given = x if keras_contact.within_fit(kwargs) else intake.whole(x, y, sample_weight, batch_size)
         arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps, "callbacks": callbacks}
@@ -160,7 +169,7 @@ class Fitting:
         A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are.
         """
         intake = Intake(self)
-        given = intake.whole(to_test(x))
+        given = intake.whole(x if isinstance(x, Iterator) else to_test(x))  # which is read once
         with keras_contact.weights_kept(self), intake:
             return super().predict(given, batch_size, verbose, steps, callbacks)
 

@@ -66,7 +66,7 @@ class Intake:
             self.model.check_batch(batch)
             if self.loss is not None:
                 self._check_read(batch, y)
-                self.loss.look(batch, self._outputs(batch))
+                self.loss.look(batch if self.begun else batch | self._numbers(batch), self._outputs(batch))
                 if not self.begun:
                     check_alone(self.loss, batch)
             self.begun = True
@@ -78,6 +78,13 @@ class Intake:
     def finish(self, batch):
         """A batch as the loss takes it, of arrays or of tensors without values."""
         return batch if self.loss is None else batch | self.loss.rows_of(batch)
+
+    def _numbers(self, batch):
+        """Tensors of a first batch that the loss reads, such as labels, with their values: a look waits for them."""
+        read = (name for name in self.loss.may_read(self.model.any_number()) if name in batch)
+        given = {name: batch[name] for name in read if ops.is_tensor(batch[name]) and len(batch[name].shape) < 3}
+        values = {name: _values_of(each) for name, each in given.items()}
+        return {name: each for name, each in values.items() if each is not None}
 
     def _outputs(self, batch):
         """Stand-ins of what the model gives, by which a loss knows how many classes there are."""

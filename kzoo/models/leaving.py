@@ -6,8 +6,13 @@ What leaves can be opened again, also where layers were quantised or given LoRA;
 import warnings
 
 from kzoo import actions
-from kzoo.keras_contact import memory_unsearched
+from kzoo.keras_contact import memory_unsearched, written_as_h5
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
+
+NO_H5 = (
+    "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
+    "save_to_preset('folder'), or the weights alone with save_weights('model.weights.h5')."
+)
 
 
 class Leaving:
@@ -38,11 +43,7 @@ class Leaving:
             ValueError: a file of another ending, or layers that no file could be opened with; nothing is written.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
-            raise ValueError(
-                f"{filepath} could not be opened again: .h5 files hold no model of classes of its own. Save it as "
-                "'model.keras' or with save_to_preset('folder'), or the weights alone with save_weights("
-                "'model.weights.h5')."
-            )
+            raise ValueError(f"{filepath} {NO_H5}")
         self.check_quantised()
         return super().save(filepath, overwrite, zipped, **kwargs)
 
@@ -56,6 +57,8 @@ class Leaving:
         return quantised(self, [self.objective] if self.compiled else [])
 
     def get_config(self):
+        if written_as_h5():  # by `keras.saving.save_model`, which asks no method of the model
+            raise ValueError(f"a file .h5 {NO_H5}")
         found = self.check_quantised()
         return super().get_config() | ({"quantised": found} if found else {})
 

@@ -1,23 +1,40 @@
 """How `fit`, `evaluate` and `predict` read what they are given."""
 
 import warnings
+from collections.abc import Iterator
+
+import keras
 
 from kzoo.data.batches import Batches, Stretches
+from kzoo.training.feed import Counted, Held
 
 
-def to_train(x, steps_per_epoch):
-    """`(x, steps_per_epoch)` for `keras.Model.fit`: of a kzoo set an epoch of so many batches goes on in the next."""
+def to_train(x, steps_per_epoch, epochs):
+    """`(x, steps_per_epoch)` for `keras.Model.fit`: of a kzoo set an epoch of so many batches goes on in the next.
+
+    Raises:
+        ValueError: several epochs of a generator that do not say where one ends.
+    """
     if isinstance(x, Batches) and steps_per_epoch:
         return Stretches(x, steps_per_epoch), None
+    if isinstance(x, Iterator):
+        if epochs > 1 and not steps_per_epoch:
+            raise ValueError(
+                f"a {type(x).__name__} can be read only once, but epochs is {epochs}; give steps_per_epoch, batches "
+                "that an epoch takes from it, or data that can be read again, such as a keras.utils.PyDataset."
+            )
+        return Counted(x), steps_per_epoch
     return x, steps_per_epoch
 
 
-def to_test(x):
-    """What `evaluate` and `predict` read: of a kzoo set every row once, in the source's order."""
+def to_test(x, steps=None):
+    """What `evaluate` reads, twice, and `predict`: of a kzoo set every row once, in the source's order."""
+    if isinstance(x, Iterator):
+        return Held(x, steps)
     return x.in_order() if isinstance(x, Batches) else x
 
 
-def to_validate(x):
+def to_validate(x, steps=None):
     """As `to_test`, for `validation_data` of `fit`; that a set for training is read in another way is said."""
     if isinstance(x, Batches) and x.shuffle:
         warnings.warn(
@@ -25,4 +42,22 @@ def to_validate(x):
             "nothing augmented, as numbers of one epoch are compared with those of another; shuffle=False says so.",
             stacklevel=3,
         )
-    return to_test(x)
+    return to_test(x, steps)
+
+
+class EndOfData(keras.callbacks.Callback):
+    """Ends `fit` with a generator: Keras says that it ran out, and would read its first batches again.
+
+    Args:
+        data: what `to_train` gives.
+        steps: batches of an epoch.
+    """
+
+    def __init__(self, data, steps):
+        super().__init__()
+        self.data, self.steps, self.read = data, steps, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.read += self.steps or 0
+        if isinstance(self.data, Counted) and self.data.ended and self.read >= self.data.given:
+            self.model.stop_training = True

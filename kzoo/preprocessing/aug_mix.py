@@ -4,12 +4,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from kzoo.preprocessing.augmentation import Augmentation
+from kzoo.shown import AsCalled
 
 LARGEST = 10.0  # severity at which each change is as strong as it can be
 TURN, SHEAR, MOVE = 30.0, 0.3, 1 / 3  # of that strength: degrees, slope, share of the side
 
 
-class AugMix:
+class AugMix(AsCalled):
     """Mixes a view with `width` chains of up to three changes of it, in random shares, for nets that stand new noise.
 
     The changes are autocontrast, equalise, posterise, solarise, turn, shear and move along both axes: none of those of

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from kzoo.preprocessing.images import INTERPOLATIONS, is_ready
+from kzoo.shown import AsCalled
 
 JITTERED = 0.8  # share of the pictures whose colours change
 BLURS = (0.1 / 224, 2.0 / 224)  # standard deviation, in units of the side
@@ -60,7 +61,7 @@ class Drawn:
         return np.array([*crop, *(self.colours.get(name, 0.0) for name in PARAMETERS[5:])], "float32")
 
 
-class Augmentation:
+class Augmentation(AsCalled):
     """Random resized crop, then a shift, then a flip: the training augmentation of the CLIP family. With the colours
     changed after that it makes the views of self-supervised training, see `self_supervised`.
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from kzoo.shown import AsCalled
+
 ROWS = 256  # texts that are counted at a time
 
 
-class BagOfWords:
+class BagOfWords(AsCalled):
     """The different content words of a text, each with `1 / n`: what `BagOfWordsDecoding` reads as `bag`.
 
     A word is a token of the vocabulary; special ids and stop words are none.

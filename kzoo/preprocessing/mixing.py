@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 
+from kzoo.shown import AsCalled
 
-class Mixup:
+
+class Mixup(AsCalled):
     """Mixes each picture with one of the other view as if both were transparent.
 
     Args:

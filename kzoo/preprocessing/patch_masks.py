@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 
+from kzoo.shown import AsCalled
+
 TRIES = 10  # of one block to fit, as the authors of BEiT allow
 
 
-class PatchMask:
+class PatchMask(AsCalled):
     """Base of what hides patches: a subclass says which, `__call__(count, random)`, a bool array `(count, positions)`.
 
     Args:

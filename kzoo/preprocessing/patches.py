@@ -63,6 +63,10 @@ class PatchSteps(Pictures):
         patches[: rows * columns] = cut.reshape(rows * columns, -1)
         return patches, np.array([rows, columns], "int32")
 
+    def __repr__(self):
+        sizes = f"at most {self.max_patches} patches of {self.patch_size} x {self.patch_size} pixels"
+        return f"<PatchSteps to {sizes}, {self.interpolation}, {self.decoding}>"
+
     def grid_of(self, height, width):
         """Rows and columns of patches for a picture of this size: the most that fit at one scale."""
         low, high = PRECISION / 10, 100.0

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from kzoo.shown import AsCalled
 
-class FourierStyle:
+
+class FourierStyle(AsCalled):
     """Gives the pictures of a batch the style of one of them, or each that of another.
 
     What a picture shows is mostly in the phases of its Fourier transform, how it looks in the amplitudes. With `l`

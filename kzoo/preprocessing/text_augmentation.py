@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.shown import AsCalled
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -25,7 +27,7 @@ def drop_words(text, rate, random):
     return " ".join(kept or words)
 
 
-class TextSteps:
+class TextSteps(AsCalled):
     """Changes of a text, one after another.
 
     Args:
@@ -44,7 +46,7 @@ class TextSteps:
         return text
 
 
-class DropWords:
+class DropWords(AsCalled):
     """Leaves words out, see `drop_words`.
 
     Args:
@@ -61,7 +63,7 @@ class DropWords:
         return drop_words(text, self.rate, random)
 
 
-class RepeatWords:
+class RepeatWords(AsCalled):
     """Says some words twice, so that the two views of a text differ in length as unlike texts do.
 
     Of n words up to `max(2, rate n)` are repeated, a number that is drawn each time and may be 0. The authors repeat
@@ -88,7 +90,7 @@ class RepeatWords:
         return " ".join(f"{word} {word}" if place in twice else word for place, word in enumerate(words))
 
 
-class CropWords:
+class CropWords(AsCalled):
     """Takes words that lie side by side: two independent crops of a text are a positive pair.
 
     Args:
@@ -114,7 +116,7 @@ class CropWords:
         return " ".join(words[start : start + length])
 
 
-class ShuffleWords:
+class ShuffleWords(AsCalled):
     """Changes the order of words, in places.
 
     Args:
@@ -143,7 +145,7 @@ class ShuffleWords:
         return " ".join(words[place] for place in order)
 
 
-class Typos:
+class Typos(AsCalled):
     """Misspells words: two letters swapped, one left out, doubled, or another in its place.
 
     Args:

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from kzoo.shown import AsCalled
+
 MASK_TOKENS = ("[MASK]", "<mask>")  # as BERT and RoBERTa call it
 
 
-class RandomTokens:
+class RandomTokens(AsCalled):
     """Chooses tokens and puts the mask in the place of most of them: what masked language models are trained on.
 
     Each token of a text is chosen with the same probability; padding and special ids never are. Of those chosen, most

@@ -33,12 +33,29 @@ def run_step(model, arguments, step):
     *state, data = arguments
     data = keras.tree.map_structure(_tensor, keras.utils.unpack_x_y_sample_weight(data))
     if not state:
-        return step(*data)
+        with _after(data):
+            return step(*data)
     groups = carried_variables(model, len(state[0]))
     pairs = [pair for group, values in zip(groups, state[0], strict=True) for pair in zip(group, values, strict=True)]
     with keras.StatelessScope(pairs, collect_losses=True) as scope:
         logs = step(*data)
     return logs, tuple([scope.get_current_value(each) for each in group] for group in groups)
+
+
+@contextmanager
+def _after(data):
+    """What a step does, it does once its batch is there.
+
+    TensorFlow finds the end of data of unknown length by a step that has none; meanwhile it would already count that
+    step, let weights decay and draw the next seeds, none of which need the batch.
+    """
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    with tf.control_dependencies([each for each in keras.tree.flatten(data) if each is not None]):
+        yield
 
 
 def gradients(model, forward, policy=None):

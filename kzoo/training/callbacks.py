@@ -6,10 +6,11 @@ import time
 import keras
 
 from kzoo.keras_contact import sync_state, value_within_fit
+from kzoo.shown import AsCalled
 from kzoo.training.health import Health
 
 
-class StopOnNonFinite(keras.callbacks.Callback):
+class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
     """Stops `fit` with an error that names the first step whose loss is not a finite number.
 
     Every `model.fit` of kzoo carries it: Keras itself would train on and save NaN weights. The step notes its loss in
@@ -70,7 +71,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         )
 
 
-class TimeBudget(keras.callbacks.Callback):
+class TimeBudget(AsCalled, keras.callbacks.Callback):
     """Trains for a given time: the learning rate follows the clock, and `fit` stops when the time is up.
 
     Over the share t of the budget that is spent, the rate rises linearly to its peak until `warmup` and falls

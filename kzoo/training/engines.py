@@ -3,6 +3,7 @@
 import keras
 
 from kzoo.keras_contact import unscaled
+from kzoo.losses.parts.own_loops import OTHER_LOSS
 
 
 def check_devices(model, training):
@@ -29,9 +30,8 @@ def check_devices(model, training):
 def _refuse(count, engine):
     if count > 1:
         raise NotImplementedError(
-            f"{engine} shares each batch among {count} devices, and each would compare its pairs with its own part "
-            "only, which is another loss; train on one device, or on jax with keras.distribution.DataParallel, where a "
-            "batch stays whole."
+            f"{engine} shares each batch among {count} devices, and {OTHER_LOSS}; train on one device, or on jax with "
+            "keras.distribution.DataParallel, where a batch stays whole."
         )
 
 

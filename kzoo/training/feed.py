@@ -1,11 +1,11 @@
 """Data on their way into a model: each batch made one dict, and handed over where its values can be seen."""
 
 import copy
-import inspect
+import itertools
 import numbers
 import os
 import sys
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 
 import keras
 import numpy as np
@@ -58,19 +58,22 @@ def fed(data, take, finish):
     Nothing is read ahead, and nothing is drawn: order and augmentation are those of the data set alone.
 
     Args:
-        data: `keras.utils.PyDataset`, generator, `tf.data.Dataset` or `torch.utils.data.DataLoader`; anything else is
-            given back as it is.
+        data: `keras.utils.PyDataset`, generator or another iterator, `tf.data.Dataset`, `torch.utils.data.DataLoader`;
+            what else Keras reads, such as sets of grain, is given back as it is.
         take: function `(x, y, sample_weight)` of numpy arrays, tensors in host memory, or None, to one dict, which
             stops where something is wrong. Called with each batch when it comes for the first time.
         finish: function of that dict, of arrays or tensors without values, to what is yielded; `take` gives it so.
+
+    Raises:
+        ValueError: it is nothing that Keras reads.
 
     Example:
         >>> fed(data, joined, lambda batch: batch)
     """
     if isinstance(data, keras.utils.PyDataset):
         return Fed(data, take, finish)
-    if inspect.isgenerator(data):
-        return (take(*_unpacked(batch)) for batch in data)
+    if isinstance(data, Iterator):
+        return ((take(*_unpacked(batch)),) for batch in data)  # a tuple, as Keras wants it of a generator
     return {"tensorflow": _of_tensorflow, "torch": _of_torch, None: _as_it_is}[_kind(data)](data, take, finish)
 
 
@@ -105,6 +108,47 @@ class Fed(keras.utils.PyDataset):
         self.source.on_epoch_end()
 
 
+class Held(keras.utils.PyDataset):
+    """The batches of an iterator, held in memory: what can be read once only, for those who read it again.
+
+    Args:
+        batches: an iterator.
+        count: how many are taken; None takes all.
+
+    Example:
+        >>> model.evaluate(Held(generator, 10))
+    """
+
+    def __init__(self, batches, count=None):
+        super().__init__()
+        self.batches = list(itertools.islice(batches, count))
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+class Counted:
+    """An iterator that knows how many batches it gave, and whether it has ended."""
+
+    def __init__(self, batches):
+        self.batches, self.given, self.ended = batches, 0, False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            batch = next(self.batches)
+        except StopIteration:
+            self.ended = True
+            raise
+        self.given += 1
+        return batch
+
+
 def _unpacked(batch):
     return keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
 
@@ -118,6 +162,12 @@ def _kind(data):
 
 
 def _as_it_is(data, take, finish):
+    if not any(each.__module__.split(".")[0] in ("grain", "tensorflow", "keras") for each in type(data).__mro__):
+        raise ValueError(
+            f"the data are of type {type(data).__name__}, which cannot be read in batches; give a dict of arrays, or "
+            "what yields such dicts: a set of kzoo.data, a keras.utils.PyDataset, a generator, a tf.data.Dataset or a "
+            "DataLoader of torch."
+        )
     return data
 
 

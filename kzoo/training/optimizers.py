@@ -2,12 +2,14 @@
 
 import keras
 
+from kzoo.shown import AsCalled
+
 # gains, biases and the similarity head: pulling them to zero is not regularisation
 UNDECAYED = ("bias", "gamma", "beta", "gain", "logit_scale", "logit_bias", "log_scale", "class_embedding")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class AdamW(keras.optimizers.AdamW):
+class AdamW(AsCalled, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` with CLIP's settings: no decay on gains, biases and the similarity head.
 
     `model.compile("clip_adamw")` takes this one; `"adamw"` is that of Keras, with its own settings.

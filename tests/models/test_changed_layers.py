@@ -168,3 +168,5 @@ def test_what_could_not_be_opened_is_refused_and_not_written(model, tmp_path):
         with pytest.raises(ValueError, match="text_encoder/projection is quantised to gptq.*, which cannot be opened"):
             write()
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="a file .h5 could not be opened again: .* save_to_preset"):
+        keras.saving.save_model(model, tmp_path / "model.h5")  # which opens the file before it asks the model

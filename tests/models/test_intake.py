@@ -8,6 +8,8 @@ import torch
 from shared_case import batch_of, numpy, tiny_model
 
 from kzoo.losses import BarlowTwins, InfoNCE, SupCon
+from kzoo.losses.base import Loss, weighted_mean
+from kzoo.models import intake
 
 TARGETED = SupCon(0.1, inputs=("image_embeddings", "text_embeddings"))
 IDS = np.array([0, 0, 1, 1])
@@ -29,6 +31,13 @@ class Column:
 
     def __array__(self, dtype=None, copy=None):
         return np.array(self.values, dtype)
+
+
+class SquaredDistance(Loss):
+    """Of the two embeddings of each pair, which is compared with no other."""
+
+    def call(self, a, b, sample_weight=None):
+        return weighted_mean(keras.ops.sum(keras.ops.square(a - b), axis=-1), sample_weight)
 
 
 class Listed(keras.utils.PyDataset):
@@ -323,3 +332,33 @@ def test_a_last_batch_of_one_counts_in_no_mean(compiled, weighted):
     for name in ("loss", "info_nce", "in_batch_accuracy"):
         assert of_five[name] == pytest.approx(of_four[name], rel=1e-6)
     assert of_four["loss"] == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.once
+def test_a_loss_that_tells_no_rows_apart_takes_a_batch_of_one(model):
+    model.compile("sgd", loss=SquaredDistance())
+    one = {name: each[:1] for name, each in batch_of(model, 4).items()}
+    assert np.isfinite(model.fit(one, verbose=0).history["loss"]).all()
+    model.fit(batch_of(model, 4), batch_size=1, verbose=0)
+
+
+# -- tensors --
+def test_labels_in_tensors_are_looked_at_once(compiled, monkeypatch):
+    batch, looked = batch_of(compiled, 4), []
+    look = intake._values_of
+    monkeypatch.setattr(intake, "_values_of", lambda tensor: looked.append(tensor) or look(tensor))
+    for labels, sentence in (
+        (np.array([0.0, np.nan, 1.0, 1.0], "float32"), "SupCon got labels with values that are not finite"),
+        (IDS + 0.5, "SupCon got labels with fractions"),
+    ):
+        given = batch | {"labels": keras.ops.convert_to_tensor(labels)}
+        for call in (compiled.fit, compiled.evaluate):
+            for x in (given, Listed(given, given)):
+                with pytest.raises(ValueError, match=f"^{sentence}"):
+                    call(x, verbose=0)
+        with pytest.raises(ValueError, match=f"^{sentence}"):
+            compiled.train_on_batch(given)
+    looked.clear()
+    good = batch | {"labels": keras.ops.convert_to_tensor(IDS)}
+    compiled.fit(Listed(good, good, good), epochs=2, verbose=0)
+    assert len(looked) == 1

@@ -65,12 +65,6 @@ def test_evaluate_counts_any_caption_of_an_image(model):
     assert results["image_to_text_recall@5"] == expected["image_to_text_recall@5"]
 
 
-def test_evaluate_refuses_what_can_be_read_only_once(model):
-    model.compile("sgd")
-    with pytest.raises(ValueError, match="evaluate reads its data twice"):
-        model.evaluate(batch for batch in [batch_of(model, 4)])
-
-
 def test_predict_takes_data_sets(model):
     data = kzoo.data.pairs(toy_pairs(7), model.preprocessor, batch_size=3, shuffle=False)
     assert model.predict(data, verbose=0)["image_embeddings"].shape == (7, 12)

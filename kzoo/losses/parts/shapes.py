@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.losses.parts.own_loops import check_whole
+
 ANY, MORE, SCALAR = "_", "...", "scalar"
 
 
@@ -18,7 +20,9 @@ def check_shapes(loss, arguments):
 
     Raises:
         ValueError: what came, and what was expected.
+        NotImplementedError: rows of one of several devices, see `check_whole`.
     """
+    check_whole(loss, arguments)
     owners = {}  # axis -> its size, and whose it is
     for name, shape, taken in _given(loss, arguments):
         axes = next((each for each in _readings(taken) if _has_rank(each, shape)), None)
