@@ -77,13 +77,13 @@ def test_sigkill(tmp_path, models):
     old, new = models
     old.save_to_preset(tmp_path / "old")
     draw, scales = random.Random(0), []
-    for number in range(10):
+    for number in range(6):
         folder = tmp_path / str(number)
         shutil.copytree(tmp_path / "old", folder)
         if number % 2:  # at a change, or at any moment
 
             def work(folder=folder, number=number):
-                Breaking(pytest.MonkeyPatch(), 2 * number, "kill")
+                Breaking(pytest.MonkeyPatch(), 4 * number - 2, "kill")
                 new.save_to_preset(folder)
 
             child = in_fork(work)
@@ -102,7 +102,7 @@ def test_two_savers_at_once(tmp_path, models):
     folder = tmp_path / "folder"
 
     def save_often(model):
-        for _ in range(20):
+        for _ in range(10):
             try:
                 model.save_to_preset(folder)
             except BlockingIOError as error:
