@@ -46,7 +46,7 @@ def read_weights(model, folder, config, partly=False):
         FileNotFoundError: the folder has no weights.
         ValueError: weights that do not fit the model.
     """
-    names = list(config.get("fingerprints", {})) or [H5_FILE, WEIGHTS_FILE]
+    names = [WEIGHTS_FILE] if config.get("fingerprints") else [H5_FILE, WEIGHTS_FILE]
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kzoo.files import disk
-from kzoo.files.layouts import check_layout
+from kzoo.files.layouts import check_layout, is_within
 
 try:
     import fcntl
@@ -28,7 +28,7 @@ logger = logging.getLogger("kzoo")
 STAGING, DECIDED = ".kzoo-saving", ".kzoo-saved"  # the staging folder before and after it is decided
 PLAN, LOCK = ".plan.json", ".kzoo-lock"
 PATIENCE = 10.0  # seconds that a reader waits for a writer to move its files
-UNMOVED = f"what is saved lies whole in {DECIDED} beside it, and is put in its place when the folder is opened next"
+UNMOVED = f"what is saved lies whole in {DECIDED} within it, and is put in its place when the folder is opened next"
 
 
 @contextmanager
@@ -350,10 +350,9 @@ def _read_plan(decided):
     try:
         plan = json.loads(path.read_bytes())
         names = [*plan["files"], *plan["remove"]]
-        inside = all(isinstance(name, str) and ".." not in Path(name).parts and Path(name).parts for name in names)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no plan that kzoo has written ({error!r}); remove {decided}.") from error
-    if not inside or any(Path(name).is_absolute() or Path(name).drive for name in names):
+    if not all(map(is_within, names)):
         raise ValueError(f"{path} names files outside of its folder; nothing is moved. Remove {decided}.")
     return plan
 
