@@ -1,10 +1,11 @@
 """Opening a checkpoint of the size of ViT-L/14, beside what it is made of and beside transformers.
 
-    KERAS_BACKEND=torch python benchmarks/load.py
+    KERAS_BACKEND=torch python benchmarks/load.py [PRESET]
 
 Prints, each measured in a process of its own: the time of a plain read of the file, of building the model untrained, of
-`kzoo.from_preset`, and of `CLIPModel.from_pretrained` with every weight read once; and by how much the peak of memory
-rose above what the imports took, in units of the weights. Needs 1.8 GB of disk for the file, which is removed.
+`kzoo.from_preset`, and of `CLIPModel.from_pretrained` with every weight read once; of `save_to_preset`, and of opening
+that folder with `verify=False` and with its fingerprints checked; and by how much the peak of memory rose above what
+the imports took, in units of the weights. Needs 5.4 GB of disk for ViT-L/14, which are freed.
 """
 
 import json
@@ -18,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 ROUNDS = 3
-PRESET = "clip_large_patch14"
+PRESET = sys.argv[1] if len(sys.argv) == 2 else "clip_large_patch14"
+RUNS = ("read", "build", "load", "transformers", "save", "unverified", "verified")
 
 
 def resident(peak=False):
@@ -59,6 +61,28 @@ def load(folder):
 
     kzoo.from_preset("clip_nano", load_weights=False)
     return measured(lambda: kzoo.from_preset(folder))
+
+
+def save(folder):
+    """Over the model of the run before, whose place it takes when it is whole."""
+    import kzoo
+
+    model = kzoo.from_preset(folder)
+    return measured(lambda: model.save_to_preset(Path(folder) / "kzoo") or model)
+
+
+def unverified(folder):
+    import kzoo
+
+    kzoo.from_preset("clip_nano", load_weights=False)
+    return measured(lambda: kzoo.from_preset(Path(folder) / "kzoo", verify=False))
+
+
+def verified(folder):
+    import kzoo
+
+    kzoo.from_preset("clip_nano", load_weights=False)
+    return measured(lambda: kzoo.from_preset(Path(folder) / "kzoo"))
 
 
 def transformers(folder):
@@ -123,7 +147,7 @@ def main():
         print(f"{PRESET}: {size / 1e9:.2f} GB of weights, {backend}, the fastest of {ROUNDS} runs, in turn")
         results = {}
         for _ in range(ROUNDS):
-            for name in ("read", "build", "load", "transformers"):
+            for name in RUNS:
                 done = subprocess.run(
                     [sys.executable, __file__, name, folder], capture_output=True, text=True, check=True
                 )
@@ -135,6 +159,7 @@ def main():
     made_of = seconds["read"] + seconds["build"]
     print(f"  from_preset / (read + build): {seconds['load'] / made_of:.2f}")
     print(f"  from_preset / transformers:   {seconds['load'] / seconds['transformers']:.2f}")
+    print(f"  with fingerprints / without:  {seconds['verified'] / seconds['unverified']:.2f}")
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def weights_path(folder, config):
     Raises:
         FileNotFoundError: the folder has none.
     """
-    names = list(config.get("fingerprints", {})) or [H5_FILE, WEIGHTS_FILE]
-    path = next((folder / name for name in names if (folder / name).exists()), None)
+    names = [WEIGHTS_FILE] if config.get("fingerprints") else [H5_FILE, WEIGHTS_FILE]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise FileNotFoundError(
             f"{folder / WEIGHTS_FILE} is not there; give the folder its weights, or build the model untrained with "

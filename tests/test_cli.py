@@ -265,3 +265,29 @@ def test_wrong_usage_ends_with_code_2(capsys, monkeypatch):
     code, output = fails(capsys, monkeypatch, "train")
     assert code == 2 and "Missing argument" in output
     assert fails(capsys, monkeypatch, "demo", "--backend", "mxnet")[0] == 2
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "x.csv", "--output", "TARGET"),
+        ("train", "x.csv", "--output", "new", "--log", "TARGET"),
+        ("embed", "nowhere", "--output", "TARGET.npz", "--images", "x.png"),
+        ("export", "nowhere", "TARGET"),
+        ("convert", "nowhere", "TARGET"),
+        ("convert", "nowhere", "TARGET", "--format", "open_clip"),
+    ],
+)
+def test_targets_are_tried_before_the_work(capsys, monkeypatch, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    for target in ("a" * 300, "file/below"):
+        (tmp_path / "file").touch()
+        code, output = fails(capsys, monkeypatch, *(each.replace("TARGET", target) for each in arguments))
+        assert code == 1 and re.search("cannot be written|cannot be a folder", output) and "nowhere" not in output
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    if arguments[0] in ("export", "convert"):
+        code, output = fails(capsys, monkeypatch, *(each.replace("TARGET", ".") for each in arguments))
+        assert code == 1 and re.search("holds a model of transformers|is not an export", output)
+        assert "--overwrite" in output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "file"]

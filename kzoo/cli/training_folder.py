@@ -43,8 +43,8 @@ class TrainingFolder:
         """
         if resume and overwrite:
             raise ValueError("--resume goes on with a training and --overwrite starts anew; give one of the two.")
-        for place in (self.path, self.last):
-            readable(place)  # what a killed save has left is brought to its end
+        try_folder(self.path, "kzoo", overwrite or resume)
+        readable(self.last)  # what a killed save has left is brought to its end
         unfinished, model = (self.last / STATE).is_file(), (self.path / MODEL).is_file()
         if resume and not unfinished:
             known = "is complete, so nothing is left to resume" if model else "has not begun"
@@ -59,7 +59,6 @@ class TrainingFolder:
             )
         if model and not (resume or overwrite):
             raise ValueError(f"{self.path} holds a model; replace it (--overwrite), or give another --output.")
-        try_folder(self.path, "kzoo", overwrite or resume)
 
     def begin(self, model, options):
         """Keep the start: from here on the training can be resumed."""

@@ -7,6 +7,7 @@ in one place, and that no failure loses a model is tested at each of them.
 import errno
 import hashlib
 import os
+import shutil
 from contextlib import contextmanager
 
 UNCHANGED = "what was there is unchanged"
@@ -72,6 +73,11 @@ def make_folder(path):
 def rename(old, new):
     """Give a file or folder another name, over the file that has it."""
     os.replace(old, new)
+
+
+def overwrite(path, source):
+    """Give a file the content of another one, where it cannot be replaced: a file that is a mount point."""
+    shutil.copyfile(source, path, follow_symlinks=False)
 
 
 def remove(path):

@@ -80,6 +80,19 @@ LAYOUTS = {
 EXPORTS = ("onnx", "tf_saved_model")
 
 
+def is_within(name):
+    """Whether a name that a file gives is of something inside of its folder.
+
+    Example:
+        >>> is_within("text_tower/config.json"), is_within("../config.json"), is_within("/config.json")
+        (True, False, False)
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        return False
+    path = Path(name)
+    return bool(path.parts) and ".." not in path.parts and not path.is_absolute() and not path.drive
+
+
 def held_in(folder):
     """Names of the layouts that a folder declares to be of: none, one, or more where saves were mixed."""
     return [name for name, layout in LAYOUTS.items() if _declares(Path(folder), layout)]

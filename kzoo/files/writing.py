@@ -6,6 +6,7 @@ on the new files are the folder's, and they are moved over the old ones by the w
 next.
 """
 
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kzoo.files import disk
-from kzoo.files.layouts import check_layout
+from kzoo.files.layouts import check_layout, is_within
 
 try:
     import fcntl
@@ -27,7 +28,7 @@ logger = logging.getLogger("kzoo")
 STAGING, DECIDED = ".kzoo-saving", ".kzoo-saved"  # the staging folder before and after it is decided
 PLAN, LOCK = ".plan.json", ".kzoo-lock"
 PATIENCE = 10.0  # seconds that a reader waits for a writer to move its files
-UNMOVED = f"what is saved lies whole in {DECIDED} beside it, and is put in its place when the folder is opened next"
+UNMOVED = f"what is saved lies whole in {DECIDED} within it, and is put in its place when the folder is opened next"
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def readable(folder):
     """
     folder = Path(folder)
     staged, until = folder / DECIDED, time.monotonic() + PATIENCE
-    while staged.is_dir() and not staged.is_symlink():
+    while os.path.isdir(staged) and not staged.is_symlink():
         try:
             with locked(folder):
                 _finish(folder)
@@ -192,19 +193,26 @@ def locked(folder):
     busy = BlockingIOError(f"another writer is saving into {folder}; wait until it is done, or choose another folder.")
     if fcntl is None:
         try:  # a file that the system takes away with the process that has it open
-            handle = os.open(folder / LOCK, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY)
+            handle, file = os.open(folder / LOCK, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY), None
         except FileExistsError:
             raise busy from None
     else:
-        handle = os.open(folder, os.O_RDONLY)
-        if not _lock(handle, folder):
+        handle, file = os.open(folder, os.O_RDONLY), None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             os.close(handle)
-            raise busy
+            raise busy from None
+        except OSError:  # on a disk of the network, which locks files that can be written, but no folders
+            os.close(handle)
+            handle, file = _locked_file(folder / LOCK, busy), folder / LOCK
     try:
         yield
     finally:
-        if fcntl is not None:
-            with suppress(OSError):
+        with suppress(OSError):
+            if file is not None:
+                os.unlink(file)
+            if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_UN)  # a fork of this process may have the folder open, too
         os.close(handle)
 
@@ -213,15 +221,28 @@ class _TriedError(Exception):
     """Nothing is to be written."""
 
 
-def _lock(handle, path):
-    """Whether the lock of an open file or folder could be had; where the disk knows no locks it could."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        logger.warning("%s is on a disk that knows no locks; let no other process write there.", path)
-    return True
+def _locked_file(path, busy):
+    """The handle of a file that no other writer has locked; it is made where it is not there.
+
+    Raises:
+        BlockingIOError: `busy`.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        if fcntl is None:
+            return handle
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise busy from None
+        except OSError:
+            logger.warning("%s is on a disk that knows no locks; let no other process write there.", path.parent)
+            return handle
+        with suppress(FileNotFoundError):  # renamed or removed by its owner before the lock was had: it is not ours
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        os.close(handle)
 
 
 @contextmanager
@@ -256,8 +277,6 @@ def _decide(folder, staging, old):
     for place in map(folder.joinpath, files):
         if place.is_dir() and not place.is_symlink():
             raise IsADirectoryError(f"{place} is a folder where a file is to be written; move it away.")
-        if place.is_mount():
-            raise FileExistsError(f"{place} is a mount point and cannot be replaced; mount the folder instead.")
     for place in map(folder.joinpath, inner):
         if place.is_file() and not place.is_symlink():
             raise NotADirectoryError(f"{place} is a file where a folder is to be written; move it away.")
@@ -299,7 +318,7 @@ def _move(folder):
                 if not (folder / parent).is_dir():
                     disk.make_folder(folder / parent)
             if os.path.lexists(decided / name):
-                disk.rename(decided / name, path)
+                _put(decided / name, path)
             changed.add(path.parent)
         for place in sorted(changed, reverse=True):
             if place != folder and place.is_dir() and not any(place.iterdir()):
@@ -311,6 +330,18 @@ def _move(folder):
     disk.sync(folder)
 
 
+def _put(staged, path):
+    """Move a file to its place, or its content where the place is a mount point."""
+    try:
+        disk.rename(staged, path)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.EXDEV):
+            raise
+        disk.overwrite(path, staged)
+        disk.sync(path)
+        disk.remove(staged)
+
+
 def _read_plan(decided):
     """The plan of a staging folder; None where all of it is done. One that leads out of the folder is refused."""
     path = decided / PLAN
@@ -319,10 +350,9 @@ def _read_plan(decided):
     try:
         plan = json.loads(path.read_bytes())
         names = [*plan["files"], *plan["remove"]]
-        inside = all(isinstance(name, str) and ".." not in Path(name).parts and Path(name).parts for name in names)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no plan that kzoo has written ({error!r}); remove {decided}.") from error
-    if not inside or any(Path(name).is_absolute() or Path(name).drive for name in names):
+    if not all(map(is_within, names)):
         raise ValueError(f"{path} names files outside of its folder; nothing is moved. Remove {decided}.")
     return plan
 
@@ -342,17 +372,8 @@ def _clear(path):
 @contextmanager
 def _staged_file(staged, path):
     """A new file, locked for as long as it is open; one that a killed writer left is emptied, and this is said."""
-    while True:
-        handle = os.open(staged, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        if fcntl is None:
-            break
-        if not _lock(handle, staged):
-            os.close(handle)
-            raise BlockingIOError(f"another writer is writing {path}; wait until it is done, or choose another name.")
-        with suppress(FileNotFoundError):  # renamed by another writer before the lock was had: it is not ours
-            if os.path.samestat(os.fstat(handle), os.stat(staged)):
-                break
-        os.close(handle)
+    busy = BlockingIOError(f"another writer is writing {path}; wait until it is done, or choose another name.")
+    handle = _locked_file(staged, busy)
     if os.fstat(handle).st_size:
         logger.warning("%s: a writer that was killed had left a part, which was removed.", path)
         os.ftruncate(handle, 0)

@@ -6,7 +6,7 @@ import traceback
 
 from kzoo.files import disk
 
-CHANGES = ("write", "make_folder", "rename", "remove", "remove_folder", "sync")
+CHANGES = ("write", "make_folder", "rename", "remove", "remove_folder", "overwrite", "sync")
 
 
 class Stopped(BaseException):

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from shared_case import TESTS, numpy, tiny_model
 
 import kzoo
+from kzoo.cli.training_folder import TrainingFolder
 from kzoo.export import runtime
 from kzoo.files.writing import locked
 from kzoo.preprocessing import Preprocessor
@@ -77,13 +79,13 @@ def test_sigkill(tmp_path, models):
     old, new = models
     old.save_to_preset(tmp_path / "old")
     draw, scales = random.Random(0), []
-    for number in range(10):
+    for number in range(6):
         folder = tmp_path / str(number)
         shutil.copytree(tmp_path / "old", folder)
         if number % 2:  # at a change, or at any moment
 
             def work(folder=folder, number=number):
-                Breaking(pytest.MonkeyPatch(), 2 * number, "kill")
+                Breaking(pytest.MonkeyPatch(), 4 * number - 2, "kill")
                 new.save_to_preset(folder)
 
             child = in_fork(work)
@@ -102,7 +104,7 @@ def test_two_savers_at_once(tmp_path, models):
     folder = tmp_path / "folder"
 
     def save_often(model):
-        for _ in range(20):
+        for _ in range(10):
             try:
                 model.save_to_preset(folder)
             except BlockingIOError as error:
@@ -112,6 +114,42 @@ def test_two_savers_at_once(tmp_path, models):
     assert [ended(child) for child in children] == [0, 0] and opened_scale(folder) in (2.0, 3.0)
     with locked(folder), pytest.raises(BlockingIOError):
         models[0].save_to_preset(folder)
+
+
+def epoch_done(path, model, number):
+    folder = TrainingFolder(path)
+    if number == 1:
+        folder.begin(model, {"seed": 0})
+    else:
+        folder.open()
+    folder.epoch_done(model, {"epoch": number, "loss": 1.0}, None)
+    return folder
+
+
+def test_a_training_goes_on_wherever_it_is_broken_off(tmp_path, models, monkeypatch):
+    monkeypatch.setattr("kzoo.cli.training_folder.draw_curves", lambda *_: None)
+    for model in models:
+        model.compile("sgd")
+    epoch_done(tmp_path / "old", models[0], 1)
+    found = []
+    for at in range(0, 80, 7):
+        path = tmp_path / str(at)
+        shutil.copytree(tmp_path / "old", path)
+        with pytest.MonkeyPatch.context() as patch, suppress(Stopped):
+            Breaking(patch, at, "stop")
+            epoch_done(path, models[1], 2).finish()
+        folder = TrainingFolder(path)
+        try:
+            folder.check(resume=True, overwrite=False)
+        except ValueError as error:
+            assert "is complete, so nothing is left to resume" in str(error)
+            found.append(("complete", opened_scale(path)))
+            continue
+        folder.open()
+        found.append((len(folder.history), opened_scale(folder.last)))
+        assert opened_scale(path) in (2.0, 3.0)
+    assert found == sorted(found, key=lambda each: (str(each[0]), each[1]))
+    assert set(found) == {(1, 2.0), (2, 3.0), ("complete", 3.0)}
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +200,12 @@ def test_parts_of_different_models_are_told_apart(tmp_path, models):
         with pytest.raises(ValueError, match=f"{file} is not the .* was saved with: its fingerprint is"):
             kzoo.from_preset(folder)
         assert kzoo.from_preset(folder, verify=False).name == models[0].name
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    for record in (5, {"../two/model.safetensors": 64 * "0"}, {"model.safetensors": None}):
+        (tmp_path / "one" / "config.json").write_text(json.dumps(config | {"fingerprints": record}))
+        with pytest.raises(ValueError, match="has fingerprints that are no names of files with their sha256"):
+            kzoo.from_preset(tmp_path / "one")
+        assert kzoo.from_preset(tmp_path / "one", verify=False).name == models[0].name
     shutil.copy(tmp_path / "two" / "config.json", tmp_path / "one")
     with pytest.raises(ValueError, match="is not the file that config.json was saved with"):
         kzoo.from_preset(tmp_path / "one")

@@ -1,18 +1,22 @@
 """The writer of folders and files: broken off anywhere, the old content or the new one is there, and nothing else."""
 
 import errno
+import fcntl
 import json
 import logging
 import os
+import resource
+import stat
 from contextlib import suppress
 
 import pytest
-from breaking import Breaking, Stopped
+from breaking import Breaking, Stopped, ended, in_fork
 
 from kzoo.files import disk
 from kzoo.files.layouts import LAYOUTS, files_of
 from kzoo.files.writing import (
     DECIDED,
+    LOCK,
     PLAN,
     STAGING,
     discard,
@@ -70,14 +74,14 @@ def test_broken_off_at_every_change(tmp_path):
     count = changes_of(lambda: save(old_folder(tmp_path / "counted"), NEW))
     assert count > 20
     found = {}
-    for error in ("stop", errno.ENOSPC, errno.EROFS, errno.EIO):
+    for error in ("stop", errno.ENOSPC, errno.EROFS):
         for at in range(count):
             folder = old_folder(tmp_path / f"{error} {at}")
             with pytest.MonkeyPatch.context() as patch:
                 Breaking(patch, at, error)
                 with pytest.raises((Stopped, OSError)) as caught:
                     save(folder, NEW)
-            if error in (errno.ENOSPC, errno.EROFS):
+            if error != "stop":
                 assert str(caught.value).startswith(f"{folder} cannot be written: the disk "), at
             assert readable(folder) == folder
             now = content(folder)
@@ -191,6 +195,55 @@ def test_two_writers_and_a_dead_one(tmp_path):
         with replacing(tmp_path / "y.npz") as other:  # beside it there is room
             other.write(b"y")
     assert (tmp_path / "x.npz").read_bytes() == b"first" and (tmp_path / "y.npz").read_bytes() == b"y"
+
+
+def test_a_disk_of_the_network_that_locks_no_folders(tmp_path, monkeypatch, caplog):
+    flock = fcntl.flock
+
+    def of_network(handle, how):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EBADF, "a folder")
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", of_network)
+    (tmp_path / LOCK).touch()  # of a process that has died
+    with writing(tmp_path, "kzoo") as place:
+        disk.write(place / "config.json", b"{}")
+        with pytest.raises(BlockingIOError, match="another writer is saving into"):
+            save(tmp_path, NEW)
+    assert os.listdir(tmp_path) == ["config.json"] and not caplog.records
+
+    def of_no_kind(handle, how):
+        raise OSError(errno.ENOLCK, "none")
+
+    monkeypatch.setattr(fcntl, "flock", of_no_kind)
+    save(tmp_path, {"config.json": b"[]"}, "kzoo", overwrite=True)
+    assert content(tmp_path) == {"config.json": b"[]"} and "knows no locks" in caplog.text
+
+
+def test_a_file_that_is_a_mount_point_gets_the_content(tmp_path, monkeypatch):
+    folder, rename = old_folder(tmp_path / "folder"), disk.rename
+    (folder / "saved_model.pb").chmod(0o640)
+
+    def mounted(old, new):
+        if new == folder / "saved_model.pb":
+            raise OSError(errno.EBUSY, "mounted")
+        rename(old, new)
+
+    monkeypatch.setattr(disk, "rename", mounted)
+    save(folder, NEW)
+    assert content(folder) == NEW | THEIRS and (folder / "saved_model.pb").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_limit_of_the_system_is_a_sentence_too(tmp_path):
+    folder = old_folder(tmp_path / "folder")
+
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(OSError, match="cannot be written: the disk takes no file of this size; what was there is"):
+            save(folder, NEW | {"saved_model.pb": bytes(5000)})
+
+    assert ended(in_fork(work)) == 0 and content(folder) == OLD | THEIRS
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
