@@ -4,7 +4,10 @@ import os
 
 from PIL import Image
 
-from kzoo.files import disk
+from kzoo.files import disk, limits
+from kzoo.files.opening import check_inside, home_of, read_text
+from kzoo.files.schema import check
+from kzoo.preprocessing import schema
 from kzoo.preprocessing.bags import flattened, folded, is_bag
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.images import ImageSteps
@@ -229,7 +232,11 @@ class Preprocessor:
         if self.tokenizer is not None:
             text = self.tokenizer.to_json()
             tokenizer = self.tokenizer.get_config() | {"fingerprint": fingerprint(text), "json": text}
-        return {"images": self.images.get_config(), "tokenizer": tokenizer, "vocabulary": self.vocabulary}
+        return {
+            "images": self.images and self.images.get_config(),
+            "tokenizer": tokenizer,
+            "vocabulary": self.vocabulary,
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -238,14 +245,16 @@ class Preprocessor:
         Raises:
             ValueError: the vocabulary is not the one whose fingerprint the config has.
         """
+        check(config, schema.PREPROCESSOR, "the config of the preprocessor")
         tokenizer = config["tokenizer"]
         if tokenizer is not None:
             settings = dict(tokenizer)
             text, expected = settings.pop("json"), settings.pop("fingerprint", None)
-            if expected is not None:  # configs of the first version have none
-                check_fingerprint(text, expected)
+            check_fingerprint(text, expected)  # configs of the first version have none
             tokenizer = Tokenizer.from_json(text, **settings)
         # what was saved before there was a choice has the pixels that it had then
+        if config["images"] is None:
+            return cls(None, tokenizer, config["vocabulary"])
         images = {"decoding": AS_TRAINED} | config["images"]
         steps = STEPS[images.pop("kind", ImageSteps.kind)]
         return cls(steps(**images), tokenizer, config["vocabulary"])
@@ -271,7 +280,8 @@ class Preprocessor:
             ValueError: it is not the one that was saved.
         """
         if config["tokenizer"] is not None:
-            text = (folder / TOKENIZER_FILE).read_text("utf-8")
+            check_inside(folder / TOKENIZER_FILE, home_of(folder))
+            text = read_text(folder / TOKENIZER_FILE, limits.VOCABULARY)
             known = config["tokenizer"] if verify else config["tokenizer"] | {"fingerprint": None}
             config = config | {"tokenizer": known | {"json": text}}
         return cls.from_config(config)
