@@ -63,7 +63,7 @@ def _options(onnxruntime, threads, given):
     return options
 
 
-def _open_graph(onnxruntime, folder, name, graph, options, providers):
+def open_graph(onnxruntime, folder, name, graph, options=None, providers=None):
     """The session of one graph, which lies in the folder, with the inputs and outputs of the manifest."""
     path = within(folder, graph["file"], MANIFEST_FILE)
     if not path.exists():
@@ -113,7 +113,7 @@ class Runtime(Embedder):
         options, self.sessions = _options(onnxruntime, threads, session_options), {}
         with fingerprints(folder, manifest, verify):
             for name, graph in self.manifest["graphs"].items():
-                self.sessions[name] = _open_graph(onnxruntime, folder, name, graph, options, providers)
+                self.sessions[name] = open_graph(onnxruntime, folder, name, graph, options, providers)
 
     def __reduce__(self):
         if not isinstance(self.opened_with[3], dict | None):

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of the files of a checkpoint
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
