@@ -1,12 +1,52 @@
 """manifest.json: what the files of an export are. No Keras here."""
 
-import json
 from pathlib import Path
 
 from kzoo.files.fingerprint import Fingerprints
+from kzoo.files.opening import within
+from kzoo.files.schema import (
+    ID,
+    LENGTH,
+    LIST,
+    NULL,
+    TEXT,
+    TOKENS,
+    WIDTH,
+    Each,
+    Items,
+    Object,
+    check,
+    choice,
+    number,
+)
+from kzoo.files.strict_json import check_content, read_json
+from kzoo.preprocessing.schema import PREPROCESSOR
 
 MANIFEST_FILE = "manifest.json"
 PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
+ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
+MANIFEST = Object(
+    {
+        "kzoo": TEXT,
+        "format": choice("onnx", "tf_saved_model"),
+        "dtype": TEXT,
+        "preset": TEXT,
+        "embed_dim": WIDTH | NULL,
+        "similarity": Object(
+            {"scale": number(0.0, 1e30, beyond=True), "bias": number(-1e30, 1e30)}, ("scale", "bias"), nullable=True
+        ),
+        "graphs": Each(
+            Object({"file": TEXT, "signature": TEXT | NULL, "inputs": ARRAYS, "outputs": ARRAYS}, ("file", "inputs"))
+        ),
+        "preprocessor": PREPROCESSOR,
+        "captions": Object(
+            {"context_length": LENGTH, "vocab_size": TOKENS, "pad_id": ID, "start_id": ID | NULL},
+            ("context_length", "vocab_size", "pad_id", "start_id"),
+        ),
+        "fingerprints": Each(TEXT),
+    },
+    ("kzoo", "format", "preset", "embed_dim", "similarity", "graphs", "preprocessor"),
+)
 MEMORY = ("memory_keys", "memory_values")  # what every step needs of a picture
 
 
@@ -46,14 +86,20 @@ def read_manifest(folder):
     """The manifest of an export.
 
     Raises:
-        ValueError: the folder is no export of kzoo.
+        ValueError: the folder is no export of kzoo, or its manifest says what none of kzoo's does.
     """
+    place = folder / MANIFEST_FILE
     try:
-        manifest = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
+        manifest = read_json(place, finite=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is no export of kzoo: {MANIFEST_FILE} cannot be read ({error}).") from error
+        said = str(error).rstrip(".")
+        raise ValueError(f"{folder} is no export of kzoo: {MANIFEST_FILE} cannot be read ({said}).") from error
     if not isinstance(manifest, dict) or "kzoo" not in manifest or "graphs" not in manifest:
         raise ValueError(f"{folder} is no export of kzoo: {MANIFEST_FILE} was written by something else.")
+    check(manifest, MANIFEST, place)
+    check_content({name: manifest.get(name) for name in MANIFEST.fields}, place)
+    for name in manifest.get("fingerprints", {}):
+        within(folder, name, MANIFEST_FILE, below=True)
     return manifest
 
 

@@ -8,9 +8,10 @@ Example:
 
 from pathlib import Path
 
-from kzoo.export.manifest import MEMORY, fingerprints, read_manifest
+from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
+from kzoo.files.opening import check_inside, check_regular, home_of, within
 from kzoo.files.writing import readable
 from kzoo.inference.caption import Writer
 from kzoo.inference.embed import BATCH_SIZE, Embedder
@@ -62,6 +63,30 @@ def _options(onnxruntime, threads, given):
     return options
 
 
+def open_graph(onnxruntime, folder, name, graph, options=None, providers=None):
+    """The session of one graph, which lies in the folder, with the inputs and outputs of the manifest."""
+    path = within(folder, graph["file"], MANIFEST_FILE)
+    if not path.exists():
+        raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
+    check_regular(path)
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers or ["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
+        raise ValueError(f"{path} cannot be opened by onnxruntime, is it whole? ({_said(error)})") from error
+    for kind, own in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        lacking = {each["name"] for each in graph[kind]} - {each.name for each in own}
+        if lacking:
+            raise ValueError(
+                f"{path} has the {kind} {', '.join(each.name for each in own)}, but {MANIFEST_FILE} says "
+                f"{', '.join(sorted(lacking))} of {name}; it is the graph of another model."
+            )
+    return session
+
+
+def _said(error):
+    return " ".join(str(error).split())[:300]
+
+
 class Runtime(Embedder):
     """An exported dual encoder; made by `load`.
 
@@ -79,18 +104,16 @@ class Runtime(Embedder):
                 "it with tf.saved_model.load, or export with format='onnx'."
             )
         onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
+        for path in folder.iterdir():  # weights of large graphs lie in files beside them, which onnxruntime opens
+            if path.is_symlink():
+                check_inside(path, home_of(folder))
         self.embed_dim = self.manifest["embed_dim"]
         made = self.manifest["preprocessor"]
         self.preprocessor = None if made is None else Preprocessor.load(folder, made, verify)
         options, self.sessions = _options(onnxruntime, threads, session_options), {}
         with fingerprints(folder, manifest, verify):
             for name, graph in self.manifest["graphs"].items():
-                path = folder / graph["file"]
-                if not path.is_file():
-                    raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
-                self.sessions[name] = onnxruntime.InferenceSession(
-                    str(path), options, providers=providers or ["CPUExecutionProvider"]
-                )
+                self.sessions[name] = open_graph(onnxruntime, folder, name, graph, options, providers)
 
     def __reduce__(self):
         if not isinstance(self.opened_with[3], dict | None):
@@ -107,7 +130,13 @@ class Runtime(Embedder):
     def run_graph(self, name, arrays, outputs):
         """What a graph gives for a dict that holds its inputs: a list of arrays, those called `outputs`."""
         inputs = [each["name"] for each in self.manifest["graphs"][name]["inputs"]]
-        return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
+        lacking = [key for key in inputs if key not in arrays]
+        if lacking:
+            raise ValueError(f"{name} reads {', '.join(inputs)}, but {', '.join(lacking)} is not given.")
+        try:
+            return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
+        except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
+            raise ValueError(f"{name} cannot be run on what it was given: {_said(error)}") from error
 
     def embed_batch(self, batch):
         """Embeddings `(rows, embed_dim)` of a batch of one modality."""

@@ -102,14 +102,31 @@ def from_preset(
 def _filled(checkpoint, row, sized, dtype, preprocessor):
     """The model of a checkpoint, in memory once: names and shapes are compared before anything is allocated."""
     tensors = checkpoint.tensors()
-    _check_depth(row, len(tensors), checkpoint.folder)
-    stored = without_values(_built, checkpoint.folder, row, dtype)
+    stored = described(checkpoint.folder, row, None, len(tensors), dtype)
     checkpoint.check_tensors(tensors, stored)
     with empty_weights():
         model = build(sized, dtype, preprocessor)
     checkpoint.fill(tensors, model, _resampling(stored, model))
     check_ranges(model, checkpoint.folder)
     return model
+
+
+def described(folder, row, preprocessor=None, count=None, dtype=None):
+    """The model that the config in a folder describes, in names and shapes alone.
+
+    Args:
+        folder: path.
+        row: complete row.
+        preprocessor: of the model.
+        count: of the tensors in the folder, where known.
+        dtype: as in `from_preset`.
+
+    Raises:
+        ValueError: it cannot be built.
+    """
+    if count is not None:
+        _check_depth(row, count, folder)
+    return without_values(_built, folder, row, dtype, preprocessor)
 
 
 def _built(folder, *args):
@@ -145,7 +162,7 @@ def _opened(path, row, sized, dtype, preprocessor):
     file = kept.open_weights(path, row)
     count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
     if any(map(row.get, preset_folder.LAYERS)):
-        _check_size(without_values(_built, path, row, dtype, preprocessor), count, file.path)
+        _check_size(described(path, row, preprocessor, len(file.shapes), dtype), count, file.path)
     with empty_weights():
         model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
     _apply(path, quantise_again, model, changed)

@@ -5,9 +5,9 @@ import logging
 import sys
 import warnings
 
-from kzoo.cli import caption, classify, convert, demo, describe, embed, evaluate, export, presets, train
-from kzoo.cli.sentences import ToTerminal, in_flags, said, show_warnings
-from kzoo.cli.terminal import Command, app
+from kzoo.cli import caption, check, classify, convert, demo, describe, embed, evaluate, export, presets, train
+from kzoo.cli.sentences import ToTerminal, in_flags, in_words, is_failure, said, show_warnings
+from kzoo.cli.terminal import DEBUG, Command, app
 
 COMMANDS = (  # in the order of the help
     presets.presets,
@@ -20,21 +20,27 @@ COMMANDS = (  # in the order of the help
     caption.caption,
     export.export,
     convert.convert,
+    check.check,
 )
 for _command in COMMANDS:
     app.command(cls=Command)(_command)
 
 
 def main():
-    """Entry point: bad input ends with one sentence and exit code 1, wrong usage with 2."""
+    """Entry point: whatever goes wrong ends with one sentence and exit code 1, wrong usage with 2; `--debug`, anywhere,
+    shows where it was raised."""
+    arguments = sys.argv[1:]
+    debug = DEBUG in arguments
     handler = ToTerminal(_flags)
     logging.getLogger("kzoo").addHandler(handler)
     try:
         with warnings.catch_warnings():
             show_warnings(_flags)
-            app()
-    except (ValueError, TypeError, ImportError, OSError, RuntimeError, ArithmeticError) as error:
-        said(in_flags(str(error), _flags()), style="red")
+            app([word for word in arguments if word != DEBUG])
+    except BaseException as error:
+        if debug or not is_failure(error):
+            raise
+        said(in_flags(in_words(error), _flags()), style="red")
         sys.exit(1)
     finally:
         logging.getLogger("kzoo").removeHandler(handler)

@@ -23,9 +23,11 @@ def needs_keras():
 
 def open_model(folder):
     """A saved model, or an export in the runtime."""
-    from kzoo.export.manifest import is_export
+    from kzoo.export.manifest import MANIFEST_FILE, is_export
 
-    if is_export(readable(Path(folder))):
+    # what is wrong with a manifest is said by who reads it
+    place = readable(Path(folder))
+    if is_export(place) or ((place / MANIFEST_FILE).exists() and not (place / "config.json").exists()):
         from kzoo.export import runtime
 
         return runtime.load(folder)

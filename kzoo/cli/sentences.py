@@ -38,6 +38,24 @@ def in_flags(sentence, flags):
     return sentence
 
 
+EXPECTED = (ValueError, TypeError, ImportError, OSError, RuntimeError, ArithmeticError)
+
+
+def is_failure(error):
+    """Whether something went wrong: no end that was asked for, such as Ctrl-C; a panic of tokenizers' Rust is one."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def in_words(error):
+    """An error as one sentence."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; take smaller batches or a smaller model."
+    if isinstance(error, EXPECTED) and str(error).strip():
+        return str(error)
+    text = " ".join(str(error).split())[:300]
+    return f"an error that was not expected, {type(error).__name__}: {text}; --debug shows where it was raised."
+
+
 def _flag(match, flags):
     name, switch, value = match.groups()
     if name not in flags:

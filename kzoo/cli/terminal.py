@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from kzoo import __version__
 
+DEBUG = "--debug"
 console = Console()
 
 
@@ -46,5 +47,6 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version.")
     ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error was raised.")] = False,  # `main` reads it
 ):
     """Image-text models for Keras 3: train, measure, export."""

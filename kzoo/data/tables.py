@@ -15,7 +15,7 @@ def _read_jsonl(path):
             try:
                 yield parse_json(line, "it", finite=False)  # NaN stands for nothing there, as pandas writes it
             except ValueError as error:
-                yield str(error).removeprefix("it is ").rstrip(".")
+                yield f"not JSON: {str(error).removeprefix('it is not JSON: ').rstrip('.')}"
 
 
 READERS = {

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of the files of a checkpoint
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -87,13 +88,14 @@ def as_text(content, path):
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def within(folder, name, said_by):
+def within(folder, name, said_by, below=False):
     """The path of a file that another file of its folder names, which lies in the folder and nowhere else.
 
     Args:
         folder: path.
         name: as it stands in the file.
         said_by: name of that file, for the sentence.
+        below: whether it may lie in a folder within the folder.
 
     Raises:
         ValueError: the name is no plain name, or a link leads out of the folder.
@@ -102,7 +104,8 @@ def within(folder, name, said_by):
         >>> within(Path("my_clip_onnx"), "image_encoder.onnx", "manifest.json")
         PosixPath('my_clip_onnx/image_encoder.onnx')
     """
-    if not isinstance(name, str) or Path(name).name != name or "\\" in name or "\0" in name:
+    plain = isinstance(name, str) and not {"\\", "\0"} & set(name) and ".." not in Path(name).parts
+    if not plain or Path(name).is_absolute() or not Path(name).name or (Path(name).name != name and not below):
         raise ValueError(
             f"{folder / said_by} names {str(name)[:200]!r}, which is no file beside it; nothing elsewhere is opened."
         )

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from kzoo.files import limits
+from kzoo.files.opening import as_text, open_regular, read_all, read_text
+from kzoo.preprocessing.vocabulary_file import check_merges, check_tokens
+
 CLIP_SPECIALS = ("<start_of_text>", "<end_of_text>")  # as open_clip calls ids 49406 and 49407
 TRAINED_SPECIALS = ("<pad>", "<start_of_text>", "<end_of_text>")
 CLIP_MERGES = 49152 - 256 - 2  # of the 262,000 merges in the file, CLIP's vocabulary takes the first
@@ -22,22 +26,25 @@ def byte_symbols():
 
 def read_merges(path):
     """Merge rules of a `merges.txt`, one pair of symbols a line after the version line."""
-    return _pairs(path.read_text("utf-8").split("\n"))
+    return _pairs(read_text(path, limits.VOCABULARY).split("\n"), path)
 
 
 def read_simple_vocab(path):
     """Vocabulary and merges of `bpe_simple_vocab_16e6.txt.gz`."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        merges = _pairs(file.read().split("\n"))[:CLIP_MERGES]
+    with open_regular(path) as packed, gzip.open(packed) as file:
+        text = as_text(read_all(file, limits.VOCABULARY, path), path)
+    merges = _pairs(text.split("\n"), path, CLIP_MERGES)
     symbols = byte_symbols()
     tokens = [*symbols, *(symbol + "</w>" for symbol in symbols), *map("".join, merges), *CLIP_SPECIALS]
-    return {token: index for index, token in enumerate(tokens)}, merges
+    return check_tokens(tokens, path), merges
 
 
-def _pairs(lines):
+def _pairs(lines, path, most=None):
     if not lines[0].startswith(("#version", '"bpe_simple_vocab')):
-        raise ValueError(f"a merges file starts with its version, but this one starts with {lines[0][:40]!r}.")
-    return [tuple(line.split()) for line in lines[1:] if line.strip()]
+        raise ValueError(f"a merges file starts with its version, but {path} starts with {lines[0][:40]!r}.")
+    merges = [tuple(line.split()) for line in lines[1:] if line.strip()][:most]
+    check_merges(merges, path)
+    return merges
 
 
 def clip_bpe(vocab, merges, unknown):

@@ -11,6 +11,10 @@ import struct
 
 from tokenizers import normalizers
 
+from kzoo.files import limits
+
+DAMAGED = "the character map of the vocabulary is damaged; fetch the file again"
+
 
 class Charsmap:
     """Longest-match replacement of characters by a precompiled map, a double-array trie over UTF-8.
@@ -29,7 +33,7 @@ class Charsmap:
     def __init__(self, blob):
         size = int.from_bytes(blob[:4], "little")
         if size % 4 or size < 4 or 4 + size > len(blob):
-            raise ValueError("the character map of the vocabulary is damaged; fetch the file again.")
+            raise ValueError(f"{DAMAGED}.")
         self.units = struct.unpack_from(f"<{size // 4}I", blob, 4)
         self.texts = blob[4 + size :]
         # most texts are ASCII, and no released map has a key that begins with two ASCII characters
@@ -43,6 +47,12 @@ class Charsmap:
         return self._replaced(text)
 
     def _replaced(self, text):
+        try:
+            return self._replaced_by_units(text)
+        except (IndexError, ValueError) as error:  # a unit leads out of the map, or a text has no end
+            raise ValueError(f"{DAMAGED} ({error}).") from error
+
+    def _replaced_by_units(self, text):
         data, parts, at = text.encode("utf-8"), [], 0
         while at < len(data):
             length, replacement = self._longest(data, at)
@@ -62,7 +72,8 @@ class Charsmap:
                 length = position + 1 - at
         if value is None:
             return _character_length(data[at]), None
-        return length, self.texts[value : self.texts.index(b"\0", value)]
+        # a map that puts pages in place of a character has no end where one is looked for
+        return length, self.texts[value : self.texts.index(b"\0", value, value + limits.INSERTED)]
 
     def _child(self, place, byte):
         """Place of a unit's child, or None where it has no child for this byte."""

@@ -4,7 +4,10 @@ import os
 
 from PIL import Image
 
-from kzoo.files import disk
+from kzoo.files import disk, limits
+from kzoo.files.opening import check_inside, home_of, read_text
+from kzoo.files.schema import check
+from kzoo.preprocessing import schema
 from kzoo.preprocessing.bags import flattened, folded, is_bag
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.images import ImageSteps
@@ -239,12 +242,12 @@ class Preprocessor:
         Raises:
             ValueError: the vocabulary is not the one whose fingerprint the config has.
         """
+        check(config, schema.PREPROCESSOR, "the config of the preprocessor")
         tokenizer = config["tokenizer"]
         if tokenizer is not None:
             settings = dict(tokenizer)
             text, expected = settings.pop("json"), settings.pop("fingerprint", None)
-            if expected is not None:  # configs of the first version have none
-                check_fingerprint(text, expected)
+            check_fingerprint(text, expected)  # configs of the first version have none
             tokenizer = Tokenizer.from_json(text, **settings)
         if config["images"] is None:  # of texts alone
             return cls(None, tokenizer, config["vocabulary"])
@@ -274,7 +277,8 @@ class Preprocessor:
             ValueError: it is not the one that was saved.
         """
         if config["tokenizer"] is not None:
-            text = (folder / TOKENIZER_FILE).read_text("utf-8")
+            check_inside(folder / TOKENIZER_FILE, home_of(folder))
+            text = read_text(folder / TOKENIZER_FILE, limits.VOCABULARY)
             known = config["tokenizer"] if verify else config["tokenizer"] | {"fingerprint": None}
             config = config | {"tokenizer": known | {"json": text}}
         return cls.from_config(config)

@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 
+from kzoo.files.strict_json import parse_json
 from kzoo.preprocessing.vocabularies import KINDS, bert_normalizer, frame, framing_ids, read_kind
+from kzoo.preprocessing.vocabulary_file import check_vocabulary
 
 REQUIRED = ("kind", "clean", "pad_id")
 OPTIONAL = ("start_id", "eot_id", "lowercase", "special_ids", "added_tokens", "context_length")
@@ -79,21 +81,35 @@ def fingerprint(text):
     Args:
         text: content of the file.
     """
-    # scores were float32 in their training; written and read again, their last digits as float64 may change
-    content = json.loads(text, parse_float=lambda digits: float(np.float32(digits)))
-    content = {key: value for key, value in content.items() if key not in ("truncation", "padding")}
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+    return _fingerprint(_parsed(text))
 
 
 def check_fingerprint(text, expected):
-    """Stops unless a `tokenizer.json` is the one that was saved with its model."""
-    try:
-        got = fingerprint(text)
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"tokenizer.json is damaged: {error}.") from error
+    """Stops unless a `tokenizer.json` is the one that was saved with its model, or holds what none does.
+
+    Args:
+        text: content of the file.
+        expected: its fingerprint; None where none is recorded.
+    """
+    content = _parsed(text)
+    got = None if expected is None else _fingerprint(content)
     if got != expected:
         raise ValueError(
             f"tokenizer.json is not the one that the model was saved with: its fingerprint is {got[:12]}..., but "
             f"{expected[:12]}... is recorded; put the original back, for other ids mean nothing to the weights."
         )
+    check_vocabulary(content, "tokenizer.json")
+
+
+def _parsed(text):
+    # scores were float32 in their training; written and read again, their last digits as float64 may change
+    content = parse_json(text, "tokenizer.json is damaged: it", parse_float=lambda digits: float(np.float32(digits)))
+    if not isinstance(content, dict):
+        raise ValueError("tokenizer.json is damaged: it holds no JSON object.")
+    return content
+
+
+def _fingerprint(content):
+    content = {key: value for key, value in content.items() if key not in ("truncation", "padding")}
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()

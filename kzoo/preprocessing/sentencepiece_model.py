@@ -9,6 +9,10 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from kzoo.files import limits
+from kzoo.files.opening import read_bytes
+from kzoo.preprocessing.vocabulary_file import check_tokens
+
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # ModelProto.SentencePiece.Type
 UNIGRAM, BPE = 1, 2  # TrainerSpec.ModelType
 SENTINEL = re.compile(r"▁?<extra_id_\d+>")  # of T5's span corruption: behind the ids that a text tower has rows for
@@ -48,7 +52,7 @@ def read_model(path):
         ValueError: the file is no sentencepiece model, or one of a sort that no released image-text model uses.
     """
     try:
-        parts = list(_fields(path.read_bytes()))
+        parts = list(_fields(read_bytes(path, limits.VOCABULARY)))
         pieces = [_piece(value) for number, value in parts if number == 1]
         trainer, normalizer = (
             {k: v for n, part in parts if n == number for k, v in _fields(part)} for number in (2, 3)
@@ -62,8 +66,12 @@ def read_model(path):
             add_dummy_prefix=bool(normalizer.get(3, True)),
             remove_extra_whitespaces=bool(normalizer.get(4, True)),
         )
-    except (ValueError, IndexError, TypeError, struct.error) as error:
+    except (ValueError, IndexError, TypeError, KeyError, AttributeError, struct.error) as error:
         raise ValueError(f"{path} is no sentencepiece model: {error}.") from error
+    wrong = next((piece for piece in pieces if not math.isfinite(piece[1])), None)
+    if wrong is not None:
+        raise ValueError(f"{path} has the score {wrong[1]} for the piece {wrong[0]!r}, where a finite one is expected.")
+    check_tokens([token for token, _, _ in pieces], path)
     kinds = {kind for _, _, kind in pieces}
     if not {NORMAL, UNKNOWN} <= kinds:
         raise ValueError(f"{path} is no sentencepiece model: it holds no pieces, or none for what is unknown.")
@@ -99,6 +107,8 @@ def _fields(data):
 def _varint(data, at):
     value = shift = 0
     while True:
+        if shift > 63:
+            raise ValueError("a number goes on over more than ten bytes")
         byte = data[at]
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import tokenizers
 from tokenizers import decoders, models
 
+from kzoo.files import limits
 from kzoo.preprocessing import charsmap, sealing
 from kzoo.preprocessing.bpe import TRAINED_SPECIALS, byte_level_bpe
 from kzoo.preprocessing.cleaning import CLEANERS
 from kzoo.preprocessing.vocabularies import frame, read_by_hand
+from kzoo.preprocessing.vocabulary_file import in_words, open_vocabulary
 
 
 class Tokenizer:
@@ -64,7 +65,8 @@ class Tokenizer:
         vocabulary.decoder = _decoder(vocabulary)
         vocabulary.encode_special_tokens = not _is_clip(vocabulary)
         self._charsmap, self._file_normalizer = charsmap.lift(vocabulary)
-        probe = vocabulary.encode("a")
+        with in_words("the vocabulary cannot read a text"):
+            probe = vocabulary.encode("a")
         special = probe.special_tokens_mask or [0]
         self.start_id = probe.ids[0] if special[0] else None
         self.eot_id = probe.ids[-1] if special[-1] else None
@@ -180,16 +182,26 @@ class Tokenizer:
     def encode(self, texts):
         """What a call returns, and how many texts were cut, for callers that report on their own."""
         check_texts(texts)
-        cleaned = [CLEANERS[self.clean](text) for text in texts]
-        if self._charsmap is not None:
-            cleaned = [self._charsmap(text) for text in cleaned]
-        rows = self.vocabulary.encode_batch(cleaned)
+        rows = self._rows([text[: limits.TEXT] for text in texts])
+        for index, text in enumerate(texts):
+            reach = limits.TEXT
+            # what is kept of a text does not change with what follows a context behind it
+            while reach < len(text) and len(rows[index].overflowing) < 2:
+                reach *= 8
+                (rows[index],) = self._rows([text[:reach]])
         shape = (len(rows), self.context_length)
         batch = {
             "token_ids": np.array([row.ids for row in rows], "int32").reshape(shape),
             "padding_mask": np.array([row.attention_mask for row in rows], "bool").reshape(shape),
         }
         return batch, sum(bool(row.overflowing) for row in rows)
+
+    def _rows(self, texts):
+        texts = [CLEANERS[self.clean](text) for text in texts]
+        if self._charsmap is not None:
+            texts = [self._charsmap(text) for text in texts]
+        with in_words("the vocabulary cannot read these texts"):
+            return self.vocabulary.encode_batch(texts)
 
     def decode(self, token_ids):
         """Rows of ids back to a list of strings: each row up to its end of text, without special ids."""
@@ -215,7 +227,7 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text, **config):
         """The inverse of `to_json` and `get_config`."""
-        return cls(tokenizers.Tokenizer.from_str(text), **config)
+        return cls(open_vocabulary(text, "tokenizer.json"), **config)
 
     def __reduce__(self):  # a copied `tokenizers.Tokenizer` forgets that special tokens in a text are text
         return partial(type(self).from_json, **self.get_config()), (self.to_json(),)

@@ -1,12 +1,15 @@
 """The files that hold a vocabulary, kind by kind, and the one form that all of them take here: `tokenizers`."""
 
-import json
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from kzoo.files import limits
+from kzoo.files.opening import read_text
+from kzoo.files.strict_json import parse_json, read_object
 from kzoo.preprocessing import sentencepiece_model
 from kzoo.preprocessing.bpe import clip_bpe, read_merges, read_simple_vocab, roberta_bpe
+from kzoo.preprocessing.vocabulary_file import check_ids, check_tokens, check_vocabulary, in_words, open_vocabulary
 
 JSON, SIMPLE_VOCAB, VOCAB_AND_MERGES = "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz", ("vocab.json", "merges.txt")
 
@@ -121,7 +124,7 @@ def frame(vocabulary, start_id, end_id):
 def _first_there(folder, choices):
     """Paths of the first files that are all in a folder, or None."""
     paths = ([folder / name for name in files] for files in choices)
-    return next((each for each in paths if all(path.is_file() for path in each)), None)
+    return next((each for each in paths if all(path.exists() for path in each)), None)
 
 
 def _listed(choices):
@@ -150,21 +153,20 @@ def _id_of(vocabulary, names):
 
 
 def _read(paths, kind):
-    try:
+    # gzip, zlib and the Rust of tokenizers have errors of their own
+    with in_words(f"{paths[0]} is damaged, or holds something else than its name says"):
         if len(paths) == 1 and paths[0].suffix == ".json":
             return _read_json(paths[0])
         if paths[0].suffix == ".model":
             model = sentencepiece_model.read_model(paths[0])
             return sentencepiece_model.build(model, fairseq=kind == "xlm_roberta")
         return _read_tokens(paths, kind)
-    except Exception as error:  # gzip, zlib, UTF-8 and the Rust of tokenizers have errors of their own
-        if type(error) is ValueError:
-            raise  # a sentence that says enough
-        raise ValueError(f"{paths[0]} is damaged, or holds something else than its name says: {error}.") from error
 
 
 def _read_json(path):
-    vocabulary = Tokenizer.from_file(str(path))
+    text = read_text(path, limits.VOCABULARY)
+    check_vocabulary(parse_json(text, path), path)
+    vocabulary = open_vocabulary(text, path)
     if isinstance(vocabulary.model, models.Unigram):
         return sentencepiece_model.hide_specials(vocabulary)
     return vocabulary
@@ -174,7 +176,7 @@ def _read_tokens(paths, kind):
     """A vocabulary whose files list tokens, and merges where there are any; what a text goes through is known."""
     names, merges = KINDS[kind].names, None
     if kind == "wordpiece":
-        vocab = {token: index for index, token in enumerate(paths[0].read_text("utf-8").rstrip("\n").split("\n"))}
+        vocab = check_tokens(read_text(paths[0], limits.VOCABULARY).rstrip("\n").split("\n"), paths[0])
     elif paths[0].suffix == ".gz":
         vocab, merges = read_simple_vocab(paths[0])
     else:
@@ -204,10 +206,4 @@ def bert_normalizer(lowercase):
 
 
 def _read_vocab(path):
-    try:
-        vocab = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(vocab, dict):
-        raise ValueError(f"{path} holds no JSON object of tokens and their ids.")
-    return vocab
+    return check_ids(read_object(path, limits.VOCABULARY), path)

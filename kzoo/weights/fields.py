@@ -113,6 +113,9 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
 }
 
 
+PARTS = ("text_config", "vision_config", "model_cfg", "text_cfg", "vision_cfg", "multimodal_cfg", "preprocess_cfg")
+
+
 class Fields:
     """A dict of a config file that names itself in its errors.
 
@@ -168,6 +171,20 @@ class Fields:
         if problem is not None:
             raise ValueError(problem)
         return self.values
+
+
+def problems_of_config(config, place):
+    """Sentences on all fields of a config and its parts that are not of their kind, whether or not they are read.
+
+    Args:
+        config: content of the file.
+        place: its name.
+    """
+    for name, value in config.items():
+        if name in PARTS and isinstance(value, dict):
+            yield from problems_of_config(value, f"{place}, {name}")
+        elif name in FIELDS and value is not None:
+            yield from FIELDS[name].problems(value, place, name)
 
 
 def _are_sides(value):

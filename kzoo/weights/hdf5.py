@@ -44,6 +44,16 @@ class Hdf5:
         """How many numbers it holds."""
         return sum(map(math.prod, self.shapes.values()))
 
+    def read(self, name):
+        """A dataset as a numpy array."""
+        import h5py
+
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                return file[name][()]
+        except Exception as error:  # as above
+            raise ValueError(f"{name} in {self.path} cannot be read ({error}).") from error
+
     def holds_floats(self, name):
         """Whether a dataset is of floats."""
         return self.dtypes[name].kind in "fV"

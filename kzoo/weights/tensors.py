@@ -11,11 +11,10 @@ from safetensors import SafetensorError, safe_open
 
 from kzoo.files import limits
 from kzoo.files.numbers import check_finite
-from kzoo.files.opening import check_inside, check_regular, home_of, open_regular, within
+from kzoo.files.opening import OPENED, check_inside, check_regular, home_of, open_regular, within
 from kzoo.files.strict_json import read_object
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
-OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of files that are ever opened
 PREFIX = re.compile(r"^(module\.|params/)")  # what torch's data parallelism and flax put in front of every name
 ENDINGS = ("safetensors", "safetensors.index.json")  # of weights, by default
 ERRORS_OF_ZIP = (

@@ -226,14 +226,14 @@ def test_by_hand_a_file_has_the_start_and_end_of_its_kind(tmp_path, kind):
 @pytest.mark.parametrize(
     "files, sentence",
     [
-        ({"tokenizer.json": b"{]"}, "tokenizer.json is damaged"),
+        ({"tokenizer.json": b"{]"}, "tokenizer.json is not JSON"),
         ({"vocab.json": b"{}", "merges.txt": b"#version: 0.2\n"}, "neither the end of text of CLIP"),
         ({"vocab.json": b"[1]", "merges.txt": b"#version: 0.2\n"}, "holds no JSON object"),
         ({"vocab.json": b"{]", "merges.txt": b"#version: 0.2\n"}, "vocab.json is not JSON"),
         ({"vocab.json": b'{"</s>": 0, "<unk>": 1}', "merges.txt": b"#version: 0.2\na b\n"}, "vocab.json is damaged"),
         ({"bpe_simple_vocab_16e6.txt.gz": b"plain"}, "txt.gz is damaged"),
         ({"vocab.txt": b"a\nb\n"}, r"holds no \[UNK\], so it is no vocabulary of kind wordpiece"),
-        ({"vocab.txt": b"\xff\xfe"}, "vocab.txt is damaged"),
+        ({"vocab.txt": b"\xff\xfe"}, "vocab.txt is not UTF-8"),
     ],
 )
 def test_damaged_files(tmp_path, files, sentence):

@@ -1,0 +1,44 @@
+"""What is wrong with an export, all of it at once."""
+
+from pathlib import Path
+
+from kzoo.export.manifest import MANIFEST, MANIFEST_FILE, fingerprints, read_manifest
+from kzoo.export.runtime import open_graph
+from kzoo.extras import require
+from kzoo.files.findings import Findings, check_files
+from kzoo.files.strict_json import read_json
+from kzoo.preprocessing import Preprocessor
+
+
+def problems(folder):
+    """Look through an export; its graphs are opened, and not run.
+
+    Args:
+        folder: path.
+
+    Returns:
+        `(format, problems)`: `"onnx"`, `"tf_saved_model"` or None; list of sentences.
+    """
+    folder, found = Path(folder), Findings()
+    check_files(folder, found)
+    if found:
+        return None, found
+    manifest = found.attempt(read_manifest, folder)
+    if manifest is None:
+        content = read_json(folder / MANIFEST_FILE, finite=False)
+        for sentence in MANIFEST.problems(content, folder / MANIFEST_FILE):
+            found.note(sentence)
+        return None, found
+    if manifest["preprocessor"] is not None:
+        found.attempt(Preprocessor.load, folder, manifest["preprocessor"])
+    found.attempt(_check_fingerprints, folder, manifest)
+    if manifest["format"] == "onnx":
+        onnxruntime = require("onnxruntime", "runtime", "Looking into an exported model")
+        for name, graph in manifest["graphs"].items():
+            found.attempt(open_graph, onnxruntime, folder, name, graph)
+    return manifest["format"], found
+
+
+def _check_fingerprints(folder, manifest):
+    with fingerprints(folder, manifest):
+        return True

@@ -1,0 +1,40 @@
+"""`kzoo check`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kzoo.cli.options import BackendOption
+from kzoo.cli.parts import needs_keras
+from kzoo.cli.terminal import console
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder of a model in any layout that kzoo reads, or of an export.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    backend: BackendOption = None,
+):
+    """Look through a folder without building its model, and print everything that is wrong with it."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; give one that holds a model or an export.")
+    from kzoo.export.manifest import MANIFEST_FILE
+
+    if (folder / MANIFEST_FILE).exists() and not (folder / "config.json").exists():
+        from kzoo.export.checking import problems
+    else:
+        needs_keras()
+        from kzoo.presets.checking import problems
+    layout, found = problems(folder)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "layout": layout, "problems": found}, indent=2))
+    elif found:
+        for sentence in found:
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
+        console.print(f"{count} in {folder}", highlight=False, soft_wrap=True)
+    else:
+        console.print(f"{folder}: {layout}, nothing is wrong", highlight=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(1)

@@ -1,0 +1,126 @@
+"""What is wrong with a folder that should hold a model, all of it at once. Of the model only its shapes are made."""
+
+from collections import Counter
+
+import numpy as np
+
+from kzoo.files.findings import Findings, check_files
+from kzoo.files.numbers import check_finite
+from kzoo.files.strict_json import read_json
+from kzoo.files.writing import readable
+from kzoo.presets import folder as preset_folder
+from kzoo.presets import kept, schema
+from kzoo.presets.foreign import recognise
+from kzoo.presets.table import flat
+from kzoo.weights.fields import problems_of_config
+from kzoo.weights.filled import check_kinds
+
+LARGEST_LOG = 88.0  # whose power float32 still has
+LISTED = 4
+
+
+def problems(folder):
+    """Look through a folder in the layout of kzoo, transformers, open_clip or big_vision.
+
+    Args:
+        folder: path.
+
+    Returns:
+        `(layout, problems)`: the name of the library whose layout it is, None where it is of none; list of sentences.
+
+    Example:
+        >>> problems("my_clip")
+        ('kzoo', [])
+    """
+    folder, found = readable(folder), Findings()
+    check_files(folder, found)
+    if found:  # what cannot be read as a file is nothing that could be looked into
+        return None, found
+    config = read_json(folder / "config.json", finite=False) if (folder / "config.json").exists() else None
+    if isinstance(config, dict) and "kzoo" in config:
+        _check_kzoo(folder, found)
+        return "kzoo", found
+    checkpoint = found.attempt(recognise, folder)
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint, found)
+    elif not found:
+        found.note(f"{folder} declares no model: it has no config of kzoo, transformers or open_clip.")
+    return checkpoint and checkpoint.format.name, found
+
+
+def _check_kzoo(folder, found):
+    before = len(found)
+    config = found.attempt(preset_folder.read_config, folder)
+    if config is None:
+        raw = read_json(folder / preset_folder.CONFIG_FILE, finite=False)
+        if isinstance(raw.get("towers", {}), dict):
+            for sentence in schema.problems(flat(raw), folder / preset_folder.CONFIG_FILE):
+                found.note(sentence)
+        return
+    preprocessor = found.attempt(preset_folder.read_preprocessor, folder, config)
+    file = found.attempt(kept.open_weights, folder, config)
+    if file is None:
+        return
+    _check_numbers(file, found)
+    with_fingerprints = kept.fingerprints(folder, config, True)
+    found.attempt(_enter_and_leave, with_fingerprints)
+    if len(found) == before:
+        _check_shapes(folder, config, preprocessor, file, found)
+
+
+def _check_shapes(folder, config, preprocessor, file, found):
+    """Whether the file has a tensor for each weight of the model; quantised, they have other shapes than before."""
+    from kzoo.presets.loader import described
+
+    model = found.attempt(described, folder, config, preprocessor)
+    if model is None or config.get("quantised"):
+        return
+    found.attempt(check_kinds, file, model.variables)
+    needed = Counter(tuple(weight.shape) for weight in model.weights)
+    lacking = needed - Counter(file.shapes.values())
+    if lacking:
+        shown = ", ".join(map(str, list(lacking)[:LISTED]))
+        found.note(f"{file.path} lacks {lacking.total()} tensors of the model of its config, of the shapes {shown}.")
+
+
+def _check_checkpoint(checkpoint, found):
+    from kzoo.presets.loader import described
+
+    row = found.attempt(checkpoint.row)
+    if row is None:
+        for sentence in problems_of_config(checkpoint.config, checkpoint.format.file):
+            found.note(sentence)
+    else:
+        found.attempt(checkpoint.preprocessor, row)
+    tensors = found.attempt(checkpoint.tensors)
+    if tensors is None:
+        return
+    model = None if row is None else found.attempt(described, checkpoint.folder, row, None, len(tensors))
+    if model is not None:
+        found.attempt(checkpoint.check_tensors, tensors, model)
+    for name in tensors:
+        if tensors.holds_floats(name):
+            array = found.attempt(tensors.read, name)
+            _check_scale(name, array, tensors, found)
+
+
+def _check_numbers(file, found):
+    """NaN and infinities in the weights of a kzoo folder."""
+    for name in file.shapes:
+        if file.holds_floats(name):
+            array = found.attempt(file.read, name)
+            if array is not None:
+                found.attempt(check_finite, array, f"{name} in {file.path}")
+                _check_scale(name, array, file, found)
+
+
+def _check_scale(name, array, file, found):
+    of_scale = name.endswith("logit_scale") or name == "similarity/vars/0"
+    if array is not None and of_scale and np.size(array) == 1 and float(np.ravel(array)[0]) > LARGEST_LOG:
+        place = getattr(file, "path", None) or file.folder
+        found.note(f"{name} in {place} is {float(np.ravel(array)[0]):g}, whose power no float32 can be.")
+
+
+def _enter_and_leave(context):
+    with context:
+        return True

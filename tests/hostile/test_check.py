@@ -1,0 +1,115 @@
+"""`kzoo check`: what is wrong with a folder, all of it at once."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from shared_case import TESTS, tiny_model
+from typer.testing import CliRunner
+
+from kzoo import cli
+from kzoo.presets import checking
+
+pytestmark = pytest.mark.once
+FIXTURES = sorted(path.name for path in (TESTS / "fixtures").iterdir())
+
+
+def run(folder, *options):
+    return CliRunner().invoke(cli.app, ["check", str(folder), *options])
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    tiny_model(depth=1).save_to_preset(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_nothing_is_wrong_with_checkpoints(name):
+    layout, problems = checking.problems(TESTS / "fixtures" / name)
+    assert problems == [] and layout == {"hf": "transformers", "oc": "open_clip", "bv": "big_vision"}[name[:2]]
+
+
+def test_nothing_is_wrong_with_what_kzoo_wrote(folder):
+    assert checking.problems(folder) == ("kzoo", [])
+    assert checking.problems(TESTS / "presets" / "saved_by_0_1") == ("kzoo", [])
+    result = run(folder)
+    assert result.exit_code == 0 and "kzoo, nothing is wrong" in result.output
+
+
+def test_everything_comes_at_once(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["image_encoder"] |= {"width": "8", "std": [0.0, 0.2, 0.2]}
+    config["similarity"]["scale"] = -1
+    del config["fingerprints"]
+    (folder / "config.json").write_text(json.dumps(config))
+    result = run(folder, "--json")
+    told = json.loads(result.output)
+    assert result.exit_code == 1 and told["layout"] == "kzoo"
+    said = "\n".join(told["problems"])
+    for part in ("image_encoder says width='8'", "image_encoder says std=[0.0, 0.2, 0.2]", "similarity says scale=-1"):
+        assert part in said
+
+
+def test_weights_and_vocabulary_are_looked_into(folder):
+    tensors = load_file(folder / "model.safetensors")
+    names = [name for name, tensor in tensors.items() if tensor.ndim == 2]
+    tensors[names[0]][0, 0] = np.nan
+    tensors[names[1]][1, 0] = np.inf
+    tensors["similarity/vars/0"] = np.array(1000, "float32")
+    save_file(tensors, folder / "model.safetensors")
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace("<pad>", "<pat>"))
+    result = run(folder)
+    said = result.output.replace("\n", " ")
+    assert result.exit_code == 1
+    for part in (
+        f"{names[0]} in {folder}/model.safetensors holds nan at [0, 0], and 1 of",
+        f"{names[1]} in {folder}/model.safetensors holds inf at [1, 0]",
+        "similarity/vars/0 in",
+        "tokenizer.json is not the one that the model was saved with",
+        "model.safetensors is not the file that config.json was saved with",
+        f"5 problems in {folder}",
+    ):
+        assert part in said, said
+
+
+def test_files_that_are_none(folder):
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+    (folder / "vocab.txt").symlink_to("/etc/hostname")
+    (folder / "config.json").write_text("{")
+    _, problems = checking.problems(folder)
+    said = " ".join(problems)
+    assert len(problems) == 3
+    assert all(part in said for part in ("is a pipe", "is a link to /etc/hostname", "is not JSON"))
+
+
+def test_a_checkpoint_of_another_library(tmp_path):
+    folder = shutil.copytree(TESTS / "fixtures" / "hf_clip_tiny", tmp_path / "clip")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["logit_scale"] = np.array(4)
+    tensors["text_projection.weight"][0, 0] = np.nan
+    save_file(tensors, folder / "model.safetensors")
+    _, problems = checking.problems(folder)
+    said = " ".join(problems)
+    assert "1 no floats: logit_scale is of I64" in said and "text_projection.weight in" in said
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"]["hidden_size"], config["text_config"]["layer_norm_eps"] = 1.5, -1
+    (folder / "config.json").write_text(json.dumps(config))
+    said = " ".join(checking.problems(folder)[1])
+    assert "vision_config says hidden_size=1.5" in said and "text_config says layer_norm_eps=-1" in said
+
+
+def test_what_is_no_folder(tmp_path):
+    layout, problems = checking.problems(tmp_path)
+    assert layout is None and "declares no model" in problems[0]
