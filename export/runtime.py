@@ -8,6 +8,7 @@ Example:
 
 from pathlib import Path
 
+from kzoo.arguments import COUNT, NAME, PATH, able, instance, sequence, takes
 from kzoo.export.manifest import MEMORY, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
@@ -16,6 +17,12 @@ from kzoo.inference.embed import BATCH_SIZE, Embedder
 from kzoo.preprocessing import Preprocessor
 
 
+@takes(
+    folder=PATH,
+    providers=sequence(NAME | instance(tuple, "a pair"), "a list of the names of onnxruntime's providers"),
+    threads=COUNT.said("a number of at least 1; None takes all cores"),
+    session_options=able("items", "a dict") | able("intra_op_num_threads", "an onnxruntime.SessionOptions"),
+)
 def load(folder, providers=None, threads=None, session_options=None):
     """Open a folder that `model.export(folder, format="onnx")` wrote.
 
@@ -47,8 +54,6 @@ def _options(onnxruntime, threads, given):
     """The `onnxruntime.SessionOptions` of what `load` was given."""
     options = given if isinstance(given, onnxruntime.SessionOptions) else onnxruntime.SessionOptions()
     if threads is not None:
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ValueError(f"threads is {threads!r}, but a number of at least 1 is expected; None takes all cores.")
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     for name, value in ({} if options is given or given is None else dict(given)).items():
         if name not in dir(options):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from kzoo.arguments import COUNT, FLAG, PATH, SIZE, takes
 from kzoo.encoders.tower import table_of
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import quantise_again
@@ -21,6 +22,13 @@ from kzoo.weights import hub
 logger = logging.getLogger("kzoo")
 
 
+@takes(
+    name=PATH.said("the name of a preset, such as 'clip_base', a folder, or hf://owner/name"),
+    load_weights=FLAG,
+    image_size=SIZE,
+    context_length=COUNT,
+    vocab_size=COUNT,
+)
 def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None):
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from kzoo.arguments import Checked
 
-class _Groups:
+
+class _Groups(Checked):
     """A number for each row of a data set, and batches that are drawn by it.
 
     Args:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kzoo.arguments import AMOUNT, COUNT, FLAG, FUNCTION, SIZE, able, takes
+from kzoo.data.arguments import AUGMENTATIONS, BATCHING
 from kzoo.data.batches import Batches
 from kzoo.data.columns import NUMBERS, column, kind_of, listed
 from kzoo.data.crops import LOCAL_SCALE
@@ -16,6 +18,20 @@ from kzoo.preprocessing.patch_masks import PatchMask
 from kzoo.preprocessing.preprocessor import Preprocessor
 
 
+@takes(
+    **{name: kind for name, kind in BATCHING.items() if name != "bag"},
+    views=COUNT,
+    local_views=AMOUNT,
+    local_size=SIZE,
+    augmentation=AUGMENTATIONS,
+    local_bag=FLAG,
+    boxes=FLAG,
+    parameters=FLAG,
+    styles=FUNCTION,
+    mix=FUNCTION,
+    skip_broken=FLAG,
+    steps=(able("like") | able("encode_images")).said("ImageSteps, or a preprocessor"),
+)
 def views(
     source,
     steps,
