@@ -6,6 +6,7 @@ import logging
 import keras
 
 import kzoo
+from kzoo.arguments import FLAG, PATH, POSITIVE, able, one_of, takes, whole
 from kzoo.export import runtime
 from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
@@ -27,6 +28,15 @@ FIRST_OPSET = 13
 TOLERANCES = {"float32": 2e-5, "float16": 5e-3}  # on unit-length embeddings, by the dtype of the graphs
 
 
+@takes(
+    model=able("modalities exported", "a model of kzoo"),
+    folder=PATH,
+    format=one_of(*FORMATS),
+    tolerance=POSITIVE,
+    opset=whole(FIRST_OPSET).said(f"a version of ONNX's operators, {FIRST_OPSET} or later"),
+    dtype=one_of(*TOLERANCES),
+    overwrite=FLAG,
+)
 def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32", overwrite=False):
     """Write the towers of a model as graphs that run without Keras.
 
@@ -68,12 +78,6 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
         >>> model.export("my_clip_onnx")["worst_difference"]
         {'image_encoder': 1.2e-07, 'text_encoder': 1.5e-07}
     """
-    if format not in FORMATS:
-        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}.")
-    if dtype not in TOLERANCES:
-        raise ValueError(f"dtype {dtype!r} is unknown; choose one of {', '.join(TOLERANCES)}.")
-    if isinstance(opset, bool) or not isinstance(opset, int) or opset < FIRST_OPSET:
-        raise ValueError(f"opset is {opset!r}, but a version of ONNX's operators is expected, {FIRST_OPSET} or later.")
     if format != "onnx" and (dtype, opset) != ("float32", OPSET):
         raise ValueError(f"a {format} is of float32 and has no opset; leave both out, or take format='onnx'.")
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance

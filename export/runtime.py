@@ -8,6 +8,7 @@ Example:
 
 from pathlib import Path
 
+from kzoo.arguments import COUNT, FLAG, NAME, PATH, able, instance, sequence, takes
 from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
@@ -18,6 +19,13 @@ from kzoo.inference.embed import BATCH_SIZE, Embedder
 from kzoo.preprocessing import Preprocessor
 
 
+@takes(
+    folder=PATH,
+    providers=sequence(NAME | instance(tuple, "a pair"), "a list of the names of onnxruntime's providers"),
+    threads=COUNT.said("a number of at least 1; None takes all cores"),
+    session_options=able("items", "a dict") | able("intra_op_num_threads", "an onnxruntime.SessionOptions"),
+    verify=FLAG,
+)
 def load(folder, providers=None, threads=None, session_options=None, verify=True):
     """Open a folder that `model.export(folder, format="onnx")` wrote.
 
@@ -53,8 +61,6 @@ def _options(onnxruntime, threads, given):
     """The `onnxruntime.SessionOptions` of what `load` was given."""
     options = given if isinstance(given, onnxruntime.SessionOptions) else onnxruntime.SessionOptions()
     if threads is not None:
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ValueError(f"threads is {threads!r}, but a number of at least 1 is expected; None takes all cores.")
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     for name, value in ({} if options is given or given is None else dict(given)).items():
         if name not in dir(options):

@@ -2,7 +2,7 @@
 
 A kind is a test with its words; `kind(name, value)` stops with one sentence: what came, and what to give. A number
 out of range or an unknown choice is a `ValueError`, an object that is neither a `TypeError`. A class says the kinds of
-its constructor in a table, `arguments`, a function in `checked`.
+its constructor in a table, `arguments`, a function in `takes`.
 """
 
 import functools
@@ -17,6 +17,9 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from kzoo.shown import AsCalled
+
+LONGEST_SIDE = 2**16  # pixels of a picture
 LARGEST = 2**31 - 1  # of a whole number, where nothing else is said: what int32 holds
 SHOWN = 60  # characters of a value in a sentence
 
@@ -97,10 +100,10 @@ def shown(value, typed=False):
 
 
 class _Short(reprlib.Repr):
-    """Short, and without the numbers of arrays and objects within."""
+    """Short, and of objects within, such as arrays, the type alone."""
 
     def repr_instance(self, value, level):
-        return "array" if hasattr(value, "shape") and np.ndim(value) else super().repr_instance(value, level)
+        return repr(value) if isinstance(value, numbers.Number) else type(value).__name__
 
 
 _SHORT = _Short()
@@ -184,7 +187,7 @@ def instance(types, wanted):
     return Kind(wanted, lambda value: None if isinstance(value, types) else TypeError)
 
 
-def able(attributes, wanted):
+def able(attributes, wanted="an object"):
     """An object with these attributes, whatever its type."""
     return Kind(wanted, lambda value: None if all(hasattr(value, each) for each in attributes.split()) else TypeError)
 
@@ -246,6 +249,13 @@ def span(of, wanted):
 COUNT, AMOUNT = whole(1), whole(0)
 POSITIVE, NOT_NEGATIVE, FINITE = number(above=0), number(least=0), number()
 SHARE = number(least=0, most=1)
+RATE = number(least=0, below=1)
+PROBABILITY = SHARE.said("a probability, a number in [0, 1]")
+INNER = number(above=0, below=1).said("a number above 0 and below 1")
+TOKENIZER = able("encode special_ids", "a kzoo.preprocessing.Tokenizer")
+SIDE = whole(1, LONGEST_SIDE)
+SIZE = (SIDE | sequence(SIDE, "a pair", 2, 2)).said(f"a side from 1 to {LONGEST_SIDE}, or (height, width)")
+GRID = sequence(COUNT, "rows and columns of patches, such as the grid of the tower", 2, 2)
 
 
 def check(kinds, values, defaults=None):
@@ -272,11 +282,19 @@ def defaults_of(signature):
     return {name: each.default for name, each in parameters if each.default is not inspect.Parameter.empty}
 
 
-def checked(**kinds):
+def given(signature, arguments, keywords):
+    """Name -> value of a call; nothing of one that does not fit, of which Python says what is unknown."""
+    try:
+        return signature.bind_partial(*arguments, **keywords).arguments
+    except TypeError:
+        return {}
+
+
+def takes(**kinds):
     """Decorator of a function or method: what its arguments may be. What is the default is taken.
 
     Example:
-        >>> @checked(top_k=COUNT)
+        >>> @takes(top_k=COUNT)
         ... def best(scores, top_k=5): ...
         >>> best(scores, top_k=0)
         ValueError: top_k is 0; give a whole number of at least 1.
@@ -291,20 +309,18 @@ def checked(**kinds):
 
         @functools.wraps(function)
         def call(*arguments, **keywords):
-            try:
-                values = signature.bind(*arguments, **keywords).arguments
-            except TypeError:  # Python says what is missing or unknown
-                return function(*arguments, **keywords)
-            check(kinds, values, defaults)
+            check(kinds, given(signature, arguments, keywords), defaults)
             return function(*arguments, **keywords)
 
+        call.arguments = kinds
         return call
 
     return decorate
 
 
-class Checked:
-    """Mixin of plain classes: `arguments`, a dict of a constructor's argument to its kind, is looked at before it runs.
+class Checked(AsCalled):
+    """Mixin of plain classes, which print as they were made: `arguments`, a dict of a constructor's argument to its
+    kind, is looked at before it runs.
 
     Example:
         >>> class Blur(Checked):
@@ -318,12 +334,8 @@ class Checked:
 
     def __new__(cls, *arguments, **keywords):
         signature = inspect.signature(cls.__init__)
-        try:
-            values = signature.bind(None, *arguments, **keywords).arguments
-        except TypeError:  # Python says what is missing or unknown
-            values = {}
-        check(declared(cls), values, defaults_of(signature))
-        return super().__new__(cls)
+        check(declared(cls), given(signature, (None, *arguments), keywords), defaults_of(signature))
+        return super().__new__(cls, *arguments, **keywords)
 
 
 def declared(cls):

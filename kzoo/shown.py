@@ -22,6 +22,8 @@ class AsCalled:
     def __new__(cls, *args, **kwargs):
         plain = super().__new__ is object.__new__
         instance = super().__new__(cls) if plain else super().__new__(cls, *args, **kwargs)
+        if cls.__repr__ is not AsCalled.__repr__:  # it prints something else
+            return instance
         try:
             bound = inspect.signature(cls.__init__).bind(instance, *args, **kwargs)
         except TypeError:  # of wrong arguments, as the constructor will say, or of a copy, which gets its state

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from kzoo.arguments import COUNT, FLAG, PATH, SIZE, takes
 from kzoo.encoders.tower import table_of
 from kzoo.files import limits
 from kzoo.files.writing import readable
@@ -26,6 +27,14 @@ from kzoo.weights.filled import check_kinds, check_ranges, check_weights
 logger = logging.getLogger("kzoo")
 
 
+@takes(
+    name=PATH.said("the name of a preset, such as 'clip_base', a folder, or hf://owner/name"),
+    load_weights=FLAG,
+    image_size=SIZE,
+    context_length=COUNT,
+    vocab_size=COUNT,
+    verify=FLAG,
+)
 def from_preset(
     name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None, verify=True
 ):

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+from kzoo.arguments import NAME, takes
 from kzoo.html import html_table
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.presets.other_names import known_as, on_hub
@@ -99,6 +100,7 @@ def flat(row):
     return found
 
 
+@takes(family=NAME)
 def list_presets(family=None):
     """All presets, or those of one family, as a table that prints.
 
@@ -121,6 +123,7 @@ def list_presets(family=None):
     return Table(_summary(read_row(name)) for each in chosen for name in _families()[each]["presets"])
 
 
+@takes(name=NAME)
 def describe(name):
     """Everything the table says about a preset, as a dict that prints.
 

@@ -16,4 +16,6 @@ BATCHING = {
     "bag": FUNCTION.said("a kzoo.preprocessing.BagOfWords"),
 }
 AUGMENTATION = FUNCTION.said("an augmentation, a function of what it changes")
-AUGMENTATIONS = (AUGMENTATION | sequence(AUGMENTATION, "augmentations")).said("an augmentation, or one for each view")
+AUGMENTATIONS = (AUGMENTATION | sequence(AUGMENTATION | None, "augmentations")).said(
+    "an augmentation, or one for each view"
+)

@@ -2,9 +2,15 @@
 
 import numpy as np
 
+from kzoo.arguments import AMOUNT, COUNT, sequence, takes
 from kzoo.extras import require
 
 
+@takes(
+    clusters=(COUNT | sequence(COUNT, "several")).said("a whole number of at least 1, or one for each run"),
+    runs=COUNT,
+    seed=AMOUNT,
+)
 def clusterings(features, clusters, runs=1, seed=0):
     """The cluster of each row in several runs of k-means, which differ by where they start. Needs scikit-learn.
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from kzoo.arguments import AMOUNT, FUNCTION, SIZE, Checked, number, span
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.preprocessing.text_augmentation import CropWords
-from kzoo.shown import AsCalled
 
 LOCAL_SCALE = (0.05, 0.4)  # of multi-crop: what a local view shows of a picture, and a global one at least
 
 
-class Crops(AsCalled):
+class Crops(Checked):
     """Random parts of each pair: `crop_images` and `crop_token_ids`, bags of n.
 
     Args:
@@ -29,6 +29,14 @@ class Crops(AsCalled):
         Fini et al., Improved baselines for vision-language pre-training, 2023, arXiv 2305.08675; shares of the picture:
         Caron et al., DINO, 2021, arXiv 2104.14294.
     """
+
+    arguments = {
+        "images": AMOUNT,
+        "captions": AMOUNT,
+        "size": SIZE,
+        "augmentation": FUNCTION,
+        "shares": span(number(above=0, most=1), "two shares with 0 < smallest <= largest <= 1"),
+    }
 
     def __init__(self, images=0, captions=0, size=None, augmentation=None, shares=(0.3, 0.7)):
         if images < 0 or captions < 0:

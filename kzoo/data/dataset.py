@@ -3,12 +3,28 @@
 import warnings
 from pathlib import Path
 
+from kzoo.arguments import COUNT, FLAG, NAME, RATE, instance, takes
+from kzoo.data.arguments import AUGMENTATION, BATCHING, COLUMNS, PREPROCESSOR
+from kzoo.data.crops import Crops
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.data.sources import read_source
 
 LISTED = 5  # broken rows that a message spells out
 
 
+@takes(
+    **BATCHING,
+    preprocessor=PREPROCESSOR,
+    augmentation=AUGMENTATION,
+    word_dropout=RATE,
+    every_caption=FLAG,
+    skip_broken=FLAG,
+    image_key=NAME,
+    caption_key=NAME,
+    columns=COLUMNS,
+    captions_per_image=COUNT,
+    crops=instance(Crops, "a kzoo.data.Crops"),
+)
 def pairs(
     source,
     preprocessor,

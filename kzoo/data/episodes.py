@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kzoo.arguments import AMOUNT, COUNT, SHARE
 from kzoo.data.samplers import _Groups
 
 
@@ -27,6 +28,8 @@ class Episodes(_Groups):
     Reference:
         Vinyals et al., Matching Networks, 2016, arXiv 1606.04080.
     """
+
+    arguments = {"ways": COUNT, "shots": COUNT, "queries": AMOUNT, "count": COUNT}
 
     def __init__(self, groups, ways=5, shots=1, queries=15, count=None):
         super().__init__(groups)
@@ -87,6 +90,8 @@ class InversePropensity(_Groups):
         Mahajan et al., Exploring the Limits of Weakly Supervised Pretraining, 2018, arXiv 1805.00932 (square root); by
         propensity of each row: Miao et al., DebCSE, 2023, arXiv 2309.07396.
     """
+
+    arguments = {"power": SHARE}
 
     def __init__(self, groups, power=1.0, propensities=None):
         super().__init__(groups)

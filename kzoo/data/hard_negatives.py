@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from kzoo.arguments import POSITIVE, takes
 from kzoo.evaluation.directions import with_direction
 from kzoo.evaluation.zero_shot import softmax
 
 
+@takes(temperature=POSITIVE)
 def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
     """How likely each row of `b` is drawn as the wrong partner of each row of `a`.
 

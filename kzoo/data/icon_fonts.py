@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from kzoo.arguments import NAME, SIDE, one_of, takes
 from kzoo.extras import require
 
 logger = logging.getLogger("kzoo")
@@ -14,6 +15,7 @@ SPLITS = ("train", "test", "all")
 HELD_OUT = 10  # one name in ten
 
 
+@takes(split=one_of(*SPLITS), size=SIDE, font=NAME)
 def icons(split="all", size=64, font="fonticon_mdi7.MDI7"):
     """Pairs of an icon, black on white, and its name in words ("book lock open outline").
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import COUNT, Checked
 
 BLOCK = 1024  # rows whose distances to all are held at a time
 
 
-class _Neighbours(AsCalled):
+class _Neighbours(Checked):
     """Batches that are filled with rows and their neighbours.
 
     Rows are taken in random order; each brings some of its neighbours along, half of them the nearest, half drawn from
@@ -18,6 +18,8 @@ class _Neighbours(AsCalled):
         neighbours: how many a row brings along.
         pool: nearest rows that they are drawn from.
     """
+
+    arguments = {"neighbours": COUNT, "pool": COUNT}
 
     def __init__(self, count, neighbours, pool):
         pool = 2 * neighbours if pool is None else pool

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import Checked
 
 
-class _Groups(AsCalled):
+class _Groups(Checked):
     """A number for each row of a data set, and batches that are drawn by it.
 
     Args:

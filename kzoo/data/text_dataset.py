@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kzoo.arguments import COUNT, NAME, names, takes
+from kzoo.data.arguments import AUGMENTATIONS, BATCHING, COLUMNS, PREPROCESSOR
 from kzoo.data.batches import Batches
 from kzoo.data.classes import classes_by_column
 from kzoo.data.columns import NUMBERS, cell, column, entries, kind_of
@@ -17,6 +19,7 @@ from kzoo.preprocessing.token_masks import RandomTokens
 from kzoo.preprocessing.tokenizer import check_texts
 
 
+@takes(**BATCHING, preprocessor=PREPROCESSOR, views=COUNT, augmentation=AUGMENTATIONS, text=NAME, columns=COLUMNS)
 def text_views(
     source,
     preprocessor,
@@ -103,6 +106,13 @@ def text_views(
     )
 
 
+@takes(
+    **{name: kind for name, kind in BATCHING.items() if name != "bag"},
+    preprocessor=PREPROCESSOR,
+    texts=names(),
+    augmentation=AUGMENTATIONS,
+    columns=COLUMNS,
+)
 def text_pairs(
     source,
     preprocessor,

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.arguments import AMOUNT, COUNT, FLAG, FUNCTION, SIZE, able, takes
+from kzoo.data.arguments import AUGMENTATIONS, BATCHING
 from kzoo.data.batches import Batches
 from kzoo.data.columns import opened
 from kzoo.data.crops import LOCAL_SCALE
@@ -12,6 +14,20 @@ from kzoo.preprocessing.patch_masks import PatchMask
 from kzoo.preprocessing.preprocessor import Preprocessor
 
 
+@takes(
+    **{name: kind for name, kind in BATCHING.items() if name != "bag"},
+    views=COUNT,
+    local_views=AMOUNT,
+    local_size=SIZE,
+    augmentation=AUGMENTATIONS,
+    local_bag=FLAG,
+    boxes=FLAG,
+    parameters=FLAG,
+    styles=FUNCTION,
+    mix=FUNCTION,
+    skip_broken=FLAG,
+    steps=(able("like") | able("encode_images")).said("ImageSteps, or a preprocessor"),
+)
 def views(
     source,
     steps,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Integral, Real
 
 import numpy as np
 
+from kzoo.arguments import AMOUNT, COUNT, FINITE, FUNCTION, POSITIVE, SHARE, number, one_of, shown, whole
+
+TINY = 1e-38  # of a temperature: below float32 has no number to divide by
 MAX_LENGTH = 30  # a caption of COCO has 10 words, of which few are more than two tokens
 
 # The options that only some strategies read, with what they are where none is given.
@@ -39,40 +40,30 @@ class Options:
     on_token: Callable | None = None
 
 
-def _whole(low):
-    return lambda value: isinstance(value, Integral) and value >= low, f"a whole number of at least {low}"
-
-
-def _number(inside, words):
-    return lambda value: isinstance(value, Real) and isfinite(value) and inside(value), words
-
-
 LIMITS = {
-    "min_length": _whole(0),
-    "repetition_penalty": _number(lambda value: value > 0, "a number above 0"),
-    "no_repeat_ngram": _whole(0),
-    "num_captions": _whole(1),
-    "num_beams": _whole(1),
-    "length_penalty": _number(lambda value: True, "a finite number"),
-    "temperature": _number(lambda value: np.float32(value) > 0, "a number above 0 (strategy 'greedy' is its limit)"),
-    "top_k": _whole(1),
-    "top_p": _number(lambda value: 0 < value <= 1, "a number above 0 and up to 1"),
-    "alpha": _number(lambda value: 0 <= value <= 1, "a number from 0 to 1"),
-    "seed": _whole(0),
-    "on_token": (callable, "a function of the ids of one position"),
+    "min_length": AMOUNT,
+    "repetition_penalty": POSITIVE,
+    "no_repeat_ngram": AMOUNT,
+    "num_captions": COUNT,
+    "num_beams": COUNT,
+    "length_penalty": FINITE,
+    "temperature": number(above=TINY).said("a positive number (strategy 'greedy' is its limit)"),
+    "top_k": COUNT,
+    "top_p": number(above=0, most=1),
+    "alpha": SHARE,
+    "seed": AMOUNT,
+    "on_token": FUNCTION.said("a function of the ids of one position"),
 }
+STRATEGY = one_of(*STRATEGIES)
 
 
 def read_options(decoder, prefixes, strategy, max_length, end_id, **given):
     """Check what `generate` was given and fill in what it was not: an `Options`."""
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy {strategy!r} is unknown; there are {', '.join(STRATEGIES)}.")
+    STRATEGY("strategy", strategy)
     readers = {name: [one for one, reads in STRATEGIES.items() if name in reads] for name in given}
     given = {name: value for name, value in given.items() if value is not None or not readers[name]}
     for name, value in given.items():
-        allowed, words = LIMITS[name]
-        if not allowed(value):
-            raise ValueError(f"{name} is {value!r}, but {words} is expected.")
+        LIMITS[name](name, value)
         if readers[name] and strategy not in readers[name]:
             only = " and ".join(map(repr, readers[name]))
             raise ValueError(f"{name} is set, but strategy {strategy!r} does not read it, only {only}; leave it out.")
@@ -87,11 +78,9 @@ def _max_length(max_length, context_length):
     """The default does not look at the prefixes: a batch would not give what its pictures give one by one."""
     if max_length is None:
         return min(MAX_LENGTH, context_length)
-    if not isinstance(max_length, Integral) or not 1 <= max_length <= context_length:
-        raise ValueError(
-            f"max_length is {max_length!r}, but a whole number from 1 to {context_length}, what the decoder can hold, "
-            "is expected."
-        )
+    whole(1, context_length).said(f"a whole number from 1 to {context_length}, what the decoder can hold")(
+        "max_length", max_length
+    )
     return int(max_length)
 
 
@@ -114,6 +103,8 @@ def _check_together(options):
 
 
 def _check_prefixes(prefixes, decoder, options):
+    if not hasattr(prefixes, "__len__"):
+        raise TypeError(f"prefixes is {shown(prefixes, typed=True)}; give a list of ids for each picture.")
     if not len(prefixes):
         raise ValueError("prefixes is empty; give at least one picture, with the start id.")
     if len(prefixes) != decoder.pictures:

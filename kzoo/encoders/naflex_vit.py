@@ -5,10 +5,10 @@ from functools import partial
 import keras
 import numpy as np
 
+from kzoo.arguments import SIZE
 from kzoo.encoders.pixels import check_pixel_values, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.tower import Input
-from kzoo.layers.arguments import SIZE
 from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import AttentionPooling

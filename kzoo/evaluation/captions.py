@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from kzoo.arguments import FLAG, names, takes
 from kzoo.evaluation.caption_metrics import bleu, cider, exact_match, rouge_l, word_f1
 
 BLEU = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
@@ -33,6 +34,7 @@ UNSPACED = (
 )
 
 
+@takes(metrics=names("names of metrics"), per_sample=FLAG)
 def caption_scores(predictions, references, metrics=None, per_sample=False):
     """Score captions against what people wrote, as the caption literature does.
 

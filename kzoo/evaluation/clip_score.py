@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from kzoo.arguments import FLAG, takes
 from kzoo.evaluation.directions import directions
 
 WEIGHT = 2.5  # stretches the cosines of the paper's model, about 0 to 0.4, over [0, 1]
 
 
+@takes(per_sample=FLAG)
 def clip_score(image_embeddings, text_embeddings, per_sample=False):
     """CLIPScore, 2.5 * max(cosine, 0) of each picture with its caption.
 
@@ -35,6 +37,7 @@ def clip_score(image_embeddings, text_embeddings, per_sample=False):
     return scores if per_sample else float(scores.mean())
 
 
+@takes(per_sample=FLAG)
 def ref_clip_score(image_embeddings, text_embeddings, reference_embeddings, per_sample=False):
     """RefCLIPScore: the harmonic mean of CLIPScore and the caption's best cosine with a reference, at least 0.
 

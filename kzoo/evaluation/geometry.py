@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from kzoo.arguments import POSITIVE, takes
 from kzoo.evaluation.directions import directions
 
 ROWS = 1024  # compared with all others at a time
 
 
+@takes(alpha=POSITIVE)
 def alignment(a, b, alpha=2.0):
     """Mean distance of pairs of unit rows, to the power `alpha`: `mean_i |a_i - b_i|^alpha`.
 
@@ -34,6 +36,7 @@ def alignment(a, b, alpha=2.0):
     return float(np.mean(np.sum(np.square(a - b), axis=1) ** (alpha / 2.0)))
 
 
+@takes(t=POSITIVE)
 def uniformity(a, t=2.0):
     """How evenly rows fill the sphere: `log mean_{i < j} exp(-t |a_i - a_j|^2)`.
 

@@ -4,12 +4,14 @@ import warnings
 
 import numpy as np
 
+from kzoo.arguments import COUNT, sequence, takes
 from kzoo.evaluation.directions import with_direction
 from kzoo.evaluation.results import Results
 
 BLOCK = 2048  # rows whose similarities are held at a time
 
 
+@takes(ks=sequence(COUNT, "numbers of neighbours, such as (1, 5, 10)", 1))
 def recall_at_k(image_embeddings, text_embeddings, ks=(1, 5, 10), image_ids=None):
     """Share of queries whose partner is among the k nearest, in both directions.
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from kzoo.arguments import COUNT, FUNCTION, takes
 from kzoo.decoding import generate
-from kzoo.inference.embed import Embedder
+from kzoo.inference.embed import Embedder, check_some
 
 BATCH_SIZE = 16
 TOKENIZER = "tokenizer"  # stands for the end id of the model's tokenizer; None is an answer of its own
@@ -18,6 +19,7 @@ class Writer(Embedder):
 
     caption_start_id = None  # that stands before the ids of a text, where its decoder begins with one
 
+    @takes(batch_size=COUNT, on_token=FUNCTION)
     def caption(
         self,
         images,
@@ -78,6 +80,7 @@ class Writer(Embedder):
         captions = _texts(tokenizer, token_ids)
         return (captions, scores) if return_scores else captions
 
+    @takes(batch_size=COUNT, on_token=FUNCTION)
     def generate(
         self,
         images,
@@ -136,8 +139,7 @@ class Writer(Embedder):
 
     def _listed(self, images):
         images = self.as_list(images)
-        if not len(images):
-            raise ValueError("images is empty; give at least one picture.")
+        check_some("images", images)
         return images
 
     def _pixels(self, images):

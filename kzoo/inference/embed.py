@@ -5,6 +5,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from kzoo.arguments import COUNT, shown, takes
 from kzoo.evaluation.directions import directions
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
 
@@ -19,6 +20,7 @@ class Embedder:
     `token_ids` to unit-length float32 rows) and `scale_and_bias()`.
     """
 
+    @takes(batch_size=COUNT)
     def encode_image(self, images, batch_size=BATCH_SIZE):
         """Embed pictures.
 
@@ -41,6 +43,7 @@ class Embedder:
             return directions(np.asarray(images, "float32"), IMAGES)
         return self._in_batches(self.as_list(images), "images", batch_size, self.preprocessor.encode_images)
 
+    @takes(batch_size=COUNT)
     def encode_text(self, texts, batch_size=BATCH_SIZE):
         """Embed texts.
 
@@ -63,6 +66,7 @@ class Embedder:
             return directions(np.asarray(texts, "float32"), TEXTS)
         return self._in_batches(self.as_list(texts), "texts", batch_size, self.preprocessor.encode_texts)
 
+    @takes(batch_size=COUNT)
     def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE):
         """Zero-shot classification: which label's prompts are nearest to each picture?
 
@@ -88,6 +92,7 @@ class Embedder:
         prompts = self.encode_text(fill_templates(labels, templates), batch_size)
         return softmax(self.logits(self.encode_image(images, batch_size), class_embeddings(prompts, len(labels))))
 
+    @takes(batch_size=COUNT)
     def logits(self, images, texts, batch_size=BATCH_SIZE):
         """`scale * cosine + bias` of every picture with every text.
 
@@ -115,9 +120,16 @@ class Embedder:
         return array and value.shape[1] == self.embed_dim
 
     def _in_batches(self, sources, name, batch_size, encode):
-        if not len(sources):
-            raise ValueError(f"{name} is empty; give at least one.")
+        check_some(name, sources)
         return in_batches(len(sources), batch_size, lambda part: encode(sources[part]), self.embed_batch)
+
+
+def check_some(name, sources):
+    """Stops unless `sources` are pictures or texts in a list."""
+    if not hasattr(sources, "__len__") or isinstance(sources, dict):
+        raise TypeError(f"{name} is {shown(sources, typed=True)}; give a list of {name}.")
+    if np.ndim(sources) == 0 if isinstance(sources, np.ndarray) else not len(sources):
+        raise ValueError(f"{name} is empty; give at least one.")
 
 
 def in_batches(count, batch_size, batch_of, embed):
@@ -132,8 +144,7 @@ def in_batches(count, batch_size, batch_of, embed):
     Returns:
         Array `(count, dim)`.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; give at least 1.")
+    COUNT("batch_size", batch_size)
     embeddings = []
     for start in range(0, count, batch_size):
         batch = batch_of(slice(start, start + batch_size))

@@ -10,23 +10,21 @@ from kzoo.arguments import (
     NAME,
     NOT_NEGATIVE,
     POSITIVE,
+    RATE,
     SHARE,
+    SIDE,
+    SIZE,
     instance,
-    number,
     one_of,
     sequence,
     whole,
 )
 from kzoo.layers.numerics import ACTIVATIONS
 
-LONGEST_SIDE = 2**16  # pixels
 DEEPEST = 10_000  # blocks of a tower; each is made one by one
 
-SIDE = whole(1, LONGEST_SIDE)
-SIZE = (SIDE | sequence(SIDE, "a pair", 2, 2)).said(f"a side from 1 to {LONGEST_SIDE}, or (height, width)")
 COUNTS = sequence(COUNT, "whole numbers of at least 1")
 SEED = whole(0) | instance(keras.random.SeedGenerator, "a keras.random.SeedGenerator")
-RATE = number(least=0, below=1)
 BY_CHANNEL = sequence(FINITE, "three numbers, one for each channel", 3, 3)
 SPREAD = sequence(POSITIVE, "three positive numbers, one for each channel", 3, 3)
 ACTIVATION = one_of(*sorted(ACTIVATIONS))
@@ -65,7 +63,7 @@ BY_NAME = (
         "momentum": SHARE,
         "noise": NOT_NEGATIVE,
         "out_stddev": NOT_NEGATIVE,
-        "patch_size": SIZE,
+        "patch_size": SIDE,
         "scale": POSITIVE,
         "seed": SEED,
         "sizes": COUNTS,

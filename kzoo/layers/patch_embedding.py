@@ -1,6 +1,7 @@
 """Pixels to tokens: patches, class token, positions."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.layers.configured import Configured
@@ -13,7 +14,7 @@ POSITIONS = ("learned", "sin_cos")
 
 def as_size(image_size):
     """`(height, width)` from a side or a pair, in pixels."""
-    return (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    return tuple(map(int, (image_size, image_size) if np.ndim(image_size) == 0 else image_size))
 
 
 def image_grid(image_size, patch_size):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import COUNT, FLAG, NAME, NOT_NEGATIVE, one_of, takes
 from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.token_ids import check_ids, check_token_ids
 from kzoo.inference.caption import Writer
@@ -89,6 +90,15 @@ class Captioner(Writer, EmbeddingModel):
         self.settle(similarity, heads, teacher, preprocessor, loss)
 
     @classmethod
+    @takes(
+        memory=one_of("tokens", "embedding"),
+        freeze=FLAG,
+        noise=NOT_NEGATIVE,
+        depth=COUNT,
+        width=COUNT,
+        num_heads=COUNT,
+        name=NAME,
+    )
     def from_dual_encoder(
         cls, model, memory="tokens", *, freeze=True, noise=0.0, depth=6, width=None, num_heads=None, name=None
     ):

@@ -6,6 +6,7 @@ What leaves can be opened again, also where layers were quantised or given LoRA;
 import warnings
 
 from kzoo import actions
+from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
 from kzoo.keras_contact import memory_unsearched, written_as_h5
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
 
@@ -68,6 +69,7 @@ class Leaving:
         quantise_again(model, config.get("quantised", {}))
         return model
 
+    @takes(folder=PATH, format=NAME, optimizer=FLAG, overwrite=FLAG)
     def save_to_preset(self, folder, format="kzoo", optimizer=False, overwrite=False):
         """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.
 
@@ -94,6 +96,7 @@ class Leaving:
         options = {"format": format, "optimizer": optimizer, "overwrite": overwrite}
         actions.perform("save_to_preset", self, folder, **options)
 
+    @takes(repo=NAME, format=NAME, private=FLAG, revision=NAME, message=TEXT)
     def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None):
         """Put the model on the Hugging Face Hub, where `kzoo.from_preset("hf://owner/name")` opens it.
 
@@ -123,6 +126,7 @@ class Leaving:
         options = {"format": format, "private": private, "revision": revision, "message": message}
         return actions.perform("push_to_hub", self, repo, **options)
 
+    @takes(folder=PATH, format=NAME)
     def export(self, folder, format="onnx", **kwargs):
         """Write verified graphs that run without Keras; see `kzoo.export.export`.
 

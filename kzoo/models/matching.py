@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import COUNT, takes
 from kzoo.layers.transformer import dense
 from kzoo.models.answers import Rule
 from kzoo.models.dual_encoder import DualEncoder
@@ -64,6 +65,7 @@ class MatchingEncoder(DualEncoder):
         return ops.cast(self.matching_head(fused["tokens"][:, 0]), "float32")
 
     # -- use --
+    @takes(batch_size=COUNT)
     def match(self, images, texts, batch_size=16):
         """The probability that each text belongs to each picture, by the matching head.
 

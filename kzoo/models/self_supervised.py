@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import COUNT, takes
 from kzoo.encoders.as_tower import as_tower
 from kzoo.inference.embed import BATCH_SIZE, in_batches
 from kzoo.layers.numerics import l2_normalize
@@ -176,6 +177,7 @@ class SelfSupervised(EmbeddingModel):
         super().check_loss(loss)
 
     # -- use --
+    @takes(batch_size=COUNT)
     def encode(self, inputs, batch_size=BATCH_SIZE):
         """Embed with the encoder, without the projector: features for a probe, for k-NN, for a plot.
 

@@ -3,14 +3,14 @@
 import numpy as np
 from PIL import Image, ImageOps
 
+from kzoo.arguments import COUNT, POSITIVE, Checked, able, number
 from kzoo.preprocessing.augmentation import Augmentation
-from kzoo.shown import AsCalled
 
 LARGEST = 10.0  # severity at which each change is as strong as it can be
 TURN, SHEAR, MOVE = 30.0, 0.3, 1 / 3  # of that strength: degrees, slope, share of the side
 
 
-class AugMix(AsCalled):
+class AugMix(Checked):
     """Mixes a view with `width` chains of up to three changes of it, in random shares, for nets that stand new noise.
 
     The changes are autocontrast, equalise, posterise, solarise, turn, shear and move along both axes: none of those of
@@ -35,11 +35,15 @@ class AugMix(AsCalled):
         Hendrycks et al., AugMix, 2019, arXiv 1912.02781.
     """
 
+    arguments = {
+        "severity": number(above=0, most=LARGEST),
+        "width": COUNT,
+        "depth": COUNT,
+        "alpha": POSITIVE,
+        "before": able("draw with_scale", "an Augmentation, or None"),
+    }
+
     def __init__(self, severity=3.0, width=3, depth=None, alpha=1.0, before=None):
-        if not 0.0 < severity <= LARGEST:
-            raise ValueError(f"severity is {severity}; give a number above 0, up to {LARGEST:g}.")
-        if width < 1 or (depth is not None and depth < 1) or not alpha > 0.0:
-            raise ValueError(f"width is {width}, depth {depth} and alpha {alpha}; give positive numbers.")
         self.severity, self.width, self.depth, self.alpha = severity, width, depth, alpha
         self.before = before or Augmentation(scale=(0.2, 1.0), flip=0.5)
 

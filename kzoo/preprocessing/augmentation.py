@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from kzoo.arguments import POSITIVE, PROBABILITY, SHARE, Checked, number, sequence, span
 from kzoo.preprocessing.images import INTERPOLATIONS, is_ready
-from kzoo.shown import AsCalled
 
 JITTERED = 0.8  # share of the pictures whose colours change
 BLURS = (0.1 / 224, 2.0 / 224)  # standard deviation, in units of the side
@@ -61,7 +61,7 @@ class Drawn:
         return np.array([*crop, *(self.colours.get(name, 0.0) for name in PARAMETERS[5:])], "float32")
 
 
-class Augmentation(AsCalled):
+class Augmentation(Checked):
     """Random resized crop, then a shift, then a flip: the training augmentation of the CLIP family. With the colours
     changed after that it makes the views of self-supervised training, see `self_supervised`.
 
@@ -85,6 +85,17 @@ class Augmentation(AsCalled):
         2002.05709.
     """
 
+    arguments = {
+        "scale": span(number(above=0, most=1), "two shares with 0 < smallest <= largest <= 1"),
+        "ratio": span(POSITIVE, "two positive numbers, the smaller first"),
+        "shift": number(least=0, below=1).said("a share of the side in [0, 1)"),
+        "flip": PROBABILITY,
+        "grayscale": PROBABILITY,
+        "blur": PROBABILITY,
+        "solarize": PROBABILITY,
+        "jitter": (SHARE | sequence(SHARE, "four", 4, 4)).said("a share in [0, 1], or four: brightness to hue"),
+    }
+
     def __init__(
         self,
         scale=(0.9, 1.0),
@@ -96,18 +107,7 @@ class Augmentation(AsCalled):
         blur=0.0,
         solarize=0.0,
     ):
-        if not 0.0 < scale[0] <= scale[1] <= 1.0:
-            raise ValueError(f"scale is {scale}; give two shares with 0 < smallest <= largest <= 1.")
-        if not 0.0 < ratio[0] <= ratio[1]:
-            raise ValueError(f"ratio is {ratio}; give two positive numbers, the smaller first.")
-        if not 0.0 <= shift < 1.0:
-            raise ValueError(f"shift is {shift}; give a share of the side in [0, 1).")
-        for name, value in (("flip", flip), ("grayscale", grayscale), ("blur", blur), ("solarize", solarize)):
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} is {value}; give a probability.")
         each = tuple(jitter) if isinstance(jitter, (tuple, list)) else (jitter, jitter, jitter, jitter / 4)
-        if len(each) != 4 or not all(0.0 <= share <= 1.0 for share in each):
-            raise ValueError(f"jitter is {jitter}; give a share in [0, 1], or four: brightness to hue.")
         self.scale, self.ratio, self.shift, self.flip = tuple(scale), tuple(ratio), shift, flip
         self.jitter, self.grayscale, self.blur, self.solarize = each, grayscale, blur, solarize
 

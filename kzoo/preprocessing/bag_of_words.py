@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import COUNT, TOKENIZER, Checked, names
 
 ROWS = 256  # texts that are counted at a time
 
 
-class BagOfWords(AsCalled):
+class BagOfWords(Checked):
     """The different content words of a text, each with `1 / n`: what `BagOfWordsDecoding` reads as `bag`.
 
     A word is a token of the vocabulary; special ids and stop words are none.
@@ -28,6 +28,8 @@ class BagOfWords(AsCalled):
     Reference:
         Xiao and Liu, RetroMAE v2: Duplex Masked Auto-Encoder, 2022, arXiv 2211.08769.
     """
+
+    arguments = {"tokenizer": TOKENIZER, "vocab_size": COUNT, "stop_words": names("strings")}
 
     def __init__(self, tokenizer, vocab_size=None, stop_words=()):
         self.vocab_size = tokenizer.vocab_size if vocab_size is None else vocab_size

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from kzoo.preprocessing.decoding import AS_SHOWN, check_decoding, decode
+from kzoo.arguments import SIZE, Checked, one_of
+from kzoo.preprocessing.decoding import AS_SHOWN, AS_TRAINED, check_decoding, decode
 from kzoo.preprocessing.pixels import check_pixels
 
 RESIZES = ("shortest", "squash", "longest")
@@ -13,7 +14,7 @@ INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampl
 LONG = 16  # a picture of which the crop shows less than one part in so many is cropped before it is resized
 
 
-class Pictures:
+class Pictures(Checked):
     """What the image steps share: `decoding`, `interpolation`."""
 
     def decode(self, source):
@@ -48,12 +49,15 @@ class ImageSteps(Pictures):
     """
 
     kind = "pixels"
+    arguments = {
+        "image_size": SIZE,
+        "resize": one_of(*RESIZES),
+        "interpolation": one_of(*INTERPOLATIONS),
+        "resize_size": SIZE,
+        "decoding": one_of(AS_SHOWN, AS_TRAINED),
+    }
 
     def __init__(self, image_size, resize="shortest", interpolation="bicubic", resize_size=None, decoding=AS_SHOWN):
-        if resize not in RESIZES:
-            raise ValueError(f"resize {resize!r} is unknown; choose one of {', '.join(RESIZES)}.")
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}.")
         check_decoding(decoding)
         self.image_size, self.decoding = _pair(image_size), decoding
         self.resize, self.interpolation = resize, interpolation
@@ -119,7 +123,7 @@ class ImageSteps(Pictures):
 
 
 def _pair(size):
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return tuple(map(int, (size, size) if np.ndim(size) == 0 else size))
 
 
 def is_ready(source, image_size):

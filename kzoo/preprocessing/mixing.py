@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import GRID, POSITIVE, Checked
 
 
-class Mixup(AsCalled):
+class Mixup(Checked):
     """Mixes each picture with one of the other view as if both were transparent.
 
     Args:
@@ -23,9 +23,9 @@ class Mixup(AsCalled):
         2312.02151.
     """
 
+    arguments = {"beta": POSITIVE}
+
     def __init__(self, beta=1.0):
-        if not beta > 0.0:
-            raise ValueError(f"beta is {beta}; give a positive number.")
         self.beta = beta
 
     def __call__(self, first, second, random):
@@ -92,6 +92,8 @@ class PatchMix(Mixup):
         Shen et al., Inter-Instance Similarity Modeling for Contrastive Learning (PatchMix), 2023, arXiv 2306.12243,
         where more than two pictures are mixed; Cai et al., MixReorg, ICCV 2023.
     """
+
+    arguments = {"grid": GRID}
 
     def __init__(self, grid, beta=1.0):
         super().__init__(beta)

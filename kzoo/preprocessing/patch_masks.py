@@ -4,23 +4,22 @@ import math
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import COUNT, FLAG, GRID, INNER, POSITIVE, PROBABILITY, Checked, span
 
 TRIES = 10  # of one block to fit, as the authors of BEiT allow
 
 
-class PatchMask(AsCalled):
+class PatchMask(Checked):
     """Base of what hides patches: a subclass says which, `__call__(count, random)`, a bool array `(count, positions)`.
 
     Args:
         grid: rows and columns of patches, such as the `grid` of the tower.
     """
 
+    arguments = {"grid": GRID}
+
     def __init__(self, grid):
-        sides = tuple(grid) if isinstance(grid, (tuple, list)) else ()
-        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-            raise ValueError(f"grid is {grid}; give rows and columns of patches, such as the grid of the tower.")
-        self.grid = sides
+        self.grid = tuple(grid)
 
     def entries(self, name, count, random):
         """What a batch calls the masks of `count` pictures `name`, such as `"view_1"`.
@@ -51,11 +50,13 @@ class RandomPatches(PatchMask):
         He et al., Masked Autoencoders Are Scalable Vision Learners (MAE), 2021, arXiv 2111.06377.
     """
 
+    arguments = {"share": INNER, "drop": FLAG}
+
     def __init__(self, grid, share=0.75, drop=False):
         super().__init__(grid)
         self.share, self.drop = share, drop
         self.positions = math.prod(self.grid)
-        self.kept = int(self.positions * (1.0 - _checked_share(share)))
+        self.kept = int(self.positions * (1.0 - share))
         if not 0 < self.kept < self.positions:
             raise ValueError(
                 f"a share of {share} leaves {self.kept} of {self.positions} patches; choose one that hides some and "
@@ -107,19 +108,18 @@ class BlockPatches(PatchMask):
         Bao et al., BEiT, 2021, arXiv 2106.08254; Zhou et al., iBOT, 2021, arXiv 2111.07832.
     """
 
+    arguments = {
+        "share": (INNER | span(INNER, "two")).said("one share above 0 and below 1, or the least and the most"),
+        "smallest": COUNT,
+        "aspect": span(POSITIVE, "two positive numbers, the smaller first"),
+        "probability": PROBABILITY,
+    }
+
     def __init__(self, grid, share=0.4, smallest=None, aspect=(0.3, 1 / 0.3), probability=1.0):
         super().__init__(grid)
         self.aspect, self.probability = aspect, probability
-        self.shares = tuple(map(_checked_share, share if isinstance(share, (tuple, list)) else (share, share)))
+        self.shares = tuple(share) if np.ndim(share) else (share, share)
         self.smallest = max(1, (min(self.grid) // 3) ** 2) if smallest is None else smallest
-        if len(self.shares) != 2 or self.shares[0] > self.shares[1]:
-            raise ValueError(f"share is {share}; give one share, or the least and the most.")
-        if not 0.0 < aspect[0] <= aspect[1]:
-            raise ValueError(f"aspect is {aspect}; give two positive numbers, the smaller first.")
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError(f"probability is {probability}; give a number in [0, 1].")
-        if not 0 < self.smallest:
-            raise ValueError(f"smallest is {smallest}; a block has at least one patch.")
 
     def __call__(self, count, random):
         """bool array `(count, positions)`, True where a patch is hidden; `random` is a `numpy.random.Generator`."""
@@ -149,9 +149,3 @@ class BlockPatches(PatchMask):
                 block[:] = True
                 return True
         return False
-
-
-def _checked_share(share):
-    if not 0.0 < share < 1.0:
-        raise ValueError(f"share is {share}; give a number above 0 and below 1.")
-    return share

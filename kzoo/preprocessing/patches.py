@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from kzoo.preprocessing.decoding import AS_SHOWN, check_decoding
+from kzoo.arguments import COUNT, SIDE, one_of
+from kzoo.preprocessing.decoding import AS_SHOWN, AS_TRAINED, check_decoding
 from kzoo.preprocessing.images import INTERPOLATIONS, Pictures
 
 PRECISION = 1e-5  # to which SigLIP 2's own processor finds the scale; a finer one would cut other grids
@@ -32,10 +33,14 @@ class PatchSteps(Pictures):
 
     kind = "patches"
     image_size = None  # pictures keep their shape
+    arguments = {
+        "patch_size": SIDE,
+        "max_patches": COUNT,
+        "interpolation": one_of(*INTERPOLATIONS),
+        "decoding": one_of(AS_SHOWN, AS_TRAINED),
+    }
 
     def __init__(self, patch_size, max_patches, interpolation="bilinear", decoding=AS_SHOWN):
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}.")
         check_decoding(decoding)
         self.decoding = decoding
         self.patch_size, self.max_patches, self.interpolation = patch_size, max_patches, interpolation

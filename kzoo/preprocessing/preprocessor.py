@@ -4,6 +4,8 @@ import os
 
 from PIL import Image
 
+from kzoo.arguments import TABLE, TOKENIZER, Checked, able
+from kzoo.arguments import shown as in_words
 from kzoo.files import disk, limits
 from kzoo.files.opening import check_inside, home_of, read_text
 from kzoo.files.schema import check
@@ -20,7 +22,7 @@ NEGATIVE = "negative"  # the prefix of captions that are nearly right
 STEPS = {steps.kind: steps for steps in (ImageSteps, PatchSteps)}
 
 
-class Preprocessor:
+class Preprocessor(Checked):
     """The image steps and the tokenizer of one model, saved with it.
 
     Args:
@@ -35,6 +37,12 @@ class Preprocessor:
         >>> sorted(batch)
         ['images', 'padding_mask', 'token_ids']
     """
+
+    arguments = {
+        "images": able("image_size decoding", "image steps such as ImageSteps(224)") | None,
+        "tokenizer": TOKENIZER | None,
+        "vocabulary": TABLE | None,
+    }
 
     def __init__(self, images, tokenizer=None, vocabulary=None):
         self.images, self._tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
@@ -302,6 +310,8 @@ def check_list(name, values):
     if isinstance(values, (str, bytes, os.PathLike, Image.Image)):
         shown = ("one string", repr(values)) if isinstance(values, str) else (f"one {type(values).__name__}", "...")
         raise TypeError(f"{name} is {shown[0]}, but a list is expected: [{shown[1]}].")
+    if not hasattr(values, "__len__") or isinstance(values, dict):
+        raise TypeError(f"{name} is {in_words(values, typed=True)}; give a list of {name}.")
     return values
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import FLAG, SHARE, Checked, number
 
 
-class FourierStyle(AsCalled):
+class FourierStyle(Checked):
     """Gives the pictures of a batch the style of one of them, or each that of another.
 
     What a picture shows is mostly in the phases of its Fourier transform, how it looks in the amplitudes. With `l`
@@ -31,11 +31,11 @@ class FourierStyle(AsCalled):
         arXiv 2105.11120; the band: Yang and Soatto, FDA, 2020, arXiv 2004.05498.
     """
 
+    arguments = {"shared": FLAG, "strength": SHARE, "least": SHARE, "band": number(above=0, most=1)}
+
     def __init__(self, shared=True, strength=1.0, least=0.0, band=1.0):
         if not 0.0 <= least <= strength <= 1.0:
             raise ValueError(f"least is {least} and strength {strength}; give 0 <= least <= strength <= 1.")
-        if not 0.0 < band <= 1.0:
-            raise ValueError(f"band is {band}; give a share above 0, up to 1.")
         self.shared, self.strength, self.least, self.band = shared, strength, least, band
 
     def __call__(self, images, random):

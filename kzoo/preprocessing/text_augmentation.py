@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import COUNT, PROBABILITY, Checked, number, span
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -27,7 +27,7 @@ def drop_words(text, rate, random):
     return " ".join(kept or words)
 
 
-class TextSteps(AsCalled):
+class TextSteps(Checked):
     """Changes of a text, one after another.
 
     Args:
@@ -46,7 +46,7 @@ class TextSteps(AsCalled):
         return text
 
 
-class DropWords(AsCalled):
+class DropWords(Checked):
     """Leaves words out, see `drop_words`.
 
     Args:
@@ -56,14 +56,16 @@ class DropWords(AsCalled):
         Wei and Zou, EDA, 2019, arXiv 1901.11196; as a view: Izacard et al., Contriever, 2021, arXiv 2112.09118.
     """
 
+    arguments = {"rate": PROBABILITY}
+
     def __init__(self, rate=0.1):
-        self.rate = _share(rate, "rate")
+        self.rate = rate
 
     def __call__(self, text, random):
         return drop_words(text, self.rate, random)
 
 
-class RepeatWords(AsCalled):
+class RepeatWords(Checked):
     """Says some words twice, so that the two views of a text differ in length as unlike texts do.
 
     Of n words up to `max(2, rate n)` are repeated, a number that is drawn each time and may be 0. The authors repeat
@@ -80,8 +82,10 @@ class RepeatWords(AsCalled):
         Wu et al., ESimCSE, 2021, arXiv 2109.04380.
     """
 
+    arguments = {"rate": PROBABILITY}
+
     def __init__(self, rate=0.32):
-        self.rate = _share(rate, "rate")
+        self.rate = rate
 
     def __call__(self, text, random):
         words = text.split()
@@ -90,7 +94,7 @@ class RepeatWords(AsCalled):
         return " ".join(f"{word} {word}" if place in twice else word for place, word in enumerate(words))
 
 
-class CropWords(AsCalled):
+class CropWords(Checked):
     """Takes words that lie side by side: two independent crops of a text are a positive pair.
 
     Args:
@@ -104,9 +108,9 @@ class CropWords(AsCalled):
         Izacard et al., Contriever, 2021, arXiv 2112.09118 (independent cropping).
     """
 
+    arguments = {"shares": span(number(above=0, most=1), "two shares with 0 < smallest <= largest <= 1")}
+
     def __init__(self, shares=(0.05, 0.5)):
-        if not 0.0 < shares[0] <= shares[1] <= 1.0:
-            raise ValueError(f"shares are {shares}; give two with 0 < smallest <= largest <= 1.")
         self.shares = tuple(shares)
 
     def __call__(self, text, random):
@@ -116,7 +120,7 @@ class CropWords(AsCalled):
         return " ".join(words[start : start + length])
 
 
-class ShuffleWords(AsCalled):
+class ShuffleWords(Checked):
     """Changes the order of words, in places.
 
     Args:
@@ -131,9 +135,9 @@ class ShuffleWords(AsCalled):
         Lample et al., 2017, arXiv 1711.00043.
     """
 
+    arguments = {"reach": COUNT.said("a number of words, at least 1, or None")}
+
     def __init__(self, reach=None):
-        if reach is not None and reach < 1:
-            raise ValueError(f"reach is {reach}; give a number of words, at least 1, or None.")
         self.reach = reach
 
     def __call__(self, text, random):
@@ -145,7 +149,7 @@ class ShuffleWords(AsCalled):
         return " ".join(words[place] for place in order)
 
 
-class Typos(AsCalled):
+class Typos(Checked):
     """Misspells words: two letters swapped, one left out, doubled, or another in its place.
 
     Args:
@@ -160,8 +164,10 @@ class Typos(AsCalled):
         those of Ma, nlpaug, 2019.
     """
 
+    arguments = {"rate": PROBABILITY}
+
     def __init__(self, rate=0.2):
-        self.rate = _share(rate, "rate")
+        self.rate = rate
 
     def __call__(self, text, random):
         return " ".join(
@@ -177,9 +183,3 @@ class Typos(AsCalled):
             return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
         middle = ("", 2 * word[place], LETTERS[random.integers(len(LETTERS))])[kind - 1]
         return word[:place] + middle + word[place + 1 :]
-
-
-def _share(value, name):
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name} is {value}; give a probability.")
-    return value

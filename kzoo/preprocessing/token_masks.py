@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from kzoo.shown import AsCalled
+from kzoo.arguments import AMOUNT, COUNT, FLAG, INNER, SHARE, TOKENIZER, Checked, number
 
 MASK_TOKENS = ("[MASK]", "<mask>")  # as BERT and RoBERTa call it
 
 
-class RandomTokens(AsCalled):
+class RandomTokens(Checked):
     """Chooses tokens and puts the mask in the place of most of them: what masked language models are trained on.
 
     Each token of a text is chosen with the same probability; padding and special ids never are. Of those chosen, most
@@ -32,9 +32,16 @@ class RandomTokens(AsCalled):
         Devlin et al., BERT, 2018, arXiv 1810.04805; as a view of its own: Shi et al., CoCoSoDa, 2022, arXiv 2204.03293.
     """
 
+    arguments = {
+        "tokenizer": TOKENIZER,
+        "share": INNER,
+        "replace": SHARE,
+        "keep": SHARE,
+        "mask_id": AMOUNT,
+        "at_least_one": FLAG,
+    }
+
     def __init__(self, tokenizer, share=0.15, replace=0.1, keep=0.1, mask_id=None, at_least_one=False):
-        if not 0.0 < share < 1.0:
-            raise ValueError(f"share is {share}; give a number above 0 and below 1.")
         if not (replace >= 0.0 and keep >= 0.0 and replace + keep <= 1.0):
             raise ValueError(f"replace is {replace} and keep {keep}; give shares that add up to 1 at most.")
         self.share, self.replace, self.keep, self.at_least_one = share, replace, keep, at_least_one
@@ -106,10 +113,10 @@ class TokenSpans(RandomTokens):
         Joshi et al., SpanBERT, 2019, arXiv 1907.10529.
     """
 
+    arguments = {"ends": number(above=0, most=1), "longest": COUNT}
+
     def __init__(self, tokenizer, share=0.15, replace=0.1, keep=0.1, mask_id=None, ends=0.2, longest=10):
         super().__init__(tokenizer, share, replace, keep, mask_id)
-        if not 0.0 < ends <= 1.0 or longest < 1:
-            raise ValueError(f"ends is {ends} and longest {longest}; give a probability above 0 and at least 1 token.")
         self.ends, self.longest = ends, longest
 
     def _choose(self, free, random):

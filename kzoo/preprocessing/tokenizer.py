@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import decoders, models
 
+from kzoo.arguments import AMOUNT, COUNT, Checked, one_of, shown
 from kzoo.files import limits
 from kzoo.preprocessing import charsmap, sealing
 from kzoo.preprocessing.bpe import TRAINED_SPECIALS, byte_level_bpe
@@ -16,7 +17,7 @@ from kzoo.preprocessing.vocabularies import frame, read_by_hand
 from kzoo.preprocessing.vocabulary_file import in_words, open_vocabulary
 
 
-class Tokenizer:
+class Tokenizer(Checked):
     """A vocabulary with the rules of its model: cleaning, start and end, truncation, padding.
 
     Make one with `from_folder`, `from_file` or `train`. Every row has `context_length` ids; the end-of-text id
@@ -50,9 +51,9 @@ class Tokenizer:
         (1, 8)
     """
 
+    arguments = {"context_length": COUNT, "pad_id": AMOUNT, "clean": one_of(*CLEANERS)}
+
     def __init__(self, vocabulary, context_length, pad_id=0, clean="none"):
-        if clean not in CLEANERS:
-            raise ValueError(f"clean {clean!r} is unknown; choose one of {', '.join(CLEANERS)}.")
         self.vocabulary, self.context_length, self.pad_id, self.clean = vocabulary, context_length, pad_id, clean
         pad_token = vocabulary.id_to_token(pad_id)
         if pad_token is None:
@@ -237,6 +238,8 @@ def check_texts(texts):
     """Stops unless `texts` is a list (or tuple, or array) of strings."""
     if isinstance(texts, str):
         raise TypeError(f"texts is one string, but a list of strings is expected: [{texts!r}].")
+    if not hasattr(texts, "__iter__"):
+        raise TypeError(f"texts is {shown(texts, typed=True)}; give a list of strings.")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text {index} is of type {type(text).__name__}, but a string is expected.")

@@ -5,6 +5,7 @@ import time
 
 import keras
 
+from kzoo.arguments import COUNT, POSITIVE, SHARE, takes
 from kzoo.keras_contact import sync_state, value_within_fit
 from kzoo.shown import AsCalled
 from kzoo.training.health import Health
@@ -29,6 +30,7 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
         >>> model.fit(data, callbacks=[StopOnNonFinite(every=10)])
     """
 
+    @takes(every=COUNT)
     def __init__(self, every=100):
         super().__init__()
         self.every = every
@@ -90,10 +92,9 @@ class TimeBudget(AsCalled, keras.callbacks.Callback):
         >>> model.fit(data, epochs=1000, callbacks=[TimeBudget(minutes=5, learning_rate=5e-3)])
     """
 
+    @takes(minutes=POSITIVE, learning_rate=POSITIVE, warmup=SHARE)
     def __init__(self, minutes, learning_rate, warmup=0.05):
         super().__init__()
-        if not minutes > 0:
-            raise ValueError(f"minutes is {minutes}; give a positive number.")
         self.seconds, self.learning_rate, self.warmup = 60.0 * minutes, learning_rate, warmup
         self.started = None
 

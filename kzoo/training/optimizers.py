@@ -2,6 +2,7 @@
 
 import keras
 
+from kzoo.arguments import FUNCTION, NOT_NEGATIVE, POSITIVE, SHARE, takes
 from kzoo.shown import AsCalled
 
 # gains, biases and the similarity head: pulling them to zero is not regularisation
@@ -28,6 +29,13 @@ class AdamW(AsCalled, keras.optimizers.AdamW):
         Loshchilov and Hutter, 2017, arXiv 1711.05101; Radford et al., CLIP, 2021, arXiv 2103.00020, table 18.
     """
 
+    @takes(
+        learning_rate=NOT_NEGATIVE | FUNCTION.said("a schedule"),
+        weight_decay=NOT_NEGATIVE,
+        beta_1=SHARE,
+        beta_2=SHARE,
+        epsilon=POSITIVE,
+    )
     def __init__(self, learning_rate=5e-4, weight_decay=0.2, beta_1=0.9, beta_2=0.98, epsilon=1e-6, **kwargs):
         kwargs = {"name": "adamw"} | kwargs
         super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **kwargs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import keras
 
+from kzoo.arguments import AMOUNT, COUNT, FLAG, takes
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.training.optimizers import AdamW
 
@@ -49,6 +50,7 @@ class Recipe:
     from_scratch: bool
 
 
+@takes(pairs=AMOUNT, parameters=COUNT, from_scratch=FLAG)
 def choose_recipe(pairs, parameters, from_scratch, **given):
     """The recipe for a number of pairs.
 
@@ -97,6 +99,7 @@ def augmentation_of(recipe):
     }[recipe.augmentation]
 
 
+@takes(steps=COUNT)
 def optimizer_of(recipe, steps):
     """Muon from scratch, which learns more of few pairs, AdamW to fine-tune; their learning rate follows the schedule.
 

@@ -209,5 +209,5 @@ def test_bad_entries(source, options, error, sentence):
 
 
 def test_bad_crops():
-    with pytest.raises(ValueError, match="images is -1 and captions 0"):
+    with pytest.raises(ValueError, match="images is -1; give a whole number of at least 0"):
         Crops(images=-1)

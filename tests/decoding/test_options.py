@@ -11,11 +11,14 @@ from toy_decoder import END, START, ToyDecoder, run
 from kzoo.decoding import generate
 
 WRONG = [
-    ({"strategy": "beams"}, "strategy 'beams' is unknown; there are greedy, sample, beam, contrastive."),
-    ({"strategy": "beam", "num_beams": 0}, "num_beams is 0, but a whole number of at least 1 is expected."),
-    ({"strategy": "beam", "num_beams": "4"}, "num_beams is '4', but a whole number of at least 1 is expected."),
-    ({"strategy": "beam", "length_penalty": float("inf")}, "length_penalty is inf, but a finite number is expected."),
-    ({"num_captions": 0}, "num_captions is 0, but a whole number of at least 1 is expected."),
+    (
+        {"strategy": "beams"},
+        "strategy 'beams' is unknown; choose one of greedy, sample, beam, contrastive (is 'beam' meant?).",
+    ),
+    ({"strategy": "beam", "num_beams": 0}, "num_beams is 0; give a whole number of at least 1."),
+    ({"strategy": "beam", "num_beams": "4"}, "num_beams is '4' (str); give a whole number of at least 1."),
+    ({"strategy": "beam", "length_penalty": float("inf")}, "length_penalty is inf; give a finite number."),
+    ({"num_captions": 0}, "num_captions is 0; give a whole number of at least 1."),
     (
         {"num_captions": 2},
         "num_captions is 2, but strategy 'greedy' has one answer for a picture; take 'sample' or 'beam'.",
@@ -28,28 +31,28 @@ WRONG = [
         {"strategy": "beam", "num_captions": 5},
         "num_captions is 5, but 4 beams find 4 captions at most; raise num_beams.",
     ),
-    ({"max_length": 0}, "max_length is 0, but a whole number from 1 to 12, what the decoder can hold, is expected."),
-    ({"max_length": 13}, "max_length is 13, but a whole number from 1 to 12, what the decoder can hold, is expected."),
-    ({"min_length": -1}, "min_length is -1, but a whole number of at least 0 is expected."),
-    ({"min_length": None}, "min_length is None, but a whole number of at least 0 is expected."),
+    ({"max_length": 0}, "max_length is 0; give a whole number from 1 to 12, what the decoder can hold."),
+    ({"max_length": 13}, "max_length is 13; give a whole number from 1 to 12, what the decoder can hold."),
+    ({"min_length": -1}, "min_length is -1; give a whole number of at least 0."),
+    ({"min_length": None}, "min_length is None; give a whole number of at least 0."),
     (
         {"min_length": 9, "max_length": 8},
         "min_length is 9, above a max_length of 8; lower the one or raise the other.",
     ),
-    ({"repetition_penalty": 0}, "repetition_penalty is 0, but a number above 0 is expected."),
-    ({"no_repeat_ngram": -1}, "no_repeat_ngram is -1, but a whole number of at least 0 is expected."),
+    ({"repetition_penalty": 0}, "repetition_penalty is 0; give a positive number."),
+    ({"no_repeat_ngram": -1}, "no_repeat_ngram is -1; give a whole number of at least 0."),
     (
         {"strategy": "sample", "temperature": 0},
-        "temperature is 0, but a number above 0 (strategy 'greedy' is its limit) is expected.",
+        "temperature is 0; give a positive number (strategy 'greedy' is its limit).",
     ),
-    ({"strategy": "sample", "top_k": 0}, "top_k is 0, but a whole number of at least 1 is expected."),
-    ({"strategy": "contrastive", "top_k": 2.5}, "top_k is 2.5, but a whole number of at least 1 is expected."),
-    ({"strategy": "sample", "top_p": 0.0}, "top_p is 0.0, but a number above 0 and up to 1 is expected."),
-    ({"strategy": "sample", "top_p": 1.5}, "top_p is 1.5, but a number above 0 and up to 1 is expected."),
-    ({"strategy": "sample", "seed": -1}, "seed is -1, but a whole number of at least 0 is expected."),
-    ({"strategy": "contrastive", "alpha": 1.1}, "alpha is 1.1, but a number from 0 to 1 is expected."),
-    ({"strategy": "contrastive", "alpha": float("nan")}, "alpha is nan, but a number from 0 to 1 is expected."),
-    ({"on_token": True}, "on_token is True, but a function of the ids of one position is expected."),
+    ({"strategy": "sample", "top_k": 0}, "top_k is 0; give a whole number of at least 1."),
+    ({"strategy": "contrastive", "top_k": 2.5}, "top_k is 2.5; give a whole number of at least 1."),
+    ({"strategy": "sample", "top_p": 0.0}, "top_p is 0.0; give a number in (0, 1]."),
+    ({"strategy": "sample", "top_p": 1.5}, "top_p is 1.5; give a number in (0, 1]."),
+    ({"strategy": "sample", "seed": -1}, "seed is -1; give a whole number of at least 0."),
+    ({"strategy": "contrastive", "alpha": 1.1}, "alpha is 1.1; give a number in [0, 1]."),
+    ({"strategy": "contrastive", "alpha": float("nan")}, "alpha is nan; give a number in [0, 1]."),
+    ({"on_token": True}, "on_token is True (bool); give a function of the ids of one position."),
     (
         {"temperature": 1.0},
         "temperature is set, but strategy 'greedy' does not read it, only 'sample'; leave it out.",
@@ -83,7 +86,7 @@ WRONG_PREFIXES = [
 
 
 def stops(decoder, sentence, prefixes, **options):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(sentence)}$"):
         generate(decoder, prefixes, **{"end_id": END} | options)
     assert decoder.steps == 0
 

@@ -81,7 +81,7 @@ def test_steps_come_one_after_another():
     [
         (lambda: DropWords(2.0), "rate is 2.0"),
         (lambda: RepeatWords(-1.0), "rate is -1.0"),
-        (lambda: CropWords((0.5, 0.2)), r"shares are \(0.5, 0.2\)"),
+        (lambda: CropWords((0.5, 0.2)), r"shares is \(0.5, 0.2\)"),
         (lambda: ShuffleWords(0), "reach is 0"),
         (lambda: Typos(1.1), "rate is 1.1"),
     ],

@@ -104,5 +104,5 @@ def test_bad_masks(options, sentence):
 
 
 def test_bad_spans():
-    with pytest.raises(ValueError, match="ends is 0.0 and longest 10"):
+    with pytest.raises(ValueError, match="ends is 0.0; give a number in"):
         TokenSpans(TOKENIZER, mask_id=MASK, ends=0.0)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.arguments import COUNT, sequence
+from kzoo.arguments import GRID
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import layer_norm
@@ -47,7 +47,7 @@ class PatchDecoder(Configured, keras.layers.Layer):
         He et al., Masked Autoencoders Are Scalable Vision Learners (MAE), 2021, arXiv 2111.06377.
     """
 
-    arguments = {"grid": sequence(COUNT, "rows and columns of patches", 2, 2)}
+    arguments = {"grid": GRID}
 
     def __init__(
         self,
