@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.bases import Layer
 from kzoo.keras_contact import called_by_compiled_loss
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear_logits import LinearLogits
@@ -16,7 +17,7 @@ from kzoo.losses.parts.numbers import check_numbers
 from kzoo.losses.parts.shapes import MORE, check_rank, check_shapes, in_rows, is_of_batch, shape_of, sizes_of
 
 
-class Loss(Configured, Looks, keras.layers.Layer):
+class Loss(Configured, Looks, Layer):
     """Base of every loss: a layer that maps tensors, given by position, to one float32 scalar.
 
     A loss knows tensors, not models. Attached to a model by `compile(loss=...)` it reads the tensors called

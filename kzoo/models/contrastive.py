@@ -5,6 +5,7 @@ import inspect
 import keras
 
 from kzoo import keras_contact, losses
+from kzoo.bases import Model
 from kzoo.layers.configured import Configured
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
@@ -24,7 +25,7 @@ from kzoo.training.step import predict_step, steps_of
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Leaving, Configured, Fitting, keras.Model):
+class ContrastiveModel(Leaving, Configured, Fitting, Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
