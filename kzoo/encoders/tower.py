@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-import keras
-
+from kzoo.bases import Layer
 from kzoo.layers.configured import Configured
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
@@ -29,7 +28,7 @@ class Input:
     optional: bool = False
 
 
-class Tower(Configured, keras.layers.Layer):
+class Tower(Configured, Layer):
     """Arrays of one modality in, named features out.
 
     Nothing else is asked of a tower than what stands here; a layer or model of Keras and a backbone of keras-hub become

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.bases import Layer
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.losses.parts.arguments import GOES_WITH, LOSS_BY_NAME
@@ -16,7 +17,7 @@ from kzoo.losses.parts.looks import Looks
 from kzoo.losses.parts.shapes import MORE, check_rank, is_of_batch, shape_of
 
 
-class Loss(Configured, Looks, Called, keras.layers.Layer):
+class Loss(Configured, Looks, Called, Layer):
     """Base of every loss: a layer that maps tensors, given by position, to one float32 scalar.
 
     A loss knows tensors, not models. Attached to a model by `compile(loss=...)` it reads the tensors called

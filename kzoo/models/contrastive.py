@@ -5,6 +5,7 @@ import inspect
 import keras
 
 from kzoo import keras_contact, losses
+from kzoo.bases import Model
 from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import marked
 from kzoo.losses.spec import named
@@ -26,7 +27,7 @@ from kzoo.training.step import predict_step, steps_of
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Leaving, Configured, Fitting, Summary, keras.Model):
+class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
