@@ -19,6 +19,7 @@ BY_PAIRS = (
 )
 SMALL = 20_000  # pairs up to which words are left out and labels smoothed: so few captions are learnt by heart
 WARMUP = 0.05  # share of the steps in which the learning rate rises
+HIGHEST = 2e-3  # learning rate: above it, Muon stays longer with what is told apart at once, such as colours
 FINE_TUNING = 1 / 50  # of the learning rate from scratch
 
 
@@ -66,7 +67,7 @@ def choose_recipe(pairs, parameters, from_scratch, **given):
         3
     """
     batch_size, scratch_epochs, tuning_epochs = next(row[1:] for row in BY_PAIRS if pairs <= row[0])
-    peak = min(5e-3, max(5e-4, 5e-4 * (1e8 / parameters) ** 0.35))
+    peak = min(HIGHEST, max(5e-4, 5e-4 * (1e8 / parameters) ** 0.35))
     chosen = {
         "batch_size": max(2, min(batch_size, pairs // 2)),
         "epochs": scratch_epochs if from_scratch else tuning_epochs,
