@@ -9,14 +9,16 @@ from kzoo.arguments import AMOUNT, COUNT, FLAG, takes
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.training.optimizers import AdamW
 
-# up to so many pairs: pairs per batch, epochs from scratch, epochs to fine-tune
+HIGHEST = 5e-3  # learning rate of the smallest models
+# up to so many pairs: pairs per batch, epochs from scratch, epochs to fine-tune, highest learning rate from scratch. Of
+# few pairs in small batches a higher one learns what is told apart at once, such as colours, and stays with it.
 BY_PAIRS = (
-    (500, 32, 60, 10),
-    (3_000, 64, 40, 10),
-    (20_000, 128, 30, 8),
-    (200_000, 256, 20, 5),
-    (2_000_000, 512, 15, 3),
-    (math.inf, 1024, 10, 2),
+    (500, 32, 60, 10, 2e-3),
+    (3_000, 64, 40, 10, 2e-3),
+    (20_000, 128, 30, 8, HIGHEST),
+    (200_000, 256, 20, 5, HIGHEST),
+    (2_000_000, 512, 15, 3, HIGHEST),
+    (math.inf, 1024, 10, 2, HIGHEST),
 )
 SMALL = 20_000  # pairs up to which words are left out and labels smoothed: so few captions are learnt by heart
 WARMUP = 0.05  # share of the steps in which the learning rate rises
@@ -67,12 +69,12 @@ def choose_recipe(pairs, parameters, from_scratch, **given):
         >>> choose_recipe(1_400, 111_105, from_scratch=True, epochs=3).epochs
         3
     """
-    batch_size, scratch_epochs, tuning_epochs = next(row[1:] for row in BY_PAIRS if pairs <= row[0])
-    peak = min(5e-3, max(5e-4, 5e-4 * (1e8 / parameters) ** 0.35))
+    batch_size, scratch_epochs, tuning_epochs, highest = next(row[1:] for row in BY_PAIRS if pairs <= row[0])
+    peak = min(HIGHEST, max(5e-4, 5e-4 * (1e8 / parameters) ** 0.35))
     chosen = {
         "batch_size": max(2, min(batch_size, pairs // 2)),
         "epochs": scratch_epochs if from_scratch else tuning_epochs,
-        "learning_rate": float(f"{peak if from_scratch else peak * FINE_TUNING:.1e}"),
+        "learning_rate": float(f"{min(peak, highest) if from_scratch else peak * FINE_TUNING:.1e}"),
         "weight_decay": 0.3 if from_scratch else 0.05,
         "schedule": "cosine",
         "augmentation": "shift" if from_scratch else "crop",

@@ -20,8 +20,10 @@ def test_few_pairs_want_small_batches_and_many_epochs():
 
 def test_large_models_and_fine_tuning_want_small_learning_rates():
     small, large = (choose_recipe(1_400, size, from_scratch=True).learning_rate for size in (111_105, 151_277_313))
+    assert choose_recipe(10_000, 111_105, from_scratch=True).learning_rate == 5e-3
+    assert choose_recipe(1_400, 111_105, from_scratch=False).learning_rate == 1e-4
     tuned = choose_recipe(1_400, 151_277_313, from_scratch=False)
-    assert small == 5e-3 and large == 5e-4 and tuned.learning_rate == pytest.approx(1e-5)
+    assert small == 2e-3 and large == 5e-4 and tuned.learning_rate == pytest.approx(1e-5)
     assert tuned.epochs == 10 and augmentation_of(tuned).scale == (0.9, 1.0)
 
 
