@@ -2,6 +2,7 @@
 
 import json
 
+FIRST_OPSET = 13  # of ONNX: the first with what our graphs are made of
 MANIFEST_FILE = "manifest.json"
 PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
 MEMORY = ("memory_keys", "memory_values")  # what every step needs of a picture
