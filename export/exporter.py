@@ -10,7 +10,7 @@ from kzoo.arguments import FLAG, PATH, POSITIVE, able, one_of, takes, whole
 from kzoo.export import runtime
 from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
-from kzoo.export.manifest import MANIFEST_FILE, describe_towers
+from kzoo.export.manifest import FIRST_OPSET, MANIFEST_FILE, describe_towers
 from kzoo.export.onnx_writers import OPSET, halve, write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, writes_captions
@@ -24,7 +24,6 @@ from kzoo.presets.build import as_float32
 logger = logging.getLogger("kzoo")
 
 FORMATS = ("onnx", "tf_saved_model")
-FIRST_OPSET = 13
 TOLERANCES = {"float32": 2e-5, "float16": 5e-3}  # on unit-length embeddings, by the dtype of the graphs
 
 

@@ -22,6 +22,7 @@ from kzoo.files.schema import (
 from kzoo.files.strict_json import check_content, read_json
 from kzoo.preprocessing.schema import PREPROCESSOR
 
+FIRST_OPSET = 13  # of ONNX: the first with what our graphs are made of
 MANIFEST_FILE = "manifest.json"
 PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
 ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))

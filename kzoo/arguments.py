@@ -49,11 +49,14 @@ class Kind:
         error = self.wrong(value)
         if error is None:
             return value
-        give = "choose " if self.wanted.startswith("one of ") else "give "
         if self.choices and error is ValueError and isinstance(value, str):
-            raise ValueError(f"{name} {shown(value)} is unknown; {give}{self.wanted}{_meant(value, self.choices)}.")
+            raise ValueError(f"{name} {shown(value)} is unknown; {self.asked()}{_meant(value, self.choices)}.")
         limit = f" (up to {self.limit})" if self.limit and is_whole(value) and abs(value) > self.limit else ""
-        raise error(f"{name} is {shown(value, error is TypeError)}; {give}{self.wanted}{limit}.")
+        raise error(f"{name} is {shown(value, error is TypeError)}; {self.asked()}{limit}.")
+
+    def asked(self):
+        """The end of a sentence: what to give."""
+        return f"{'choose' if self.wanted.startswith('one of ') else 'give'} {self.wanted}"
 
     def __or__(self, other):
         """This kind or another one; None is one too."""

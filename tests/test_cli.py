@@ -239,7 +239,6 @@ def test_convert(tmp_path):
         (("export", "clip_nano", "x"), "clip_nano has no released weights; build it untrained with kzoo train --from"),
         (("train", "x.csv", "--output", __file__), f"{__file__} cannot be a folder"),
         (("train", "x.csv", "--output", "x", "--resume"), "the training in x has not begun"),
-        (("train", "x.csv", "--output", "x", "--patience", 2), "--patience waits for better numbers"),
         (
             ("train", "x.csv", "--output", "x", "--preset", "clip_base"),
             "clip_base has its weights in timm/vit_base_patch32",
@@ -291,3 +290,48 @@ def test_targets_are_tried_before_the_work(capsys, monkeypatch, tmp_path, argume
         assert code == 1 and re.search("holds a model of transformers|is not an export", output)
         assert "--overwrite" in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "file"]
+
+
+TRAIN = ("train", "x.csv", "--output", "x")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ((*TRAIN, "--epochs", 0), "'--epochs': it is 0; give a whole number of at least 1."),
+        ((*TRAIN, "--epochs", -1), "'--epochs': it is -1; give a whole number of at least 1."),
+        ((*TRAIN, "--epochs", 10**30), "'--epochs': it is 1000000000"),
+        ((*TRAIN, "--batch-size", 1), "'--batch-size': it is 1; give a whole number of at least 2."),
+        ((*TRAIN, "--learning-rate", 0), "'--learning-rate': it is 0.0; give a positive number."),
+        ((*TRAIN, "--learning-rate", "nan"), "'--learning-rate': it is nan; give a positive number."),
+        ((*TRAIN, "--weight-decay", -0.1), "'--weight-decay': it is -0.1; give a number of at least 0."),
+        ((*TRAIN, "--word-dropout", 1), "'--word-dropout': it is 1.0; give a number in [0, 0.9]."),
+        ((*TRAIN, "--image-size", 0), "'--image-size': it is 0; give a whole number from 1 to 65536."),
+        ((*TRAIN, "--patience", 0), "'--patience': it is 0; give a whole number of at least 1."),
+        (
+            (*TRAIN, "--patience", 2),
+            "--patience waits for better numbers on held-out pairs; give them as --validation.",
+        ),
+        ((*TRAIN, "--seed", -1), "'--seed': it is -1; give a whole number of at least 0."),
+        (("evaluate", "m", "x.csv", "--batch-size", 0), "'--batch-size': it is 0; give a whole number of at least 1."),
+        (("embed", "m", "--output", "x", "--batch-size", -2), "'--batch-size': it is -2; give a whole number of at "),
+        (("demo", "--minutes", 0), "'--minutes': it is 0.0; give a positive number."),
+        (("caption", "x.png", "--preset", "m", "--batch-size", 0), "'--batch-size': it is 0; give a whole number of "),
+        (
+            ("caption", "x.png", "--preset", "m", "--strategy", "beams"),
+            "'--strategy': it is 'beams'; choose one of gre",
+        ),
+        (("caption", "x.png", "--preset", "m", "--top-p", 2), "'--top-p': it is 2.0; give a number in (0, 1]."),
+        (("export", "m", "x", "--opset", 3), "'--opset': it is 3; give a whole number of at least 13."),
+        (
+            ("export", "m", "x", "--format", "tf_saved_model", "--opset", 18),
+            "--opset is of ONNX; leave it out, or take",
+        ),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_opened(capsys, monkeypatch, arguments, sentence):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("kzoo.cli.parts.needs_keras", lambda: pytest.fail("Keras was imported"))
+    code, output = fails(capsys, monkeypatch, *arguments)
+    assert code == 2 and sentence in output, output

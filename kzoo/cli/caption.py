@@ -9,30 +9,63 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from kzoo.cli.options import BackendOption
+from kzoo.arguments import COUNT
+from kzoo.cli.options import BackendOption, taking
 from kzoo.cli.parts import image_files, open_model
 from kzoo.cli.terminal import console
+from kzoo.decoding.options import LIMITS, STRATEGY
 from kzoo.inference.caption import Writer
 
 
 def caption(
     images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
     preset: Annotated[str, typer.Option(help="Captioner: preset, hf://owner/name, folder or ONNX export.")],
-    strategy: Annotated[str, typer.Option(help="greedy, sample, beam or contrastive.")] = "greedy",
+    strategy: Annotated[
+        str, typer.Option(callback=taking(STRATEGY), help="greedy, sample, beam or contrastive.")
+    ] = "greedy",
     prefix: Annotated[str | None, typer.Option(help="How every caption begins.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Most ids of a caption, start and end included.")] = None,
-    min_length: Annotated[int, typer.Option(help="Ids before a caption may end.")] = 0,
-    num_captions: Annotated[int, typer.Option(help="Captions per image, of sample and beam.")] = 1,
-    num_beams: Annotated[int | None, typer.Option(help="Of beam; default 4.")] = None,
-    length_penalty: Annotated[float | None, typer.Option(help="Of beam; above 0 favours long captions.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of sample; below 1 sharpens.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Of sample and contrastive: among so many ids.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Of sample: among the fewest ids that hold this mass.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Of contrastive: weight of being unlike what was said.")] = None,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1 makes ids that were written less likely.")] = 1.0,
-    no_repeat_ngram: Annotated[int, typer.Option(help="Bans so many ids in a row from coming twice.")] = 0,
-    seed: Annotated[int | None, typer.Option(help="Of sample.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images that are captioned together.")] = 16,
+    max_length: Annotated[
+        int | None, typer.Option(callback=taking(COUNT), help="Most ids of a caption, start and end included.")
+    ] = None,
+    min_length: Annotated[
+        int, typer.Option(callback=taking(LIMITS["min_length"]), help="Ids before a caption may end.")
+    ] = 0,
+    num_captions: Annotated[
+        int, typer.Option(callback=taking(LIMITS["num_captions"]), help="Captions per image, of sample and beam.")
+    ] = 1,
+    num_beams: Annotated[
+        int | None, typer.Option(callback=taking(LIMITS["num_beams"]), help="Of beam; default 4.")
+    ] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(callback=taking(LIMITS["length_penalty"]), help="Of beam; above 0 favours long captions."),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(callback=taking(LIMITS["temperature"]), help="Of sample; below 1 sharpens.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(callback=taking(LIMITS["top_k"]), help="Of sample and contrastive: among so many ids.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(callback=taking(LIMITS["top_p"]), help="Of sample: among the fewest ids that hold this mass."),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(callback=taking(LIMITS["alpha"]), help="Of contrastive: weight of being unlike what was said."),
+    ] = None,
+    repetition_penalty: Annotated[
+        float,
+        typer.Option(
+            callback=taking(LIMITS["repetition_penalty"]), help="Above 1 makes ids that were written less likely."
+        ),
+    ] = 1.0,
+    no_repeat_ngram: Annotated[
+        int,
+        typer.Option(callback=taking(LIMITS["no_repeat_ngram"]), help="Bans so many ids in a row from coming twice."),
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(callback=taking(LIMITS["seed"]), help="Of sample.")] = None,
+    batch_size: Annotated[int, typer.Option(callback=taking(COUNT), help="Images that are captioned together.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     backend: BackendOption = None,
 ):

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kzoo.cli.options import BackendOption
+from kzoo.arguments import POSITIVE
+from kzoo.cli.options import BackendOption, taking
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.terminal import console
 
@@ -13,7 +14,7 @@ from kzoo.cli.terminal import console
 def demo(
     captioner: Annotated[bool, typer.Option("--captioner", help="Name icons, instead of finding them.")] = False,
     backend: BackendOption = None,
-    minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 5.0,
+    minutes: Annotated[float, typer.Option(callback=taking(POSITIVE), help="Minutes of training.")] = 5.0,
     output: Annotated[
         Path | None, typer.Option(help="Folder for report and model; default kzoo-demo or kzoo-demo-captioner.")
     ] = None,

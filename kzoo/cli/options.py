@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from kzoo.arguments import COUNT, shown
+
 
 class Backend(StrEnum):
     jax = "jax"
@@ -24,6 +26,18 @@ class Layout(StrEnum):
     open_clip = "open_clip"
 
 
+def taking(kind):
+    """The callback of an option whose value is of a kind of `kzoo.arguments`: others end with exit code 2, before the
+    command has begun."""
+
+    def look(value):
+        if value is not None and kind.wrong(value) is not None:
+            raise typer.BadParameter(f"it is {shown(value)}; {kind.asked()}.")
+        return value
+
+    return look
+
+
 def _use(backend):
     """Set the backend of this process; Keras is imported after this and not before."""
     if backend is not None:
@@ -36,7 +50,7 @@ BackendOption = Annotated[
 Model = Annotated[str, typer.Argument(help="Preset, hf://owner/name, or folder of a saved model or checkpoint.")]
 Embedding = Annotated[str, typer.Argument(help="The same, or the folder of an ONNX export (needs no Keras).")]
 Source = Annotated[str, typer.Argument(help="csv, tsv or jsonl table, or folder of images with .txt captions.")]
-BatchSize = Annotated[int, typer.Option(help="Pairs per batch.")]
+BatchSize = Annotated[int, typer.Option(callback=taking(COUNT), help="Rows per batch.")]
 ImageKey = Annotated[str, typer.Option(help="Column of image paths.")]
 CaptionKey = Annotated[str, typer.Option(help="Column of captions.")]
 Overwrite = Annotated[

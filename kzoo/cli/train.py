@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source
+from kzoo.arguments import AMOUNT, COUNT, NOT_NEGATIVE, POSITIVE, SIDE, number, whole
+from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.files.writing import try_file
@@ -44,26 +45,42 @@ def train(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the source; default by its size.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs per batch; default by their number.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At its peak; default by the model's size.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Default 0.3 from scratch, else 0.05.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(callback=taking(COUNT), help="Passes over the source; default by its size.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(callback=taking(whole(2)), help="Pairs per batch; default by their number.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(callback=taking(POSITIVE), help="At its peak; default by the model's size.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(callback=taking(NOT_NEGATIVE), help="Default 0.3 from scratch, else 0.05.")
+    ] = None,
     schedule: Annotated[Schedule | None, typer.Option(help="Of the learning rate; default cosine.")] = None,
     augmentation: Annotated[
         Pictures | None, typer.Option(help="Of pictures; default shift from scratch, else crop.")
     ] = None,
     word_dropout: Annotated[
-        float | None, typer.Option(min=0.0, max=0.9, help="Share of words left out; default 0.3 for few pairs.")
+        float | None,
+        typer.Option(
+            callback=taking(number(least=0, most=0.9)), help="Share of words left out; default 0.3 for few pairs."
+        ),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="Loss, such as SigmoidContrastive; default the preset's.")] = None,
     freeze: Annotated[list[Modality] | None, typer.Option(help="Tower to leave as it is; repeat for more.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side in pixels, if not the preset's.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(callback=taking(SIDE), help="Side in pixels, if not the preset's.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as mixed_bfloat16; default float32.")] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many epochs without a better one; needs --validation.")
+        int | None,
+        typer.Option(
+            callback=taking(COUNT), help="Stop after so many epochs without a better one; needs --validation."
+        ),
     ] = None,
     log: Annotated[Path | None, typer.Option(help="File to add the lines of the epochs to.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initialisation, order and captions.")] = 0,
+    seed: Annotated[int, typer.Option(callback=taking(AMOUNT), help="Of initialisation, order and captions.")] = 0,
     image_key: ImageKey = "image",
     caption_key: CaptionKey = "caption",
     skip_broken: SkipBroken = False,
@@ -84,7 +101,7 @@ def train(
         _check_unchanged(context, folder.options)
         options = folder.options
     if options["patience"] is not None and options["validation"] is None:
-        raise ValueError("--patience waits for better numbers on held-out pairs; give them as --validation.")
+        raise typer.BadParameter("--patience waits for better numbers on held-out pairs; give them as --validation.")
     needs_keras()
     from kzoo.cli.training_run import run
 

@@ -57,6 +57,13 @@ LIMITS = {
 STRATEGY = one_of(*STRATEGIES)
 
 
+def check_names(given):
+    """Stops where an option is unknown: a name of `generate` that is spelt otherwise."""
+    one_of_these = one_of("max_length", *LIMITS)
+    for name in given:
+        one_of_these("the option", name)
+
+
 def read_options(decoder, prefixes, strategy, max_length, end_id, **given):
     """Check what `generate` was given and fill in what it was not: an `Options`."""
     STRATEGY("strategy", strategy)

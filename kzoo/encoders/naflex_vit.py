@@ -5,7 +5,6 @@ from functools import partial
 import keras
 import numpy as np
 
-from kzoo.arguments import SIZE
 from kzoo.encoders.pixels import check_pixel_values, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.tower import Input
@@ -59,7 +58,6 @@ class NaFlexVisionTransformer(SequenceTower):
     kind, title = "naflex_vit", "NaFlex vision transformer"
     pads_tokens = True
     modality = "image"
-    arguments = {"table_size": SIZE}
 
     def __init__(
         self,

@@ -2,12 +2,15 @@
 
 import numpy as np
 
-from kzoo.arguments import COUNT, FUNCTION, takes
+from kzoo.arguments import AMOUNT, COUNT, FUNCTION, TEXT, one_of, sequence, takes
 from kzoo.decoding import generate
+from kzoo.decoding.options import check_names
 from kzoo.inference.embed import Embedder, check_some
 
 BATCH_SIZE = 16
 TOKENIZER = "tokenizer"  # stands for the end id of the model's tokenizer; None is an answer of its own
+IDS = sequence(AMOUNT | sequence(AMOUNT, "ids"), "the ids to begin with, or those of each picture")
+END = (AMOUNT | one_of(TOKENIZER) | None).said("an id, None, or 'tokenizer'")
 
 
 class Writer(Embedder):
@@ -19,7 +22,11 @@ class Writer(Embedder):
 
     caption_start_id = None  # that stands before the ids of a text, where its decoder begins with one
 
-    @takes(batch_size=COUNT, on_token=FUNCTION)
+    @takes(
+        batch_size=COUNT,
+        on_token=FUNCTION,
+        prefix=(TEXT | sequence(TEXT, "texts")).said("a text, or one for each picture"),
+    )
     def caption(
         self,
         images,
@@ -80,7 +87,7 @@ class Writer(Embedder):
         captions = _texts(tokenizer, token_ids)
         return (captions, scores) if return_scores else captions
 
-    @takes(batch_size=COUNT, on_token=FUNCTION)
+    @takes(batch_size=COUNT, on_token=FUNCTION, prefix=IDS, end_id=END)
     def generate(
         self,
         images,
@@ -128,6 +135,7 @@ class Writer(Embedder):
 
     def _written(self, images, prefix, strategy, end_id, stream, batch_size, options):
         """Token ids and scores of all pictures; `stream()` is the `on_token` of a batch."""
+        check_names(options)
         prefixes = self._prefixes(prefix, len(images))
         found = []
         for start in range(0, len(images), batch_size):

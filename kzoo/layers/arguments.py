@@ -70,6 +70,7 @@ BY_NAME = (
         "std": SPREAD,
         "stddev": NOT_NEGATIVE,
         "strength": NOT_NEGATIVE,
+        "table_size": SIZE,
         "temperature": POSITIVE,
         "widths": COUNTS,
     }

@@ -5,6 +5,7 @@ import inspect
 import keras
 
 from kzoo import keras_contact, losses
+from kzoo.arguments import TABLE, able, sequence
 from kzoo.bases import Model
 from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import marked
@@ -53,6 +54,15 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
     trainings = ()  # what `fit` has done so far, a dict for each, see `kzoo.training.record`
+
+    arguments = {
+        "similarity": able("models", "a kzoo.layers.SimilarityHead"),
+        "preprocessor": able("encode_images encode_texts", "a kzoo.preprocessing.Preprocessor"),
+        "loss": sequence(TABLE, "a list such as [{'loss': 'InfoNCE'}]"),
+        "heads": sequence(able("reads gives", "a head"), "a list of kzoo.layers.Head"),
+        "teacher": able("follow answer", "an EMATeacher, a FixedTeacher, or None"),
+        "projector": able("call build", "a layer of Keras"),
+    }
 
     def settle(self, similarity=None, heads=(), teacher=None, preprocessor=None, loss=None):
         """Keep what every form has beside its towers; the last call of a constructor."""

@@ -2,9 +2,10 @@
 
 import keras
 
-from kzoo.arguments import FUNCTION, NOT_NEGATIVE, POSITIVE, SHARE, takes
+from kzoo.arguments import FUNCTION, NOT_NEGATIVE, POSITIVE, SHARE, one_of, shown, takes
 from kzoo.shown import AsCalled
 
+OWN = "clip_adamw"
 # gains, biases and the similarity head: pulling them to zero is not regularisation
 UNDECAYED = ("bias", "gamma", "beta", "gain", "logit_scale", "logit_bias", "log_scale", "class_embedding")
 
@@ -45,4 +46,14 @@ class AdamW(AsCalled, keras.optimizers.AdamW):
 
 def resolve_optimizer(optimizer):
     """The optimizer itself, or what `compile` is to make of a name: `"clip_adamw"` is `AdamW` above."""
-    return AdamW() if optimizer == "clip_adamw" else optimizer
+    if isinstance(optimizer, str):
+        names = [each.lower() for each, cls in vars(keras.optimizers).items() if _is_optimizer(cls)]
+        known = one_of(OWN, *names).said(f"{OWN!r}, or the name of one of keras.optimizers, such as 'adamw'")
+        known("optimizer", optimizer.lower())
+    elif not isinstance(optimizer, (keras.optimizers.Optimizer, dict)):
+        raise TypeError(f"optimizer is {shown(optimizer, typed=True)}; give an optimizer of Keras, or the name of one.")
+    return AdamW() if optimizer == OWN else optimizer
+
+
+def _is_optimizer(cls):
+    return isinstance(cls, type) and issubclass(cls, keras.optimizers.Optimizer)

@@ -4,7 +4,10 @@ import inspect
 
 import keras
 
+from kzoo.arguments import NAME, able, names
 from kzoo.layers.configured import Configured
+
+NAMES = (NAME | names()).said("the name of a tensor, or several")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -39,6 +42,8 @@ class Head(Configured, keras.layers.Layer):
         >>> head.names_for("image")
         (('image_features',), ('image_projected',))
     """
+
+    arguments = {"layer": able("call build", "a layer of Keras"), "reads": NAMES, "gives": NAMES}
 
     def __init__(self, layer, reads, gives, name=None, **kwargs):
         reads, gives = (_names(each, which) for each, which in ((reads, "reads"), (gives, "gives")))
