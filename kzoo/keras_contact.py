@@ -8,14 +8,16 @@ import gc
 import re
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 
 LONGEST = 500  # characters of what Keras shows of the data in an error
 
 
-def untracked(owner, name, value):
+def untracked(owner, name, value) -> None:
     """Set an attribute that Keras neither tracks nor wraps nor, on a built model, refuses.
 
     For what belongs to somebody else (a teacher's students) or is no layer, variable or metric: Keras would save it
@@ -32,7 +34,7 @@ def untracked(owner, name, value):
     object.__setattr__(owner, name, value)
 
 
-def attach(model, **parts):
+def attach(model, **parts) -> None:
     """Make layers and metrics parts of a built model, in place of those that were attached under the same names.
 
     Keras locks the attributes of a built model, but a loss comes and goes with `compile`. What was there before is
@@ -57,13 +59,13 @@ def attach(model, **parts):
         model._track_variables()  # else zero_grad() misses the objective, whose gradients would pile up
 
 
-def layers_within(layer):
+def layers_within(layer) -> list:
     """A layer and all layers within it, in the order in which Keras finds them: the same for the same config."""
     return list(layer._flatten_layers())
 
 
 @contextmanager
-def memory_unsearched():
+def memory_unsearched() -> Iterator:
     """Around the quantisation of layers, each of which has Keras search all memory for garbage: a second per layer
     where large libraries are loaded. What is there already is left out of that search."""
     frozen = gc.get_freeze_count() > 0
@@ -76,7 +78,7 @@ def memory_unsearched():
             gc.unfreeze()
 
 
-def sync_state(model):
+def sync_state(model) -> None:
     """Write the values that a running `fit` holds on jax into the variables of the model; elsewhere they are there.
 
     Within an epoch Keras' loop on jax carries all state by itself. A callback that reads or sets a variable asks for
@@ -90,7 +92,7 @@ def sync_state(model):
         model.jax_state_sync()
 
 
-def save_weights_alone(model, path):
+def save_weights_alone(model, path) -> None:
     """Write the weights of a model as `save_weights` does, without the state of its optimizer.
 
     Args:
@@ -104,12 +106,12 @@ def save_weights_alone(model, path):
     save_weights_only(model, path, objects_to_skip=of_training)
 
 
-def track_loss(model, loss, rows):
+def track_loss(model, loss, rows) -> None:
     """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
     model._loss_tracker.update_state(loss, sample_weight=rows)
 
 
-def value_within_fit(model, variable):
+def value_within_fit(model, variable) -> Any:
     """The value that a variable of a metric has after the last step, also while `fit` holds it on jax: a tensor.
 
     To read it waits for that step. On jax it writes nothing into the model, which `sync_state` does, at a cost that
@@ -122,7 +124,7 @@ def value_within_fit(model, variable):
     return variable.value
 
 
-def called_by_compiled_loss(loss):
+def called_by_compiled_loss(loss) -> bool:
     """Whether a layer is being called by `keras.Model.compile(loss=layer)`, as the function of targets and predictions.
 
     Keras makes a loss of any callable there, which bears its name, in a scope of the compiled loss.
@@ -136,23 +138,23 @@ def called_by_compiled_loss(loss):
     return current_path().split("/")[-2:] == ["compile_loss", loss.name]
 
 
-def unscaled(optimizer):
+def unscaled(optimizer) -> Any:
     """An optimizer without the `LossScaleOptimizer` that mixed precision puts around it."""
     return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
 
 
-def optimized(model):
+def optimized(model) -> list | None:
     """The variables that the optimizer of a model was made for; None where it was not made for any yet."""
     optimizer = unscaled(model.optimizer)
     return list(optimizer._trainable_variables) if optimizer.built else None
 
 
-def within_fit(options):
+def within_fit(options) -> bool:
     """Whether `evaluate` is called by a running `fit`, which has its data set ready, by the options it is given."""
     return options.get("_use_cached_eval_dataset", False)
 
 
-def carried_variables(model, count):
+def carried_variables(model, count) -> list:
     """Lists of the variables whose values Keras' loop on jax carries from step to step, in its order.
 
     Args:
@@ -164,7 +166,7 @@ def carried_variables(model, count):
 
 
 @contextmanager
-def weights_kept(model):
+def weights_kept(model) -> Iterator:
     """Around `fit`, `evaluate`, `predict` and their `..._on_batch`: whatever is raised, the model keeps its weights.
 
     On jax Keras takes the values out of the variables while it trains, and each step takes the memory of the values
@@ -230,7 +232,7 @@ class _Whole:
         for kind in self.kinds:
             untracked(model, f"make_{kind}_function", self.making(kind, getattr(model, f"make_{kind}_function")))
 
-    def making(self, kind, make):
+    def making(self, kind, make) -> Callable:
         """The function with which Keras makes a compiled step, which is followed from then on."""
         name = f"{kind}_function"
 
@@ -243,17 +245,17 @@ class _Whole:
 
         return make_and_follow
 
-    def followed(self, function):
+    def followed(self, function) -> Callable:
         def step(data):
             with _interrupted_between_steps(lambda: False):
                 return function(data)
 
         return step
 
-    def give_back(self, error):
+    def give_back(self, error) -> None:
         """Nothing: the weights are in their variables."""
 
-    def leave(self):
+    def leave(self) -> None:
         for name, (function, followed) in self.functions.items():
             if getattr(self.model, name) is followed:
                 untracked(self.model, name, function)
@@ -272,7 +274,7 @@ class _Kept(_Whole):
         super().__init__(model)
         untracked(model, "jax_state_sync", self.sync)
 
-    def followed(self, function):
+    def followed(self, function) -> Callable:
         def step(state, iterator):
             self.state = state
             with _interrupted_between_steps(self.is_alive):
@@ -281,10 +283,10 @@ class _Kept(_Whole):
 
         return step
 
-    def is_alive(self):
+    def is_alive(self) -> bool:
         return not any(value.is_deleted() for values in self.state for value in values)
 
-    def sync(self):
+    def sync(self) -> None:
         """In place of Keras' own, whose values may be of an epoch before, or gone."""
         if self.state is None or self.model._jax_state_synced:
             return
@@ -293,7 +295,7 @@ class _Kept(_Whole):
                 variable.assign(value)
         self.model._jax_state_synced = True
 
-    def give_back(self, error):
+    def give_back(self, error) -> None:
         if self.state is None:
             return
         if not self.model._jax_state_synced and not self.is_alive():
@@ -301,7 +303,7 @@ class _Kept(_Whole):
         self.sync()
         self.model._jax_state = None
 
-    def leave(self):
+    def leave(self) -> None:
         super().leave()
         object.__delattr__(self.model, "jax_state_sync")
 

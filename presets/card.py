@@ -43,7 +43,7 @@ LAYOUTS = {
 }
 
 
-def write_card(model, folder, format, repo=None):
+def write_card(model, folder, format, repo=None) -> None:
     """Write the card of a model as `README.md` into its folder; one that kzoo did not write stays as it is.
 
     Args:
@@ -59,12 +59,12 @@ def write_card(model, folder, format, repo=None):
     path.write_text(render(model, format, repo), "utf-8")
 
 
-def is_own(text):
+def is_own(text) -> bool:
     """Whether a card is one that kzoo wrote and may write anew."""
     return MARKER in text
 
 
-def render(model, format, repo=None):
+def render(model, format, repo=None) -> str:
     """The text of a card: facts of the model itself, and of the preset's row where the model is one of the table.
 
     Example:

@@ -20,7 +20,7 @@ LAYERS = ("heads", "projector", "teacher")  # what a row may have beside towers,
 KEYS = ("preset", "similarity", "loss", "preprocessor")
 
 
-def save_preset(model, folder, optimizer=False):
+def save_preset(model, folder, optimizer=False) -> None:
     """Write a model so that `from_preset(folder)` opens it on any backend.
 
     The files are written beside their places and moved there when they are whole: a folder that was there keeps the
@@ -63,13 +63,13 @@ def save_preset(model, folder, optimizer=False):
     write_card(model, folder, "kzoo")
 
 
-def check_preprocessor(model):
+def check_preprocessor(model) -> None:
     """Stops with a sentence unless the model can read pictures."""
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so a preset of it could read no picture; set one first.")
 
 
-def model_config(model):
+def model_config(model) -> dict:
     """The architecture of a model in the form of a complete row."""
     towers = {name: _tower_config(tower) for name, tower in model.towers().items()}
     layers = {name: model.get_config().get(name) for name in LAYERS}
@@ -87,7 +87,7 @@ def model_config(model):
     }
 
 
-def read_config(folder):
+def read_config(folder) -> dict:
     """The config of a kzoo folder; stops with a sentence for any other folder."""
     path = folder / CONFIG_FILE
     config = {}
@@ -110,7 +110,7 @@ def read_config(folder):
     return config
 
 
-def read_preprocessor(folder, config):
+def read_preprocessor(folder, config) -> Preprocessor | None:
     """The preprocessor of a kzoo folder, None where it has none."""
     if config["preprocessor"] is None:
         return None
@@ -120,7 +120,7 @@ def read_preprocessor(folder, config):
         raise ValueError(f"{folder} lacks {Path(error.filename).name}; the folder is incomplete.") from error
 
 
-def read_weights(model, folder):
+def read_weights(model, folder) -> None:
     """Fill a model from the weights file of a kzoo folder; every variable must be in it, in its shape."""
     path = folder / WEIGHTS_FILE
     if not path.is_file():

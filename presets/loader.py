@@ -12,6 +12,7 @@ from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
+from kzoo.models.any_model import AnyModel
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
@@ -21,7 +22,7 @@ from kzoo.weights import hub
 logger = logging.getLogger("kzoo")
 
 
-def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None):
+def from_preset(name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None) -> AnyModel:
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:

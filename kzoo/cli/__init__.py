@@ -25,7 +25,7 @@ for _command in COMMANDS:
     app.command(cls=Command)(_command)
 
 
-def main():
+def main() -> None:
     """Entry point: bad input ends with one sentence and exit code 1, wrong usage with 2."""
     handler = ToTerminal(_flags)
     logging.getLogger("kzoo").addHandler(handler)

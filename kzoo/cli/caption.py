@@ -35,7 +35,7 @@ def caption(
     batch_size: Annotated[int, typer.Option(help="Images that are captioned together.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Write captions of images."""
     options = {
         "prefix": prefix,

@@ -18,7 +18,7 @@ def convert(
         str | None, typer.Option(help="owner/name on the Hugging Face Hub to push to; public if it is new.")
     ] = None,
     backend: BackendOption = None,
-):
+) -> None:
     """Write a model in the layout of kzoo, transformers or open_clip, and push it to the Hugging Face Hub."""
     needs_keras()
     import kzoo

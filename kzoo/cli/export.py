@@ -15,7 +15,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write.")],
     format: Annotated[Format, typer.Option(help="Kind of graph.")] = Format.onnx,
     backend: BackendOption = None,
-):
+) -> None:
     """Export a saved model as verified graphs."""
     needs_keras()
     import kzoo

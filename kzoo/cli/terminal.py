@@ -15,7 +15,7 @@ console = Console()
 class _SaysFirst:
     """Help that begins with what a command does, and goes on with how it is called."""
 
-    def format_help(self, context, formatter):
+    def format_help(self, context, formatter) -> None:
         what, self.help = self.help, None
         try:
             console.print(f"\n{inspect.cleandoc(what)}", markup=False, highlight=False)
@@ -46,5 +46,5 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version.")
     ] = False,
-):
+) -> None:
     """Image-text models for Keras 3: train, measure, export."""

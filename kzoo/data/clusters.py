@@ -3,9 +3,10 @@
 import numpy as np
 
 from kzoo.extras import require
+from kzoo.types import Array
 
 
-def clusterings(features, clusters, runs=1, seed=0):
+def clusterings(features, clusters, runs=1, seed=0) -> Array:
     """The cluster of each row in several runs of k-means, which differ by where they start. Needs scikit-learn.
 
     Args:

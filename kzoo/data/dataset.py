@@ -30,7 +30,7 @@ def pairs(
     bag=None,
     ids=False,
     matrices=None,
-):
+) -> PairDataset:
     """A data set of image-text pairs.
 
     Args:

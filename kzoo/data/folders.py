@@ -10,23 +10,23 @@ METADATA = tuple(f"metadata{ending}" for ending in READERS)  # of Hugging Face's
 FILE_NAME, TEXT = "file_name", "text"  # columns of its tables
 
 
-def files_of(folder):
+def files_of(folder) -> list:
     """Files of a folder and those in it, sorted by path, without hidden ones: what systems and editors keep there."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def pictures_of(folder):
+def pictures_of(folder) -> list:
     """The pictures of a folder and those in it, sorted by path."""
     return [path for path in files_of(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
-def metadata_of(folder):
+def metadata_of(folder) -> Path | None:
     """The table of a folder of pictures as Hugging Face lays it out, None where there is none."""
     return next((folder / name for name in METADATA if (folder / name).is_file()), None)
 
 
-def captioned(folder):
+def captioned(folder) -> tuple:
     """Pictures with the captions of the text files beside them.
 
     Returns:

@@ -1,6 +1,7 @@
 """Lines of text files, whoever wrote them: encodings, byte-order marks, ends of lines."""
 
 import codecs
+from collections.abc import Iterator
 
 MARKS = {  # what a file that is not UTF-8 may say of itself; UTF-32 first, whose mark begins as that of UTF-16 does
     codecs.BOM_UTF32_LE: "utf-32",
@@ -10,7 +11,7 @@ MARKS = {  # what a file that is not UTF-8 may say of itself; UTF-32 first, whos
 }
 
 
-def read_lines(path):
+def read_lines(path) -> Iterator:
     r"""Lines of a text file, without their ends.
 
     A line ends at \n, \r\n or \r alone: U+2028, U+0085 and form feeds stand within captions and JSON. A byte-order mark
@@ -32,7 +33,7 @@ def read_lines(path):
         yield line.rstrip("\r\n")
 
 
-def read_ended_lines(path):
+def read_ended_lines(path) -> Iterator:
     """Lines of a text file with their ends, as `read_lines` finds them."""
     with open(path, "rb") as file:
         start = file.read(4)

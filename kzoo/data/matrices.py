@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.types import Array
+
 
 class Lookup:
     """A matrix over all rows of a data set, of which a batch gets its own rows and columns.
@@ -22,7 +24,7 @@ class Lookup:
             raise ValueError(f"the matrix is {matrix.dtype} of shape {matrix.shape}; give numbers (rows, rows).")
         self.matrix, self.count = matrix, len(matrix)
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         return self.matrix[np.ix_(rows, rows)].astype("float32")
 
@@ -53,7 +55,7 @@ class Separations:
             )
         self.count = self.assignments.shape[1]
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         chosen = self.assignments[:, rows]
         return (chosen[:, :, None] != chosen[:, None, :]).sum(axis=0).astype("float32")
@@ -83,7 +85,7 @@ class Likeness:
         self.features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
         self.count = len(features)
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         chosen = self.features[rows]
         return ((1.0 + chosen @ chosen.T) / 2.0).astype("float32")
@@ -123,7 +125,7 @@ class Edges:
         self.codes, places = np.unique(ends[:, 0] * count + ends[:, 1], return_index=True)
         self.weights, self.count = weights.repeat(2)[::-1][places], count
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         rows = np.asarray(rows, "int64")
         codes = rows[:, None] * self.count + rows[None, :]
@@ -133,7 +135,7 @@ class Edges:
         return np.where(self.codes[places] == codes, self.weights[places], 0.0).astype("float32")
 
 
-def check_matrices(matrices, count):
+def check_matrices(matrices, count) -> None:
     """Stops with a sentence where matrices are for another number of rows."""
     for name, matrix in (matrices or {}).items():
         if matrix.count != count:

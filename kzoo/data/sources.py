@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Source:
     broken: list = field(default_factory=list)
 
 
-def read_source(source, image_key="image", caption_key="caption", columns=()):
+def read_source(source, image_key="image", caption_key="caption", columns=()) -> Any:
     """Read any source of pairs; rows that name one image are one image with several captions.
 
     Args:

@@ -19,10 +19,10 @@ class Decoder(Protocol):
     pictures: int
     pad_id: int
 
-    def begin(self, copies, length):
+    def begin(self, copies, length) -> None:
         """Start afresh with `n * copies` rows of `length` ids; those of a picture stand beside each other."""
 
-    def step(self, token_ids, position, parents=None):
+    def step(self, token_ids, position, parents=None) -> None:
         """Read one more id of each row.
 
         Positions come in order from 0, each once. The last that can come is `length - 1`, from contrastive

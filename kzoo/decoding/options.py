@@ -63,7 +63,7 @@ LIMITS = {
 }
 
 
-def read_options(decoder, prefixes, strategy, max_length, end_id, **given):
+def read_options(decoder, prefixes, strategy, max_length, end_id, **given) -> Options:
     """Check what `generate` was given and fill in what it was not: an `Options`."""
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy {strategy!r} is unknown; there are {', '.join(STRATEGIES)}.")

@@ -10,7 +10,7 @@ from kzoo.html import html_table
 BLOCK = 2048  # rows whose similarities are held at a time
 
 
-def recall_at_k(image_embeddings, text_embeddings, ks=(1, 5, 10), image_ids=None):
+def recall_at_k(image_embeddings, text_embeddings, ks=(1, 5, 10), image_ids=None) -> "Recalls":
     """Share of queries whose partner is among the k nearest, in both directions.
 
     Rows with the same score share their mean rank, so a collapsed model scores as chance does. Rows that are zero or

@@ -1,12 +1,14 @@
 """What a model and an exported model have in common: lists of anything in, embeddings out. In numpy."""
 
 import os
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from kzoo.evaluation.directions import directions
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
+from kzoo.types import Array
 
 BATCH_SIZE = 64
 IMAGES, TEXTS = "the image embeddings", "the text embeddings"
@@ -19,7 +21,7 @@ class Embedder:
     `token_ids` to unit-length float32 rows) and `scale_and_bias()`.
     """
 
-    def encode_image(self, images, batch_size=BATCH_SIZE):
+    def encode_image(self, images, batch_size=BATCH_SIZE) -> Array:
         """Embed pictures.
 
         Args:
@@ -41,7 +43,7 @@ class Embedder:
             return directions(np.asarray(images, "float32"), IMAGES)
         return self._in_batches(self.as_list(images), "images", batch_size, self.preprocessor.encode_images)
 
-    def encode_text(self, texts, batch_size=BATCH_SIZE):
+    def encode_text(self, texts, batch_size=BATCH_SIZE) -> Array:
         """Embed texts.
 
         Args:
@@ -63,7 +65,7 @@ class Embedder:
             return directions(np.asarray(texts, "float32"), TEXTS)
         return self._in_batches(self.as_list(texts), "texts", batch_size, self.preprocessor.encode_texts)
 
-    def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE):
+    def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE) -> Array:
         """Zero-shot classification: which label's prompts are nearest to each picture?
 
         Args:
@@ -88,7 +90,7 @@ class Embedder:
         prompts = self.encode_text(fill_templates(labels, templates), batch_size)
         return softmax(self.logits(self.encode_image(images, batch_size), class_embeddings(prompts, len(labels))))
 
-    def logits(self, images, texts, batch_size=BATCH_SIZE):
+    def logits(self, images, texts, batch_size=BATCH_SIZE) -> Array:
         """`scale * cosine + bias` of every picture with every text.
 
         Args:
@@ -106,7 +108,7 @@ class Embedder:
         return scale * (images @ directions(self.encode_text(texts, batch_size), TEXTS).T) + bias
 
     @staticmethod
-    def as_list(sources):
+    def as_list(sources) -> Any:
         """A picture or text on its own as a list of one."""
         return [sources] if isinstance(sources, (str, os.PathLike, bytes, Image.Image)) else sources
 
@@ -120,7 +122,7 @@ class Embedder:
         return in_batches(len(sources), batch_size, lambda part: encode(sources[part]), self.embed_batch)
 
 
-def in_batches(count, batch_size, batch_of, embed):
+def in_batches(count, batch_size, batch_of, embed) -> Array:
     """Embeddings of many rows, some at a time.
 
     Args:

@@ -1,6 +1,7 @@
 """One implementation of `get_config`, `from_config` and of the refusal of unknown arguments."""
 
 import inspect
+from typing import Self
 
 import keras
 import numpy as np
@@ -51,21 +52,21 @@ class Configured:
         return instance
 
     @classmethod
-    def more_arguments(cls):
+    def more_arguments(cls) -> tuple:
         """Names of arguments that the constructor knows beside those of its signature."""
         return ()
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | self._arguments
 
-    def as_called(self):
+    def as_called(self) -> str:
         """How it was made, without what it was not told: `"InfoNCE(temperature=0.1)"`."""
         defaults = {name: each.default for name, each in inspect.signature(type(self).__init__).parameters.items()}
         given = [f"{name}={value!r}" for name, value in self._arguments.items() if _differs(value, defaults.get(name))]
         return f"{type(self).__name__}({', '.join(given)})"
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> Self:
         config = {name: _restored(value) for name, value in config.items()}
         trainable = config.pop("trainable", True)
         instance = cls(**config)

@@ -26,7 +26,7 @@ class Mixup:
             raise ValueError(f"beta is {beta}; give a positive number.")
         self.beta = beta
 
-    def __call__(self, first, second, random):
+    def __call__(self, first, second, random) -> dict:
         """Mixed pictures, with what loss functions read of them.
 
         Args:
@@ -41,7 +41,7 @@ class Mixup:
         mixed, lam = self.mixed(first, second[permutation], random.beta(self.beta, self.beta), random)
         return {"mixed_view": mixed, "lam": np.full(len(first), lam, "float32"), "permutation": permutation}
 
-    def mixed(self, first, second, lam, random):
+    def mixed(self, first, second, lam, random) -> tuple:
         """Pictures with about a share `lam` of the first, and the exact share."""
         return np.rint(lam * first + (1.0 - lam) * second).astype("uint8"), lam
 
@@ -59,7 +59,7 @@ class CutMix(Mixup):
         Yun et al., CutMix, 2019, arXiv 1905.04899.
     """
 
-    def mixed(self, first, second, lam, random):
+    def mixed(self, first, second, lam, random) -> tuple:
         height, width = first.shape[1:3]
         side = math.sqrt(1.0 - lam)
         centre = random.uniform(0, height), random.uniform(0, width)
@@ -95,7 +95,7 @@ class PatchMix(Mixup):
         super().__init__(beta)
         self.grid = tuple(grid)
 
-    def mixed(self, first, second, lam, random):
+    def mixed(self, first, second, lam, random) -> tuple:
         height, width = first.shape[1:3]
         rows, columns = self.grid
         if height % rows or width % columns:

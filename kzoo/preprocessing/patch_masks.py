@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from kzoo.types import Array
+
 TRIES = 10  # of one block to fit, as the authors of BEiT allow
 
 
@@ -20,7 +22,7 @@ class PatchMask:
             raise ValueError(f"grid is {grid}; give rows and columns of patches, such as the grid of the tower.")
         self.grid = sides
 
-    def entries(self, name, count, random):
+    def entries(self, name, count, random) -> dict:
         """What a batch calls the masks of `count` pictures `name`, such as `"view_1"`.
 
         Returns:
@@ -60,14 +62,14 @@ class RandomPatches(PatchMask):
                 "leaves some."
             )
 
-    def __call__(self, count, random):
+    def __call__(self, count, random) -> Array:
         """bool array `(count, positions)`, True where a patch is not seen; `random` is a `numpy.random.Generator`."""
         order = np.argsort(random.random((count, self.positions)), axis=1)
         hidden = np.ones((count, self.positions), "bool")
         np.put_along_axis(hidden, order[:, : self.kept], False, axis=1)
         return hidden
 
-    def entries(self, name, count, random):
+    def entries(self, name, count, random) -> dict:
         """What a batch calls the masks of `count` pictures `name`, such as `"view_1"`.
 
         Returns:
@@ -119,7 +121,7 @@ class BlockPatches(PatchMask):
         if not 0 < self.smallest:
             raise ValueError(f"smallest is {smallest}; a block has at least one patch.")
 
-    def __call__(self, count, random):
+    def __call__(self, count, random) -> Array:
         """bool array `(count, positions)`, True where a patch is hidden; `random` is a `numpy.random.Generator`."""
         return np.stack([self._picture(random) for _ in range(count)])
 

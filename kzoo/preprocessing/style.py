@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kzoo.types import Array
+
 
 class FourierStyle:
     """Gives the pictures of a batch the style of one of them, or each that of another.
@@ -36,7 +38,7 @@ class FourierStyle:
             raise ValueError(f"band is {band}; give a share above 0, up to 1.")
         self.shared, self.strength, self.least, self.band = shared, strength, least, band
 
-    def __call__(self, images, random):
+    def __call__(self, images, random) -> Array:
         """uint8 array `(batch, height, width, 3)` of such an array; `random` is a `numpy.random.Generator`."""
         count, height, width, _ = images.shape
         other = np.full(count, random.integers(count)) if self.shared else random.permutation(count)

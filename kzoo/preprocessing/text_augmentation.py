@@ -5,7 +5,7 @@ import numpy as np
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def drop_words(text, rate, random):
+def drop_words(text, rate, random) -> str:
     """The text without a random share of its words; at least one word stays.
 
     Args:
@@ -38,7 +38,7 @@ class TextSteps:
     def __init__(self, *steps):
         self.steps = steps
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         for step in self.steps:
             text = step(text, random)
         return text
@@ -57,7 +57,7 @@ class DropWords:
     def __init__(self, rate=0.1):
         self.rate = _share(rate, "rate")
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         return drop_words(text, self.rate, random)
 
 
@@ -81,7 +81,7 @@ class RepeatWords:
     def __init__(self, rate=0.32):
         self.rate = _share(rate, "rate")
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         words = text.split()
         most = min(len(words), max(2, int(self.rate * len(words))))
         twice = set(random.permutation(len(words))[: random.integers(most + 1)])
@@ -107,7 +107,7 @@ class CropWords:
             raise ValueError(f"shares are {shares}; give two with 0 < smallest <= largest <= 1.")
         self.shares = tuple(shares)
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         words = text.split()
         length = max(1, round(len(words) * random.uniform(*self.shares)))
         start = random.integers(max(1, len(words) - length + 1))
@@ -134,7 +134,7 @@ class ShuffleWords:
             raise ValueError(f"reach is {reach}; give a number of words, at least 1, or None.")
         self.reach = reach
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         words = text.split()
         if self.reach is None:
             order = random.permutation(len(words))
@@ -161,7 +161,7 @@ class Typos:
     def __init__(self, rate=0.2):
         self.rate = _share(rate, "rate")
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         return " ".join(
             self._misspelt(word, random) if len(word) > 1 and random.random() < self.rate else word
             for word in text.split()

@@ -1,5 +1,7 @@
 """The optimizer of the CLIP family."""
 
+from typing import Any
+
 import keras
 
 # gains, biases and the similarity head: pulling them to zero is not regularisation
@@ -33,6 +35,6 @@ class AdamW(keras.optimizers.AdamW):
         self.exclude_from_weight_decay(var_names=[rf"(^|/){name}(:\d+)?$" for name in UNDECAYED])
 
 
-def resolve_optimizer(optimizer):
+def resolve_optimizer(optimizer) -> Any:
     """The optimizer itself, or what `compile` is to make of a name: `"clip_adamw"` is `AdamW` above."""
     return AdamW() if optimizer == "clip_adamw" else optimizer

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -49,7 +50,7 @@ class Recipe:
     from_scratch: bool
 
 
-def choose_recipe(pairs, parameters, from_scratch, **given):
+def choose_recipe(pairs, parameters, from_scratch, **given) -> Recipe:
     """The recipe for a number of pairs.
 
     Args:
@@ -81,14 +82,14 @@ def choose_recipe(pairs, parameters, from_scratch, **given):
     return Recipe(**chosen | decided, from_scratch=from_scratch)
 
 
-def loss_of(recipe, spec):
+def loss_of(recipe, spec) -> list:
     """The spec of a preset's loss, as the recipe has it."""
     if recipe.label_smoothing and list(spec) == [{"loss": "InfoNCE"}]:
         return [{"loss": "InfoNCE", "label_smoothing": recipe.label_smoothing}]
     return list(spec)
 
 
-def augmentation_of(recipe):
+def augmentation_of(recipe) -> Augmentation | None:
     """The `Augmentation` of a recipe, or None."""
     return {
         "none": None,
@@ -97,7 +98,7 @@ def augmentation_of(recipe):
     }[recipe.augmentation]
 
 
-def optimizer_of(recipe, steps):
+def optimizer_of(recipe, steps) -> Any:
     """Muon from scratch, which learns more of few pairs, AdamW to fine-tune; their learning rate follows the schedule.
 
     Args:

@@ -5,10 +5,13 @@ import math
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+
+from kzoo.types import Array
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
 OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of files that are ever opened
@@ -51,21 +54,21 @@ class TensorFiles:
             for stored in reader.shapes:
                 self._add(stored, reader)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         return iter(self._places)
 
-    def __contains__(self, name):
+    def __contains__(self, name) -> bool:
         return name in self._places
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places)
 
-    def shape(self, name):
+    def shape(self, name) -> tuple:
         """The shape of a tensor, without reading it."""
         reader, stored = self._places[name]
         return reader.shapes[stored]
 
-    def read(self, name):
+    def read(self, name) -> Array:
         """A tensor as a numpy array, half precision as float32."""
         reader, stored = self._places[name]
         array = reader.read(stored)
@@ -111,7 +114,7 @@ class TensorFiles:
         return [self.folder / name for name in names]
 
 
-def has_weights(folder, stem, endings=ENDINGS):
+def has_weights(folder, stem, endings=ENDINGS) -> bool:
     """Whether a folder holds weights of this name in a form that is read."""
     return any(path.is_file() for ending in endings for path in folder.glob(f"{stem}.{ending}"))
 
@@ -127,7 +130,7 @@ class Safetensors:
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({error})") from error
 
-    def read(self, name):
+    def read(self, name) -> Array:
         array = self._file.get_tensor(name)
         self._read += array.nbytes
         if self._read > RELEASE:
@@ -159,14 +162,14 @@ class Arrays:
                 raise ValueError(f"{member.filename} says {shape} of {dtype}, which is not what it holds")
         self.shapes[member.filename.removesuffix(".npy")] = shape
 
-    def read(self, name):
+    def read(self, name) -> Array:
         try:
             return self._file[name]
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({error})") from error
 
 
-def check_links(folder, names=()):
+def check_links(folder, names=()) -> None:
     """Stops where a file that would be opened is a link that leaves the folder, or lies behind one.
 
     In the hub's cache a snapshot is a folder of links into the blobs of the same repository, which is as far as

@@ -8,6 +8,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.candidates import check_scale
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -65,7 +66,7 @@ class SoftContrastive(PairwiseLoss):
         self.label_temperature = check_scale(label_temperature, "label_temperature")
         self.symmetric = symmetric
 
-    def call(self, a, b, label_embeddings, sample_weight=None):
+    def call(self, a, b, label_embeddings, sample_weight=None) -> Tensor:
         a, b = l2_normalize(a), l2_normalize(b)
         labels = ops.stop_gradient(l2_normalize(label_embeddings))
         scale = resolve_scale(self.temperature)

@@ -4,14 +4,15 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.parts.pairwise import Tile, cross_entropies, same
+from kzoo.types import Tensor
 
 
-def paired_cosines(a, b):
+def paired_cosines(a, b) -> Tensor:
     """`cos(a_i, b_i)` of the rows of two tensors `(batch, dim)`: float32 `(batch,)`."""
     return ops.sum(l2_normalize(a) * l2_normalize(b), axis=-1)
 
 
-def own_among(a, candidates, scale, direction="a_to_b", block_size=None, own_hard=0.0, keep=None):
+def own_among(a, candidates, scale, direction="a_to_b", block_size=None, own_hard=0.0, keep=None) -> tuple:
     """The cross-entropy of each row of `a`, that is to choose candidate i among all of them by cosine.
 
     Args:
@@ -44,7 +45,7 @@ def own_among(a, candidates, scale, direction="a_to_b", block_size=None, own_har
     return cross_entropies(tile, {"a": a}, columns, direction, block_size, own)
 
 
-def check_scale(scale, name="scale"):
+def check_scale(scale, name="scale") -> float:
     """Stops unless `scale` is a positive number; returns it."""
     if not isinstance(scale, (int, float)) or not scale > 0:
         raise ValueError(f"{name} is {scale!r}; give a positive number.")
