@@ -67,8 +67,7 @@ class Loss(Configured, Looks, Layer):
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
         self.term = name or _snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
         self.supports_masking = True  # a `mask` argument is the loss's own business
-        self.inputs_given = inputs is not None
-        self.input_names = tuple(inputs or self.default_inputs)
+        self.inputs_given, self.input_names = inputs is not None, tuple(inputs or self.default_inputs)
         self.optional_names = self.optional_inputs | renamed
         self.asked_for = tuple(key for key, name in renamed.items() if name is not None)  # what was named must be there
         self._check_count(len(self.input_names), f"inputs names {len(self.input_names)}: {self.input_names}")
@@ -192,7 +191,7 @@ class Loss(Configured, Looks, Layer):
         keyword = {self.optional_names[key]: key for key in (*self.required_inputs, *self.asked_for)}.get(name)
         return f"{type(self).__name__}({f'{keyword}=...' if keyword else 'inputs=(...)'})"
 
-    def pairs(self, batch_size) -> None:
+    def pairs(self, batch_size) -> tuple | None:
         """`(rows, columns)` of the matrix of scores that a batch is compared in; None where it is in none."""
         return None
 
@@ -285,8 +284,7 @@ class Loss(Configured, Looks, Layer):
         return self if other == 0 else NotImplemented  # lets sum([...]) start from 0
 
     def __mul__(self, weight) -> "WeightedSum":
-        if not callable(weight):
-            return WeightedSum([(_product(float(weight), own), term) for own, term in _terms(self)])
+        weight = weight if callable(weight) else float(weight)
         return WeightedSum([(_product(weight, own), term) for own, term in _terms(self)])
 
     __rmul__ = __mul__
