@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 '''
 FOOT = """
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)
 
 

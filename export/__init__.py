@@ -12,5 +12,5 @@ __all__ = [*_NAMES]
 __getattr__ = lazy(__name__, _NAMES)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -20,7 +20,7 @@ class CaptionMemory(keras.layers.Layer):
         self.decoder = model.text_decoder
         self.built = True
 
-    def call(self, image_tokens):
+    def call(self, image_tokens) -> dict:
         return dict(zip(MEMORY, _stack(self.decoder.memory(image_tokens))))
 
 
@@ -32,7 +32,7 @@ class CaptionStep(keras.layers.Layer):
         self.model = model
         self.built = True
 
-    def call(self, token_ids, positions, keys, values, memory_keys, memory_values):
+    def call(self, token_ids, positions, keys, values, memory_keys, memory_values) -> dict:
         logits, states, cache = self.model.caption_step(
             token_ids, positions, _unstack(keys, values), _unstack(memory_keys, memory_values)
         )
@@ -56,7 +56,7 @@ class CaptionLoop(keras.layers.Layer):
         self.model, self.names, self.max_length = model, names, max_length
         self.built = True
 
-    def call(self, *inputs):
+    def call(self, *inputs) -> dict:
         import tensorflow as tf
 
         model = self.model
@@ -82,7 +82,7 @@ class CaptionLoop(keras.layers.Layer):
         return {"token_ids": token_ids}
 
 
-def onnx_towers(model):
+def onnx_towers(model) -> list:
     """The graphs of a model in ONNX: its towers, and a captioner's memory and step."""
     towers = towers_of(model)
     if not writes_captions(model):
@@ -91,7 +91,7 @@ def onnx_towers(model):
     return [*towers, memory, _step_tower(model, reference(memory))]
 
 
-def saved_towers(model):
+def saved_towers(model) -> list:
     """The signatures of a model in a SavedModel: its towers, and a captioner's whole search."""
     towers = towers_of(model)
     if not writes_captions(model):
@@ -137,7 +137,7 @@ def _caption_tower(model, image_tower):
     return Tower("caption", graph, image_tower.samples, {"token_ids": (max_length,)}, "int32")
 
 
-def worst_choice(model, tower, got, tolerance, what):
+def worst_choice(model, tower, got, tolerance, what) -> float:
     """By how much the ids of a greedy search lie below the likeliest ones, as the model sees the finished captions.
 
     The model reads each caption as a whole, without a cache. A difference of zero is the same choice at every step.

@@ -10,7 +10,7 @@ from kzoo.export.onnx_writers import OPSET, write_onnx
 from kzoo.extras import require
 
 
-def export_in_tensorflow(model, folder, format, names=None, opset=OPSET):
+def export_in_tensorflow(model, folder, format, names=None, opset=OPSET) -> str:
     """Rebuild a model from config and weights on TensorFlow and write its graphs there.
 
     Args:
@@ -39,7 +39,7 @@ def export_in_tensorflow(model, folder, format, names=None, opset=OPSET):
     return done.stdout.strip().splitlines()[-1]
 
 
-def main(preset, folder, format, opset, *names):
+def main(preset, folder, format, opset, *names) -> None:
     """The process: open the preset on TensorFlow, write, print the exporter's name."""
     from kzoo.export.captions import onnx_towers, saved_towers
     from kzoo.export.saved_model import write_saved_model

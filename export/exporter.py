@@ -36,7 +36,7 @@ TOLERANCES = {"float32": 2e-5, "float16": 5e-3}  # on unit-length embeddings, by
     dtype=one_of(*TOLERANCES),
     overwrite=FLAG,
 )
-def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32", overwrite=False):
+def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32", overwrite=False) -> dict:
     """Write the towers of a model as graphs that run without Keras.
 
     The folder holds a graph for each tower, such as `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow

@@ -51,13 +51,13 @@ MANIFEST = Object(
 MEMORY = ("memory_keys", "memory_values")  # what every step needs of a picture
 
 
-def signature_of(name):
+def signature_of(name) -> str:
     """The signature of a graph in a SavedModel: `encode_image` of `image_encoder`, others by their own name."""
     stem = name.removesuffix("_encoder")
     return name if stem == name else f"encode_{stem}"
 
 
-def describe_towers(towers, format):
+def describe_towers(towers, format) -> dict:
     """The `graphs` entry of a manifest: per tower its file, inputs and outputs."""
     graphs = {}
     for tower in towers:
@@ -74,7 +74,7 @@ def _array(name, dtype, shape):
     return {"name": name, "dtype": dtype, "shape": ["batch", *shape]}
 
 
-def is_export(folder):
+def is_export(folder) -> bool:
     """Whether a folder holds an export of kzoo."""
     try:
         read_manifest(folder)
@@ -83,7 +83,7 @@ def is_export(folder):
     return True
 
 
-def read_manifest(folder):
+def read_manifest(folder) -> dict:
     """The manifest of an export.
 
     Raises:

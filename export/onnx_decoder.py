@@ -22,7 +22,7 @@ class OnnxDecoder:
         self.session, self.pictures, self.of_pictures = step, len(next(iter(memory.values()))), memory
         self.context_length, self.pad_id = context_length, pad_id
 
-    def begin(self, copies, length):
+    def begin(self, copies, length) -> None:
         """Start afresh with `copies` rows for each picture."""
         rows = self.pictures * copies
         shapes = {each.name: each.shape[1:] for each in (*self.session.get_inputs(), *self.session.get_outputs())}
@@ -32,7 +32,7 @@ class OnnxDecoder:
         self.outputs = {name: np.empty((rows, *shapes[name]), "float32") for name in ("logits", "states")}
         self.memory = {name: np.repeat(array, copies, axis=0) for name, array in self.of_pictures.items()}
 
-    def step(self, token_ids, position, parents=None):
+    def step(self, token_ids, position, parents=None) -> tuple:
         """Logits `(rows, vocab_size)` of the next id and states `(rows, width)`; valid until the next step."""
         if parents is not None:
             for name in PAST:

@@ -16,7 +16,7 @@ TWO_GIGABYTES = 2**31 - 1
 PURPOSE = "Exporting to ONNX"
 
 
-def write_onnx(tower, path, opset=OPSET):
+def write_onnx(tower, path, opset=OPSET) -> str:
     """Write one tower with the exporter of the running backend, tidied and checked.
 
     Never `keras.Model.export`: on torch it goes through TorchScript, which fails on layer norms, and on jax
@@ -49,7 +49,7 @@ def write_onnx(tower, path, opset=OPSET):
     return exporter
 
 
-def halve(path):
+def halve(path) -> None:
     """Turn the weights and products of a graph on disk into float16; what goes in and comes out keeps its type."""
     onnx = require("onnx", "export", PURPOSE)
     require("onnxruntime", "export", PURPOSE)

@@ -17,6 +17,7 @@ from kzoo.files.writing import readable
 from kzoo.inference.caption import Writer
 from kzoo.inference.embed import BATCH_SIZE, Embedder
 from kzoo.preprocessing import Preprocessor
+from kzoo.types import Array
 
 
 @takes(
@@ -26,7 +27,7 @@ from kzoo.preprocessing import Preprocessor
     session_options=able("items", "a dict") | able("intra_op_num_threads", "an onnxruntime.SessionOptions"),
     verify=FLAG,
 )
-def load(folder, providers=None, threads=None, session_options=None, verify=True):
+def load(folder, providers=None, threads=None, session_options=None, verify=True) -> "Runtime":
     """Open a folder that `model.export(folder, format="onnx")` wrote.
 
     Args:
@@ -121,7 +122,7 @@ class Runtime(Embedder):
             for name, graph in self.manifest["graphs"].items():
                 self.sessions[name] = open_graph(onnxruntime, folder, name, graph, options, providers)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         if not isinstance(self.opened_with[3], dict | None):
             raise TypeError(
                 "a runtime with an onnxruntime.SessionOptions object cannot be sent to another process; give load() "
@@ -129,11 +130,11 @@ class Runtime(Embedder):
             )
         return load, self.opened_with
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         graphs, dtype = ", ".join(self.manifest["graphs"]), self.manifest.get("dtype", "float32")
         return f"<{type(self).__name__} of {self.manifest['preset']}: {graphs}; {dtype}, from {self.opened_with[0]}>"
 
-    def run_graph(self, name, arrays, outputs):
+    def run_graph(self, name, arrays, outputs) -> list:
         """What a graph gives for a dict that holds its inputs: a list of arrays, those called `outputs`."""
         inputs = [each["name"] for each in self.manifest["graphs"][name]["inputs"]]
         lacking = [key for key in inputs if key not in arrays]
@@ -144,11 +145,11 @@ class Runtime(Embedder):
         except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
             raise ValueError(f"{name} cannot be run on what it was given: {_said(error)}") from error
 
-    def embed_batch(self, batch):
+    def embed_batch(self, batch) -> Array:
         """Embeddings `(rows, embed_dim)` of a batch of one modality."""
         return self.embed_arrays("text" if "token_ids" in batch else "image", batch)
 
-    def embed_arrays(self, modality, arrays):
+    def embed_arrays(self, modality, arrays) -> Array:
         """Embed what needs no preprocessor: float32 `(rows, embed_dim)`, unit length.
 
         Args:
@@ -168,10 +169,10 @@ class Runtime(Embedder):
             raise ValueError(f"{self.manifest['preset']} has no {modality} tower: it embeds {', '.join(towers)} alone.")
         return self.run_graph(name, arrays, [f"{modality}_embeddings"])[0]
 
-    def scale_and_bias(self):
+    def scale_and_bias(self) -> tuple:
         return self.manifest["similarity"]["scale"], self.manifest["similarity"]["bias"]
 
-    def similarity(self, images, texts, batch_size=BATCH_SIZE):
+    def similarity(self, images, texts, batch_size=BATCH_SIZE) -> Array:
         """`scale * cosine + bias` of every picture with every text: float32 array `(n, m)`."""
         return self.logits(images, texts, batch_size)
 
@@ -179,7 +180,7 @@ class Runtime(Embedder):
 class CaptionRuntime(Writer, Runtime):
     """An exported captioner; made by `load`."""
 
-    def embed_arrays(self, modality, arrays):
+    def embed_arrays(self, modality, arrays) -> Array:
         if f"{modality}_encoder" not in self.sessions:
             raise ValueError(f"{self.manifest['preset']} has no {modality} tower: it writes captions and embeds none.")
         return super().embed_arrays(modality, arrays)
@@ -187,7 +188,7 @@ class CaptionRuntime(Writer, Runtime):
     caption_vocab_size = property(lambda self: self.manifest["captions"]["vocab_size"])
     caption_start_id = property(lambda self: self.manifest["captions"]["start_id"])
 
-    def open_decoder(self, batch):
+    def open_decoder(self, batch) -> OnnxDecoder:
         (tokens,) = self.run_graph("image_encoder", batch, ["image_tokens"])
         memory = dict(zip(MEMORY, self.run_graph("caption_memory", {"image_tokens": tokens}, list(MEMORY))))
         known = self.manifest["captions"]

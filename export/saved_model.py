@@ -1,5 +1,7 @@
 """TensorFlow SavedModel: one archive, one set of variables, a signature per use."""
 
+from collections.abc import Iterator
+
 import keras
 
 from kzoo.export.child import export_in_tensorflow
@@ -9,7 +11,7 @@ from kzoo.extras import require
 PURPOSE = "Exporting a SavedModel"
 
 
-def write_saved_model(model, towers, folder):
+def write_saved_model(model, towers, folder) -> str:
     """Write the SavedModel into `folder`; from jax and torch through a process that runs on TensorFlow.
 
     Neither backend writes one of its own that works: what jax writes fails at its first call, and torch
@@ -38,7 +40,7 @@ def write_saved_model(model, towers, folder):
     return "keras.export"
 
 
-def run_saved_model(folder, tower):
+def run_saved_model(folder, tower) -> Iterator:
     """What TensorFlow gives on the tower's samples, in the form of `kzoo.export.verify.reference`."""
     import tensorflow as tf
 

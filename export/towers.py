@@ -1,5 +1,6 @@
 """The graphs that a model leaves as: one per tower, named arrays in, named rows out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import keras
@@ -30,7 +31,7 @@ class Graph(keras.layers.Layer):
         self.model, self.entries, self.outputs = model, entries, outputs
         self.built = True
 
-    def call(self, *inputs):
+    def call(self, *inputs) -> dict:
         batch = dict(zip(self.entries, inputs))
         found = self.model.call(batch, training=False, only=tuple(self.outputs.values()))
         return {name: found[of] for name, of in self.outputs.items()}
@@ -57,17 +58,17 @@ class Tower:
     carried: dict = field(default_factory=dict)
 
     @property
-    def inputs(self):
+    def inputs(self) -> dict:
         """Name -> shape of one row and dtype."""
         return {name: (array.shape[1:], str(array.dtype)) for name, array in self.samples[0].items()}
 
     @property
-    def example(self):
+    def example(self) -> dict:
         """A sample of more than one row with every input: of a batch of one, torch would take the size for fixed."""
         full = (sample for sample in self.samples if sample.keys() >= self.inputs.keys())
         return next(sample for sample in full if len(next(iter(sample.values()))) > 1)
 
-    def run(self, graph):
+    def run(self, graph) -> Iterator:
         """What a graph gives on the samples, one after the other, as dicts of arrays.
 
         Args:
@@ -80,12 +81,12 @@ class Tower:
             yield found
 
 
-def writes_captions(model):
+def writes_captions(model) -> bool:
     """Whether a model is a captioner."""
     return isinstance(model, Captioner)
 
 
-def towers_of(model):
+def towers_of(model) -> list:
     """The towers of a model, with real inputs that exercise every array they read, to verify them on."""
     return [_tower(model, name, slot) for name, slot in zip(model.towers(), model.exported())]
 
@@ -102,7 +103,7 @@ def _tower(model, name, slot):
     return Tower(name, graph, batches, {key: tuple(value.shape[1:]) for key, value in found.items()})
 
 
-def samples(model, tower, called, rows):
+def samples(model, tower, called, rows) -> dict:
     """Arrays for a tower by their names in the graph, in the order of its inputs."""
     arrays, preprocessor = tower.samples(rows, seed=rows), model.preprocessor
     if tower.modality == "image" and preprocessor is not None and preprocessor.images is not None:
@@ -110,7 +111,7 @@ def samples(model, tower, called, rows):
     return {name: arrays[each] for each, name in called.items()}
 
 
-def sample_images(preprocessor, rows):
+def sample_images(preprocessor, rows) -> dict:
     """Pictures with edges, gradients and noise, through the model's own image steps."""
     random = np.random.default_rng(rows)
     pictures = []

@@ -1,6 +1,8 @@
 """A graph is compared with the model before it is left on disk."""
 
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +20,7 @@ class ExportError(RuntimeError):
     """The exporter failed, or the graph does not give the model's numbers. Nothing is left on disk."""
 
 
-def reference(tower):
+def reference(tower) -> Iterator:
     """What the running model gives on the tower's samples, one after the other: output name -> array."""
     return tower.run(
         lambda inputs: {
@@ -27,7 +29,7 @@ def reference(tower):
     )
 
 
-def run_onnx(path, tower):
+def run_onnx(path, tower) -> Iterator:
     """What onnxruntime gives on the tower's samples, in the form of `reference`."""
     onnxruntime = require("onnxruntime", "export", "Verifying an ONNX graph")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -35,7 +37,7 @@ def run_onnx(path, tower):
     return tower.run(lambda inputs: dict(zip(names, session.run(names, inputs))))
 
 
-def asked_as_a_user(model, served, tolerance):
+def asked_as_a_user(model, served, tolerance) -> dict:
     """The largest difference between what a model and its export make of pictures and texts as they are.
 
     Graphs may agree on arrays that the other half of the way never makes of a text: here the whole way is compared.
@@ -70,7 +72,7 @@ def asked_as_a_user(model, served, tolerance):
     return found
 
 
-def worst_difference(expected, got, tolerance, what):
+def worst_difference(expected, got, tolerance, what) -> Any:
     """The largest difference over all batches and outputs: absolute, and relative to the largest value above 1.
 
     Args:

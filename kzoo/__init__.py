@@ -47,7 +47,7 @@ __all__ = ["__version__", *_NAMES]
 __getattr__ = lazy(__name__, _NAMES)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)
 
 

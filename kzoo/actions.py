@@ -1,11 +1,12 @@
 """What a model does through rooms above it, which say so here: a model knows neither presets nor exports."""
 
 from importlib import import_module
+from typing import Any
 
 _PLACES = {}  # action -> (module, function)
 
 
-def provide(action, place):
+def provide(action, place) -> None:
     """Say where a function is that does something with a model.
 
     Args:
@@ -15,7 +16,7 @@ def provide(action, place):
     _PLACES[action] = tuple(place.split(":"))
 
 
-def perform(action, model, *arguments, **options):
+def perform(action, model, *arguments, **options) -> Any:
     """Do something with a model; the function gets it as its first argument."""
     module, function = _PLACES[action]
     return getattr(import_module(module), function)(model, *arguments, **options)

@@ -20,7 +20,7 @@ UNTOUCHED_CONFIG = {
 }
 
 
-def choose_backend():
+def choose_backend() -> None:
     """Set `KERAS_BACKEND` to the first installed of jax, tensorflow and torch, unless the user has chosen.
 
     A choice is the variable itself, a Keras that is already imported, or a backend in Keras' config file.
@@ -45,7 +45,7 @@ def _configured():
     return isinstance(config, dict) and "backend" in config and config != UNTOUCHED_CONFIG
 
 
-def explain_missing(error):
+def explain_missing(error) -> Exception:
     """The ImportError to raise when Keras or its backend is what could not be imported."""
     if error.name in ("keras", *BACKENDS):
         return ImportError(

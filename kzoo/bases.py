@@ -1,7 +1,7 @@
-"""The bases that Keras gives a model and a loss, in words for type checkers: Keras itself has no types.
+"""Keras' bases of models, losses, towers and data sets, in words for type checkers: Keras itself has no types.
 
-While a program runs they are Keras' own classes. A type checker sees the methods of Keras that a user calls, and so tells
-a misspelt one from one that is there.
+While a program runs they are Keras' own classes. A type checker sees the methods of Keras that a user calls, and so
+tells a misspelt one from one that is there.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -97,5 +97,18 @@ if TYPE_CHECKING:
         def summary(self, *args: Any, **kwargs: Any) -> None: ...
         def to_json(self, **kwargs: Any) -> str: ...
         def export(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    class PyDataset:
+        workers: int
+        use_multiprocessing: bool
+        max_queue_size: int
+        num_batches: int | None
+
+        def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10): ...
+        def __getitem__(self, index: int) -> Any: ...
+        def __len__(self) -> int: ...
+        def on_epoch_begin(self) -> None: ...
+        def on_epoch_end(self) -> None: ...
+
 else:
-    Layer, Model = keras.layers.Layer, keras.Model
+    Layer, Model, PyDataset = keras.layers.Layer, keras.Model, keras.utils.PyDataset

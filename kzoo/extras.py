@@ -1,9 +1,10 @@
 """Optional libraries, imported where they are used."""
 
 from importlib import import_module
+from typing import Any
 
 
-def require(module, extra, purpose):
+def require(module, extra, purpose) -> Any:
     """Import an optional library, or stop with the extra that installs it.
 
     Args:

@@ -3,7 +3,7 @@
 from html import escape
 
 
-def html_table(rows):
+def html_table(rows) -> str:
     """A table in HTML; the first row heads the columns.
 
     Args:

@@ -6,9 +6,11 @@ a release of Keras without it is found by that name, not by a model that trains 
 
 import gc
 import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dis import opmap
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras.src.saving import saving_lib
@@ -19,7 +21,7 @@ RAISE = opmap["RAISE_VARARGS"]  # the instruction of a `raise`
 LONGEST = 500  # characters of what Keras shows of the data in an error
 
 
-def untracked(owner, name, value):
+def untracked(owner, name, value) -> None:
     """Set an attribute that Keras neither tracks nor wraps nor, on a built model, refuses.
 
     For what belongs to somebody else (a teacher's students) or is no layer, variable or metric: Keras would save it
@@ -36,7 +38,7 @@ def untracked(owner, name, value):
     object.__setattr__(owner, name, value)
 
 
-def attach(model, **parts):
+def attach(model, **parts) -> None:
     """Make layers and metrics parts of a built model, in place of those that were attached under the same names.
 
     Keras locks the attributes of a built model, but a loss comes and goes with `compile`. What was there before is
@@ -61,13 +63,13 @@ def attach(model, **parts):
         model._track_variables()  # else zero_grad() misses the objective, whose gradients would pile up
 
 
-def layers_within(layer):
+def layers_within(layer) -> list:
     """A layer and all layers within it, in the order in which Keras finds them: the same for the same config."""
     return list(layer._flatten_layers())
 
 
 @contextmanager
-def memory_unsearched():
+def memory_unsearched() -> Iterator:
     """Around the quantisation of layers, each of which has Keras search all memory for garbage: a second per layer
     where large libraries are loaded. What is there already is left out of that search."""
     frozen = gc.get_freeze_count() > 0
@@ -99,7 +101,7 @@ def shapes_shown(shapes):
             vars(layer).pop("compute_output_shape", None)
 
 
-def sync_state(model):
+def sync_state(model) -> None:
     """Write the values that a running `fit` holds on jax into the variables of the model; elsewhere they are there.
 
     Within an epoch Keras' loop on jax carries all state by itself. A callback that reads or sets a variable asks for
@@ -226,12 +228,12 @@ class _Store(saving_lib.H5IOStore):
         self.give(f"{self.at}/vars/{key}".removeprefix("/"), keras.ops.convert_to_numpy(value))
 
 
-def track_loss(model, loss, rows):
+def track_loss(model, loss, rows) -> None:
     """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
     model._loss_tracker.update_state(loss, sample_weight=rows)
 
 
-def value_within_fit(model, variable):
+def value_within_fit(model, variable) -> Any:
     """The value that a variable of a metric has after the last step, also while `fit` holds it on jax: a tensor.
 
     To read it waits for that step. On jax it writes nothing into the model, which `sync_state` does, at a cost that
@@ -244,7 +246,7 @@ def value_within_fit(model, variable):
     return variable.value
 
 
-def called_by_compiled_loss(loss):
+def called_by_compiled_loss(loss) -> bool:
     """Whether a layer is being called by `keras.Model.compile(loss=layer)`, as the function of targets and predictions.
 
     Keras makes a loss of any callable there, which bears its name, in a scope of the compiled loss.
@@ -291,23 +293,23 @@ def _said_by_kzoo(error):
     return place.tb_frame.f_code.co_code[place.tb_lasti] == RAISE
 
 
-def unscaled(optimizer):
+def unscaled(optimizer) -> Any:
     """An optimizer without the `LossScaleOptimizer` that mixed precision puts around it."""
     return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
 
 
-def optimized(model):
+def optimized(model) -> list | None:
     """The variables that the optimizer of a model was made for; None where it was not made for any yet."""
     optimizer = unscaled(model.optimizer)
     return list(optimizer._trainable_variables) if optimizer.built else None
 
 
-def within_fit(options):
+def within_fit(options) -> bool:
     """Whether `evaluate` is called by a running `fit`, which has its data set ready, by the options it is given."""
     return options.get("_use_cached_eval_dataset", False)
 
 
-def carried_variables(model, count):
+def carried_variables(model, count) -> list:
     """Lists of the variables whose values Keras' loop on jax carries from step to step, in its order.
 
     Args:
@@ -319,7 +321,7 @@ def carried_variables(model, count):
 
 
 @contextmanager
-def weights_kept(model):
+def weights_kept(model) -> Iterator:
     """Around `fit`, `evaluate`, `predict` and their `..._on_batch`: between two steps the model is whole.
 
     On jax Keras takes the values out of the variables while it trains, and each step takes the memory of the values
@@ -413,7 +415,7 @@ class _Steps:
         untracked(self.model, name, method)
         self.replaced.append(name)
 
-    def making(self, kind, make):
+    def making(self, kind, make) -> Callable:
         """The function with which Keras makes a compiled step, which is followed from then on."""
         name = f"{kind}_function"
 
@@ -426,7 +428,7 @@ class _Steps:
 
         return make_and_follow
 
-    def followed(self, function):
+    def followed(self, function) -> Callable:
         def step(data):
             with interrupted_between_steps(lambda: False):
                 return function(data)
@@ -460,7 +462,7 @@ class _StepsOfJax(_Steps):
         """In place of Keras' own, which takes them out of the variables."""
         return tuple([each.value for each in variables] for variables in self.variables(sum(lists.values())))
 
-    def followed(self, function):
+    def followed(self, function) -> Callable:
         def step(state, iterator):
             found = []
 

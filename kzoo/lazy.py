@@ -3,12 +3,13 @@
 Such a package has a `.pyi` beside its `__init__.py`, which type checkers and completion read; `make docs` writes it.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 
 from kzoo.backend import explain_missing
 
 
-def lazy(package, names):
+def lazy(package, names) -> Callable:
     """The `__getattr__` of a package.
 
     Args:

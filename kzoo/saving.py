@@ -4,9 +4,10 @@ import keras
 
 # Keras finds the classes in a file by the names under which they are registered, as these rooms are imported
 from kzoo import encoders, layers, losses, models, training  # noqa: F401
+from kzoo.models.any_model import AnyModel
 
 
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> AnyModel:
     """Open a file that `model.save("model.keras")` wrote, of a model of kzoo or of one with parts of kzoo in it.
 
     `keras.saving.load_model` alone knows the classes of kzoo only once their rooms are imported, as this does.

@@ -9,5 +9,5 @@ __all__ = ["describe", "list_presets", "read_row", *_NAMES]
 __getattr__ = lazy(__name__, _NAMES)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

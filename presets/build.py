@@ -1,5 +1,7 @@
 """From a complete row to a model."""
 
+from typing import Any
+
 import keras
 
 from kzoo import encoders, keras_contact
@@ -18,18 +20,18 @@ OWN_VOCABULARY = {"pad_id": 0, "start_id": 1, "eot_id": 2}  # as `Tokenizer.trai
 PARTS = (f"image{TOWER}", f"text{TOWER}", DECODER)  # of the models that other libraries know
 
 
-def parts_of(row):
+def parts_of(row) -> dict:
     """Name of a tower or decoder -> its config, in the order of a row, the decoder last."""
     names = [name for name in row if name.endswith(TOWER)]
     return {name: row[name] for name in sorted([*names, DECODER], key=DECODER.__eq__) if row.get(name)}
 
 
-def token_tower_of(row):
+def token_tower_of(row) -> dict | None:
     """Config of what reads the ids of a text first; None in a row without texts."""
     return row.get(f"text{TOWER}") or row.get(DECODER)
 
 
-def build(row, dtype=None, preprocessor=None):
+def build(row, dtype=None, preprocessor=None) -> Any:
     """The model of a complete row, with random weights."""
     owner = MODELS[row.get("model", DualEncoder.kind)]
     towers = {name: _tower(config, name, dtype) for name, config in parts_of(row).items()}
@@ -51,7 +53,7 @@ def build(row, dtype=None, preprocessor=None):
     return model
 
 
-def preprocessor_of(row):
+def preprocessor_of(row) -> Preprocessor | None:
     """The preprocessor of a row, without a vocabulary; None where it has neither pictures nor texts."""
     image, tokens = row.get(f"image{TOWER}"), token_tower_of(row)
     if image is None and tokens is None:
@@ -59,7 +61,7 @@ def preprocessor_of(row):
     return Preprocessor(None if image is None else image_steps(row), vocabulary=tokens and vocabulary_of(row))
 
 
-def image_steps(row):
+def image_steps(row) -> ImageSteps | PatchSteps:
     """The image steps of a row."""
     image = row["image_encoder"]
     options = {name: value for name, value in row["images"].items() if name != "kind"}
@@ -68,7 +70,7 @@ def image_steps(row):
     return ImageSteps(image["image_size"], **options)
 
 
-def vocabulary_of(row):
+def vocabulary_of(row) -> dict:
     """What a preprocessor without a tokenizer needs to know to get one, or to say where it is."""
     token_tower, rules = token_tower_of(row), row["tokenizer"]
     known = {name: token_tower[name] for name in ("context_length", "vocab_size")} | {"rules": rules}
@@ -77,7 +79,7 @@ def vocabulary_of(row):
     return known | {"source": row["weights"]["repo"] if row.get("weights") else "its checkpoint"}
 
 
-def with_own_vocabulary(row, vocab_size):
+def with_own_vocabulary(row, vocab_size) -> dict:
     """A row of the table whose vocabulary is learnt from captions, in place of its checkpoint's.
 
     Args:
@@ -99,7 +101,7 @@ def with_own_vocabulary(row, vocab_size):
     return row | towers | {"tokenizer": {"kind": "trained_bpe", "clean": "none"} | OWN_VOCABULARY}
 
 
-def as_float32(model):
+def as_float32(model) -> Any:
     """The model itself if it computes in float32, else a copy that does, with the same weights.
 
     LoRA is merged into the weights of a copy, and what is quantised becomes plain again.

@@ -44,7 +44,7 @@ LAYOUTS = {
 }
 
 
-def write_card(model, place, format, repo=None, instead_of=None):
+def write_card(model, place, format, repo=None, instead_of=None) -> None:
     """Write the card of a model as `README.md`, unless it would replace one that kzoo did not write, which stays.
 
     Args:
@@ -61,12 +61,12 @@ def write_card(model, place, format, repo=None, instead_of=None):
     disk.write(Path(place) / hub.CARD, render(model, format, repo).encode())
 
 
-def is_own(text):
+def is_own(text) -> bool:
     """Whether a card is one that kzoo wrote and may write anew."""
     return MARKER in text
 
 
-def render(model, format, repo=None):
+def render(model, format, repo=None) -> str:
     """The text of a card: facts of the model itself, and of the preset's row where the model is one of the table.
 
     Example:

@@ -22,7 +22,7 @@ LAYERS = ("heads", "projector", "teacher")  # what a row may have beside towers,
 KEYS = ("preset", "similarity", "loss", "preprocessor")
 
 
-def save_preset(model, folder, optimizer=False, overwrite=False, beside=None):
+def save_preset(model, folder, optimizer=False, overwrite=False, beside=None) -> None:
     """Write a model so that `from_preset(folder)` opens it on any backend.
 
     A folder that was there keeps the model that it had until the new one is whole; see `kzoo.files.writing`.
@@ -62,13 +62,13 @@ def save_preset(model, folder, optimizer=False, overwrite=False, beside=None):
         write_card(model, place, "kzoo", instead_of=folder)
 
 
-def check_preprocessor(model):
+def check_preprocessor(model) -> None:
     """Stops with a sentence unless the model can read pictures."""
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so a preset of it could read no picture; set one first.")
 
 
-def model_config(model):
+def model_config(model) -> dict:
     """The architecture of a model in the form of a complete row."""
     towers = {name: _tower_config(tower) for name, tower in model.towers().items()}
     layers = {name: model.get_config().get(name) for name in LAYERS}
@@ -86,7 +86,7 @@ def model_config(model):
     }
 
 
-def read_config(folder):
+def read_config(folder) -> dict:
     """The config of a kzoo folder; stops with a sentence for any other folder."""
     path = folder / CONFIG_FILE
     config = read_json(path, finite=False) if path.exists() else {}
@@ -109,7 +109,7 @@ def read_config(folder):
     return config
 
 
-def read_preprocessor(folder, config, verify=True):
+def read_preprocessor(folder, config, verify=True) -> Preprocessor | None:
     """The preprocessor of a kzoo folder, None where it has none.
 
     Args:

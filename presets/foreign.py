@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kzoo.files.strict_json import check_content, read_object
 from kzoo.preprocessing import Preprocessor
@@ -53,7 +54,7 @@ class Checkpoint:
     format: Format
     config: dict
 
-    def row(self):
+    def row(self) -> dict:
         """The complete row that its config describes."""
         try:
             row = self.format.read_row(self.config, read_json(self.folder / STEPS_FILE))
@@ -66,7 +67,7 @@ class Checkpoint:
         schema.check(row, f"the config in {self.folder}", whole_row=True)
         return row
 
-    def check(self, row):
+    def check(self, row) -> None:
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
         own, chosen = self.row(), row["weights"].get("overrides", {})
         for tower in PARTS:
@@ -78,7 +79,7 @@ class Checkpoint:
                         f"says {own[tower][key]!r}; open the folder itself to go by its config."
                     )
 
-    def preprocessor(self, row):
+    def preprocessor(self, row) -> Preprocessor:
         """Image steps of its config, vocabulary of its files, if they are there."""
         rules, token_tower = row["tokenizer"], row.get("text_encoder") or row["text_decoder"]
         preprocessor = Preprocessor(image_steps(row), vocabulary=vocabulary_of(row) | {"source": self.title})
@@ -90,21 +91,21 @@ class Checkpoint:
             check_end_of_text(preprocessor.tokenizer, token_tower, self.folder)
         return preprocessor
 
-    def tensors(self):
+    def tensors(self) -> TensorFiles:
         """Its weights."""
         format = self.format
         return TensorFiles(self.folder, format.stem_in(self.folder), format.renames(self.config), format.endings)
 
-    def check_tensors(self, tensors, model):
+    def check_tensors(self, tensors, model) -> None:
         """Stops with one report unless the weights fit a model of `row()`, which may be one of shapes only."""
         check_tensors(self.format.entries(self.config, tensors), self.format.drop, model, tensors, self.folder)
 
-    def fill(self, tensors, model, adapt):
+    def fill(self, tensors, model, adapt) -> None:
         """Put the weights into a model that they fit."""
         load_tensors(self.format.entries(self.config, tensors), model, tensors, adapt)
 
 
-def check_end_of_text(tokenizer, token_tower, folder):
+def check_end_of_text(tokenizer, token_tower, folder) -> None:
     """Stops where the vocabulary of a folder ends texts with another id than the tower pools at."""
     pooled = token_tower.get("eot_id") if token_tower.get("pool", "end_of_text") == "end_of_text" else None
     if token_tower["kind"] == "text_transformer" and pooled not in (None, tokenizer.eot_id):
@@ -114,7 +115,7 @@ def check_end_of_text(tokenizer, token_tower, folder):
         )
 
 
-def recognise(folder, title=None):
+def recognise(folder, title=None) -> Any:
     """The checkpoint of another library in a folder, or None.
 
     A folder may hold one model in two layouts; the first of `FORMATS` that has its weights there is taken.
@@ -132,7 +133,7 @@ def recognise(folder, title=None):
     return next(iter(with_weights or found), None)
 
 
-def weight_files(folder):
+def weight_files(folder) -> list:
     """Patterns of the names that files of weights have in the layouts declared in a folder, best first."""
     return [each.format.weight_file for each in _declared(folder, folder.name)]
 
@@ -155,11 +156,11 @@ def _declared(folder, title):
     return found
 
 
-def plain(value):
+def plain(value) -> Any:
     """A value of a config in one spelling, for comparison."""
     return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def read_json(path):
+def read_json(path) -> dict:
     """Content of a JSON file; {} where there is none."""
     return read_object(path, finite=False) if path.exists() else {}

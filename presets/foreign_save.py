@@ -22,7 +22,7 @@ COMPARED = (*PARTS, "similarity", "images")
 WRITTEN = ("transformers", "open_clip")
 
 
-def save_checkpoint(model, folder, name, overwrite=False):
+def save_checkpoint(model, folder, name, overwrite=False) -> None:
     """Write a model as another library stores it: its config, `*.safetensors`, `tokenizer.json`, a card.
 
     The config is read back before anything is written: where it would describe another model than this one,

@@ -16,6 +16,7 @@ from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import TooMany, at_most, empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
+from kzoo.models.any_model import AnyModel
 from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept
 from kzoo.presets.build import build, parts_of, with_own_vocabulary
@@ -37,7 +38,7 @@ logger = logging.getLogger("kzoo")
 )
 def from_preset(
     name, load_weights=True, image_size=None, context_length=None, dtype=None, vocab_size=None, verify=True
-):
+) -> AnyModel:
     """Open a model: architecture, tokenizer, image steps and weights, as one object.
 
     Args:

@@ -54,7 +54,7 @@ KNOWN = {
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 
-def known_as(name, repositories):
+def known_as(name, repositories) -> str | None:
     """The preset of a model that another library calls by a name; None where there is none.
 
     Args:
@@ -72,7 +72,7 @@ def known_as(name, repositories):
     return repositories.get(whole) or last.get(short) or KNOWN.get(short)
 
 
-def on_hub(name):
+def on_hub(name) -> bool:
     """Whether a name has the form of a repository of the Hugging Face Hub, `owner/name`."""
     return HUB.fullmatch(name) is not None and not _plain(name).startswith("vit-")  # "ViT-B/32" is OpenAI's spelling
 

@@ -11,7 +11,7 @@ from kzoo.presets.foreign_save import save_checkpoint
 from kzoo.weights import hub
 
 
-def save(model, folder, format="kzoo", optimizer=False, overwrite=False):
+def save(model, folder, format="kzoo", optimizer=False, overwrite=False) -> None:
     """Write a model into a folder; see `ContrastiveModel.save_to_preset`."""
     if format == "kzoo":
         save_preset(model, folder, optimizer, overwrite)
@@ -21,7 +21,7 @@ def save(model, folder, format="kzoo", optimizer=False, overwrite=False):
         save_checkpoint(as_float32(model) if model.check_quantised() else model, folder, format, overwrite)
 
 
-def push(model, repo, format="kzoo", private=False, revision=None, message=None):
+def push(model, repo, format="kzoo", private=False, revision=None, message=None) -> str:
     """Put a model on the hub; see `ContrastiveModel.push_to_hub`."""
     hub.check_target(repo)
     with TemporaryDirectory() as folder:

@@ -35,12 +35,12 @@ def _places():
     return places
 
 
-def is_preset(name):
+def is_preset(name) -> bool:
     """Whether a preset has this name or alias."""
     return name in _places()
 
 
-def read_row(name):
+def read_row(name) -> dict:
     """One row, complete: the family's defaults, the architecture, what the row itself says.
 
     Args:
@@ -87,7 +87,7 @@ def _hint(name):
     return f"did you mean {', '.join(near)}?" if near else "see kzoo.list_presets()."
 
 
-def flat(row):
+def flat(row) -> dict:
     """A row whose towers stand in it one by one: `"towers": {"image": ...}` is `"image_encoder": ...`.
 
     Example:
@@ -101,7 +101,7 @@ def flat(row):
 
 
 @takes(family=NAME)
-def list_presets(family=None):
+def list_presets(family=None) -> "Table":
     """All presets, or those of one family, as a table that prints.
 
     Args:
@@ -124,7 +124,7 @@ def list_presets(family=None):
 
 
 @takes(name=NAME)
-def describe(name):
+def describe(name) -> "Description":
     """Everything the table says about a preset, as a dict that prints.
 
     Example:
@@ -137,7 +137,7 @@ def describe(name):
 class Table(list):
     """A list of dicts that prints as columns."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         rows = [COLUMNS, *([str(row[column]) for column in COLUMNS] for row in self)]
         widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
@@ -149,7 +149,7 @@ class Table(list):
 class Description(dict):
     """A dict that prints as lines `key: value`, one level deep."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "\n".join(f"{key}: {_line(value)}" for key, value in self.items())
 
     def _repr_html_(self):

@@ -7,7 +7,7 @@ from kzoo.losses.spec import from_spec, to_spec
 logger = logging.getLogger("kzoo")
 
 
-def kept_loss(model):
+def kept_loss(model) -> list:
     """The spec of the loss that a model was compiled with, of its own where it was not.
 
     Constants have no place in a spec: a loss with some is left out, which is said, and the model's own is kept.
@@ -21,7 +21,7 @@ def kept_loss(model):
     return own if spec is None or (own and spec == to_spec(from_spec(own))) else spec
 
 
-def loss_in_words(spec):
+def loss_in_words(spec) -> str:
     """A spec as a sum, for people.
 
     Example:
@@ -31,7 +31,7 @@ def loss_in_words(spec):
     return " + ".join(_weight(term.get("weight", 1.0)) + term["loss"] for term in spec)
 
 
-def trainings_in_words(model):
+def trainings_in_words(model) -> str:
     """What `fit` has done with a model, without an end; "" where nothing is recorded."""
     return "; then ".join(map(_training, model.trainings))
 

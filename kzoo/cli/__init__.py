@@ -26,7 +26,7 @@ for _command in COMMANDS:
     app.command(cls=Command)(_command)
 
 
-def main():
+def main() -> None:
     """Entry point: whatever goes wrong ends with one sentence and exit code 1, wrong usage with 2; `--debug`, anywhere,
     shows where it was raised."""
     arguments = sys.argv[1:]

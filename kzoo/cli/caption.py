@@ -68,7 +68,7 @@ def caption(
     batch_size: Annotated[int, typer.Option(callback=taking(COUNT), help="Images that are captioned together.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Write captions of images."""
     options = {
         "prefix": prefix,

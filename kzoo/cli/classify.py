@@ -21,7 +21,7 @@ def classify(
     template: Annotated[list[str] | None, typer.Option(help="Prompt with {}; repeat for more.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Classify images by prompts (zero-shot)."""
     if preset is None and len(images) < 2:
         raise ValueError("there is no model, only images; name it: kzoo classify IMAGES --preset MODEL --labels a,b.")

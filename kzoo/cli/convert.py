@@ -20,7 +20,7 @@ def convert(
     ] = None,
     overwrite: Overwrite = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Write a model in the layout of kzoo, transformers or open_clip, and push it to the Hugging Face Hub."""
     try_folder(folder, format.value, overwrite)  # before the work
     needs_keras()

@@ -10,12 +10,12 @@ RECALL = re.compile(r"(val_)?(image_to_text|text_to_image)_recall@(\d+)")
 HELD_OUT = "val_"  # begins the names of what Keras measures on validation data
 
 
-def can_draw():
+def can_draw() -> bool:
     """Whether there is a library to draw with."""
     return find_spec("matplotlib") is not None
 
 
-def draw_curves(history, path):
+def draw_curves(history, path) -> None:
     """Write a PNG: the loss of training and held-out pairs, and beside it recall on held-out pairs, where there is any.
 
     Nothing is drawn where matplotlib is not installed.

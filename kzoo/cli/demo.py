@@ -18,7 +18,7 @@ def demo(
     output: Annotated[
         Path | None, typer.Option(help="Folder for report and model; default kzoo-demo or kzoo-demo-captioner.")
     ] = None,
-):
+) -> None:
     """Train on icons from scratch and measure on held-out icons; export, and ask the export."""
     needs_keras()
     if captioner:

@@ -7,7 +7,7 @@ import typer
 from kzoo.cli.terminal import console
 
 
-def describe(name: Annotated[str, typer.Argument(help="Preset name.")]):
+def describe(name: Annotated[str, typer.Argument(help="Preset name.")]) -> None:
     """Print everything the table says about a preset."""
     from kzoo.presets import describe as describe_preset
 

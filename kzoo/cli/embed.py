@@ -20,7 +20,7 @@ def embed(
     texts: Annotated[Path | None, typer.Option(help="Text file, one text a line.")] = None,
     batch_size: BatchSize = 64,
     backend: BackendOption = None,
-):
+) -> None:
     """Embed images and texts into an npz file."""
     if not images and texts is None:
         raise ValueError("there is nothing to embed; give --images, --texts, or both.")

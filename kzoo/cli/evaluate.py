@@ -20,7 +20,7 @@ def evaluate(
     skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Measure loss and recall on pairs, beside what chance would give."""
     needs_keras()
     import kzoo

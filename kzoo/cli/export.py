@@ -29,7 +29,7 @@ def export(
     dtype: Annotated[Precision | None, typer.Option(help="Of an ONNX graph; float16 halves it.")] = None,
     overwrite: Overwrite = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Export a saved model as verified graphs."""
     given = {"opset": opset, "dtype": dtype and dtype.value}
     given = {name: value for name, value in given.items() if value is not None}

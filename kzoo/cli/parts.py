@@ -1,6 +1,7 @@
 """What several commands do."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import track
@@ -8,9 +9,10 @@ from rich.progress import track
 from kzoo.cli.terminal import console
 from kzoo.data.folders import pictures_of
 from kzoo.files.writing import readable
+from kzoo.types import Array
 
 
-def needs_keras():
+def needs_keras() -> Any:
     """Keras, imported now that the backend is set."""
     from kzoo.backend import explain_missing
 
@@ -21,7 +23,7 @@ def needs_keras():
     return keras
 
 
-def open_model(folder):
+def open_model(folder) -> Any:
     """A saved model, or an export in the runtime."""
     from kzoo.export.manifest import MANIFEST_FILE, is_export
 
@@ -37,7 +39,7 @@ def open_model(folder):
     return kzoo.from_preset(folder)
 
 
-def image_files(places):
+def image_files(places) -> list:
     files = []
     for place in places:
         files += pictures_of(place) if place.is_dir() else [place]
@@ -46,7 +48,7 @@ def image_files(places):
     return files
 
 
-def in_steps(encode, sources, batch_size, name):
+def in_steps(encode, sources, batch_size, name) -> Array:
     steps = range(0, len(sources), batch_size)
     rows = [encode(sources[start : start + batch_size], batch_size) for start in track(steps, name, console=console)]
     return np.concatenate(rows) if rows else encode([])

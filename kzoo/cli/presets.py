@@ -15,7 +15,7 @@ def presets(
     name: Annotated[str | None, typer.Argument(help="Only presets with this in their name, such as base.")] = None,
     family: Annotated[str | None, typer.Option(help="One family only, such as clip.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list, with the places of weights.")] = False,
-):
+) -> None:
     """List the architectures."""
     from kzoo.presets import list_presets
 

@@ -13,7 +13,7 @@ KS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 
-def recalls(numbers):
+def recalls(numbers) -> list:
     """Recall at 1, 5 and 10, the mean of both directions, of `val_...` numbers; [] where there are none."""
     names = [[f"val_{direction}_recall@{k}" for direction in DIRECTIONS] for k in KS]
     if any(name not in numbers for both in names for name in both):
@@ -21,13 +21,13 @@ def recalls(numbers):
     return [sum(numbers[name] for name in both) / len(both) for both in names]
 
 
-def score_of(numbers):
+def score_of(numbers) -> float | None:
     """By what an epoch is better than another: its recalls on held-out pairs, else its loss there, None without any."""
     found = recalls(numbers)
     return sum(found) / len(found) if found else -numbers["val_loss"] if "val_loss" in numbers else None
 
 
-def line_of(numbers, epochs):
+def line_of(numbers, epochs) -> str:
     """One epoch in at most 80 columns.
 
     Example:
@@ -60,24 +60,24 @@ class Watch(keras.callbacks.Callback):
         self.folder, self.epochs, self.patience, self.log = folder, epochs, patience, log
         self.bar = self.started = self.stopped = None
 
-    def say(self, line):
+    def say(self, line) -> None:
         """Print a line, and add it to the log."""
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         if self.log is not None:
             with open(self.log, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.bar.add_task(f"epoch {epoch + 1}/{self.epochs}", total=self.params["steps"])
         self.bar.start()
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None) -> None:
         self.bar.update(self.bar.task_ids[0], completed=batch)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         self.bar.stop()
         numbers = {"epoch": epoch + 1, **{name: float(logs[name]) for name in sorted(logs, key=in_order)}}
         self.say(line_of(numbers, self.epochs))
@@ -88,7 +88,7 @@ class Watch(keras.callbacks.Callback):
             self.model.stop_training = True
             self.say(f"stopped: no epoch was better than epoch {self.folder.best[0]} for {waited} epochs")
 
-    def close(self):
+    def close(self) -> None:
         """Take the bar away, wherever the training has stopped."""
         if self.bar is not None:
             self.bar.stop()

@@ -17,7 +17,7 @@ BUILT = re.compile(r" \(load_weights=False\)")  # why weights are random: of a c
 KEYWORD = re.compile(r"(?<![\w.'\"(-])([a-z]+(?:_[a-z]+)*)=(?:(True)\b|('[^']*'|-?\w+(?:\.\w+)*)?)")
 
 
-def in_flags(sentence, flags):
+def in_flags(sentence, flags) -> str:
     """A sentence with the flags of a command in place of keywords.
 
     Args:
@@ -75,16 +75,16 @@ class ToTerminal(logging.Handler):
         super().__init__(logging.WARNING)
         self.flags = flags
 
-    def emit(self, record):
+    def emit(self, record) -> None:
         said(in_flags(record.getMessage(), self.flags()))
 
 
-def said(sentence, style=None):
+def said(sentence, style=None) -> None:
     """Print a sentence on standard error."""
     Console(stderr=True).print(f"kzoo: {sentence}", style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def show_warnings(flags):
+def show_warnings(flags) -> None:
     """From here on warnings of kzoo are one line of the terminal, without the place in the source."""
     plain = warnings.showwarning
 

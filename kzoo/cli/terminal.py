@@ -16,7 +16,7 @@ console = Console()
 class _SaysFirst:
     """Help that begins with what a command does, and goes on with how it is called."""
 
-    def format_help(self, context, formatter):
+    def format_help(self, context, formatter) -> None:
         what, self.help = self.help, None
         try:
             console.print(f"\n{inspect.cleandoc(what)}", markup=False, highlight=False)
@@ -48,5 +48,5 @@ def options(
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version.")
     ] = False,
     debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error was raised.")] = False,  # `main` reads it
-):
+) -> None:
     """Image-text models for Keras 3: train, measure, export."""

@@ -85,7 +85,7 @@ def train(
     caption_key: CaptionKey = "caption",
     skip_broken: SkipBroken = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Train or fine-tune a model on pairs of your own.
 
     What is not said is chosen by the number of pairs and the size of the model. Ctrl-C keeps what was learnt;

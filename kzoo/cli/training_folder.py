@@ -30,11 +30,11 @@ class TrainingFolder:
         self.options, self.history, self.best = {}, [], None
 
     @property
-    def last(self):
+    def last(self) -> Path:
         """Folder of the model with its optimizer as it was when the last epoch ended."""
         return self.path / LAST
 
-    def check(self, resume, overwrite):
+    def check(self, resume, overwrite) -> None:
         """Stops with a sentence where nothing can be written, or where something would be lost or is lacking.
 
         Raises:
@@ -60,20 +60,20 @@ class TrainingFolder:
         if model and not (resume or overwrite):
             raise ValueError(f"{self.path} holds a model; replace it (--overwrite), or give another --output.")
 
-    def begin(self, model, options):
+    def begin(self, model, options) -> None:
         """Keep the start: from here on the training can be resumed."""
         self.options = options
         if self.last.is_dir():
             discard(self.last)
         self._keep(model)
 
-    def open(self):
+    def open(self) -> None:
         """Read what an interrupted training has left; its model is in `last`."""
         state = json.loads((self.last / STATE).read_text("utf-8"))
         self.options, self.history = state["options"], state["history"]
         self.best = None if state["best"] is None else tuple(state["best"])
 
-    def epoch_done(self, model, numbers, score):
+    def epoch_done(self, model, numbers, score) -> bool:
         """Keep an epoch; `score` None keeps its model, else a score above the best does. Returns whether it did."""
         self.history.append(numbers)
         better = score is None or self.best is None or score > self.best[1]
@@ -85,7 +85,7 @@ class TrainingFolder:
         draw_curves(self.history, self.path / CURVES)
         return better
 
-    def finish(self):
+    def finish(self) -> None:
         """Take away what only a training that goes on has a use for."""
         discard(self.last)
 

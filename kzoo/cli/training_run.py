@@ -21,7 +21,7 @@ OF_RECIPE = ("batch_size", "epochs", "learning_rate", "weight_decay", "schedule"
 OF_SOURCE = ("image_key", "caption_key", "skip_broken")
 
 
-def run(source, folder, options, resume, log):
+def run(source, folder, options, resume, log) -> int:
     """Train, or go on.
 
     Args:

@@ -42,5 +42,5 @@ __all__ = [
 __getattr__ = lazy(__name__, _NAMES)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -1,15 +1,16 @@
 """Which rows make a batch, and in which order: what every data set shares."""
 
 import copy
+from typing import Any, Self
 
-import keras
 import numpy as np
 
+from kzoo.bases import PyDataset
 from kzoo.data.classes import described
 from kzoo.data.skipping import Skipping
 
 
-class Batches(Skipping, keras.utils.PyDataset):
+class Batches(Skipping, PyDataset):
     """Base of the data sets: batches of rows, in an order that is a function of the seed and the epoch.
 
     `fit` of a kzoo model goes on with the epochs that the model has not seen, `evaluate` and `predict` read
@@ -60,7 +61,7 @@ class Batches(Skipping, keras.utils.PyDataset):
         if sampler is not None:
             sampler.check(count, batch_size)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         order = "shuffled" if self.shuffle else "in the order of the source"
         classes = "".join(f", {name} of {described(names)}" for name, names in self.classes.items())
         return (
@@ -69,27 +70,27 @@ class Batches(Skipping, keras.utils.PyDataset):
         )
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Rows of the set."""
         return len(self.rows_read)
 
-    def __len__(self):
+    def __len__(self) -> int:
         if self.sampler is not None:
             return self.sampler.count_batches(self.batch_size)
         full, rest = divmod(self.count, self.batch_size)
         return full if self.shuffle or not rest else full + 1
 
-    def __getitem__(self, index):
+    def __getitem__(self, index) -> Any:
         return self.at(self.epoch, index)
 
-    def at(self, epoch, index):
+    def at(self, epoch, index) -> Any:
         """A batch of any epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         # everything random is a function of (seed, epoch, batch): threads may come in any order
         return self.batch(self._chosen(epoch, index), np.random.default_rng((self.seed, epoch, index)))
 
-    def in_order(self):
+    def in_order(self) -> Self:
         """The set as `evaluate` and `predict` read it: every row once, in the source's order, the same each time.
 
         Of an image with several captions that is the first, unless each caption is a row. `augmentation` and
@@ -124,12 +125,12 @@ class Batches(Skipping, keras.utils.PyDataset):
         order = random.permutation(self.count) if self.shuffle else self.rows_read
         return np.split(order, range(self.batch_size, self.count, self.batch_size))
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         if not self.ordered:
             self.epoch += 1
 
 
-class Stretches(keras.utils.PyDataset):
+class Stretches(PyDataset):
     """So many batches of a set as one epoch: the next goes on where one ended, over the ends of the set.
 
     Args:
@@ -144,11 +145,11 @@ class Stretches(keras.utils.PyDataset):
         super().__init__(workers=of.workers)
         self.of, self.steps, self.epoch = of, steps, 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index):
+    def __getitem__(self, index) -> Any:
         return self.of.at(*divmod(self.epoch * self.steps + index, len(self.of)))
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.of.on_epoch_end()

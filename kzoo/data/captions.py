@@ -5,7 +5,7 @@ import numpy as np
 from kzoo.preprocessing.tokenizer import check_texts
 
 
-def captions_of(value, name):
+def captions_of(value, name) -> tuple:
     """The captions of a row.
 
     Args:
@@ -42,7 +42,7 @@ def captions_of(value, name):
     return list(map(str, texts)), None
 
 
-def is_missing(value):
+def is_missing(value) -> bool:
     """Whether a cell says that there is nothing: None, NaN, or the word of pandas for it."""
     if isinstance(value, (float, np.floating)):
         return bool(np.isnan(value))

@@ -4,6 +4,7 @@ import numpy as np
 
 from kzoo.arguments import AMOUNT, COUNT, sequence, takes
 from kzoo.extras import require
+from kzoo.types import Array
 
 
 @takes(
@@ -11,7 +12,7 @@ from kzoo.extras import require
     runs=COUNT,
     seed=AMOUNT,
 )
-def clusterings(features, clusters, runs=1, seed=0):
+def clusterings(features, clusters, runs=1, seed=0) -> Array:
     """The cluster of each row in several runs of k-means, which differ by where they start. Needs scikit-learn.
 
     Args:

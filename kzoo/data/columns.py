@@ -5,6 +5,7 @@ import operator
 import os
 from collections.abc import Sized
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,18 +19,18 @@ OLD_NAMES = {"negatives": "negative_texts"}  # as they were called before there 
 NUMBERS, TEXTS, IMAGES = "numbers", "texts", "images"
 
 
-def set_name(name):
+def set_name(name) -> str:
     """The name of a column as a set: `negatives` are `negative_texts`."""
     return OLD_NAMES.get(name, name)
 
 
-def kind_of(name):
+def kind_of(name) -> str:
     """What a column holds, by its name: `crop_images` pictures, `counterfactual_texts` texts, others numbers."""
     ending = set_name(name).rpartition("_")[2]
     return ending if ending in (TEXTS, IMAGES) else NUMBERS
 
 
-def column(name, values, count, noun):
+def column(name, values, count, noun) -> Any:
     """An entry of a dict source, checked: an array of numbers, or a list of pictures, of texts or of labels in words.
 
     Args:
@@ -92,7 +93,7 @@ def _numbers(name, values, classes):
     return np.asarray([value for value, _ in read])
 
 
-def listed(name, values):
+def listed(name, values) -> Any:
     """An entry of a source as a list or an array, whatever holds it, such as a column of a data frame.
 
     Raises:
@@ -106,7 +107,7 @@ def listed(name, values):
     return list(values)
 
 
-def of_captions(name, value, count):
+def of_captions(name, value, count) -> list:
     """What goes with each of `count` captions of an image: a list of lists of texts is one list for each caption."""
     nested = kind_of(name) == TEXTS and is_bag(value) and len(value) and all(map(is_bag, value))
     if not nested:
@@ -116,7 +117,7 @@ def of_captions(name, value, count):
     return list(value)
 
 
-def cell(name, value, folder, classes=None):
+def cell(name, value, folder, classes=None) -> tuple:
     """A cell of a table as a number, a text or the path of a picture, or lists of them; or as the id of a class.
 
     Args:
@@ -146,7 +147,7 @@ def cell(name, value, folder, classes=None):
     return value, None
 
 
-def picture(name, value, folder):
+def picture(name, value, folder) -> tuple:
     """A picture of a table: the path of a file that is there, bytes, a PIL image or an array, or what is wrong.
 
     Args:
@@ -171,7 +172,7 @@ def picture(name, value, folder):
     return None, f"the {name} is no path of a file but of type {type(value).__name__}"
 
 
-def is_file(path):
+def is_file(path) -> bool:
     """Whether there is a file; no name that a system refuses, such as one too long, is one."""
     try:
         return path.is_file()

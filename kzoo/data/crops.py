@@ -5,6 +5,7 @@ import numpy as np
 from kzoo.arguments import AMOUNT, FUNCTION, SIZE, Checked, number, span
 from kzoo.preprocessing.augmentation import Augmentation
 from kzoo.preprocessing.text_augmentation import CropWords
+from kzoo.types import Array
 
 LOCAL_SCALE = (0.05, 0.4)  # of multi-crop: what a local view shows of a picture, and a global one at least
 
@@ -44,12 +45,12 @@ class Crops(Checked):
         self.images, self.captions, self.size = images, captions, size
         self.augmentation, self.words = augmentation or Augmentation(LOCAL_SCALE), CropWords(shares)
 
-    def pictures(self, image, steps, random):
+    def pictures(self, image, steps, random) -> Array:
         """uint8 array `(images, height, width, 3)`; `steps` are the `ImageSteps` of the model."""
         if self.size is not None:
             steps = steps.like(self.size)
         return np.stack([self.augmentation(image, steps, random) for _ in range(self.images)])
 
-    def texts(self, caption, random):
+    def texts(self, caption, random) -> list:
         """list of `captions` strings."""
         return [self.words(caption, random) for _ in range(self.captions)]

@@ -17,14 +17,14 @@ class CutTexts:
         self.preprocessor = preprocessor
         self.count, self.said = 0, False
 
-    def __call__(self, texts):
+    def __call__(self, texts) -> dict:
         """`token_ids` and `padding_mask` of a list of strings."""
         self.preprocessor.check_vocabulary()
         tokens, truncated = self.preprocessor.tokenizer.encode(texts)
         self.count += truncated
         return tokens
 
-    def end_epoch(self, what):
+    def end_epoch(self, what) -> None:
         """Say it, once for a set however it is read, of `what` was read; then count anew."""
         if self.count and not self.said:
             warnings.warn(

@@ -47,7 +47,7 @@ def pairs(
     ids=False,
     matrices=None,
     classes=None,
-):
+) -> PairDataset:
     """A data set of image-text pairs.
 
     Args:

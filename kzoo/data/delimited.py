@@ -1,11 +1,13 @@
 """Records of .csv and .tsv files, read strictly: each line is a record or a sentence, none swallows another."""
 
+from collections.abc import Iterator
+
 from kzoo.data.lines import read_ended_lines
 
 SPAN = 100  # lines that a quoted field may go over; what is longer has lost its closing mark
 
 
-def read_delimited(path, delimiter):
+def read_delimited(path, delimiter) -> Iterator:
     r"""Records of a table with a header.
 
     A field in quotation marks may hold the delimiter, doubled marks and, unless what follows looks like rows of the
@@ -48,7 +50,7 @@ class _Lines:
     def __init__(self, lines):
         self.lines, self.back = lines, []
 
-    def next(self):
+    def next(self) -> str | None:
         """The next line, None at the end."""
         return self.back.pop() if self.back else next(self.lines, None)
 

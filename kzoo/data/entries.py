@@ -5,7 +5,7 @@ import numpy as np
 from kzoo.data.matrices import check_matrices
 
 
-def named_masks(masks, kinds, example):
+def named_masks(masks, kinds, example) -> dict:
     """Masks by the name of what they hide.
 
     Args:
@@ -51,7 +51,7 @@ class RowEntries:
         if twice:
             raise ValueError(f"the source has {sorted(twice)[0]!r} of its own; leave it out there, or here.")
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> dict:
         """dict: `ids` int32 `(batch,)`, and matrices `(batch, batch)`, for the numbers of the rows."""
         entries = {"ids": np.asarray(rows, "int32")} if self.ids else {}
         return entries | {name: matrix(rows) for name, matrix in self.matrices.items()}

@@ -40,7 +40,7 @@ class Episodes(_Groups):
             )
         self.ways, self.shots, self.queries, self.count = ways, shots, queries, count
 
-    def check(self, count, batch_size):
+    def check(self, count, batch_size) -> None:
         super().check(count, batch_size)
         needed = self.shots + self.queries
         if batch_size != self.ways * needed:
@@ -52,10 +52,10 @@ class Episodes(_Groups):
         if enough < self.ways:
             raise ValueError(f"{enough} groups have {needed} rows or more, but an episode needs {self.ways}.")
 
-    def count_batches(self, batch_size):
+    def count_batches(self, batch_size) -> int:
         return self.count or max(1, len(self.groups) // batch_size)
 
-    def batches(self, batch_size, random):
+    def batches(self, batch_size, random) -> list:
         """The batches of an epoch, int arrays `(batch_size,)`."""
         needed = self.shots + self.queries
         members = [rows for rows in self._members(random) if len(rows) >= needed]
@@ -103,15 +103,15 @@ class InversePropensity(_Groups):
             raise ValueError(f"propensities have shape {own.shape}; give a positive number for each of the rows.")
         self.power, self.log_weights = power, -power * np.log(own)
 
-    def check(self, count, batch_size):
+    def check(self, count, batch_size) -> None:
         super().check(count, batch_size)
         if batch_size > count:
             raise ValueError(f"a batch_size of {batch_size} is more than the {count} rows; choose a smaller one.")
 
-    def count_batches(self, batch_size):
+    def count_batches(self, batch_size) -> int:
         return len(self.groups) // batch_size
 
-    def batches(self, batch_size, random):
+    def batches(self, batch_size, random) -> list:
         """The batches of an epoch, int arrays `(batch_size,)`."""
         found = []
         for _ in range(self.count_batches(batch_size)):
@@ -146,7 +146,7 @@ class GroupShares(_Groups):
         if unknown:
             raise ValueError(f"rows name group {min(unknown)}, but there are only {self.names.tolist()}.")
 
-    def check(self, count, batch_size):
+    def check(self, count, batch_size) -> None:
         super().check(count, batch_size)
         wanted = self._wanted(batch_size)
         if sum(wanted) != batch_size or min(wanted) < 0:
@@ -164,10 +164,10 @@ class GroupShares(_Groups):
             return [batch_size // len(self.names)] * len(self.names)
         return [self.rows.get(name, 0) for name in self.names.tolist()]
 
-    def count_batches(self, batch_size):
+    def count_batches(self, batch_size) -> int:
         return int(max(size // rows for size, rows in zip(self.sizes, self._wanted(batch_size)) if rows))
 
-    def batches(self, batch_size, random):
+    def batches(self, batch_size, random) -> list:
         """The batches of an epoch, int arrays `(batch_size,)`."""
         count, parts = self.count_batches(batch_size), []
         for members, rows in zip(self._members(random), self._wanted(batch_size)):

@@ -11,13 +11,13 @@ FILE_NAME, TEXT = "file_name", "text"  # columns of its tables
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "eval"}  # folders that are no classes
 
 
-def files_of(folder):
+def files_of(folder) -> list:
     """Files of a folder and those in it, sorted by path, without hidden ones: what systems and editors keep there."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def pictures_of(folder):
+def pictures_of(folder) -> list:
     """The pictures of a folder and those in it, sorted by path."""
     return [path for path in files_of(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
 
@@ -40,12 +40,12 @@ def folder_classes(folder, pictures, fewest=2):
     return names
 
 
-def metadata_of(folder):
+def metadata_of(folder) -> Path | None:
     """The table of a folder of pictures as Hugging Face lays it out, None where there is none."""
     return next((folder / name for name in METADATA if (folder / name).is_file()), None)
 
 
-def captioned(folder):
+def captioned(folder) -> tuple:
     """Pictures with the captions of the text files beside them.
 
     Returns:

@@ -5,10 +5,11 @@ import numpy as np
 from kzoo.arguments import POSITIVE, takes
 from kzoo.evaluation.directions import with_direction
 from kzoo.evaluation.zero_shot import softmax
+from kzoo.types import Array
 
 
 @takes(temperature=POSITIVE)
-def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
+def hard_negative_probabilities(a, b, ids=None, temperature=0.07) -> Array:
     """How likely each row of `b` is drawn as the wrong partner of each row of `a`.
 
     With unit rows: `P_ij` is proportional to `exp(<a_i, b_j> / temperature)`, and 0 where `ids_i = ids_j`.
@@ -54,7 +55,7 @@ def hard_negative_probabilities(a, b, ids=None, temperature=0.07):
     return softmax(np.where(own, -np.inf, with_direction(a)[0] @ with_direction(b)[0].T / temperature))
 
 
-def draw_hard_negatives(probabilities, seed=None):
+def draw_hard_negatives(probabilities, seed=None) -> Array:
     """One index of a wrong partner for each row of `hard_negative_probabilities`.
 
     Args:

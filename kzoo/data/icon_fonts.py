@@ -16,7 +16,7 @@ HELD_OUT = 10  # one name in ten
 
 
 @takes(split=one_of(*SPLITS), size=SIDE, font=NAME)
-def icons(split="all", size=64, font="fonticon_mdi7.MDI7"):
+def icons(split="all", size=64, font="fonticon_mdi7.MDI7") -> dict:
     """Pairs of an icon, black on white, and its name in words ("book lock open outline").
 
     A fixed hash of the name holds out one icon in ten as the test part. Some fonts draw one picture under

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+from collections.abc import Iterator
 
 from kzoo.files import limits
 from kzoo.files.opening import open_regular
@@ -14,7 +15,7 @@ MARKS = {  # what a file that is not UTF-8 may say of itself; UTF-32 first, whos
 }
 
 
-def read_lines(path):
+def read_lines(path) -> Iterator:
     r"""Lines of a text file, without their ends.
 
     A line ends at \n, \r\n or \r alone: U+2028, U+0085 and form feeds stand within captions and JSON. A byte-order mark
@@ -36,7 +37,7 @@ def read_lines(path):
         yield line.rstrip("\r\n")
 
 
-def read_ended_lines(path):
+def read_ended_lines(path) -> Iterator:
     """Lines of a text file with their ends, as `read_lines` finds them."""
     with open_regular(path) as binary:
         start = binary.read(4)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kzoo.shown import AsCalled
+from kzoo.types import Array
 
 
 class Lookup(AsCalled):
@@ -24,7 +25,7 @@ class Lookup(AsCalled):
             raise ValueError(f"the matrix is {matrix.dtype} of shape {matrix.shape}; give numbers (rows, rows).")
         self.matrix, self.count = matrix, len(matrix)
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         return self.matrix[np.ix_(rows, rows)].astype("float32")
 
@@ -55,7 +56,7 @@ class Separations(AsCalled):
             )
         self.count = self.assignments.shape[1]
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         chosen = self.assignments[:, rows]
         return (chosen[:, :, None] != chosen[:, None, :]).sum(axis=0).astype("float32")
@@ -85,7 +86,7 @@ class Likeness(AsCalled):
         self.features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
         self.count = len(features)
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         chosen = self.features[rows]
         return ((1.0 + chosen @ chosen.T) / 2.0).astype("float32")
@@ -125,7 +126,7 @@ class Edges(AsCalled):
         self.codes, places = np.unique(ends[:, 0] * count + ends[:, 1], return_index=True)
         self.weights, self.count = weights.repeat(2)[::-1][places], count
 
-    def __call__(self, rows):
+    def __call__(self, rows) -> Array:
         """float32 array `(batch, batch)` for the numbers of the rows of a batch."""
         rows = np.asarray(rows, "int64")
         codes = rows[:, None] * self.count + rows[None, :]
@@ -135,7 +136,7 @@ class Edges(AsCalled):
         return np.where(self.codes[places] == codes, self.weights[places], 0.0).astype("float32")
 
 
-def check_matrices(matrices, count):
+def check_matrices(matrices, count) -> None:
     """Stops with a sentence where matrices are for another number of rows."""
     for name, matrix in (matrices or {}).items():
         if matrix.count != count:

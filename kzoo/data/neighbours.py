@@ -3,6 +3,7 @@
 import numpy as np
 
 from kzoo.arguments import COUNT, Checked
+from kzoo.types import Array
 
 BLOCK = 1024  # rows whose distances to all are held at a time
 
@@ -30,12 +31,12 @@ class _Neighbours(Checked):
         self.count, self.neighbours, self.pool = count, neighbours, min(pool, count - 1)
         self._table = None
 
-    def distances(self, rows):
+    def distances(self, rows) -> Array:
         """float array `(len(rows), rows of the set)`, the smaller the nearer."""
         raise NotImplementedError(f"{type(self).__name__} does not say how far rows are; define `distances(rows)`.")
 
     @property
-    def table(self):
+    def table(self) -> Array:
         """int32 array `(rows, pool)`, the nearest of each row, in order; found once."""
         if self._table is None:
             found = []
@@ -49,15 +50,15 @@ class _Neighbours(Checked):
             self._table = np.concatenate(found)
         return self._table
 
-    def check(self, count, batch_size):
+    def check(self, count, batch_size) -> None:
         """Stops with a sentence where the sampler is for another number of rows."""
         if count != self.count:
             raise ValueError(f"the sampler knows {self.count} rows but the set has {count}; give one for each row.")
 
-    def count_batches(self, batch_size):
+    def count_batches(self, batch_size) -> int:
         return self.count // batch_size
 
-    def batches(self, batch_size, random):
+    def batches(self, batch_size, random) -> list:
         """The batches of an epoch, int arrays `(batch_size,)`; what fills no batch is left out."""
         order, used = [], np.zeros(self.count, "bool")
         nearest = self.neighbours // 2
@@ -106,7 +107,7 @@ class NearLocations(_Neighbours):
         self.longitudes, self.latitudes = np.radians(coordinates).T
         super().__init__(len(coordinates), neighbours, pool)
 
-    def distances(self, rows):
+    def distances(self, rows) -> Array:
         """Haversines of the angles between places, which grow with their distance."""
         east = np.sin((self.longitudes[rows, None] - self.longitudes) / 2.0) ** 2
         north = np.sin((self.latitudes[rows, None] - self.latitudes) / 2.0) ** 2
@@ -147,6 +148,6 @@ class NearEmbeddings(_Neighbours):
         )
         super().__init__(len(embeddings), neighbours, pool)
 
-    def distances(self, rows):
+    def distances(self, rows) -> Array:
         """Cosines, the other way around."""
         return -(self.embeddings[rows] @ self.others.T)

@@ -1,6 +1,7 @@
 """Batches of image-text pairs, with what goes with them."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Pair:
     texts: object
     pictures: dict
 
-    def more(self, name):
+    def more(self, name) -> Any:
         """What goes with it under the name of a column."""
         return self.pictures[name] if name in self.pictures else self.row.more[name][self.caption]
 
@@ -106,11 +107,11 @@ class PairDataset(Batches):
         self.of_rows = RowEntries(len(self.pairs), ids, matrices, self.columns)
 
     @property
-    def captions(self):
+    def captions(self) -> list:
         """All captions of all images, for `preprocessor.adapt`."""
         return [caption for row in self.rows for caption in row.captions]
 
-    def batch(self, chosen, random):
+    def batch(self, chosen, random) -> dict:
         pairs = self.read_rows(chosen, random, self._pair)
         batch = self.preprocessor.images.batch([pair.pixels for pair in pairs])
         batch |= self._tokens([pair.texts for pair in pairs], bag=self.captions_per_image)
@@ -129,7 +130,7 @@ class PairDataset(Batches):
         batch |= self._hidden(batch, random)
         return batch | self.of_rows([pair.number for pair in pairs])
 
-    def in_order(self):
+    def in_order(self) -> Self:
         found = super().in_order()
         found.augmentation, found.word_dropout = None, 0.0
         if self.image_ids is not None:
@@ -169,7 +170,7 @@ class PairDataset(Batches):
         texts = [self._text(row.captions[each], random) for each in chosen]
         return Pair(number, row, chosen[0], pixels, texts[0] if self.captions_per_image is None else texts, pictures)
 
-    def open(self, number, random=None):
+    def open(self, number, random=None) -> None:
         index, caption = self.pairs[number]
         row = self.rows[index]
         try:
@@ -202,10 +203,10 @@ class PairDataset(Batches):
         return drop_words(caption, self.word_dropout, random) if self.word_dropout else caption
 
     @property
-    def truncated(self):
+    def truncated(self) -> int:
         return self.cut.count
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.cut.end_epoch(f"of the {min(len(self) * self.batch_size, self.count)} captions")
         super().on_epoch_end()
 

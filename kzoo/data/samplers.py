@@ -21,7 +21,7 @@ class _Groups(Checked):
         self.groups = groups
         self.names, self.sizes = np.unique(groups, return_counts=True)
 
-    def check(self, count, batch_size):
+    def check(self, count, batch_size) -> None:
         """Stops with a sentence where the groups do not fit a data set of `count` rows."""
         if len(self.groups) != count:
             raise ValueError(f"there are {len(self.groups)} groups but {count} rows; give one number for each row.")
@@ -51,7 +51,7 @@ class SameGroup(_Groups):
         Zhang et al., MCL, 2024, arXiv 2402.11816.
     """
 
-    def check(self, count, batch_size):
+    def check(self, count, batch_size) -> None:
         super().check(count, batch_size)
         if self.sizes.min() < batch_size:
             raise ValueError(
@@ -59,10 +59,10 @@ class SameGroup(_Groups):
                 f"{batch_size}, and would never be trained on; choose a smaller batch_size, or fewer groups."
             )
 
-    def count_batches(self, batch_size):
+    def count_batches(self, batch_size) -> int:
         return int((self.sizes // batch_size).sum())
 
-    def batches(self, batch_size, random):
+    def batches(self, batch_size, random) -> list:
         """The batches of an epoch, int arrays `(batch_size,)`."""
         found = []
         for rows in self._members(random):
@@ -90,7 +90,7 @@ class DistinctGroups(_Groups):
         Chakraborty et al., G-SimCLR, 2020, arXiv 2009.12007.
     """
 
-    def check(self, count, batch_size):
+    def check(self, count, batch_size) -> None:
         super().check(count, batch_size)
         if len(self.names) < batch_size:
             raise ValueError(
@@ -98,7 +98,7 @@ class DistinctGroups(_Groups):
                 "batch_size, or more groups."
             )
 
-    def count_batches(self, batch_size):
+    def count_batches(self, batch_size) -> int:
         least, most = 0, len(self.groups) // batch_size
         while least < most:  # what suffices for some number of batches suffices for any smaller one
             count = (least + most + 1) // 2
@@ -106,7 +106,7 @@ class DistinctGroups(_Groups):
             least, most = (count, most) if enough else (least, count - 1)
         return least
 
-    def batches(self, batch_size, random):
+    def batches(self, batch_size, random) -> list:
         """The batches of an epoch, int arrays `(batch_size,)`."""
         count = self.count_batches(batch_size)
         members = self._members(random)

@@ -1,6 +1,7 @@
 """Rows that cannot be read: an error, or left out and listed."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ class Skipping:
 
     opened = None  # numbers of the rows that can be read, once all were tried
 
-    def read_rows(self, chosen, random, read):
+    def read_rows(self, chosen, random, read) -> list:
         """What `read(number, random)` gives for each row that can be read, a list.
 
         Where rows are drawn at random, others that are not in the batch take the places of those that are left out;
@@ -38,7 +39,7 @@ class Skipping:
             )
         return found
 
-    def readable_rows(self):
+    def readable_rows(self) -> Any:
         """Numbers of the rows that can be read: all, unless broken ones are skipped, for which each is tried once."""
         if not self.skip_broken:
             return self.rows_read
@@ -47,7 +48,7 @@ class Skipping:
             self.opened = np.array(opened, int)
         return self.opened
 
-    def open(self, number, random=None):
+    def open(self, number, random=None) -> None:
         """Stops with a sentence where what a row is made of cannot be read."""
 
     def _read(self, number, random, read):

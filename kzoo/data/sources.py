@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Asked:
         return self.image_key, self.caption_key, *self.columns
 
 
-def read_source(source, image_key="image", caption_key="caption", columns=(), classes=None):
+def read_source(source, image_key="image", caption_key="caption", columns=(), classes=None) -> Any:
     """Read any source of pairs; rows that name one image are one image with several captions.
 
     Args:

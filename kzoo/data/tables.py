@@ -1,5 +1,6 @@
 """Records of tables: csv, tsv and jsonl files, lists of records, data frames."""
 
+from collections.abc import Iterator
 from functools import partial
 
 from kzoo.data.delimited import read_delimited
@@ -25,12 +26,12 @@ READERS = {
 }
 
 
-def is_table(path):
+def is_table(path) -> bool:
     """Whether a path is of a file that is read as a table, by its ending in any case."""
     return path.suffix.lower() in READERS and path.is_file()
 
 
-def read_table(path, keys, options):
+def read_table(path, keys, options) -> Iterator:
     """Records of a table, each with where it stands; a string, what is wrong with it, in place of one that is none.
 
     Args:
@@ -47,7 +48,7 @@ def read_table(path, keys, options):
     yield from checked(READERS[path.suffix.lower()](path), f"{path.name} row", 1, keys, options)
 
 
-def checked(records, place, first, keys, options):
+def checked(records, place, first, keys, options) -> Iterator:
     """Records with their places, as `read_table` gives them; a column that the first has not is none of the table."""
     started = False
     for number, record in enumerate(records, start=first):
@@ -65,7 +66,7 @@ def checked(records, place, first, keys, options):
         yield f"{place} {number}", record
 
 
-def records_of(source):
+def records_of(source) -> list | None:
     """Records of a data frame or of a list of records, None for what is neither.
 
     The one place that knows data frames: they are recognised by the library that made them, which is not imported.

@@ -37,7 +37,7 @@ def text_views(
     sampler=None,
     workers=2,
     classes=None,
-):
+) -> "TextDataset":
     """A data set of views of texts: of each text several, which a loss brings together.
 
     Without an augmentation all views are the text as it is, and only dropout tells them apart (SimCSE): give the tower
@@ -128,7 +128,7 @@ def text_pairs(
     sampler=None,
     workers=2,
     classes=None,
-):
+) -> "TextDataset":
     """A data set of pairs or triples of texts with scores or labels, for losses of sentences.
 
     One tower reads them all, so that they are the views of `SelfSupervised`: give a loss of two embeddings
@@ -203,11 +203,11 @@ class TextDataset(Batches):
         self.of_rows = RowEntries(len(rows), ids, matrices, entries)
 
     @property
-    def texts(self):
+    def texts(self) -> list:
         """All texts, for `preprocessor.adapt`."""
         return [text for row in self.rows for text in row]
 
-    def batch(self, chosen, random):
+    def batch(self, chosen, random) -> dict:
         found = {}
         for name, (place, step) in self.makers.items():
             texts = [self.rows[index][place] for index in chosen]
@@ -222,10 +222,10 @@ class TextDataset(Batches):
         return found | self.of_rows(chosen)
 
     @property
-    def truncated(self):
+    def truncated(self) -> int:
         return self.cut.count
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.cut.end_epoch("texts")
         super().on_epoch_end()
 

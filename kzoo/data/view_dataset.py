@@ -52,7 +52,7 @@ def views(
     image_key="image",
     columns=(),
     classes=None,
-):
+) -> "ViewDataset":
     """A data set of augmented views of pictures.
 
     Args:
@@ -179,7 +179,7 @@ class ViewDataset(Batches):
         super().__init__(len(images), "picture", batch_size, shuffle, seed, workers, sampler, skip_broken)
         self.of_rows = RowEntries(len(images), ids, matrices, entries)
 
-    def batch(self, chosen, random):
+    def batch(self, chosen, random) -> dict:
         rows = self.read_rows(chosen, random, self._views)
         chosen = np.array([number for number, _ in rows])
         drawn = {name: [views[name][1] for _, views in rows] for name in self.makers}
@@ -204,7 +204,7 @@ class ViewDataset(Batches):
         except ValueError as error:
             raise ValueError(f"image {number}: {error}") from error
 
-    def open(self, number, random=None):
+    def open(self, number, random=None) -> None:
         try:
             self.makers["view_1"][1].decode(opened(self.images[number]))
         except ValueError as error:

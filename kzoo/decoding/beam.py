@@ -4,9 +4,10 @@ import numpy as np
 
 from kzoo.decoding.processors import largest, log_normaliser, process
 from kzoo.decoding.rows import Rows
+from kzoo.types import Array
 
 
-def beam(decoder, prefixes, options):
+def beam(decoder, prefixes, options) -> tuple[Array, Array]:
     """The captions with the highest sum of log p over n^length_penalty among those that `num_beams` beams find.
 
     At each position the ways on of a picture's beams, ended ones included, are put in order of their sum of log p. A
@@ -61,7 +62,7 @@ class _Picture:
         self.log_sums[0] = 0.0  # all beams begin alike
         self.ended, self.done = [], False
 
-    def advance(self, logits, position):
+    def advance(self, logits, position) -> Array:
         """Write an id at `position` of each beam; returns the row whose past each goes on from."""
         beams, ids, totals = self._ways_on(logits, position)
         order = np.argsort(-totals, kind="stable")  # of equal ones the earlier beam, then the smaller id
@@ -109,7 +110,7 @@ class _Picture:
         suited = longest if self.options.length_penalty > 0 else min(length + 1, longest)
         return self._score(best, suited) > self.ended[-1][0]
 
-    def captions(self):
+    def captions(self) -> list:
         """The best captions, best first. Beams that were not given up have reached `max_length`."""
         if not self.done:
             for beam in np.flatnonzero(self.log_sums > -np.inf):

@@ -4,9 +4,10 @@ import numpy as np
 
 from kzoo.decoding.processors import largest, log_normaliser
 from kzoo.decoding.rows import Rows
+from kzoo.types import Array
 
 
-def contrastive(decoder, prefixes, options):
+def contrastive(decoder, prefixes, options) -> tuple[Array, Array]:
     """Of the `top_k` likeliest ids, the one with the largest (1 - alpha) * p(v) - alpha * max_j cos(h_v, h_j).
 
     h_v is the decoder's state once v is written, h_j that of each id before it, the prefix included. So each

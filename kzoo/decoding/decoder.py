@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from kzoo.types import Array
+
 
 class Decoder(Protocol):
     """A decoder over n pictures, stepped position by position, all rows in lock-step.
@@ -19,10 +21,10 @@ class Decoder(Protocol):
     pictures: int
     pad_id: int
 
-    def begin(self, copies, length):
+    def begin(self, copies, length) -> None:
         """Start afresh with `n * copies` rows of `length` ids; those of a picture stand beside each other."""
 
-    def step(self, token_ids, position, parents=None):
+    def step(self, token_ids, position, parents=None) -> tuple[Array, Array]:
         """Read one more id of each row.
 
         Positions come in order from 0, each once. The last that can come is `length - 1`, from contrastive

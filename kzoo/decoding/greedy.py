@@ -2,14 +2,15 @@
 
 from kzoo.decoding.processors import log_normaliser
 from kzoo.decoding.rows import Rows
+from kzoo.types import Array
 
 
-def greedy(decoder, prefixes, options):
+def greedy(decoder, prefixes, options) -> tuple[Array, Array]:
     """The most probable id at each position, of equal ones the smaller."""
     return walk(decoder, prefixes, options, lambda scores, row, position: int(scores.argmax()))
 
 
-def walk(decoder, prefixes, options, choose):
+def walk(decoder, prefixes, options, choose) -> tuple[Array, Array]:
     """Write each row from left to right, never taking an id back.
 
     Args:

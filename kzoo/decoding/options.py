@@ -64,7 +64,7 @@ def check_names(given):
         one_of_these("the option", name)
 
 
-def read_options(decoder, prefixes, strategy, max_length, end_id, **given):
+def read_options(decoder, prefixes, strategy, max_length, end_id, **given) -> Options:
     """Check what `generate` was given and fill in what it was not: an `Options`."""
     STRATEGY("strategy", strategy)
     readers = {name: [one for one, reads in STRATEGIES.items() if name in reads] for name in given}

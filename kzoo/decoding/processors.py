@@ -6,10 +6,12 @@ one numpy call over all rows.
 
 import numpy as np
 
+from kzoo.types import Array
+
 GROUPS = 8  # groups per id wanted, see `largest`
 
 
-def process(logits, past, options):
+def process(logits, past, options) -> Array:
     """The logits after `repetition_penalty`, `no_repeat_ngram` and `min_length`, in this order.
 
     - repetition_penalty r: the logit of each id in the row becomes l / r where l > 0, else l * r, once however often
@@ -61,7 +63,7 @@ def _repeating(past, size):
     return [past[end] for end in range(size - 1, len(past)) if past[end - size + 1 : end] == last]
 
 
-def log_normaliser(logits):
+def log_normaliser(logits) -> float:
     """log sum exp of a row: `logits - log_normaliser(logits)` are log-probabilities. -inf where all is banned."""
     peak = logits.max()
     if peak == -np.inf:
@@ -69,13 +71,13 @@ def log_normaliser(logits):
     return float(peak) + float(np.log(exponentials(logits, peak).sum()))
 
 
-def exponentials(logits, peak):
+def exponentials(logits, peak) -> Array:
     """exp(logits - peak), in one array."""
     shifted = logits - peak
     return np.exp(shifted, out=shifted)
 
 
-def largest(values, count):
+def largest(values, count) -> Array:
     """The ids of the `count` largest values of a row, largest first, of equal ones the smaller id first.
 
     The largest of each of many groups say which value `count` of them reach at least, and few are above that: a
@@ -89,7 +91,7 @@ def largest(values, count):
     return ids[np.argsort(-values[ids], kind="stable")[:count]]
 
 
-def nucleus(logits, top_p):
+def nucleus(logits, top_p) -> Array:
     """The ids of the smallest set of largest probabilities whose sum reaches `top_p`, in order of size.
 
     Reference:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kzoo.decoding.processors import process
+from kzoo.types import Array
 
 
 class Rows:
@@ -24,20 +25,20 @@ class Rows:
         decoder.begin(copies, options.max_length)
         self.force(0)
 
-    def force(self, position):
+    def force(self, position) -> None:
         """Write the ids of the prefixes that reach `position`."""
         for row in np.flatnonzero(self.prefix_lengths > position):
             self.token_ids[row, position] = self.prefixes[row][position]
 
-    def step(self, position, parents=None):
+    def step(self, position, parents=None) -> tuple:
         logits, states = self.decoder.step(self.token_ids, position, parents)
         return np.asarray(logits, "float32"), np.asarray(states, "float32")
 
-    def choosing(self, position):
+    def choosing(self, position) -> Array:
         """The rows whose id at `position` is to be chosen: neither finished nor in their prefix."""
         return np.flatnonzero((self.prefix_lengths <= position) & ~self.finished)
 
-    def process(self, logits, row, position):
+    def process(self, logits, row, position) -> Array:
         """The processed logits of a row for its id at `position`, of which at least one is not banned."""
         scores = process(logits, self.token_ids[row, :position], self.options)
         if scores.max() == -np.inf:
@@ -48,18 +49,18 @@ class Rows:
             )
         return scores
 
-    def append(self, row, position, token_id, log_p):
+    def append(self, row, position, token_id, log_p) -> None:
         self.token_ids[row, position] = token_id
         self.log_sums[row] += log_p
         self.counts[row] += 1
         self.finished[row] = token_id == self.options.end_id
 
-    def report(self, position):
+    def report(self, position) -> None:
         """Tell the caller which ids stand at `position` now."""
         if self.options.on_token is not None:
             self.options.on_token(self._of_captions(self.token_ids[:, position]))
 
-    def result(self):
+    def result(self) -> tuple:
         """Token ids `(n, num_captions, max_length)`, and each row's mean log-probability `(n, num_captions)`."""
         token_ids = self._of_captions(self.token_ids)
         return token_ids, self._of_captions(self.log_sums / self.counts).astype("float32")

@@ -4,11 +4,12 @@ import numpy as np
 
 from kzoo.decoding.greedy import walk
 from kzoo.decoding.processors import exponentials, largest, nucleus
+from kzoo.types import Array
 
 GROUP = 256
 
 
-def sample(decoder, prefixes, options):
+def sample(decoder, prefixes, options) -> tuple[Array, Array]:
     """Draw each id by one number in [0, 1) that belongs to the caption's number and the position.
 
     With a seed the numbers are the same for each picture: what a picture gets does not depend on the batch it came in.
@@ -27,7 +28,7 @@ def sample(decoder, prefixes, options):
     return walk(decoder, prefixes, options, choose)
 
 
-def draw(logits, top_k, top_p, number):
+def draw(logits, top_k, top_p, number) -> int:
     """The id that `number` falls on among those kept: by `top_k` first, then by `top_p` among what that left.
 
     The ids stand in the order of their numbers and not of their probabilities, in which engines that differ by a
@@ -44,7 +45,7 @@ def draw(logits, top_k, top_p, number):
     return place if ids is None else int(ids[place])
 
 
-def fall(weights, number):
+def fall(weights, number) -> int:
     """The place of `weights` that `number` of [0, 1) falls on, each as wide as its share of the sum.
 
     Sums of groups first, then one group: running sums over a whole vocabulary take most of the time otherwise.

@@ -5,6 +5,7 @@ from kzoo.decoding.contrastive import contrastive
 from kzoo.decoding.greedy import greedy
 from kzoo.decoding.options import read_options
 from kzoo.decoding.sample import sample
+from kzoo.types import Array
 
 SEARCHES = {"greedy": greedy, "sample": sample, "beam": beam, "contrastive": contrastive}
 
@@ -28,7 +29,7 @@ def generate(
     alpha=None,
     seed=None,
     on_token=None,
-):
+) -> tuple[Array, Array]:
     """Write captions: the ids that a decoder finds likely to follow each picture's prefix.
 
     - `greedy`: the most probable id at each position.

@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.export import runtime
+from kzoo.types import Array
 
 FORBIDDEN = ("keras", "jax", "tensorflow", "torch")
 
 
-def best(logits, k):
+def best(logits, k) -> Array:
     """Indices of the k largest logits of each row, best first."""
     return np.argsort(-logits, axis=1, kind="stable")[:, :k]
 
 
-def main(folder):
+def main(folder) -> None:
     question = json.load(sys.stdin)
     model = runtime.load(Path(folder))
     images = model.encode_image(np.load(question["images"]))

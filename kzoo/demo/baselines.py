@@ -7,7 +7,7 @@ import numpy as np
 from kzoo.evaluation import words
 
 
-def baselines(model, train, test):
+def baselines(model, train, test) -> dict:
     """Captions for the icons of the test part, by how they were found.
 
     - `frequent_words`: `frequent_words` of the training names, the same for every icon.
@@ -34,7 +34,7 @@ def baselines(model, train, test):
     return {"frequent_words": [frequent_words(names)] * len(pictures)} | retrieved
 
 
-def frequent_words(captions):
+def frequent_words(captions) -> str:
     """The most frequent words of captions, the most frequent first: as many as a caption has in the mean, rounded.
 
     Example:

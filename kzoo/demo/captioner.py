@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 from rich.console import Console
@@ -33,7 +34,7 @@ class CaptionFindings(Findings):
     unseen_words: int = 0  # held-out icons whose name has a word that no name of the training part has
 
 
-def run_captioner_demo(minutes=5.0, output="kzoo-demo-captioner", console=None):
+def run_captioner_demo(minutes=5.0, output="kzoo-demo-captioner", console=None) -> Any:
     """Train `coca_nano` on icons from scratch, name held-out icons, compare with names that no decoder wrote.
 
     No held-out icon has the name of another icon: a name that was retrieved is never exact.

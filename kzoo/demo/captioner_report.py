@@ -30,7 +30,7 @@ SOURCES = {  # what is said of each list of names, in short and at length
 }
 
 
-def write_report(found, path):
+def write_report(found, path) -> str:
     """Write the findings of the captioner's demo as a page.
 
     Args:

@@ -3,6 +3,7 @@
 import platform
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -35,14 +36,14 @@ class Findings:
 
 
 @contextmanager
-def cut_captions_said_once():
+def cut_captions_said_once() -> Iterator:
     """The demos say themselves how many captions are cut, and not each time that they are read."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* longer than the context")
         yield
 
 
-def begin(preset, packages, findings, console):
+def begin(preset, packages, findings, console) -> tuple:
     """A model without weights, and the icons that it is trained and measured on.
 
     Args:
@@ -84,7 +85,7 @@ def begin(preset, packages, findings, console):
     return model, train, test, found
 
 
-def train_for(minutes, model, data, learning_rate, found, console):
+def train_for(minutes, model, data, learning_rate, found, console) -> None:
     """`fit` a compiled model for some minutes under a progress bar; minutes and losses go into the findings."""
     budget = TimeBudget(minutes, learning_rate)
     columns = (TextColumn("[progress.description]{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -109,16 +110,16 @@ class _Watch(keras.callbacks.Callback):
         self.task = progress.add_task("compiling the first step", total=1.0)
         self.epoch = self.steps = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None) -> None:
         self.steps += 1
         terms = "  ".join(f"{name} {logs[name]:.3f}" for name in self._terms(logs))
         text = f"epoch {self.epoch + 1}  {terms}  accuracy {logs['in_batch_accuracy']:.0%}"
         self.progress.update(self.task, completed=self.budget.spent(), description=text)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         for name in self._terms(logs):
             self.losses.setdefault(name, []).append(float(logs[name]))
 

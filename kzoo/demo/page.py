@@ -3,12 +3,15 @@
 import base64
 import html
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from kzoo.extras import require
 from kzoo.files.writing import replacing
+from kzoo.types import Array
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #2a9d4a; --soft: #888; }
@@ -29,7 +32,7 @@ ol { margin: 0; padding-left: 1.5rem } img.plot { max-width: 100%; background: #
 """
 
 
-def write_page(title, parts, path):
+def write_page(title, parts, path) -> Path:
     """Write a page of parts, each a piece of HTML, below its title; returns the path."""
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
     with replacing(path) as file:
@@ -37,7 +40,7 @@ def write_page(title, parts, path):
     return path
 
 
-def subject(found):
+def subject(found) -> str:
     """What was trained, and on what: the sentence below a title."""
     return (
         f"<p class=soft>{found.preset}, {found.parameters:,} parameters, trained from scratch on {found.trained_on:,} "
@@ -46,14 +49,14 @@ def subject(found):
     )
 
 
-def figure(found, index, hit=False, caption=None):
+def figure(found, index, hit=False, caption=None) -> str:
     """A held-out icon, in a green frame if it is a hit, above its name or what else is said of it (HTML)."""
     name = html.escape(found.captions[index])
     picture = f"<img alt='{name}' src='{_png(Image.fromarray(found.pictures[index]))}'>"
     return f"<figure{' class=hit' if hit else ''}>{picture}<figcaption>{caption or name}</figcaption></figure>"
 
 
-def loss_curves(losses):
+def loss_curves(losses) -> str:
     """A plot of the terms of a loss, by epoch."""
     sheet, axes = pyplot().subplots(figsize=(8, 3))
     for name, values in losses.items():
@@ -64,18 +67,18 @@ def loss_curves(losses):
     return plot(sheet)
 
 
-def spread(count, wanted):
+def spread(count, wanted) -> Array:
     """Indices of as many as wanted, evenly over all."""
     return np.linspace(0, count - 1, min(count, wanted)).astype(int)
 
 
-def pyplot():
+def pyplot() -> Any:
     """matplotlib's, drawing into files."""
     require("matplotlib", "demo", "The report").use("Agg")
     return require("matplotlib.pyplot", "demo", "The report")
 
 
-def plot(sheet):
+def plot(sheet) -> str:
     """A figure of matplotlib as HTML."""
     buffer = io.BytesIO()
     sheet.savefig(buffer, dpi=110, bbox_inches="tight", format="png")

@@ -12,7 +12,7 @@ SHOWN = 8  # icons asked for their captions
 MATRIX = 24  # pairs in the similarity matrix
 
 
-def write_report(found, path):
+def write_report(found, path) -> str:
     """Write the findings of the demo as a page.
 
     Args:

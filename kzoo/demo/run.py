@@ -6,6 +6,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,7 +44,7 @@ class RetrievalFindings(Findings):
     worst_difference: dict = field(default_factory=dict)
 
 
-def run_demo(minutes=5.0, output="kzoo-demo", console=None):
+def run_demo(minutes=5.0, output="kzoo-demo", console=None) -> Any:
     """Train `clip_nano` on icons from scratch, measure it on held-out icons, export it, ask the export.
 
     Args:

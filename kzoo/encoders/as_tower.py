@@ -10,7 +10,7 @@ from kzoo.encoders.layer_tower import LayerTower, packed_arrays
 from kzoo.encoders.tower import FIRST, Input, Tower
 
 
-def as_tower(layer, modality=None, called="the layer", **options):
+def as_tower(layer, modality=None, called="the layer", **options) -> Tower:
     """A tower around a layer or model; a tower is given back as it is.
 
     Args:

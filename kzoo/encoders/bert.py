@@ -113,7 +113,7 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
             )
         self.build((None, context_length))
 
-    def build(self, token_ids_shape, padding_mask_shape=None, context_shape=None):
+    def build(self, token_ids_shape, padding_mask_shape=None, context_shape=None) -> None:
         super().build(token_ids_shape)
         if self.token_norm is not None:
             self.token_norm.build((None, None, self.width))
@@ -135,7 +135,7 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
         prompts=None,
         layers=(),
         until=None,
-    ):
+    ) -> dict:
         length = check_token_ids(token_ids.shape, self.context_length)
         if padding_mask is None:
             padding_mask = ops.not_equal(token_ids, self.pad_id)

@@ -7,6 +7,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
 from kzoo.layers.post_norm import PostNormBlock
+from kzoo.types import Tensor
 
 STDDEV = 0.02  # of every table
 
@@ -52,7 +53,7 @@ class BertBody(Configured, keras.layers.Layer):
                 given["dropout"], dtype=self.dtype_policy, name="embedding_dropout"
             )
 
-    def build(self, token_ids_shape, padding_mask_shape=None):
+    def build(self, token_ids_shape, padding_mask_shape=None) -> None:
         def table(name, rows):
             return self.add_weight(name=name, shape=(rows, self.width), initializer=Normal(stddev=STDDEV))
 
@@ -68,7 +69,7 @@ class BertBody(Configured, keras.layers.Layer):
         x = self._placed(x, self._positions(token_ids, x.shape[1]))
         return x if self.embedding_dropout is None else self.embedding_dropout(x, training=training)
 
-    def embed(self, token_ids, padding_mask=None):
+    def embed(self, token_ids, padding_mask=None) -> Tensor:
         """Rows of the token table, `(batch, length, width)`, before positions and norm."""
         return embed(self.token_embedding, token_ids)
 

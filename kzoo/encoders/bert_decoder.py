@@ -66,14 +66,14 @@ class BertDecoder(DecoderOutput, BertBody):
         self.activation = activation_function(activation)
         self.build((None, context_length))
 
-    def build(self, token_ids_shape, image_tokens_shape=None, padding_mask_shape=None):
+    def build(self, token_ids_shape, image_tokens_shape=None, padding_mask_shape=None) -> None:
         super().build(token_ids_shape)
         self.head_dense.build((None, None, self.width))
         self.head_norm.build((None, None, self.width))
         self.head_bias = self.add_weight(name="head_bias", shape=(self.vocab_size,), initializer="zeros")
 
     # -- forward --
-    def call(self, token_ids, image_tokens, padding_mask=None, training=None):
+    def call(self, token_ids, image_tokens, padding_mask=None, training=None) -> dict:
         check_token_ids(token_ids.shape, self.context_length)
         x = self._entered(self.embed(token_ids), token_ids, training)
         for block in self.blocks:
@@ -83,11 +83,11 @@ class BertDecoder(DecoderOutput, BertBody):
     def _states(self, x):
         return self.head_norm(self.activation(self.head_dense(x)))  # (batch, length, width)
 
-    def memory(self, image_tokens):
+    def memory(self, image_tokens) -> list:
         """What `step` needs of the image tokens: per block keys and values, `(batch, S, width)` each."""
         return [block.memory(image_tokens) for block in self.blocks]
 
-    def step(self, step, token_ids, cache, memory, copies=1):
+    def step(self, step, token_ids, cache, memory, copies=1) -> tuple:
         """The states at one position of each row; arguments and result as in `MultimodalDecoder.step`."""
         x, caches = self._placed(self.embed(token_ids), step.rows_of(self.position_embedding)), []
         for block, past, context in zip(self.blocks, cache, memory, strict=True):
@@ -95,7 +95,7 @@ class BertDecoder(DecoderOutput, BertBody):
             caches.append(past)
         return self._states(x), caches
 
-    def output_weights(self):
+    def output_weights(self) -> tuple:
         """Kernel `(width, vocab_size)`, which is the token table, and bias `(vocab_size,)` of `logits`."""
         table, bias = (ops.convert_to_tensor(each) for each in (self.token_embedding, self.head_bias))
         return ops.transpose(table), bias

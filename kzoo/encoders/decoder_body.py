@@ -43,7 +43,7 @@ class DecoderBody(DecoderOutput, Configured, keras.layers.Layer):
             x = cross_block(x, context=context, training=training)
         return self.final_norm(x)
 
-    def memory(self, image_tokens):
+    def memory(self, image_tokens) -> list:
         """What `step` needs of the image tokens: per cross block keys and values, `(batch, S, width)` each."""
         return [block.memory(image_tokens) for block in self.cross_blocks]
 

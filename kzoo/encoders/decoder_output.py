@@ -3,6 +3,7 @@
 from keras import ops
 
 from kzoo.layers.linear_logits import LinearLogits
+from kzoo.types import Tensor
 
 
 class DecoderOutput:
@@ -15,10 +16,10 @@ class DecoderOutput:
     start_id = None  # of a caption, where it is not the first id of its text
     reads_embedding = False  # of the image tower, in place of its tokens
 
-    def linear_logits(self, states):
+    def linear_logits(self, states) -> LinearLogits:
         """Next-token logits of states `(..., width)` as `LinearLogits`, which a loss need not hold as a whole."""
         return LinearLogits(ops.cast(states, self.compute_dtype), *self.output_weights())
 
-    def logits(self, states):
+    def logits(self, states) -> Tensor:
         """Next-token logits, float32 `(..., vocab_size)`."""
         return self.linear_logits(states).whole()

@@ -122,7 +122,7 @@ class EfficientNet(ImageTower):
         self.embed_dim = self.token_dim = scaled(stages[-1][3])
         self.build((None, *self.image_size, 3))
 
-    def build(self, images_shape):
+    def build(self, images_shape) -> None:
         shape = images_shape
         for layer in (self.stem, *self.blocks):
             layer.build(shape)
@@ -130,7 +130,7 @@ class EfficientNet(ImageTower):
         self.grid = shape[1:3]
 
     # -- forward --
-    def call(self, images, training=None, any_size=False):
+    def call(self, images, training=None, any_size=False) -> dict:
         check_images(images.shape, self.image_size, any_size)
         x = normalize_pixels(images, self.mean, self.std)
         for layer in (self.stem, *self.blocks):
@@ -139,7 +139,7 @@ class EfficientNet(ImageTower):
         return {"embedding": ops.mean(tokens, axis=1), "tokens": tokens}
 
 
-def scaled_filters(filters, coefficient, divisor):
+def scaled_filters(filters, coefficient, divisor) -> int:
     """Filters times a coefficient, to the nearest multiple of `divisor` that is at most a tenth smaller."""
     wanted = filters * coefficient
     rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
@@ -199,7 +199,7 @@ class InvertedBottleneck(Configured, keras.layers.Layer):
         self.project = ConvNorm(filters_out, name="project", **common)
         self.residual, self.activation = residual, self.depthwise.activation
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         shape = x_shape
         for layer in (self.expand, self.depthwise, self.project):
             if layer is not None:
@@ -208,14 +208,14 @@ class InvertedBottleneck(Configured, keras.layers.Layer):
         self.squeeze.build((None, self.excite.units))
         self.excite.build((None, self.squeeze.units))
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         for layer in (self.expand, self.depthwise, self.project):
             if layer is not None:
                 x_shape = layer.compute_output_shape(x_shape)
         return x_shape
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> dict:
         mixed = x if self.expand is None else self.expand(x, training=training)
         mixed = self.depthwise(mixed, training=training)
         gate = ops.mean(mixed, axis=(1, 2))  # (batch, filters)

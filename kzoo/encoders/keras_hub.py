@@ -1,6 +1,7 @@
 """Backbones of keras-hub as towers."""
 
 from functools import cached_property
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -28,7 +29,7 @@ IMAGE_POOLS = ("class_token", "average", "pooled")
 TEXT_POOLS = ("mean", "first", "end_of_text", "pooled")
 
 
-def from_keras_hub(backbone, embed_dim=None, dtype=None, **arguments):
+def from_keras_hub(backbone, embed_dim=None, dtype=None, **arguments) -> Any:
     """Wrap a backbone of keras-hub as a tower of a `DualEncoder`.
 
     Whether it becomes an image or a text tower, and what it is fed, is read from the backbone's own inputs.
@@ -104,29 +105,29 @@ class KerasHubEncoder(Tower):
             for layer in filter(None, (self.features, self.projection)):
                 layer.trainable = False
 
-    def build(self, embedding_shape):
+    def build(self, embedding_shape) -> None:
         if self.projection is not None:
             self.projection.build(embedding_shape)
 
     # -- forward --
-    def run(self, inputs, training):
+    def run(self, inputs, training) -> Any:
         """Outputs of the backbone; a locked one runs as in inference, without dropout."""
         locked = not (self.features.trainable and self.backbone.trainable)
         return self.features(inputs, training=False if locked else training)
 
-    def projected(self, embedding, tokens):
+    def projected(self, embedding, tokens) -> dict:
         if self.projection is not None:
             embedding = self.projection(embedding)
         return {"embedding": embedding, "tokens": tokens}
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         backbone = keras.saving.serialize_keras_object(self.backbone)
         kept = ("module", "class_name", "config", "registered_name")  # not how the user compiled it
         return super().get_config() | {"backbone": {key: backbone[key] for key in kept}}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> Self:
         return cls(**config | {"backbone": open_backbone(config["backbone"], config.get("dtype"))})
 
 
@@ -187,17 +188,17 @@ class KerasHubImageEncoder(KerasHubEncoder, ImageTower):
         return prefix, grid if grid is not None and grid[0] * grid[1] == shape[1] - prefix else None
 
     @property
-    def prefix_tokens(self):
+    def prefix_tokens(self) -> int:
         """Class and register tokens before the patches."""
         return self._grid_and_prefix[0]
 
     @property
-    def grid(self):
+    def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the patches or of the feature map, where they are known."""
         return self._grid_and_prefix[1]
 
     # -- forward --
-    def call(self, images, training=None):
+    def call(self, images, training=None) -> dict:
         check_images(images.shape, self.image_size)
         pixels = normalize_pixels(images, self.mean, self.std)
         outputs = self.run({self.backbone.inputs[0].name: pixels}, training)
@@ -218,7 +219,7 @@ class KerasHubImageEncoder(KerasHubEncoder, ImageTower):
         return self.projected(embedding, tokens)
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         chosen = {"pool": self.pool, "image_size": self.image_size, "mean": self.mean, "std": self.std}
         return super().get_config() | chosen
 
@@ -289,16 +290,16 @@ class KerasHubTextEncoder(KerasHubEncoder, TextTower):
         self.reads_padding_mask = pool == "mean" or "padding_mask" in self.input_names
 
     # -- inputs --
-    def fits(self, given, shape, any_size=False):
+    def fits(self, given, shape, any_size=False) -> bool:
         return super().fits(given, shape) and self.fixed_length in (None, shape[0])
 
-    def wants(self, given):
+    def wants(self, given) -> str:
         if self.fixed_length is not None:
             return f"{type(self.backbone).__name__} takes exactly {self.fixed_length} ids a row; pad the texts"
         return super().wants(given)
 
     # -- forward --
-    def call(self, token_ids, padding_mask=None, training=None):
+    def call(self, token_ids, padding_mask=None, training=None) -> dict:
         length = check_token_ids(token_ids.shape, self.context_length)
         if self.fixed_length not in (None, length):
             raise ValueError(
@@ -332,6 +333,6 @@ class KerasHubTextEncoder(KerasHubEncoder, TextTower):
         return {}
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         chosen = {"pool": self.pool, "vocab_size": self.vocab_size, "context_length": self.context_length}
         return super().get_config() | chosen

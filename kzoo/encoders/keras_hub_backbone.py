@@ -1,6 +1,7 @@
 """What a backbone of keras-hub says of itself: its inputs, its outputs, its sizes."""
 
 import inspect
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from kzoo.layers.patch_embedding import as_size
 TEXT_INPUTS = {"token_ids", "padding_mask", "segment_ids"}
 
 
-def open_backbone(backbone, dtype):
+def open_backbone(backbone, dtype) -> Any:
     """The backbone itself, or the one that a config describes, built with the policy `dtype`."""
     models = require("keras_hub", "keras-hub", "A tower of keras-hub").models
     if isinstance(backbone, models.Backbone):
@@ -31,7 +32,7 @@ def open_backbone(backbone, dtype):
     return keras.saving.deserialize_keras_object(backbone | {"config": config})
 
 
-def takes_images(backbone):
+def takes_images(backbone) -> bool:
     """True for pictures, False for token ids; stops with a sentence for anything else."""
     shapes = {tensor.name: tuple(tensor.shape) for tensor in backbone.inputs}
     if len(shapes) == 1 and len(*shapes.values()) == 4:
@@ -50,7 +51,7 @@ def takes_images(backbone):
     )
 
 
-def outputs_of(backbone):
+def outputs_of(backbone) -> dict:
     """Symbolic `tokens` of a backbone, and `pooled` where it has a pooled output of its own."""
     output = backbone.output
     if isinstance(output, dict) and set(output) in ({"sequence_output"}, {"sequence_output", "pooled_output"}):
@@ -72,12 +73,12 @@ def outputs_of(backbone):
     )
 
 
-def returns_only_pooled(backbone):
+def returns_only_pooled(backbone) -> bool:
     """Whether a backbone pools its tokens and keeps them to itself."""
     return len(backbone.outputs) == 1 and len(backbone.outputs[0].shape) == 2
 
 
-def tokens_before_patches(backbone, image_size, tokens_shape):
+def tokens_before_patches(backbone, image_size, tokens_shape) -> int:
     """How many class and register tokens stand before the patches in `(batch, length, width)`."""
     grid = patch_grid(backbone, image_size)
     if grid is None or len(tokens_shape) != 3 or tokens_shape[1] is None:
@@ -85,7 +86,7 @@ def tokens_before_patches(backbone, image_size, tokens_shape):
     return max(0, tokens_shape[1] - grid[0] * grid[1])
 
 
-def patch_grid(backbone, image_size):
+def patch_grid(backbone, image_size) -> tuple | None:
     """Rows and columns of the patches of a backbone that says how large one is, else None."""
     patch_size = getattr(backbone, "patch_size", None)
     if patch_size is None:
@@ -93,7 +94,7 @@ def patch_grid(backbone, image_size):
     return tuple(side // patch for side, patch in zip(image_size, as_size(patch_size)))
 
 
-def image_size_of(backbone, image_size):
+def image_size_of(backbone, image_size) -> tuple[int, int]:
     """`(height, width)` of the pictures: the backbone's own, or the one that is asked for."""
     fixed = tuple(backbone.inputs[0].shape[1:3])
     if image_size is None and None in fixed:
@@ -106,7 +107,7 @@ def image_size_of(backbone, image_size):
     return size
 
 
-def vocab_size_of(backbone, vocab_size):
+def vocab_size_of(backbone, vocab_size) -> int:
     """Rows of the token table: the backbone's own word, or the one that is given where it says nothing."""
     said = getattr(backbone, "vocabulary_size", None) or getattr(backbone, "vocab_size", None)  # the second: ELECTRA
     if said is None and vocab_size is None:
@@ -116,7 +117,7 @@ def vocab_size_of(backbone, vocab_size):
     return said or vocab_size
 
 
-def context_length_of(backbone, context_length):
+def context_length_of(backbone, context_length) -> int:
     """Most ids of a text: the one that is asked for, or as many as the backbone has positions for."""
     limit = getattr(backbone, "max_sequence_length", None)
     length = context_length or limit
@@ -130,7 +131,7 @@ def context_length_of(backbone, context_length):
     return length
 
 
-def per_channel(value, name):
+def per_channel(value, name) -> tuple:
     """Three numbers from one, or from three."""
     values = np.ravel(np.asarray(value, "float64")).tolist()
     if len(values) not in (1, 3):

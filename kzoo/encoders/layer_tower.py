@@ -78,19 +78,19 @@ class LayerTower(Tower):
         self.built = True
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple:
         return self.given
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """That of the layer."""
         return self.layer.trainable
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value) -> None:
         self.layer.trainable = value
 
-    def check_values(self, arrays, called):
+    def check_values(self, arrays, called) -> None:
         name = self.given[0].name
         if self.modality == "image" and name == "images":
             check_pixel_values(arrays[name], called.get(name, name))
@@ -100,7 +100,7 @@ class LayerTower(Tower):
         if self.vocab_size is not None and isinstance(arrays[name], np.ndarray):
             check_ids(arrays[name], self, called.get(name, name))
 
-    def samples(self, rows, seed=0):
+    def samples(self, rows, seed=0) -> dict:
         random = np.random.default_rng(seed)
         found = {}
         for each in self.given:
@@ -122,7 +122,7 @@ class LayerTower(Tower):
         return (scale * random.random(shape)).astype(dtype)
 
     # -- forward --
-    def call(self, *arrays, training=None, any_size=False):
+    def call(self, *arrays, training=None, any_size=False) -> dict:
         options = {"any_size": True} if any_size else {}
         outputs = self.layer(*packed_arrays(arrays, self.packed), training=training, **options)
         if not isinstance(outputs, dict):
@@ -135,7 +135,7 @@ class LayerTower(Tower):
         return {name: outputs[name] for name in ("embedding", "tokens", "token_mask") if name in outputs}
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         # a copy of the layer, not the layer: whoever makes a second tower of it, such as a teacher, needs its own
         layer = keras.saving.serialize_keras_object(self.layer)
         return super().get_config() | {"layer": layer, "inputs": [asdict(each) for each in self.given]}
@@ -146,7 +146,7 @@ def _input(fields):
     return Input(**fields | {"shape": None if shape is None else tuple(shape)})
 
 
-def packed_arrays(arrays, packed):
+def packed_arrays(arrays, packed) -> tuple:
     """The positional arguments of a layer that takes its arrays as `packed` says, see `LayerTower`."""
     if packed is None:
         return arrays

@@ -61,15 +61,15 @@ class MultimodalDecoder(DecoderBody):
         self.head = dense(vocab_size, width**-0.5, self.dtype_policy, "head", use_bias=False)
         self.build((None, None, width))
 
-    def build(self, text_tokens_shape, image_tokens_shape=None, padding_mask_shape=None):
+    def build(self, text_tokens_shape, image_tokens_shape=None, padding_mask_shape=None) -> None:
         self._build_body(self.width)
         self.head.build((None, None, self.width))
 
     # -- forward --
-    def call(self, text_tokens, image_tokens, padding_mask=None, training=None):
+    def call(self, text_tokens, image_tokens, padding_mask=None, training=None) -> dict:
         return self._states(text_tokens, image_tokens, padding_mask, training)  # (batch, length, width)
 
-    def step(self, step, text_tokens, cache, memory, copies=1):
+    def step(self, step, text_tokens, cache, memory, copies=1) -> tuple:
         """The states at one position of each row, as `call` gives them.
 
         Args:
@@ -84,6 +84,6 @@ class MultimodalDecoder(DecoderBody):
         """
         return self._stepped(step, text_tokens, cache, memory, copies)
 
-    def output_weights(self):
+    def output_weights(self) -> tuple:
         """Kernel `(width, vocab_size)` of `logits`, and None for the bias that it has not."""
         return plain_kernel(self.head), None

@@ -12,6 +12,7 @@ from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import AttentionPooling
 from kzoo.layers.transformer import transformer_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -102,7 +103,7 @@ class NaFlexVisionTransformer(SequenceTower):
         )
         self.build((None, max_patches, 3 * patch_size**2))
 
-    def build(self, images_shape, image_grid_shape=None):
+    def build(self, images_shape, image_grid_shape=None) -> None:
         self.embedding.build(images_shape)
         for layer in (*self.blocks, self.post_norm, self.attention_pool):
             layer.build((None, self.max_patches, self.width))
@@ -110,14 +111,14 @@ class NaFlexVisionTransformer(SequenceTower):
 
     # -- inputs --
     @property
-    def inputs(self):
+    def inputs(self) -> tuple:
         patches = Input("images", (self.max_patches, 3 * self.patch_size**2), "uint8")
         return patches, Input("image_grid", (2,), "int32")
 
-    def wants(self, given):
+    def wants(self, given) -> str:
         return wanted_patches(self)
 
-    def check_values(self, arrays, called):
+    def check_values(self, arrays, called) -> None:
         check_pixel_values(arrays["images"], called.get("images", "images"))
         name, grid = called.get("image_grid", "image_grid"), arrays["image_grid"]
         if isinstance(grid, np.ndarray):
@@ -126,7 +127,7 @@ class NaFlexVisionTransformer(SequenceTower):
                 row = wrong[0][0]
                 raise ValueError(f"row {row} of {name} is {grid[row].tolist()}, but {wanted_patches(self)}.")
 
-    def samples(self, rows, seed=0):
+    def samples(self, rows, seed=0) -> dict:
         random = np.random.default_rng(seed)
         height = random.integers(1, self.max_patches + 1, rows)
         grid = np.stack([height, random.integers(1, self.max_patches // height + 1)], axis=1).astype("int32")
@@ -146,7 +147,7 @@ class NaFlexVisionTransformer(SequenceTower):
         prompts=None,
         layers=(),
         until=None,
-    ):
+    ) -> dict:
         check_patches(images.shape, image_grid, self)
         if mask is None and embeddings is None:
             x, real = self.embedding(normalize_pixels(images, self.mean, self.std), image_grid)
@@ -171,7 +172,7 @@ class NaFlexVisionTransformer(SequenceTower):
         )
         return outputs | {"token_mask": real}
 
-    def embed(self, images, image_grid):
+    def embed(self, images, image_grid) -> Tensor:
         return self.embedding(normalize_pixels(images, self.mean, self.std), image_grid, placed=False)
 
     def _finished(self, real, x):
@@ -180,7 +181,7 @@ class NaFlexVisionTransformer(SequenceTower):
         return self.attention_pool(tokens, padding_mask=real), tokens
 
 
-def check_patches(shape, image_grid, tower):
+def check_patches(shape, image_grid, tower) -> None:
     """Stops with a sentence unless there is a grid and `shape` is that of patches of the tower."""
     wanted = (tower.max_patches, 3 * tower.patch_size**2)
     if image_grid is None or len(shape) != 3 or tuple(shape[1:]) != wanted:
@@ -190,7 +191,7 @@ def check_patches(shape, image_grid, tower):
         )
 
 
-def wanted_patches(tower):
+def wanted_patches(tower) -> str:
     """What patches should be, as the end of a sentence."""
     return (
         f"this model takes patches (batch, {tower.max_patches}, {3 * tower.patch_size**2}) with image_grid (batch, 2), "

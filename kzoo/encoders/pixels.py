@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.encoders.tower import Input, Tower
 from kzoo.preprocessing.pixels import check_pixels
+from kzoo.types import Tensor
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -17,33 +18,33 @@ class ImageTower(Tower):
     modality = "image"
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple:
         return (Input("images", (*self.image_size, 3), "uint8"),)
 
-    def wants(self, given):
+    def wants(self, given) -> str:
         return wanted_images(self.image_size)
 
-    def check_values(self, arrays, called):
+    def check_values(self, arrays, called) -> None:
         check_pixel_values(arrays["images"], called.get("images", "images"))
 
-    def samples(self, rows, seed=0):
+    def samples(self, rows, seed=0) -> dict:
         return {"images": np.random.default_rng(seed).integers(0, 256, (rows, *self.image_size, 3), "uint8")}
 
 
-def check_pixel_values(images, name="images"):
+def check_pixel_values(images, name="images") -> None:
     """Stops where a numpy array holds no pixels; of a tensor there is nothing to see."""
     if isinstance(images, np.ndarray):
         check_pixels(images, f"the array {name!r}", beyond=BEYOND)
 
 
-def check_images(shape, image_size, any_size=False):
+def check_images(shape, image_size, any_size=False) -> None:
     """Stops with a sentence unless `shape` is `(batch, height, width, 3)` of `image_size`, or of any size."""
     expected = (None if any_size else image_size[0], None if any_size else image_size[1], 3)
     if len(shape) != 4 or any(None not in (got, want) and got != want for got, want in zip(shape[1:], expected)):
         raise ValueError(f"images have shape {tuple(shape)}, but {wanted_images(image_size)}.")
 
 
-def wanted_images(image_size):
+def wanted_images(image_size) -> str:
     """What pictures should be, as the end of a sentence."""
     height, width = image_size
     return (
@@ -52,7 +53,7 @@ def wanted_images(image_size):
     )
 
 
-def normalize_pixels(images, mean, std):
+def normalize_pixels(images, mean, std) -> Tensor:
     """Pixels in [0, 255] to `(pixel / 255 - mean) / std`, float32: one multiply and one add.
 
     Args:

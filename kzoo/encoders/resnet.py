@@ -11,6 +11,7 @@ from kzoo.layers.initializers import Normal
 from kzoo.layers.patch_embedding import as_size, image_grid
 from kzoo.layers.projection import Projection
 from kzoo.layers.transformer import Attention
+from kzoo.types import Tensor
 
 POOLS = ("attention", "average")
 EXPANSION = 4  # channels that leave a bottleneck, in units of those inside
@@ -118,7 +119,7 @@ class ResNet(ImageTower):
             self.projection = Projection(embed_dim, hidden_dim, "relu", bias=True, dtype=policy, name="projection")
         self.build((None, *self.image_size, 3))
 
-    def build(self, images_shape):
+    def build(self, images_shape) -> None:
         shape = images_shape
         for layer in (*self.stem, self.stem_pool, *(block for stage in self.stages for block in stage)):
             if layer is self.stem_pool and not self.antialias:
@@ -133,7 +134,7 @@ class ResNet(ImageTower):
             self.projection.build((None, shape[3]))
 
     # -- forward --
-    def call(self, images, training=None, any_size=False):
+    def call(self, images, training=None, any_size=False) -> dict:
         # the attention pool's positions are no grid that could be resampled: the mean has one too
         check_images(images.shape, self.image_size, any_size and self.pool == "average")
         x = normalize_pixels(images, self.mean, self.std)
@@ -179,7 +180,7 @@ class Bottleneck(Configured, keras.layers.Layer):
         if shortcut:
             self.shortcut = ConvNorm(filters * EXPANSION, strides=strided, name="shortcut", **common)
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         shape = x_shape
         for layer in (self.conv_1, self.conv_2, self.pool, self.conv_3):
             if layer is not None:
@@ -188,14 +189,14 @@ class Bottleneck(Configured, keras.layers.Layer):
         if self.shortcut is not None:
             self.shortcut.build(x_shape if self.pool is None else self.pool.compute_output_shape(x_shape))
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         for layer in (self.conv_1, self.conv_2, self.pool, self.conv_3):
             if layer is not None:
                 x_shape = layer.compute_output_shape(x_shape)
         return x_shape
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         mixed = self.conv_2(self.conv_1(x, training=training), training=training)
         if self.pool is not None:
             mixed, x = self.pool(mixed), self.pool(x)
@@ -228,7 +229,7 @@ class MeanQueryPooling(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         self.attention = Attention(width, num_heads, out_width=embed_dim, dtype=self.dtype_policy, name="attention")
 
-    def build(self, tokens_shape):
+    def build(self, tokens_shape) -> None:
         _, length, width = tokens_shape
         self.position_embedding = self.add_weight(
             name="position_embedding", shape=(length + 1, width), initializer=Normal(stddev=width**-0.5)
@@ -236,7 +237,7 @@ class MeanQueryPooling(Configured, keras.layers.Layer):
         self.attention.build((None, 1, width), (None, length + 1, width))
 
     # -- forward --
-    def call(self, tokens):
+    def call(self, tokens) -> Tensor:
         x = ops.concatenate([ops.mean(tokens, axis=1, keepdims=True), tokens], axis=1)  # (batch, 1 + length, width)
         x = x + self.position_embedding
         return ops.squeeze(self.attention(x[:, :1], x), axis=1)

@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.encoders.tower import Tower
 from kzoo.layers.initializers import Normal
 from kzoo.layers.pooling import per_row
+from kzoo.types import Tensor
 
 SEQUENCE_OPTIONS = frozenset({"keep", "embeddings", "prompts", "layers", "until"})
 
@@ -30,7 +31,7 @@ class SequenceTower(Tower):
         if "mask" in self.options:
             self.mask_token = self.add_weight(name="mask_token", shape=(1, self.width), initializer=Normal(stddev=0.02))
 
-    def compute_mask(self, *args, **kwargs):
+    def compute_mask(self, *args, **kwargs) -> None:
         """None: the option `mask` hides positions, and is not the mask that Keras hands on with a tensor."""
 
     # -- before the blocks --
@@ -126,7 +127,7 @@ class SequenceTower(Tower):
         return last
 
 
-def kept(x, keep, before=0, after=0):
+def kept(x, keep, before=0, after=0) -> Tensor | None:
     """The positions of `x` that stay, in their new order.
 
     Args:
@@ -145,7 +146,7 @@ def kept(x, keep, before=0, after=0):
     return ops.concatenate([part for part, size in zip(parts, (before, 1, after)) if size], axis=1)
 
 
-def with_prompts(x, prompts, start):
+def with_prompts(x, prompts, start) -> tuple:
     """`x` with prompts `(count, width)` or `(rows, count, width)` behind its first `start` tokens, and their count."""
     if len(prompts.shape) not in (2, 3) or prompts.shape[-1] != x.shape[-1]:
         raise ValueError(
@@ -156,12 +157,12 @@ def with_prompts(x, prompts, start):
     return ops.concatenate([x[:, :start], prompts, x[:, start:]], axis=1), prompts.shape[1]
 
 
-def without_prompts(x, start, count):
+def without_prompts(x, start, count) -> Tensor:
     """The inverse of `with_prompts`."""
     return ops.concatenate([x[:, :start], x[:, start + count :]], axis=1) if count else x
 
 
-def with_real(mask, start, count):
+def with_real(mask, start, count) -> Tensor:
     """A padding mask `(rows, length)` with `count` real tokens behind its first `start`."""
     if not count:
         return mask
@@ -170,7 +171,7 @@ def with_real(mask, start, count):
     return ops.cast(ops.concatenate([mask[:, :start], behind], axis=1), "bool")
 
 
-def visible_in(order, start, count):
+def visible_in(order, start, count) -> Tensor:
     """Which keys each query sees where nothing sees what comes later in its text: bool `(rows, length, length)`.
 
     Args:

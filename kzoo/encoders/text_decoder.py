@@ -9,6 +9,7 @@ from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -102,7 +103,7 @@ class TextDecoder(DecoderBody):
         self._make_body()
         self.build((None, context_length))
 
-    def build(self, token_ids_shape, image_tokens_shape=None, padding_mask_shape=None):
+    def build(self, token_ids_shape, image_tokens_shape=None, padding_mask_shape=None) -> None:
         self.token_embedding = self.add_weight(
             name="token_embedding", shape=(self.vocab_size, self.width), initializer=Normal(stddev=0.02)
         )
@@ -114,25 +115,25 @@ class TextDecoder(DecoderBody):
         self._build_body(self.width if self.reads_embedding else self.context_width)
 
     @property
-    def reads_embedding(self):
+    def reads_embedding(self) -> bool:
         """Whether it attends to tokens made of the image embedding, in place of the image's tokens."""
         return self.embedding_memory is not None
 
     # -- forward --
-    def call(self, token_ids, image_tokens, padding_mask=None, training=None):
+    def call(self, token_ids, image_tokens, padding_mask=None, training=None) -> dict:
         length = check_token_ids(token_ids.shape, self.context_length)
         x = embed(self.token_embedding, token_ids) + self.position_embedding[:length]  # (batch, length, width)
         return self._states(x, image_tokens, padding_mask, training)
 
-    def tokens_of(self, embedding):
+    def tokens_of(self, embedding) -> Tensor:
         """What a decoder with `embedding_tokens` attends to: `(batch, embed_dim)` to `(batch, tokens, width)`."""
         return self.embedding_memory(embedding)
 
-    def step(self, step, token_ids, cache, memory, copies=1):
+    def step(self, step, token_ids, cache, memory, copies=1) -> tuple:
         """The states at one position of each row; arguments and result as in `MultimodalDecoder.step`."""
         x = embed(self.token_embedding, token_ids) + step.rows_of(self.position_embedding)
         return self._stepped(step, x, cache, memory, copies)
 
-    def output_weights(self):
+    def output_weights(self) -> tuple:
         """Kernel `(width, vocab_size)` of `logits`, which is the token table, and None for the bias that it has not."""
         return ops.transpose(ops.convert_to_tensor(self.token_embedding)), None

@@ -12,6 +12,7 @@ from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
 from kzoo.layers.pooling import pool_end_of_text, until_end_of_text
 from kzoo.layers.transformer import dense, transformer_blocks
+from kzoo.types import Tensor
 
 POOLS = ("end_of_text", "last", "class_embedding")
 CLASS_MASKS = ("shifted", "exact")
@@ -128,7 +129,7 @@ class TextTransformer(SequenceTower, TextTower):
             self.projection = dense(embed_dim, width**-0.5, self.dtype_policy, "projection", projection_bias)
         self.build((None, context_length))
 
-    def build(self, token_ids_shape, padding_mask_shape=None):
+    def build(self, token_ids_shape, padding_mask_shape=None) -> None:
         self.token_embedding = self.add_weight(
             name="token_embedding", shape=(self.vocab_size, self.width), initializer=Normal(stddev=0.02)
         )
@@ -159,7 +160,7 @@ class TextTransformer(SequenceTower, TextTower):
         prompts=None,
         layers=(),
         until=None,
-    ):
+    ) -> dict:
         length = check_token_ids(token_ids.shape, self.context_length)
         x = self.embed(token_ids) if embeddings is None else self._standing_in(embeddings, length)
         x = self._hidden(x, mask)  # (batch, length, width)
@@ -192,7 +193,7 @@ class TextTransformer(SequenceTower, TextTower):
         )
         return outputs if token_mask is None else outputs | {"token_mask": token_mask}
 
-    def embed(self, token_ids, padding_mask=None):
+    def embed(self, token_ids, padding_mask=None) -> Tensor:
         return embed(self.token_embedding, token_ids)
 
     def _finished(self, token_ids, x):
@@ -205,7 +206,7 @@ class TextTransformer(SequenceTower, TextTower):
             embedding = pool_end_of_text(tokens, token_ids, self.eot_id) if pooled_at_end else tokens[:, -1]
         return embedding if self.projection is None else self.projection(embedding), tokens
 
-    def step(self, step, cache):
+    def step(self, step, cache) -> tuple:
         """The tokens at one position of each row, as a causal tower's `call` gives them, and the cache with it.
 
         Args:

@@ -16,11 +16,11 @@ class TextTower(Tower):
     reads_padding_mask = False  # whether `padding_mask` changes anything
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple:
         given = (Input("token_ids", (None,), "int32"),)
         return given + ((Input("padding_mask", (None,), "bool", optional=True),) if self.reads_padding_mask else ())
 
-    def check(self, arrays, called=None, any_size=False):
+    def check(self, arrays, called=None, any_size=False) -> None:
         super().check(arrays, called, any_size)
         ids, mask = arrays["token_ids"], arrays.get("padding_mask")
         if self.reads_padding_mask and mask is not None and mask.shape[1] not in (None, ids.shape[1]):
@@ -30,31 +30,31 @@ class TextTower(Tower):
                 "with an entry for each id."
             )
 
-    def fits(self, given, shape, any_size=False):
+    def fits(self, given, shape, any_size=False) -> bool:
         return shape[0] is not None and shape[0] <= self.context_length
 
-    def wants(self, given):
+    def wants(self, given) -> str:
         if given.name != "token_ids":
             return "this model takes (batch, length) there, True where an id is real"
         return wanted_ids(self.context_length)
 
-    def check_values(self, arrays, called):
+    def check_values(self, arrays, called) -> None:
         if isinstance(arrays["token_ids"], np.ndarray):
             check_ids(arrays["token_ids"], self, called.get("token_ids", "token_ids"))
 
-    def samples(self, rows, seed=0):
+    def samples(self, rows, seed=0) -> dict:
         ids, mask = sample_token_ids(self, rows, seed)
         return {"token_ids": ids} | ({"padding_mask": mask} if self.reads_padding_mask else {})
 
 
-def check_token_ids(shape, context_length):
+def check_token_ids(shape, context_length) -> int | None:
     """The length of `(batch, length)` ids; stops with a sentence when they do not fit the tower."""
     if len(shape) != 2 or shape[1] is None or shape[1] > context_length:
         raise ValueError(f"token_ids have shape {tuple(shape)}, but {wanted_ids(context_length)}.")
     return shape[1]
 
 
-def wanted_ids(context_length):
+def wanted_ids(context_length) -> str:
     """What token ids should be, as the end of a sentence."""
     return (
         f"this model takes (batch, length) with at most {context_length} ids a row; tokenise with model.preprocessor, "
@@ -62,7 +62,7 @@ def wanted_ids(context_length):
     )
 
 
-def check_ids(token_ids, tower, name="token_ids"):
+def check_ids(token_ids, tower, name="token_ids") -> None:
     """Ids `(..., length)` lie inside the vocabulary, and every row has the end of text that is pooled."""
     if token_ids.dtype.kind not in "iu":
         raise ValueError(f"{name} are {token_ids.dtype}, but integers are expected.")
@@ -81,7 +81,7 @@ def check_ids(token_ids, tower, name="token_ids"):
             )
 
 
-def sample_token_ids(tower, rows, seed=0):
+def sample_token_ids(tower, rows, seed=0) -> tuple:
     """Rows of ids of different lengths, closed by the end of text and padded as a tokenizer does, and their mask.
 
     The second row fills the context: there some masks differ that are alike elsewhere.

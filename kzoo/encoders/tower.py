@@ -1,9 +1,11 @@
 """What a tower declares: the one contract that models, checks, presets, export, cards and tests read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from kzoo.bases import Layer
 from kzoo.layers.configured import Configured
+from kzoo.types import Tensor
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
 
@@ -80,11 +82,11 @@ class Tower(Configured, Layer):
     options = frozenset()
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple:
         """Tuple of `Input`, in the order of the arguments of `call`."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads; give it a property `inputs`.")
 
-    def check(self, arrays, called=None, any_size=False):
+    def check(self, arrays, called=None, any_size=False) -> None:
         """Stops with a sentence where arrays do not fit.
 
         Args:
@@ -110,20 +112,20 @@ class Tower(Configured, Layer):
                 raise ValueError(f"{name} have shape {shape}, but {self.wants(each)}.")
         self.check_values(arrays, called)
 
-    def fits(self, given, shape, any_size=False):
+    def fits(self, given, shape, any_size=False) -> bool:
         """Whether a row of `shape`, with as many axes as an input has, can be read; None where a side is not known."""
         free = len(shape) - 1 if any_size and given == self.inputs[0] else 0  # all sides of a picture but the channels
         return all(None in (got, want) or got == want for got, want in zip(shape[free:], given.shape[free:]))
 
-    def check_values(self, arrays, called):
+    def check_values(self, arrays, called) -> None:
         """Stops where numbers of numpy arrays cannot be what a tower reads; nothing is asked of most."""
 
-    def wants(self, given):
+    def wants(self, given) -> str:
         """What an input should be, as the end of a sentence."""
         shape = ", ".join("any" if side is None else str(side) for side in given.shape)
         return f"this model takes (batch{', ' if shape else ''}{shape}) there"
 
-    def samples(self, rows, seed=0):
+    def samples(self, rows, seed=0) -> dict:
         """Arrays that exercise every input, optional ones included: name -> array `(rows, ...)`.
 
         Args:
@@ -132,12 +134,12 @@ class Tower(Configured, Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} gives no samples; define `samples(rows, seed)`.")
 
-    def embed(self, *arrays):
+    def embed(self, *arrays) -> Tensor:
         """Embeddings of the patches or token ids of the inputs, float tensor `(rows, positions, width)`."""
         raise ValueError(f"{type(self).__name__} cannot be run from its embeddings.")
 
 
-def table_of(tower):
+def table_of(tower) -> Any:
     """The position table of a tower, a weight; None where there is none."""
     if tower.position_path is None:
         return None

@@ -10,6 +10,7 @@ from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
 from kzoo.layers.transformer import dense, transformer_blocks
+from kzoo.types import Tensor
 
 POOLS = ("class_token", "average", "attention", "queries")
 QUERY_LAYOUTS = ("single", "parallel", "cascade")
@@ -159,7 +160,7 @@ class VisionTransformer(SequenceTower, ImageTower):
             self.projection = dense(embed_dim, self.pooled_width**-0.5, policy, "projection", projection_bias)
         self.build((None, *self.image_size, 3))
 
-    def build(self, images_shape):
+    def build(self, images_shape) -> None:
         self.embedding.build(images_shape)
         tokens_shape = (None, self.num_tokens, self.width)
         for layer in (self.pre_norm, *self.blocks, self.attention_pool, self.query_pool):
@@ -174,17 +175,17 @@ class VisionTransformer(SequenceTower, ImageTower):
         self._build_mask_token()
 
     @property
-    def grid(self):
+    def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the tokens, where they are patches."""
         return None if self.pool == "queries" else self.position_grid
 
     @property
-    def position_grid(self):
+    def position_grid(self) -> tuple[int, int] | None:
         """Rows and columns of patches."""
         return self.embedding.grid
 
     @property
-    def num_tokens(self):
+    def num_tokens(self) -> int:
         """Length of the sequence in the blocks."""
         rows, columns = self.position_grid
         return rows * columns + int(self.class_token)
@@ -201,7 +202,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         prompts=None,
         layers=(),
         until=None,
-    ):
+    ) -> dict:
         check_images(images.shape, self.image_size, any_size)
         if mask is None and embeddings is None:
             x = self.embedding(normalize_pixels(images, self.mean, self.std))  # (batch, num_tokens, width)
@@ -216,7 +217,7 @@ class VisionTransformer(SequenceTower, ImageTower):
             x = self.pre_norm(x)
         return self._run(x, self._finished, start, prompts=prompts, layers=layers, until=until, training=training)
 
-    def embed(self, images):
+    def embed(self, images) -> Tensor:
         return self.embedding(normalize_pixels(images, self.mean, self.std), placed=False)
 
     def _finished(self, x):
@@ -226,7 +227,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         embedding, tokens = self.pooled(x)
         return embedding if self.projection is None else self.projection(embedding), tokens
 
-    def pooled(self, x):
+    def pooled(self, x) -> tuple:
         """`(batch, num_tokens, width)` to the pooled vector `(batch, pooled_width)` and the tokens to give out."""
         if self.pool == "attention":
             return self.attention_pool(x), x

@@ -13,7 +13,7 @@ BETA = 1.2  # of ROUGE-L: recall counts more than precision
 SIGMA = 6.0  # of CIDEr-D: words by which a caption may differ in length
 
 
-def bleu(predictions, references, per_sample):
+def bleu(predictions, references, per_sample) -> list:
     """BLEU-1 to BLEU-4: four floats of the corpus, or with `per_sample` four arrays `(n,)`.
 
     BLEU-n = min(1, exp(1 - r / c)) * (p_1 * ... * p_n)^(1 / n), with c the words of the captions, r the words of the
@@ -38,7 +38,7 @@ def bleu(predictions, references, per_sample):
     return scores if per_sample else [float(score[0]) for score in scores]
 
 
-def rouge_l(predictions, references):
+def rouge_l(predictions, references) -> list:
     """ROUGE-L per sample: F = (1 + beta^2) P R / (R + beta^2 P), beta = 1.2.
 
     P and R are the longest common subsequence over the words of the caption and of the reference, each the best
@@ -76,7 +76,7 @@ def _common_subsequence(a, b):
     return len(a) - row.bit_count()
 
 
-def cider(predictions, references, defended=False):
+def cider(predictions, references, defended=False) -> list:
     """CIDEr per sample, or CIDEr-D with `defended`, in [0, 10].
 
     CIDEr = 10 * mean over references s and orders n = 1..4 of  g_n(c) . g_n(s) / (|g_n(c)| |g_n(s)|),
@@ -127,12 +127,12 @@ def _ngrams(words, order):
     return Counter(tuple(words[start : start + order]) for start in range(len(words) - order + 1))
 
 
-def exact_match(predictions, references):
+def exact_match(predictions, references) -> list:
     """1 per sample where a reference has the same words in the same order, else 0."""
     return [float(caption in entry) for caption, entry in zip(predictions, references)]
 
 
-def word_f1(predictions, references):
+def word_f1(predictions, references) -> list:
     """2 |c and s| / (|c| + |s|) per sample, on bags of words, best over the references s.
 
     Reference:

@@ -35,7 +35,7 @@ UNSPACED = (
 
 
 @takes(metrics=names("names of metrics"), per_sample=FLAG)
-def caption_scores(predictions, references, metrics=None, per_sample=False):
+def caption_scores(predictions, references, metrics=None, per_sample=False) -> dict:
     """Score captions against what people wrote, as the caption literature does.
 
     - `bleu_1` to `bleu_4`: clipped n-gram precision of the whole corpus, geometric mean over orders up to n, times
@@ -90,7 +90,7 @@ def caption_scores(predictions, references, metrics=None, per_sample=False):
     return {name: float(np.mean(scores[name])) for name in names}
 
 
-def words(text):
+def words(text) -> list:
     """The words of a caption: runs of letters, marks and digits in lower case; all else ends a word and is dropped.
 
     Han, kana, Thai, Lao, Khmer and Burmese have no spaces between words, so each character is a word there.

@@ -4,12 +4,13 @@ import numpy as np
 
 from kzoo.arguments import FLAG, takes
 from kzoo.evaluation.directions import directions
+from kzoo.types import Array
 
 WEIGHT = 2.5  # stretches the cosines of the paper's model, about 0 to 0.4, over [0, 1]
 
 
 @takes(per_sample=FLAG)
-def clip_score(image_embeddings, text_embeddings, per_sample=False):
+def clip_score(image_embeddings, text_embeddings, per_sample=False) -> float | Array:
     """CLIPScore, 2.5 * max(cosine, 0) of each picture with its caption.
 
     The paper's numbers come from CLIP ViT-B/32, with "A photo depicts " before each caption; those of another
@@ -38,7 +39,7 @@ def clip_score(image_embeddings, text_embeddings, per_sample=False):
 
 
 @takes(per_sample=FLAG)
-def ref_clip_score(image_embeddings, text_embeddings, reference_embeddings, per_sample=False):
+def ref_clip_score(image_embeddings, text_embeddings, reference_embeddings, per_sample=False) -> float | Array:
     """RefCLIPScore: the harmonic mean of CLIPScore and the caption's best cosine with a reference, at least 0.
 
     Args:

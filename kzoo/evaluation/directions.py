@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from kzoo.types import Array
+
 ROUNDING = 16  # times the precision of the numbers: a length this near 1 is 1
 
 
-def directions(rows, name="the embeddings"):
+def directions(rows, name="the embeddings") -> Array:
     """Rows at unit length.
 
     Whatever compares embeddings asks this first: cosines do not depend on lengths, so embeddings of any length are
@@ -36,7 +38,7 @@ def directions(rows, name="the embeddings"):
     return rows
 
 
-def with_direction(rows):
+def with_direction(rows) -> tuple:
     """Rows at unit length, and a bool array `(...)` that says which have a direction; the others become zeros."""
     length = np.sqrt(np.einsum("...i,...i->...", rows, rows, dtype="float64"))  # nothing overflows that was in range
     found = np.isfinite(length) & (length > 0)

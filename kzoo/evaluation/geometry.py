@@ -9,7 +9,7 @@ ROWS = 1024  # compared with all others at a time
 
 
 @takes(alpha=POSITIVE)
-def alignment(a, b, alpha=2.0):
+def alignment(a, b, alpha=2.0) -> float:
     """Mean distance of pairs of unit rows, to the power `alpha`: `mean_i |a_i - b_i|^alpha`.
 
     Args:
@@ -37,7 +37,7 @@ def alignment(a, b, alpha=2.0):
 
 
 @takes(t=POSITIVE)
-def uniformity(a, t=2.0):
+def uniformity(a, t=2.0) -> float:
     """How evenly rows fill the sphere: `log mean_{i < j} exp(-t |a_i - a_j|^2)`.
 
     Args:
@@ -71,7 +71,7 @@ def uniformity(a, t=2.0):
     return float(largest + np.log(total / (len(a) * (len(a) - 1))))
 
 
-def tolerance(a, labels):
+def tolerance(a, labels) -> float:
     """How near rows of one label are, near-duplicates of meaning that a contrastive loss takes for negatives.
 
     Args:

@@ -5,7 +5,7 @@ import numpy as np
 KINDS = ("variance", "std")
 
 
-def mean_rank_variance(ranks, kind="variance"):
+def mean_rank_variance(ranks, kind="variance") -> float:
     """How far the ranks that one instance gets through its K languages lie apart, averaged over instances.
 
     0 when each instance has one rank in all languages, wherever that rank is: recall says how good it is.

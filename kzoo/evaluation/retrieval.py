@@ -12,7 +12,7 @@ BLOCK = 2048  # rows whose similarities are held at a time
 
 
 @takes(ks=sequence(COUNT, "numbers of neighbours, such as (1, 5, 10)", 1))
-def recall_at_k(image_embeddings, text_embeddings, ks=(1, 5, 10), image_ids=None):
+def recall_at_k(image_embeddings, text_embeddings, ks=(1, 5, 10), image_ids=None) -> Results:
     """Share of queries whose partner is among the k nearest, in both directions.
 
     Rows with the same score share their mean rank, so a collapsed model scores as chance does. Rows that are zero or

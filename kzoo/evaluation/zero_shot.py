@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from kzoo.evaluation.directions import directions
+from kzoo.types import Array
 
 WANTED = {"labels": "at least one class name", "templates": "at least one prompt such as 'a photo of a {}.'"}
 
 
-def fill_templates(labels, templates):
+def fill_templates(labels, templates) -> list:
     """Every label in every template, template by template within a label.
 
     Args:
@@ -51,7 +52,7 @@ def _strings(name, given):
     return given
 
 
-def class_embeddings(prompt_embeddings, num_classes):
+def class_embeddings(prompt_embeddings, num_classes) -> Array:
     """The mean of each class's prompts, back at unit length: `(classes * templates, dim)` to `(classes, dim)`.
 
     Raises:
@@ -65,7 +66,7 @@ def class_embeddings(prompt_embeddings, num_classes):
     return directions(mean, "the embeddings of the classes")
 
 
-def softmax(logits):
+def softmax(logits) -> Array:
     """Row-wise softmax of an array `(n, classes)`."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)

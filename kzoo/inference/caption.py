@@ -1,11 +1,14 @@
 """What a captioner and an exported captioner have in common: pictures in, captions out. In numpy."""
 
+from typing import Any
+
 import numpy as np
 
 from kzoo.arguments import AMOUNT, COUNT, FUNCTION, TEXT, one_of, sequence, takes
 from kzoo.decoding import generate
 from kzoo.decoding.options import check_names
 from kzoo.inference.embed import Embedder, check_some
+from kzoo.types import Array
 
 BATCH_SIZE = 16
 TOKENIZER = "tokenizer"  # stands for the end id of the model's tokenizer; None is an answer of its own
@@ -37,7 +40,7 @@ class Writer(Embedder):
         on_token=None,
         batch_size=BATCH_SIZE,
         **options,
-    ):
+    ) -> Any:
         """Write captions of pictures.
 
         Args:
@@ -98,7 +101,7 @@ class Writer(Embedder):
         on_token=None,
         batch_size=BATCH_SIZE,
         **options,
-    ):
+    ) -> tuple[Array, Array]:
         """Write captions as token ids: `caption` without its texts.
 
         Args:
@@ -153,7 +156,7 @@ class Writer(Embedder):
     def _pixels(self, images):
         return {"images": np.asarray(images)} if self.preprocessor is None else self.preprocessor.encode_images(images)
 
-    def first_id(self):
+    def first_id(self) -> int:
         """The id that captions begin with, or None where nothing says it."""
         if self.caption_start_id is not None:
             return self.caption_start_id

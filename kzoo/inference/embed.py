@@ -1,6 +1,7 @@
 """What a model and an exported model have in common: lists of anything in, embeddings out. In numpy."""
 
 import os
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -8,6 +9,7 @@ from PIL import Image
 from kzoo.arguments import COUNT, shown, takes
 from kzoo.evaluation.directions import directions
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
+from kzoo.types import Array
 
 BATCH_SIZE = 64
 IMAGES, TEXTS = "the image embeddings", "the text embeddings"
@@ -21,7 +23,7 @@ class Embedder:
     """
 
     @takes(batch_size=COUNT)
-    def encode_image(self, images, batch_size=BATCH_SIZE):
+    def encode_image(self, images, batch_size=BATCH_SIZE) -> Array:
         """Embed pictures.
 
         Args:
@@ -44,7 +46,7 @@ class Embedder:
         return self._in_batches(self.as_list(images), "images", batch_size, self.preprocessor.encode_images)
 
     @takes(batch_size=COUNT)
-    def encode_text(self, texts, batch_size=BATCH_SIZE):
+    def encode_text(self, texts, batch_size=BATCH_SIZE) -> Array:
         """Embed texts.
 
         Args:
@@ -67,7 +69,7 @@ class Embedder:
         return self._in_batches(self.as_list(texts), "texts", batch_size, self.preprocessor.encode_texts)
 
     @takes(batch_size=COUNT)
-    def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE):
+    def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE) -> Array:
         """Zero-shot classification: which label's prompts are nearest to each picture?
 
         Args:
@@ -93,7 +95,7 @@ class Embedder:
         return softmax(self.logits(self.encode_image(images, batch_size), class_embeddings(prompts, len(labels))))
 
     @takes(batch_size=COUNT)
-    def logits(self, images, texts, batch_size=BATCH_SIZE):
+    def logits(self, images, texts, batch_size=BATCH_SIZE) -> Array:
         """`scale * cosine + bias` of every picture with every text.
 
         Args:
@@ -111,7 +113,7 @@ class Embedder:
         return scale * (images @ directions(self.encode_text(texts, batch_size), TEXTS).T) + bias
 
     @staticmethod
-    def as_list(sources):
+    def as_list(sources) -> Any:
         """A picture or text on its own as a list of one."""
         return [sources] if isinstance(sources, (str, os.PathLike, bytes, Image.Image)) else sources
 
@@ -132,7 +134,7 @@ def check_some(name, sources):
         raise ValueError(f"{name} is empty; give at least one.")
 
 
-def in_batches(count, batch_size, batch_of, embed):
+def in_batches(count, batch_size, batch_of, embed) -> Array:
     """Embeddings of many rows, some at a time.
 
     Args:

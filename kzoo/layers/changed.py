@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.keras_contact import layers_within, memory_unsearched
+from kzoo.types import Tensor
 
 KEPT = ("int8", "int4", "float8")  # modes that a layer can be put into without data, and so from a file
 WITH_LORA = (
@@ -17,12 +18,12 @@ WITH_LORA = (
 )
 
 
-def has_lora(layer):
+def has_lora(layer) -> bool:
     """Whether a layer has LoRA weights beside its own."""
     return isinstance(layer, WITH_LORA) and layer.lora_enabled
 
 
-def quantised(model, attached=()):
+def quantised(model, attached=()) -> dict:
     """What a file has to say of a model's quantised layers, for `quantise_again`.
 
     Args:
@@ -52,7 +53,7 @@ def quantised(model, attached=()):
     return found
 
 
-def quantise_again(model, found):
+def quantise_again(model, found) -> None:
     """Put a model's layers, freshly built, into the modes that `quantised` found."""
     with memory_unsearched(), np.errstate(invalid="ignore"):  # of what stands in weights that are not filled yet
         for number, layer in enumerate(layers_within(model)):
@@ -61,7 +62,7 @@ def quantise_again(model, found):
                 layer.quantize(entry["mode"], config=keras.saving.deserialize_keras_object(entry["config"]))
 
 
-def copy_weights(old, new):
+def copy_weights(old, new) -> None:
     """Give a layer the weights of one of the same config: LoRA is merged; what is quantised there becomes plain again.
 
     Args:
@@ -86,7 +87,7 @@ def _load(layer, stored):
     revive_lora(layer)
 
 
-def revive_lora(layer):
+def revive_lora(layer) -> None:
     """Draw the first matrix of LoRA anew, in all layers where both are zero, as Keras leaves them when it opens a file
     in which they were merged: nothing would be learned from there on."""
     for each in layers_within(layer):
@@ -112,7 +113,7 @@ def _plain(layer):
     )
 
 
-def plain_kernel(layer):
+def plain_kernel(layer) -> Tensor:
     """The kernel of a `Dense` layer as it multiplies by it, a float tensor: with LoRA, and without quantisation."""
     if layer.quantization_mode is None:
         return ops.convert_to_tensor(layer.kernel)

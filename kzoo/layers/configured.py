@@ -1,6 +1,7 @@
 """One implementation of `get_config`, `from_config` and of the refusal of unknown arguments."""
 
 import inspect
+from typing import Self
 
 import keras
 
@@ -72,19 +73,19 @@ class Configured:
         return by_name | declared(cls)
 
     @classmethod
-    def more_arguments(cls):
+    def more_arguments(cls) -> tuple:
         """Names of arguments that the constructor knows beside those of its signature."""
         return ()
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | self._arguments
 
-    def as_called(self):
+    def as_called(self) -> str:
         """How it was made, without what it was not told: `"InfoNCE(temperature=0.1)"`."""
         return as_called(type(self), self._arguments)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> Self:
         config = {name: _restored(value) for name, value in config.items()}
         trainable = config.pop("trainable", True)
         instance = cls(**config)

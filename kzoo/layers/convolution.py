@@ -1,11 +1,14 @@
 """Convolutions whose padding is written out, as torch pads: Keras' "same" pads even sizes on one side only."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import HeNormal
 from kzoo.layers.numerics import activation_function
+from kzoo.types import Tensor
 
 _LAST = "channels_last"
 
@@ -68,35 +71,35 @@ class ConvNorm(Configured, keras.layers.Layer):
         self.norm = keras.layers.BatchNormalization(epsilon=epsilon, momentum=momentum, dtype="float32", name="norm")
         self.activation = activation and activation_function(activation)
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         if self.pad is not None:
             x_shape = self.pad.compute_output_shape(x_shape)
         self.convolution.build(x_shape)
         self.norm.build(self.convolution.compute_output_shape(x_shape))
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         if self.pad is not None:
             x_shape = self.pad.compute_output_shape(x_shape)
         return self.convolution.compute_output_shape(x_shape)
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         if self.pad is not None:
             x = self.pad(x)
         x = self.norm(self.convolution(x), training=training)
         return x if self.activation is None else self.activation(x)
 
 
-def average_pool(size, policy, name):
+def average_pool(size, policy, name) -> Any:
     """The mean of blocks of `size` x `size` pixels; rows and columns beyond the last whole block are dropped."""
     return keras.layers.AveragePooling2D(size, data_format=_LAST, dtype=policy, name=name)
 
 
-def max_pool(size, strides, policy, name):
+def max_pool(size, strides, policy, name) -> Any:
     """The maximum of windows of `size` x `size` pixels, without padding."""
     return keras.layers.MaxPooling2D(size, strides, data_format=_LAST, dtype=policy, name=name)
 
 
-def feature_tokens(x):
+def feature_tokens(x) -> Tensor:
     """A feature map `(batch, rows, columns, channels)` as tokens `(batch, rows * columns, channels)`, row by row."""
     return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))

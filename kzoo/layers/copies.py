@@ -1,13 +1,14 @@
 """A layer once more, with weights of its own."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import keras
 
 from kzoo.layers.changed import copy_weights
 
 
-def copy_of(layer, scope=None):
+def copy_of(layer, scope=None) -> Any:
     """A copy of a built layer or model with the weights that it has now, locked where the layer is.
 
     LoRA is merged into the weights of the copy, and what is quantised becomes plain again.

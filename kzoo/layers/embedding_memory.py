@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.transformer import dense
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -35,9 +36,9 @@ class EmbeddingMemory(Configured, keras.layers.Layer):
         # a channel of a unit vector is about 1 / sqrt(embed_dim): weights of 1 give tokens of the size of a norm's
         self.projection = dense(num_tokens * width, 1.0, self.dtype_policy, "projection")
 
-    def build(self, embedding_shape):
+    def build(self, embedding_shape) -> None:
         self.projection.build(embedding_shape)
 
     # -- forward --
-    def call(self, embedding):
+    def call(self, embedding) -> Tensor:
         return ops.reshape(self.projection(embedding), (-1, self.num_tokens, self.width))

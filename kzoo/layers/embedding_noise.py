@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import l2_normalize
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -46,7 +47,7 @@ class GaussianEmbeddingNoise(Configured, keras.layers.Layer):
         self.built = True
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         x = l2_normalize(x)
         if training and self.seed_generator is not None:
             noise = keras.random.normal(ops.shape(x), dtype="float32", seed=self.seed_generator)

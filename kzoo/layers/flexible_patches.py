@@ -6,6 +6,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -45,7 +46,7 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         self.patch_size, self.table_size, self.width = patch_size, table_size, width
 
-    def build(self, patches_shape, grid_shape=None, embeddings_shape=None):
+    def build(self, patches_shape, grid_shape=None, embeddings_shape=None) -> None:
         patch = self.patch_size
         self.kernel = self.add_weight(
             name="kernel", shape=(patch, patch, 3, self.width), initializer=Normal(stddev=(3 * patch**2) ** -0.5)
@@ -57,7 +58,7 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
             initializer=Normal(stddev=self.width**-0.5),
         )
 
-    def call(self, patches, grid, embeddings=None, placed=True):
+    def call(self, patches, grid, embeddings=None, placed=True) -> Tensor | tuple:
         length, x = patches.shape[1], embeddings
         if x is None:
             x = ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width))) + self.projection_bias

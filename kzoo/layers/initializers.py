@@ -1,20 +1,24 @@
 """How weights start: drawn from a normal distribution, or with nothing where a checkpoint is about to fill them."""
 
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from kzoo.types import Tensor
 
 _empty = ContextVar("empty_weights", default=False)  # whether weights start with nothing, in this thread alone
 _most = ContextVar("at_most", default=None)  # how many numbers may still be made, in this thread alone
 
 
 @contextmanager
-def empty_weights():
+def empty_weights() -> Iterator:
     """Inside, weights hold nothing: drawing random numbers takes longer than reading a checkpoint over them.
 
     What another thread builds meanwhile gets its numbers; a thread that builds for this one enters by itself.
@@ -71,7 +75,7 @@ class _Budget:
             )
 
 
-def without_values(build, *args):
+def without_values(build, *args) -> Any:
     """What `build(*args)` returns, with weights that have names and shapes but no values and take no memory.
 
     Keras keeps a list, by thread, of the weights that were made without values, and gives them values as soon as it
@@ -119,7 +123,7 @@ def _draw(initializer, shape, stddev, cut, dtype):
 class Normal(keras.initializers.RandomNormal):
     """`N(0, stddev^2)`."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape, dtype=None) -> Tensor:
         return _draw(self, shape, self.stddev, None, dtype)
 
 
@@ -138,10 +142,10 @@ class HeNormal(keras.initializers.HeNormal):
         super().__init__(seed)
         self.depthwise = depthwise
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape, dtype=None) -> Tensor:
         # an output of a depthwise kernel (height, width, channels, 1) reads one channel
         fan_in = math.prod(shape[:-2] if self.depthwise else shape[:-1])
         return _draw(self, shape, math.sqrt(2.0 / fan_in) / self.LEFT, 2.0, dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"depthwise": self.depthwise, "seed": super().get_config()["seed"]}

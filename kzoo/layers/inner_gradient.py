@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from kzoo.types import Tensor
 
-def inner_gradient(function, x):
+
+def inner_gradient(function, x) -> Tensor:
     """`d function(x) / d x` as a constant: no gradient of the step goes through it, nor into what `function` reads.
 
     Args:

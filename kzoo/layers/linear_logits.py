@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from kzoo.types import Tensor
+
 
 class LinearLogits(NamedTuple):
     """`states @ kernel + bias`, which a decoder gives to its loss in place of logits of its whole vocabulary.
@@ -23,11 +25,11 @@ class LinearLogits(NamedTuple):
     bias: Any = None
 
     @property
-    def shape(self):
+    def shape(self) -> tuple:
         """That of the logits."""
         return (*self.states.shape[:-1], self.kernel.shape[-1])
 
-    def whole(self):
+    def whole(self) -> Tensor:
         """The logits, float32 `(..., vocabulary)`."""
         states = ops.convert_to_tensor(self.states)
         z = ops.cast(ops.matmul(states, ops.cast(self.kernel, states.dtype)), "float32")

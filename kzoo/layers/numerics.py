@@ -1,15 +1,19 @@
 """Numeric rules that every room shares: safe unit length, float32 norms, exact activations."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
+
+from kzoo.types import Tensor
 
 NORM_FLOOR = 1e-12  # of the squared length: a zero vector stays zero and its gradient stays finite
 NEGATIVE = -1e30  # a mask in float32; -inf would turn 0 * inf into NaN in the gradient
 
 
-def l2_normalize(x):
+def l2_normalize(x) -> Tensor:
     """Scale the last axis to unit length, in float32 under every dtype policy.
 
     Computes `x * rsqrt(max(sum(x^2), 1e-12))`: a zero vector comes out as zero, with a finite gradient.
@@ -29,7 +33,7 @@ def l2_normalize(x):
     return x * ops.rsqrt(ops.maximum(squared_length, NORM_FLOOR))
 
 
-def log_sum_exp(z, axis, keepdims=False):
+def log_sum_exp(z, axis, keepdims=False) -> Tensor:
     """`log sum exp` along an axis, whose gradient takes one pass over `z` and holds one more array of its size.
 
     Written out: that of torch computes the exponentials again for the gradient, in three arrays.
@@ -52,12 +56,12 @@ def log_sum_exp(z, axis, keepdims=False):
     return log_sum if keepdims else ops.squeeze(log_sum, axis=axis)
 
 
-def quick_gelu(x):
+def quick_gelu(x) -> Tensor:
     """`x * sigmoid(1.702 x)`, the activation of OpenAI's CLIP (2021, arXiv 2103.00020)."""
     return x * ops.sigmoid(1.702 * x)
 
 
-def gelu(x):
+def gelu(x) -> Tensor:
     """`0.5 x (1 + erf(x / sqrt 2))`, exact (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 
     Written with `erf`: `ops.gelu(approximate=False)` leaves TensorFlow as an `Erfc` node that no
@@ -66,7 +70,7 @@ def gelu(x):
     return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))
 
 
-def gelu_tanh(x):
+def gelu_tanh(x) -> Tensor:
     """The tanh form of GELU, the default of JAX and of SigLIP's towers."""
     return ops.gelu(x, approximate=True)
 
@@ -80,14 +84,14 @@ ACTIVATIONS = {
 }
 
 
-def activation_function(name):
+def activation_function(name) -> Callable:
     """The activation called `name`, one of `ACTIVATIONS`."""
     if name not in ACTIVATIONS:
         raise ValueError(f"activation {name!r} is unknown; choose one of {', '.join(sorted(ACTIVATIONS))}.")
     return ACTIVATIONS[name]
 
 
-def embed(table, ids):
+def embed(table, ids) -> Tensor:
     """Rows of an embedding table, `(..., width)` for ids `(...)`, with a dense gradient.
 
     TensorFlow's own gradient of a lookup keeps a row per occurrence, and the Adam of Keras squares those one by one
@@ -98,6 +102,6 @@ def embed(table, ids):
     return ops.take(table, ids, axis=0)
 
 
-def layer_norm(epsilon, name):
+def layer_norm(epsilon, name) -> Any:
     """A layer norm whose weights and arithmetic are float32 under every dtype policy."""
     return keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name=name)

@@ -8,16 +8,17 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.positions import grid_resampling
 from kzoo.layers.sin_cos import sin_cos_positions
+from kzoo.types import Tensor
 
 POSITIONS = ("learned", "sin_cos")
 
 
-def as_size(image_size):
+def as_size(image_size) -> tuple:
     """`(height, width)` from a side or a pair, in pixels."""
     return tuple(map(int, (image_size, image_size) if np.ndim(image_size) == 0 else image_size))
 
 
-def image_grid(image_size, patch_size):
+def image_grid(image_size, patch_size) -> tuple:
     """Rows and columns of whole patches in an image; pixels beyond the last whole patch are dropped."""
     grid = (image_size[0] // patch_size, image_size[1] // patch_size)
     if 0 in grid:
@@ -73,7 +74,7 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         self.fixed = sin_cos_positions(self.grid, width, int(class_token)) if positions == "sin_cos" else None
         self.patch_size, self.width, self.class_token, self.bias = patch_size, width, class_token, bias
 
-    def build(self, images_shape):
+    def build(self, images_shape) -> None:
         rows, columns = self.grid
         self.kernel = self.add_weight(
             name="kernel",
@@ -97,12 +98,12 @@ class PatchEmbedding(Configured, keras.layers.Layer):
     def _fixed_positions(self, shape, dtype=None):
         return ops.convert_to_tensor(self.fixed, dtype)
 
-    def call(self, images, patches=None, placed=True):
+    def call(self, images, patches=None, placed=True) -> Tensor:
         grid = self.grid_of(images)
         x = self._projected(images, grid) if patches is None else patches
         return self._placed(x, grid) if placed else x
 
-    def grid_of(self, images):
+    def grid_of(self, images) -> tuple[int, int]:
         """Rows and columns of the patches of pictures `(batch, height, width, 3)`."""
         return self.grid if None in images.shape[1:3] else image_grid(images.shape[1:3], self.patch_size)
 

@@ -7,9 +7,10 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
 from kzoo.layers.transformer import Attention, dense
+from kzoo.types import Tensor
 
 
-def pool_end_of_text(tokens, token_ids, eot_id):
+def pool_end_of_text(tokens, token_ids, eot_id) -> Tensor:
     """The token at the first position whose id is `eot_id`; a row without it gives zeros.
 
     A one-hot product: it never looks for the largest id (ids above the end of text exist in extended
@@ -29,7 +30,7 @@ def pool_end_of_text(tokens, token_ids, eot_id):
     return ops.squeeze(ops.matmul(one_hot, tokens), axis=1)
 
 
-def until_end_of_text(token_ids, eot_id):
+def until_end_of_text(token_ids, eot_id) -> Tensor:
     """True up to the first position whose id is `eot_id`, which is among them; a row without it is True throughout.
 
     Args:
@@ -43,7 +44,7 @@ def until_end_of_text(token_ids, eot_id):
     return ops.equal(ops.cumsum(is_end, axis=1) - is_end, 0.0)
 
 
-def pool_mean(tokens, padding_mask):
+def pool_mean(tokens, padding_mask) -> Tensor:
     """The mean of the real tokens; a row without any gives zeros.
 
     Args:
@@ -58,7 +59,7 @@ def pool_mean(tokens, padding_mask):
     return total / ops.maximum(ops.sum(real, axis=-1), 1.0)
 
 
-def pool_max(tokens, padding_mask):
+def pool_max(tokens, padding_mask) -> Tensor:
     """The maximum of the real tokens, channel by channel; arguments and result as in `pool_mean`."""
     real = ops.expand_dims(ops.cast(padding_mask, "bool"), -1)  # (batch, length, 1)
     return ops.max(ops.where(real, ops.cast(tokens, "float32"), NEGATIVE), axis=1)
@@ -102,14 +103,14 @@ class AttentionPooling(Configured, keras.layers.Layer):
         self.mlp_down = dense(width, mlp_dim**-0.5, policy, "mlp_down")
         self.activation = activation_function(activation)
 
-    def build(self, tokens_shape, padding_mask_shape=None):
+    def build(self, tokens_shape, padding_mask_shape=None) -> None:
         self.probe = self.add_weight(name="probe", shape=(1, self.width), initializer=Normal(stddev=self.width**-0.5))
         for layer in (self.attention, self.norm, self.mlp_up):
             layer.build(tokens_shape)
         self.mlp_down.build((*tokens_shape[:-1], self.mlp_up.units))
 
     # -- forward --
-    def call(self, tokens, padding_mask=None):
+    def call(self, tokens, padding_mask=None) -> Tensor:
         probe = per_row(self.probe, tokens)  # (batch, 1, width)
         x = self.attention(probe, tokens, padding_mask=padding_mask)
         x = x + self.mlp_down(self.activation(self.mlp_up(self.norm(x))))
@@ -149,7 +150,7 @@ class QueryPooling(Configured, keras.layers.Layer):
         self.token_norm = layer_norm(epsilon, "token_norm")
         self.attention = Attention(width, num_heads, dtype=self.dtype_policy, name="attention")
 
-    def build(self, tokens_shape):
+    def build(self, tokens_shape) -> None:
         queries_shape = (None, self.num_queries, self.width)
         self.query = self.add_weight(name="query", shape=queries_shape[1:], initializer=Normal(stddev=1.0))
         self.query_norm.build(queries_shape)
@@ -157,11 +158,11 @@ class QueryPooling(Configured, keras.layers.Layer):
         self.attention.build(queries_shape, tokens_shape)
 
     # -- forward --
-    def call(self, tokens):
+    def call(self, tokens) -> Tensor:
         queries = per_row(self.query_norm(self.query), tokens)  # (batch, num_queries, width)
         return self.attention(queries, self.token_norm(tokens))
 
 
-def per_row(weight, x):
+def per_row(weight, x) -> Tensor:
     """A weight `(length, width)` for each row of `x` `(batch, ...)`, without an operation that reads the batch size."""
     return 0.0 * x[:, :1, :1] + ops.cast(ops.convert_to_tensor(weight), x.dtype)

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from kzoo.types import Array
 
-def resize_grid(table, grid, new_grid):
+
+def resize_grid(table, grid, new_grid) -> Array:
     """Resample the table of a grid of patches: bicubic with antialiasing, as open_clip does.
 
     Args:
@@ -25,12 +27,12 @@ def resize_grid(table, grid, new_grid):
     return np.concatenate([table[:extra], x.reshape(-1, table.shape[1])]).astype("float32")
 
 
-def grid_resampling(grid, new_grid):
+def grid_resampling(grid, new_grid) -> list:
     """The matrices `(new rows, rows)` and `(new columns, columns)` that `resize_grid` multiplies with, float64."""
     return [_resampling(old, new, _cubic, radius=2.0, antialias=True) for old, new in zip(grid, new_grid)]
 
 
-def resize_sequence(table, length, extra=0):
+def resize_sequence(table, length, extra=0) -> Array:
     """Resample the table of a text tower linearly, as open_clip does: `(old length, width)` to `(length, width)`.
 
     The last `extra` rows, which are no places of the text, stay.

@@ -7,6 +7,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.step import fold, unfold
 from kzoo.layers.transformer import Attention, dense
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -68,7 +69,7 @@ class PostNormBlock(Configured, keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
         self.activation = activation_function(activation)
 
-    def build(self, x_shape, context_shape=None, padding_mask_shape=None):
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None) -> None:
         for layer in (self.attention, self.attention_norm, self.cross_norm, self.mlp_up, self.mlp_norm):
             if layer is not None:
                 layer.build(x_shape)
@@ -79,17 +80,17 @@ class PostNormBlock(Configured, keras.layers.Layer):
             self.dropout.build(x_shape)
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, training=None):
+    def call(self, x, context=None, padding_mask=None, training=None) -> Tensor:
         x = self.attention_norm(self._added(x, self.attention(x, padding_mask=padding_mask), training))
         if self.cross_attention is not None and context is not None:
             x = self.cross_norm(self._added(x, self.cross_attention(x, context), training))
         return self._fed_forward(x, training)
 
-    def memory(self, context):
+    def memory(self, context) -> tuple:
         """What `step` needs of a context, the same for every step."""
         return self.cross_attention.keys_values(context)
 
-    def step(self, x, cache, at, visible, memory, copies):
+    def step(self, x, cache, at, visible, memory, copies) -> tuple:
         """The causal block with its cross-attention at one position of each row.
 
         Arguments and result as in `Attention.step`; `memory` and `copies` as in `kzoo.layers.step.fold`.

@@ -5,6 +5,7 @@ import keras
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import activation_function
 from kzoo.layers.transformer import dense
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -33,7 +34,7 @@ class Projection(Configured, keras.layers.Layer):
         self.embed_dim, self.hidden_dim, self.bias = embed_dim, hidden_dim, bias
         self.activation = activation_function(activation)
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         width, policy = x_shape[-1], self.dtype_policy
         self.hidden = None
         if self.hidden_dim is not None:
@@ -43,11 +44,11 @@ class Projection(Configured, keras.layers.Layer):
         self.final = dense(self.embed_dim, width**-0.5, policy, "final", self.bias)
         self.final.build((None, width))
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         return (*x_shape[:-1], self.embed_dim)
 
     # -- forward --
-    def call(self, x):
+    def call(self, x) -> Tensor:
         if self.hidden is not None:
             x = self.activation(self.hidden(x))
         return self.final(x)

@@ -7,6 +7,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function, l2_normalize
 from kzoo.layers.transformer import dense
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -49,7 +50,7 @@ class Projector(Configured, keras.layers.Layer):
         self.activation, self.batch_norm = activation_function(activation), batch_norm
         self.output_norm = output_norm
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         width, last = x_shape[-1], len(self.sizes) - 1
         self.hidden, self.norms = [], []
         for number, size in enumerate(self.sizes):
@@ -70,11 +71,11 @@ class Projector(Configured, keras.layers.Layer):
                 name="prototypes", shape=(self.prototypes, width), initializer=Normal(stddev=width**-0.5)
             )
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         return (*x_shape[:-1], self.prototypes or self.sizes[-1])
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         places = ops.shape(x)[1:-1]  # of tokens or maps; a batch norm takes them as more rows
         x = ops.reshape(x, (-1, x.shape[-1])) if places else x
         for number, layer in enumerate(self.hidden):

@@ -1,6 +1,7 @@
 """The similarity head: the scale and bias that turn cosines into logits."""
 
 import math
+from typing import Any
 from weakref import WeakSet
 
 import keras
@@ -12,6 +13,7 @@ from kzoo.evaluation.directions import ROUNDING, directions
 from kzoo.keras_contact import untracked
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import l2_normalize
+from kzoo.types import Tensor
 
 FORMS = ("log_scale", "temperature", "fixed")
 
@@ -27,10 +29,10 @@ class UpperBound(keras.constraints.Constraint):
     def __init__(self, limit):
         self.limit = limit
 
-    def __call__(self, weight):
+    def __call__(self, weight) -> Tensor:
         return ops.minimum(weight, ops.cast(self.limit, weight.dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"limit": self.limit}
 
 
@@ -38,11 +40,11 @@ class UpperBound(keras.constraints.Constraint):
 class LowerBound(UpperBound):
     """Clips a weight to at least `limit` after each step."""
 
-    def __call__(self, weight):
+    def __call__(self, weight) -> Tensor:
         return ops.maximum(weight, ops.cast(self.limit, weight.dtype))
 
 
-def add_log_scale(layer, scale, max_scale, name):
+def add_log_scale(layer, scale, max_scale, name) -> Any:
     """A float32 scalar weight `ln(scale)`, held at or below `ln(max_scale)` after every step."""
     if not 0 < scale <= max_scale:
         raise ValueError(f"the initial scale {scale:g} lies outside (0, {max_scale:g}]; choose one inside.")
@@ -97,7 +99,7 @@ class SimilarityHead(Configured, keras.layers.Layer):
         untracked(self, "models", WeakSet())  # whose `similarity` it is; they join themselves
         self.build()
 
-    def build(self):
+    def build(self) -> None:
         self.log_scale = self.temperature = self.bias = None
         if self.form == "log_scale":
             self.log_scale = add_log_scale(self, self.initial_scale, self.max_scale, "logit_scale")
@@ -120,18 +122,18 @@ class SimilarityHead(Configured, keras.layers.Layer):
             )
 
     @property
-    def scale(self):
+    def scale(self) -> Tensor:
         """The current scale, a float32 scalar tensor."""
         if self.form == "log_scale":
             return ops.exp(self.log_scale)
         return 1.0 / self.temperature if self.form == "temperature" else ops.convert_to_tensor(self.initial_scale)
 
-    def numbers(self):
+    def numbers(self) -> tuple:
         """Scale and bias as Python floats; 0.0 for a head without a bias."""
         bias = 0.0 if self.bias is None else float(ops.convert_to_numpy(self.bias))
         return float(ops.convert_to_numpy(self.scale)), bias
 
-    def __call__(self, images, texts):
+    def __call__(self, images, texts) -> Tensor:
         others = [given for given in (images, texts) if not _is_embedding(given)]
         if others and len(self.models) == 1:
             (model,) = self.models
@@ -147,7 +149,7 @@ class SimilarityHead(Configured, keras.layers.Layer):
         logits = super().__call__(images, texts)
         return ops.convert_to_numpy(logits) if both else logits
 
-    def call(self, images, texts):
+    def call(self, images, texts) -> Tensor:
         images, texts = _unit(images), _unit(texts)
         logits = self.scale * ops.matmul(images, ops.transpose(texts))  # (n, m)
         return logits if self.bias is None else logits + self.bias

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from kzoo.types import Array
 
-def sin_cos_positions(grid, width, prefix=0):
+
+def sin_cos_positions(grid, width, prefix=0) -> Array:
     """Sines and cosines of the places of a grid, as MAE has them.
 
     The first half of the channels is of the column, the second of the row; each half is `[sin, cos]` of

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from kzoo.types import Tensor
+
 
 class Step:
     """The ids of some rows, of which a tower now reads one each.
@@ -27,18 +29,18 @@ class Step:
         self.at, self.seen = ops.equal(positions, places), ops.greater_equal(positions, places)
 
     @property
-    def ids(self):
+    def ids(self) -> Tensor:
         """The ids at the positions, `(rows, 1)`."""
         # a sum, where a gather of one element per row would export with a frozen batch
         return ops.sum(ops.where(self.at, self.token_ids, 0), axis=1, keepdims=True)
 
-    def rows_of(self, table):
+    def rows_of(self, table) -> Tensor:
         """The rows of a position table at the positions, `(rows, 1, width)`."""
         table = ops.convert_to_tensor(table)[: self.at.shape[1]]
         return ops.expand_dims(ops.matmul(ops.cast(self.at, table.dtype), table), 1)
 
 
-def fold(x, copies):
+def fold(x, copies) -> Tensor:
     """`(pictures * copies, 1, width)` to `(pictures, copies, width)`.
 
     The rows of a picture stand beside each other and read the same memory, which is then held once.
@@ -46,6 +48,6 @@ def fold(x, copies):
     return ops.reshape(x, (-1, copies, x.shape[-1]))
 
 
-def unfold(x):
+def unfold(x) -> Tensor:
     """The inverse of `fold`."""
     return ops.reshape(x, (-1, 1, x.shape[-1]))

@@ -1,5 +1,7 @@
 """Attention and the pre-norm transformer block."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,9 +9,10 @@ from keras import ops
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
+from kzoo.types import Tensor
 
 
-def attend(query, key, value, causal=False, padding_mask=None, visible=None):
+def attend(query, key, value, causal=False, padding_mask=None, visible=None) -> Tensor:
     """Softmax attention, `softmax(q k^T / sqrt(d)) v` per head, with the softmax in float32.
 
     `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
@@ -52,7 +55,7 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None):
     return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
 
 
-def dense(units, stddev, policy, name, use_bias=True):
+def dense(units, stddev, policy, name, use_bias=True) -> Any:
     """A linear layer whose kernel starts from a normal distribution."""
     kernel = Normal(stddev=stddev)
     return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=kernel, dtype=policy, name=name)
@@ -106,14 +109,14 @@ class Attention(Configured, keras.layers.Layer):
         self.value = dense(width, width**-0.5, self.dtype_policy, "value")
         self.out = dense(out_width or width, out_stddev or width**-0.5, self.dtype_policy, "out")
 
-    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None):
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
         self.query.build(x_shape)
         self.key.build(context_shape or x_shape)
         self.value.build(context_shape or x_shape)
         self.out.build((None, None, self.width))
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, visible=None):
+    def call(self, x, context=None, padding_mask=None, visible=None) -> Tensor:
         plain = not any(part.quantization_mode for part in (self.query, self.key, self.value))
         if self.fused and plain and context is None:
             query, key, value = self._project_fused(x)
@@ -122,15 +125,15 @@ class Attention(Configured, keras.layers.Layer):
             query, key, value = self.query(x), self.key(context), self.value(context)
         return self._attended(query, key, value, self.causal, padding_mask, visible)
 
-    def keys_values(self, context):
+    def keys_values(self, context) -> tuple:
         """Keys and values of a context, `(batch, S, width)` each, for `read`."""
         return self.key(context), self.value(context)
 
-    def read(self, x, memory, visible=None):
+    def read(self, x, memory, visible=None) -> Tensor:
         """Attention of `x` `(batch, T, any)` to keys and values made before; `visible` as `padding_mask`."""
         return self._attended(self.query(x), *memory, padding_mask=visible)
 
-    def step(self, x, cache, at, visible):
+    def step(self, x, cache, at, visible) -> tuple:
         """Causal self-attention at one position of each row, whose past is in a cache.
 
         Args:
@@ -175,11 +178,11 @@ class LayerScale(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         self.initial = initial
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         initializer = keras.initializers.Constant(self.initial)
         self.gain = self.add_weight(name="gain", shape=x_shape[-1:], initializer=initializer)
 
-    def call(self, x):
+    def call(self, x) -> Tensor:
         return x * self.gain
 
 
@@ -251,7 +254,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
         self.activation = activation_function(activation)
 
-    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None):
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
         for layer in (self.norm_1, self.scale_1, self.norm_2, self.mlp_up, self.scale_2):
             if layer is not None:
                 layer.build(x_shape)
@@ -263,22 +266,22 @@ class TransformerBlock(Configured, keras.layers.Layer):
             self.dropout.build(x_shape)
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, visible=None, training=None):
+    def call(self, x, context=None, padding_mask=None, visible=None, training=None) -> Tensor:
         if self.norm_context is not None:
             context = self.norm_context(context)
         mixed = self.attention(self.norm_1(x), context=context, padding_mask=padding_mask, visible=visible)
         return self._after(x, mixed, training)
 
-    def memory(self, context):
+    def memory(self, context) -> tuple:
         """What `read` needs of a context, the same for every step."""
         return self.attention.keys_values(self.norm_context(context))
 
-    def read(self, x, memory):
+    def read(self, x, memory) -> Tensor:
         """The block with `cross`, for `x` `(batch, T, width)` and the `memory` of its context."""
         x = ops.cast(x, self.compute_dtype)
         return self._after(x, self.attention.read(self.norm_1(x), memory))
 
-    def step(self, x, cache, at, visible):
+    def step(self, x, cache, at, visible) -> tuple:
         """The causal block at one position of each row; arguments and result as in `Attention.step`."""
         x = ops.cast(x, self.compute_dtype)
         mixed, cache = self.attention.step(self.norm_1(x), cache, at, visible)
@@ -295,7 +298,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         return x if scale is None else scale(x)
 
 
-def transformer_blocks(depth, policy, **options):
+def transformer_blocks(depth, policy, **options) -> list:
     """The blocks of a tower, `block_0` to `block_{depth - 1}`; the options are those of `TransformerBlock`."""
     name = "cross_block" if options.get("cross") else "block"
     return [TransformerBlock(depth=depth, dtype=policy, name=f"{name}_{index}", **options) for index in range(depth)]

@@ -15,6 +15,7 @@ from kzoo.losses.parts.called import Called
 from kzoo.losses.parts.description import description, what_lacks
 from kzoo.losses.parts.looks import Looks
 from kzoo.losses.parts.shapes import MORE, check_rank, is_of_batch, shape_of
+from kzoo.types import Tensor
 
 
 class Loss(Configured, Looks, Called, Layer):
@@ -70,19 +71,18 @@ class Loss(Configured, Looks, Called, Layer):
         super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
         self.term = name or snake_case(type(self).__name__)  # Keras numbers layer names, logs do not
         self.supports_masking = True  # a `mask` argument is the loss's own business
-        self.inputs_given = inputs is not None
-        self.input_names = tuple(inputs or self.default_inputs)
+        self.inputs_given, self.input_names = inputs is not None, tuple(inputs or self.default_inputs)
         self.optional_names = self.optional_inputs | renamed
         self.asked_for = tuple(key for key, name in renamed.items() if name is not None)  # what was named must be there
         self._check_count(len(self.input_names), f"inputs names {len(self.input_names)}: {self.input_names}")
         self.constants = {name: self._constant(name, value) for name, value in constants.items()}
         self.built = True
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.as_called()
 
     @classmethod
-    def more_arguments(cls):
+    def more_arguments(cls) -> tuple:
         return (*cls.optional_inputs, "constants")
 
     def _check_count(self, count, received):
@@ -123,11 +123,11 @@ class Loss(Configured, Looks, Called, Layer):
         return [*names, *[rest] * (count - len(names))][:count]
 
     @property
-    def reads(self):
+    def reads(self) -> tuple[str, ...]:
         """Names of the tensors that the loss cannot do without."""
         return self.reading()
 
-    def reading(self, given=()):
+    def reading(self, given=()) -> tuple:
         """Names of the tensors that the loss cannot do without where it is attached to a model.
 
         Args:
@@ -138,7 +138,7 @@ class Loss(Configured, Looks, Called, Layer):
         names = dict.fromkeys((*self._inputs_of(given), *needed))
         return tuple(name for name in names if name not in self.constants)
 
-    def may_read(self, given=()):
+    def may_read(self, given=()) -> tuple:
         """Names of all tensors that the loss reads if they are there; `given` as in `reading`."""
         names = dict.fromkeys((*self._inputs_of(given), *self.optional_names.values()))
         return tuple(name for name in names if name not in self.constants)
@@ -148,11 +148,11 @@ class Loss(Configured, Looks, Called, Layer):
         return tuple(given) if given and takes_any and not self.inputs_given else self.input_names
 
     @property
-    def term_names(self):
+    def term_names(self) -> tuple:
         """Names under which `from_tensors` reports the terms."""
         return (self.term,)
 
-    def from_tensors(self, tensors, training=None, given=()):
+    def from_tensors(self, tensors, training=None, given=()) -> tuple:
         """The loss of a dict of named tensors.
 
         Args:
@@ -169,7 +169,7 @@ class Loss(Configured, Looks, Called, Layer):
         terms, values = self.by_term(tensors, training, given)
         return sum(terms), values
 
-    def by_term(self, tensors, training=None, given=()):
+    def by_term(self, tensors, training=None, given=()) -> tuple:
         """As `from_tensors`, but `(terms, values)`, with what each term adds to the scalar."""
         self.check_there(tensors, given)
         tensors = tensors | self.constants
@@ -180,13 +180,13 @@ class Loss(Configured, Looks, Called, Layer):
         value = self(*inputs, **keywords)
         return (value,), (value,)
 
-    def check_there(self, names, given=()):
+    def check_there(self, names, given=()) -> None:
         """Stops with a sentence where a tensor that the loss reads is not among `names`; `given` as in `reading`."""
         missing = [name for name in self.reading(given) if name not in names]
         if missing:
             raise ValueError(f"{type(self).__name__} {what_lacks(missing[0], names, self._renaming(missing[0]))}")
 
-    def taken(self, name, tensor):
+    def taken(self, name, tensor) -> Tensor:
         """A tensor of a model or a batch as `call` takes it by position."""
         whole = isinstance(tensor, LinearLogits) and not self.takes_linear_logits
         return tensor.whole() if whole else tensor
@@ -195,20 +195,20 @@ class Loss(Configured, Looks, Called, Layer):
         keyword = {self.optional_names[key]: key for key in (*self.required_inputs, *self.asked_for)}.get(name)
         return f"{type(self).__name__}({f'{keyword}=...' if keyword else 'inputs=(...)'})"
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple | None:
         """`(rows, columns)` of the matrix of scores that a batch is compared in; None where it is in none."""
         return None
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         """How many others each anchor is told apart from; 0 where the loss compares with none."""
         pairs = self.pairs(batch_size)
         return pairs[1] - 1 if pairs else 0
 
-    def needs_two(self):
+    def needs_two(self) -> bool:
         """Whether it tells the rows of a batch apart from each other and from nothing else: of one row it is 0."""
         return self.negatives(2) > 0 and self.negatives(1) < 1
 
-    def describe(self, batch_size, devices=1):
+    def describe(self, batch_size, devices=1) -> None:
         """Print what the loss reads, how many negatives an anchor has, and what memory its pairs take.
 
         Args:
@@ -224,10 +224,10 @@ class Loss(Configured, Looks, Called, Layer):
         """
         print(description(self, batch_size, devices))
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs, previous_mask) -> None:
         return None
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config() | {"name": self.term}  # the number that Keras appends belongs to one process
         config.pop("constants", None)
         if self.constants:  # their values are weights
@@ -235,15 +235,14 @@ class Loss(Configured, Looks, Called, Layer):
             config["constants"] = shapes
         return config
 
-    def __add__(self, other):
+    def __add__(self, other) -> "WeightedSum":
         return WeightedSum([*_terms(self), *_terms(other)])
 
-    def __radd__(self, other):
+    def __radd__(self, other) -> "Loss":
         return self if other == 0 else NotImplemented  # lets sum([...]) start from 0
 
-    def __mul__(self, weight):
-        if not callable(weight):
-            return WeightedSum([(_product(float(weight), own), term) for own, term in _terms(self)])
+    def __mul__(self, weight) -> "WeightedSum":
+        weight = weight if callable(weight) else float(weight)
         return WeightedSum([(_product(weight, own), term) for own, term in _terms(self)])
 
     __rmul__ = __mul__
@@ -274,46 +273,46 @@ class WeightedSum(Loss):
         if any(map(callable, self.weights_of_terms)):
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         weights = ["" if weight == 1.0 else f"{weight!r} * " for weight in self.weights_of_terms]
         return " + ".join(f"{weight}{term!r}" for weight, term in zip(weights, self.terms))
 
-    def reading(self, given=()):
+    def reading(self, given=()) -> tuple:
         return tuple(dict.fromkeys(name for term in self.terms for name in term.reading(given)))
 
-    def may_read(self, given=()):
+    def may_read(self, given=()) -> tuple:
         return tuple(dict.fromkeys(name for term in self.terms for name in term.may_read(given)))
 
-    def check_there(self, names, given=()):
+    def check_there(self, names, given=()) -> None:
         for term in self.terms:
             term.check_there(names, given)
 
-    def look(self, tensors, outputs=None):
+    def look(self, tensors, outputs=None) -> None:
         for term in self.terms:
             term.look(tensors, outputs)
 
-    def rows_of(self, tensors):
+    def rows_of(self, tensors) -> dict:
         return {name: each for term in self.terms for name, each in term.rows_of(tensors).items()}
 
-    def needs_two(self):
+    def needs_two(self) -> bool:
         return any(term.needs_two() for term in self.terms)
 
     @property
-    def term_names(self):
+    def term_names(self) -> tuple:
         names = []
         for term in self.terms:
             taken = sum(other.term == term.term for other in self.terms[: len(names)])
             names.append(term.term if not taken else f"{term.term}_{taken + 1}")
         return tuple(names)
 
-    def by_term(self, tensors, training=None, given=()):
+    def by_term(self, tensors, training=None, given=()) -> tuple:
         values = tuple(term.from_tensors(tensors, training, given)[0] for term in self.terms)
         terms = tuple(self._weight(weight) * value for weight, value in zip(self.weights_of_terms, values))
         if training and self.step is not None:
             self.step.assign_add(1)
         return terms, values
 
-    def call(self, tensors, training=None):
+    def call(self, tensors, training=None) -> Tensor:
         return self.from_tensors(tensors, training)[0]
 
     def ready(self, arguments, keywords):
@@ -321,7 +320,7 @@ class WeightedSum(Loss):
             raise TypeError("a sum of losses takes one dict of named tensors; its terms take theirs from it.")
         return arguments, keywords
 
-    def describe(self, batch_size, devices=1):
+    def describe(self, batch_size, devices=1) -> None:
         for term in self.terms:
             term.describe(batch_size, devices)
 
@@ -329,7 +328,7 @@ class WeightedSum(Loss):
         return ops.cast(weight(ops.convert_to_tensor(self.step)), "float32") if callable(weight) else weight
 
 
-def weighted_mean(values, sample_weight=None):
+def weighted_mean(values, sample_weight=None) -> Tensor:
     """`sum_i w_i v_i / max(sum_i w_i, 1e-12)`; the plain mean without weights. Float32 scalar."""
     values = ops.cast(values, "float32")
     if sample_weight is None:

@@ -25,7 +25,7 @@ ELSEWHERE = {  # what other libraries and papers call a loss, small and without 
 }
 
 
-def from_spec(spec):
+def from_spec(spec) -> Loss:
     """The loss of a preset row: a list of `{"loss": class name, "weight": w, ...arguments}`, of a saved folder one
     with all arguments in `"config"`.
 
@@ -39,7 +39,7 @@ def from_spec(spec):
     return built[0].terms[0] if len(built) == 1 and built[0].weights_of_terms == [1.0] else sum(built)
 
 
-def named(loss):
+def named(loss) -> Loss:
     """A loss, or the loss that a name stands for, with its defaults: what `compile` takes.
 
     Raises:
@@ -72,7 +72,7 @@ def _built(term):
     return _named(term["loss"]).from_config(arguments | term.get("config", {}))
 
 
-def to_spec(loss):
+def to_spec(loss) -> list[dict] | None:
     """The inverse of `from_spec`, in values that JSON has; None for a loss that holds constants, whose values a spec
     does not have.
 
@@ -96,7 +96,7 @@ def _weight(given):
     return keras.saving.deserialize_keras_object(given) if isinstance(given, dict) else given
 
 
-def unknown(name, names):
+def unknown(name, names) -> AttributeError:
     """The error to raise for a name that is not among `names`; it says which are nearest."""
     spelt = {each.lower(): each for each in names}
     stem = name.lower().replace("_", "").removesuffix("loss")

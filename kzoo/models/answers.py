@@ -31,7 +31,7 @@ class Rule:
     run: Any
     part: str | None = None
 
-    def match(self, name):
+    def match(self, name) -> str | None:
         """What `*` stands for where the rule gives `name`: `""` where it has none, None where it does not give it."""
         for pattern in self.gives:
             found = re.fullmatch(re.escape(pattern).replace(r"\*", "(.+)"), name)
@@ -39,12 +39,12 @@ class Rule:
                 return found[1] if "*" in pattern else ""
         return None
 
-    def names(self, patterns, slot):
+    def names(self, patterns, slot) -> tuple:
         """`reads` or `gives` for one slot."""
         return tuple(pattern.replace("*", slot) for pattern in patterns)
 
 
-def as_it_is(x, training):
+def as_it_is(x, training) -> tuple:
     """What a `Rule` runs that gives a name a second one."""
     return (x,)
 
@@ -71,11 +71,11 @@ class World:
     student: bool = True
     teacher: Any = None
 
-    def tower(self, slot):
+    def tower(self, slot) -> Any:
         """The tower that reads a slot."""
         return self.parts[self.tower_names[slot.modality]]
 
-    def split(self, name):
+    def split(self, name) -> tuple | None:
         """`(slot, "tokens")` of `"view_1_tokens"`, or None."""
         for slot in self.slots:
             kind = name.removeprefix(f"{slot.name}_")
@@ -83,16 +83,16 @@ class World:
                 return slot, kind
         return None
 
-    def of_copies(self, copies):
+    def of_copies(self, copies) -> "World":
         """The same batch, answered by a teacher's copies of towers and heads, which see all of it."""
         rules = [rule for rule in self.rules if rule.part in copies]
         return replace(self, rules=rules, parts=copies, student=False, teacher=None)
 
-    def answer(self, names, training=None):
+    def answer(self, names, training=None) -> dict:
         """Tensors by name, see `answer`."""
         return answer(names, self, training)
 
-    def names(self):
+    def names(self) -> tuple:
         """All names that can be given, in the order of slots and rules."""
         found = [f"{slot.name}_{kind}" for slot in self.slots for kind in KINDS]
         for rule in self.rules:
@@ -121,7 +121,7 @@ class Asked:
     names: set = field(default_factory=set)
 
 
-def ask(names, world):
+def ask(names, world) -> Asked:
     """What must be run so that `names` can be given; those that cannot are left out."""
     asked = Asked()
 
@@ -164,7 +164,7 @@ def _gives(tower, kind):
     return kind != "map" or tower.grid is not None
 
 
-def answer(names, world, training=None):
+def answer(names, world, training=None) -> dict:
     """Tensors by name, in the order of `names`; those that cannot be given are left out.
 
     Args:

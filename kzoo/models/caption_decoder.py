@@ -21,13 +21,13 @@ class CaptionDecoder:
         self.pictures = len(next(iter(batch.values())))
         self.memory = self.copies = self.cache = None
 
-    def begin(self, copies, length):
+    def begin(self, copies, length) -> None:
         """Start afresh with `copies` rows for each picture, of up to `length` ids."""
         self.copies, rows = copies, self.pictures * copies
         self.memory = self._function("memory", _remembering)(self.batch)
         self.cache = self.model.empty_cache(rows, length)
 
-    def step(self, token_ids, position, parents=None):
+    def step(self, token_ids, position, parents=None) -> tuple:
         """Logits `(rows, vocab_size)` of the next id and states `(rows, width)`, float32."""
         positions = np.full(len(token_ids), position, "int32")
         arguments = [token_ids, positions, self.cache, self.memory]

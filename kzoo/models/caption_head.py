@@ -8,7 +8,7 @@ EMBEDDING_TOKENS = 8  # that are made of an embedding
 HEAD_WIDTH = 64  # channels of an attention head, where the text tower does not say
 
 
-def check_headless(model):
+def check_headless(model) -> None:
     """Stops with a sentence unless a model is a dual encoder and nothing more."""
     if not isinstance(model, DualEncoder) or model.kind != DualEncoder.kind or model.heads:
         raise TypeError(
@@ -17,7 +17,7 @@ def check_headless(model):
         )
 
 
-def make_decoder(model, memory, noise, depth, width, num_heads):
+def make_decoder(model, memory, noise, depth, width, num_heads) -> TextDecoder:
     """A `TextDecoder` for a dual encoder; arguments as in `Captioner.from_dual_encoder`."""
     if memory not in MEMORIES:
         raise ValueError(f"memory {memory!r} is unknown; choose one of {', '.join(MEMORIES)}.")
@@ -49,7 +49,7 @@ def make_decoder(model, memory, noise, depth, width, num_heads):
     )
 
 
-def token_width(image_encoder):
+def token_width(image_encoder) -> int:
     """Channels of an image tower's tokens; stops with a sentence where it has none that a decoder can read."""
     name = type(image_encoder).__name__
     way_out = 'take memory="embedding", which every image tower has.'
@@ -60,7 +60,7 @@ def token_width(image_encoder):
     return image_encoder.token_dim
 
 
-def special_ids(model):
+def special_ids(model) -> dict:
     """`pad_id` and `start_id` of a decoder for the texts of a model's tokenizer.
 
     A start id is needed where texts have none of their own. It is the id of padding, as in T5; where that is the end of

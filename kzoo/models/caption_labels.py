@@ -2,15 +2,17 @@
 
 from keras import ops
 
+from kzoo.types import Tensor
 
-def with_start(token_ids, start_id):
+
+def with_start(token_ids, start_id) -> Tensor:
     """The ids as a decoder sees them: behind its start id, if it has one."""
     if start_id is None:
         return token_ids
     return ops.pad(ops.cast(token_ids, "int32"), ((0, 0), (1, 0)), constant_values=start_id)
 
 
-def caption_targets(token_ids, pad_id, padding_mask=None, start_id=None):
+def caption_targets(token_ids, pad_id, padding_mask=None, start_id=None) -> dict:
     """The label shift: position t of the decoder, which has read the tokens 0..t, predicts token t + 1.
 
     Where the decoder puts a start id before them, it is token 0, and every id of the text is predicted.

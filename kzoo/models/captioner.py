@@ -1,5 +1,7 @@
 """The captioner: an image tower, a text tower or none, and a decoder that writes the next token."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,6 +18,7 @@ from kzoo.models.caption_decoder import CaptionDecoder
 from kzoo.models.caption_head import check_headless, make_decoder
 from kzoo.models.caption_labels import caption_targets, with_start
 from kzoo.models.embedding_model import EmbeddingModel, check_pair, wants_pairs
+from kzoo.types import Array
 
 NO_TOKENS = (
     "the image tower {} gives an embedding and no tokens, but this decoder reads tokens; take "
@@ -101,7 +104,7 @@ class Captioner(Writer, EmbeddingModel):
     )
     def from_dual_encoder(
         cls, model, memory="tokens", *, freeze=True, noise=0.0, depth=6, width=None, num_heads=None, name=None
-    ):
+    ) -> Self:
         """Put a new captioning decoder on a contrastive model.
 
         The towers and the similarity are copies, with the weights that they have now: `model` stays what it is. The
@@ -154,45 +157,45 @@ class Captioner(Writer, EmbeddingModel):
         captioner.source = model.source
         return captioner
 
-    def add_decoder(self, decoder):
+    def add_decoder(self, decoder) -> None:
         """Keep the decoder, if there is something for it to attend to."""
         if not decoder.reads_embedding and self.image_encoder.token_dim is None:
             raise ValueError(NO_TOKENS.format(type(self.image_encoder).__name__))
         self.text_decoder = decoder
 
     @classmethod
-    def from_parts(cls, towers, **options):
+    def from_parts(cls, towers, **options) -> Self:
         return cls(**({"text_encoder": None} | towers), **options)
 
     # -- parts --
     @property
-    def tower_names(self):
+    def tower_names(self) -> dict:
         return {"image": "image_encoder"} | ({"text": "text_encoder"} if self.is_contrastive else {})
 
     @property
-    def is_contrastive(self):
+    def is_contrastive(self) -> bool:
         """Whether both sides of a pair have an embedding."""
         return self.text_encoder is not None
 
-    def towers(self):
+    def towers(self) -> dict:
         return super().towers() | {"text_decoder": self.text_decoder}
 
-    def token_tower(self):
+    def token_tower(self) -> Any:
         """The layer that the ids of a caption enter first."""
         return self.text_encoder if self.text_decoder.reads_text_tokens else self.text_decoder
 
     # -- forward --
-    def wants(self, batch):
+    def wants(self, batch) -> str:
         return wants_pairs(batch)
 
-    def check_batch(self, batch):
+    def check_batch(self, batch) -> None:
         if not self.is_contrastive and isinstance(batch, dict) and "token_ids" in batch:
             check_texts(batch["token_ids"], self.text_decoder)
             if "images" not in batch:
                 return
         super().check_batch(batch)
 
-    def rules(self, batch):
+    def rules(self, batch) -> list:
         decoder = self.text_decoder
         if not decoder.reads_embedding:
             context = Rule(("image_tokens",), ("caption_context",), as_it_is)
@@ -237,11 +240,11 @@ class Captioner(Writer, EmbeddingModel):
         noisy = self.text_decoder.embedding_noise(ops.stop_gradient(features), training=training)
         return (self.text_decoder.tokens_of(noisy),)
 
-    def default_outputs(self, batch, slots):
+    def default_outputs(self, batch, slots) -> list:
         return [*super().default_outputs(batch, slots), "caption_logits"]
 
     # -- train --
-    def reading(self, names, batch):
+    def reading(self, names, batch) -> list[str] | tuple[str, ...]:
         # the loss makes the logits, where they need not be held as a whole
         if "caption_logits" in names and "images" not in batch and not self.text_decoder.reads_embedding:
             raise ValueError(
@@ -250,12 +253,12 @@ class Captioner(Writer, EmbeddingModel):
             )
         return ["caption_states" if name == "caption_logits" else name for name in names]
 
-    def loss_tensors(self, outputs):
+    def loss_tensors(self, outputs) -> dict:
         if "caption_states" not in outputs:
             return outputs
         return outputs | {"caption_logits": self.text_decoder.linear_logits(outputs["caption_states"])}
 
-    def embed_batch(self, batch):
+    def embed_batch(self, batch) -> Array:
         if "images" not in batch and not self.is_contrastive:
             raise ValueError(f"{self.name} has no text tower: it writes captions and embeds none.")
         return super().embed_batch(batch)
@@ -268,11 +271,11 @@ class Captioner(Writer, EmbeddingModel):
     caption_pad_id = property(lambda self: self.token_tower().pad_id)
     caption_start_id = property(lambda self: self.text_decoder.start_id)
 
-    def open_decoder(self, batch):
+    def open_decoder(self, batch) -> CaptionDecoder:
         self.check_batch(batch)
         return CaptionDecoder(self, batch)
 
-    def caption_memory(self, image_tokens):
+    def caption_memory(self, image_tokens) -> list:
         """What every step of a caption needs of its picture: keys and values of the cross-attention, per block.
 
         Args:
@@ -283,7 +286,7 @@ class Captioner(Writer, EmbeddingModel):
         """
         return self.text_decoder.memory(image_tokens)
 
-    def empty_cache(self, rows, length):
+    def empty_cache(self, rows, length) -> list:
         """The cache of rows that no id has been read of yet: per causal block two float tensors
         `(rows, length, width)`, of keys and of values."""
         return [
@@ -291,7 +294,7 @@ class Captioner(Writer, EmbeddingModel):
             for block in self._causal_blocks()
         ]
 
-    def caption_step(self, token_ids, positions, cache, memory, copies=1):
+    def caption_step(self, token_ids, positions, cache, memory, copies=1) -> tuple:
         """Read one id of each row, with all that was read before in a cache.
 
         Equal to the row `positions` of what a call gives for the ids up to there.
@@ -321,7 +324,7 @@ class Captioner(Writer, EmbeddingModel):
         return [*own, *self.text_decoder.blocks]
 
 
-def check_texts(token_ids, decoder):
+def check_texts(token_ids, decoder) -> None:
     """Stops unless ids are those that a decoder without a text tower before it reads."""
     check_token_ids(token_ids.shape, decoder.context_length)
     if isinstance(token_ids, np.ndarray):

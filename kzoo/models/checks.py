@@ -6,12 +6,12 @@ from kzoo import keras_contact
 from kzoo.models.slots import rows_of_bag
 
 
-def contents(batch):
+def contents(batch) -> str:
     """What stands where a batch should be, for a sentence: its keys, or its type."""
     return f"the keys {list(batch)}" if isinstance(batch, dict) else f"the type {type(batch).__name__}"
 
 
-def check_rows(batch):
+def check_rows(batch) -> None:
     """The arrays of a batch have the same number of rows, at least one."""
     shapes = {name: tuple(value.shape) for name, value in batch.items() if _is_array(name, value)}
     rows = {name: shape[0] for name, shape in shapes.items() if shape}
@@ -30,7 +30,7 @@ def _is_array(name, value):
     return True
 
 
-def check_arrays(slot, tower, batch, bag):
+def check_arrays(slot, tower, batch, bag) -> None:
     """The arrays of a slot are what its tower declares, row by row.
 
     Shapes are checked for every kind of tensor; values only where they are numpy arrays, which is how batches arrive
@@ -44,7 +44,7 @@ def check_arrays(slot, tower, batch, bag):
     tower.check(arrays, slot.arrays, any_size=slot.any_size)
 
 
-def check_alone(loss, batch, batch_size=None):
+def check_alone(loss, batch, batch_size=None) -> None:
     """Stops at a batch of one row, if the loss tells rows of a batch apart."""
     rows = next(iter(batch.values())).shape[0]
     if loss.needs_two() and 1 in (rows, batch_size):
@@ -57,7 +57,7 @@ ALONE = (
 )
 
 
-def check_fit(epochs, initial_epoch, batch_size):
+def check_fit(epochs, initial_epoch, batch_size) -> None:
     """Numbers of epochs and rows are whole, and not below what there can be."""
     given = {"epochs": (epochs, 0), "initial_epoch": (initial_epoch, 0)}
     given |= {} if batch_size is None else {"batch_size": (batch_size, 1)}
@@ -66,7 +66,7 @@ def check_fit(epochs, initial_epoch, batch_size):
             raise ValueError(f"{name} is {number!r}; give a whole number of at least {least}.")
 
 
-def check_class_weight(class_weight):
+def check_class_weight(class_weight) -> None:
     if class_weight is not None:
         raise ValueError(
             "class_weight weighs samples by their class, which pairs do not have; weigh the samples themselves: "
@@ -74,12 +74,12 @@ def check_class_weight(class_weight):
         )
 
 
-def check_compiled(model):
+def check_compiled(model) -> None:
     if not model.compiled:
         raise ValueError("the model is not compiled; call model.compile() before it is trained or evaluated.")
 
 
-def check_trained(model):
+def check_trained(model) -> None:
     """What is trained is what the optimizer was made for: Keras compiles its steps for that."""
     before = keras_contact.optimized(model)
     if before is None:
@@ -99,7 +99,7 @@ def _without(variables, others):
     return [each for each in variables if id(each) not in there]
 
 
-def check_compile(options):
+def check_compile(options) -> None:
     """Arguments of `compile` that Keras has for targets are refused by name."""
     for name in ("metrics", "weighted_metrics"):
         if options.get(name) is not None:

@@ -1,11 +1,12 @@
 """A function of a model's layers, compiled by the backend and kept: for the steps between `fit` and `predict`."""
 
+from collections.abc import Callable
 from functools import wraps
 
 import keras
 
 
-def compiled(layer, function):
+def compiled(layer, function) -> Callable:
     """A function of arrays that calls `layer` or parts of it, as the backend runs it fastest, without gradients.
 
     Compiled once per shape on jax and TensorFlow. The layer's current weights are read at every call, so training

@@ -1,6 +1,8 @@
 """The model that `fit` trains: towers by modality, heads, and a loss that reads what they give by name."""
 
 import inspect
+from collections.abc import Callable
+from typing import Self
 
 import keras
 
@@ -24,6 +26,7 @@ from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
 from kzoo.training.step import predict_step, steps_of
+from kzoo.types import Tensor
 
 PAIR = ("image_embeddings", "text_embeddings")
 
@@ -64,7 +67,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         "projector": able("call build", "a layer of Keras"),
     }
 
-    def settle(self, similarity=None, heads=(), teacher=None, preprocessor=None, loss=None):
+    def settle(self, similarity=None, heads=(), teacher=None, preprocessor=None, loss=None) -> None:
         """Keep what every form has beside its towers; the last call of a constructor."""
         self.similarity = similarity
         self.preprocessor = preprocessor
@@ -78,7 +81,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         keras_contact.untracked(self, "looked_at", set())  # names and dtypes of tensors whose values were seen
         self.build()
 
-    def build(self, batch_shape=None):
+    def build(self, batch_shape=None) -> None:
         """Nothing is left to build: towers and heads were built with their own shapes."""
 
     def _build_heads(self):
@@ -90,16 +93,16 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             known |= head.compute_output_shape(shapes)
         keras_contact.untracked(self, "known_shapes", known)
 
-    def shape_of(self, name):
+    def shape_of(self, name) -> tuple:
         """The shape of an output, of a tower or a head, with None where a side is not known."""
         return self.find_shape(name, self.known_shapes)
 
-    def find_shape(self, name, known):
+    def find_shape(self, name, known) -> tuple:
         """The shape of an output among those that are known, see `shapes`; of what stands in the batch no side is."""
         ends = [pattern for pattern in known if pattern.startswith("*") and name.endswith(pattern[1:])]
         return known.get(name, known[max(ends, key=len)] if ends else (None, None))
 
-    def shapes(self):
+    def shapes(self) -> dict:
         """Name of an output -> shape, None where a side is not known; `*` stands for slots of any name."""
         known = {}
         for modality, tower in self.modalities().items():
@@ -116,44 +119,44 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         return known
 
     @classmethod
-    def from_parts(cls, towers, **options):
+    def from_parts(cls, towers, **options) -> Self:
         """The model of towers by their names in a preset row, `<modality>_encoder`, and other arguments."""
         return cls(**towers, **options)
 
     # -- parts --
     tower_names = {}  # modality -> attribute of its tower
 
-    def modalities(self):
+    def modalities(self) -> dict:
         """Modality -> tower."""
         return {modality: getattr(self, name) for modality, name in self.tower_names.items()}
 
-    def towers(self):
+    def towers(self) -> dict:
         """Name -> what takes arrays of a batch, in the order of a preset row: the towers, a decoder."""
         return {name: getattr(self, name) for name in self.tower_names.values()}
 
-    def exported(self):
+    def exported(self) -> list:
         """Of each tower, in the order of `towers`, the `Slot` that an exported graph of it stands for."""
         return [Slot(modality, modality, names_of(tower, modality)) for modality, tower in self.modalities().items()]
 
-    def parts(self):
+    def parts(self) -> dict:
         """Name -> layer, of all that a teacher copies: towers and heads."""
         towers = dict(zip(self.tower_names.values(), self.modalities().values()))
         return towers | {f"head_{number}": head for number, head in enumerate(self.heads)}
 
     # -- forward --
-    def slots(self, batch):
+    def slots(self, batch) -> list:
         """The sets of arrays of a batch that towers read, list of `kzoo.models.slots.Slot`."""
         return find_slots(self.modalities(), batch)
 
-    def rules(self, batch):
+    def rules(self, batch) -> list:
         """What the model makes of outputs and of the batch beside its heads, list of `kzoo.models.answers.Rule`."""
         return [Rule(("negative_text_embeddings",), ("negatives",), lambda x, training: (x,))]
 
-    def default_outputs(self, batch, slots):
+    def default_outputs(self, batch, slots) -> list:
         """Names that a call gives where it is asked for no others, and beside those that it is asked for."""
         return [f"{slot.name}_embeddings" for slot in slots if slot.name in self.tower_names]
 
-    def gives(self, batch):
+    def gives(self, batch) -> tuple[str, ...]:
         """Names of all outputs that the model can give for a batch.
 
         Example:
@@ -173,7 +176,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             teacher=self.teacher,
         )
 
-    def call(self, batch, training=None, outputs=(), only=None):
+    def call(self, batch, training=None, outputs=(), only=None) -> dict[str, Tensor]:
         """Outputs of a batch, by name.
 
         Args:
@@ -189,13 +192,13 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         names = tuple(only) if only is not None else (*self.default_outputs(batch, slots), *outputs)
         return answer(tuple(dict.fromkeys(names)), self._world(batch, slots), training)
 
-    def __call__(self, batch, *args, **kwargs):
+    def __call__(self, batch, *args, **kwargs) -> dict[str, Tensor]:
         self.check_batch(batch)
         look_once(self, batch)
         return marked(super().__call__(batch, *args, **kwargs))
 
     # -- checks --
-    def check_batch(self, batch):
+    def check_batch(self, batch) -> None:
         """Stops with a sentence where a batch holds no modality, or arrays that do not fit their towers."""
         slots = self.slots(batch) if isinstance(batch, dict) else []
         if not slots:
@@ -205,19 +208,19 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             tower = self.modalities()[slot.modality]
             check_arrays(slot, tower, batch, bag_of(slot, tower, batch))
 
-    def wants(self, batch):
+    def wants(self, batch) -> str:
         """The sentence for what is no batch of this model."""
         firsts = [next(iter(names_of(tower, name).values())) for name, tower in self.modalities().items()]
         return f"a batch has {contents(batch)}, but a dict of arrays is expected, of {', '.join(firsts)}."
 
-    def check_training(self):
+    def check_training(self) -> None:
         """Stops with a sentence where a step would train something else than what was compiled."""
         check_compiled(self)
         check_devices(self, training=True)
         check_trained(self)
 
     # -- compile --
-    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", **kwargs):
+    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", **kwargs) -> None:
         """Configure training.
 
         Args:
@@ -253,7 +256,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         keras_contact.untracked(self, "epochs_made", 0)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
-    def check_loss(self, loss):
+    def check_loss(self, loss) -> None:
         """Stops with a sentence where the model can never give what a loss reads."""
         names = loss.may_read(self.any_number())
         if self.teacher is not None and not any(map(_is_of_teacher, names)):
@@ -262,15 +265,15 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
                 "of the teacher, such as inputs=('view_1', 'teacher_view_2'), or build the model without one."
             )
 
-    def any_number(self):
+    def any_number(self) -> tuple:
         """Names that a loss of any number of tensors reads, unless it was told which."""
         return ()
 
-    def compares_pairs(self, loss):
+    def compares_pairs(self, loss) -> bool:
         """Whether a loss reads both embeddings of a pair: accuracy and recall say nothing of what others train."""
         return set(PAIR) <= set(loss.reading(self.any_number()))
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
         config = super().get_compile_config()
         if not config:
             return config
@@ -280,7 +283,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         kept = {"loss": self.objective, "gradients": self.gradients}
         return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config) -> None:
         made = config.get("epochs_made", 0)  # not in what was saved before models counted
         config = {name: value for name, value in config.items() if name != "epochs_made"}
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -290,19 +293,19 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
     # -- train, evaluate, predict --
     predict_step = predict_step
 
-    def predicted(self, batch):
+    def predicted(self, batch) -> list:
         """Names that `predict` gives: tokens and logits of a whole data set fit into no memory."""
         return [f"{slot.name}_embeddings" for slot in self.slots(batch) if slot.name in self.tower_names]
 
-    def reading(self, names, batch):
+    def reading(self, names, batch) -> list[str] | tuple[str, ...]:
         """Names of outputs to ask for, so that a loss can read `names`."""
         return names
 
-    def loss_tensors(self, outputs):
+    def loss_tensors(self, outputs) -> dict:
         """What a loss reads of outputs, by name."""
         return outputs
 
-    def compiled_once(self, key, make):
+    def compiled_once(self, key, make) -> Callable:
         """A function of this model's layers, `make(model)`, compiled once for all batches; see `compiled`."""
         key = key, len(self.weights)  # which LoRA and quantisation change
         if key not in self.compiled_functions:
@@ -310,7 +313,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         return self.compiled_functions[key]
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         parts = {
             "similarity": self.similarity,
             "heads": self.heads,

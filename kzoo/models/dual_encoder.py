@@ -67,8 +67,8 @@ class DualEncoder(EmbeddingModel):
         self.add_parts()
         self.settle(self.similarity, heads, teacher, preprocessor, loss or ({"loss": "InfoNCE"},))
 
-    def add_parts(self):
+    def add_parts(self) -> None:
         """Layers that a form has beside its towers."""
 
-    def wants(self, batch):
+    def wants(self, batch) -> str:
         return wants_pairs(batch)

@@ -6,6 +6,7 @@ import numpy as np
 from kzoo.inference.embed import Embedder
 from kzoo.models.contrastive import ContrastiveModel
 from kzoo.preprocessing import Preprocessor
+from kzoo.types import Array
 
 keras.saving.register_keras_serializable(package="kzoo")(Preprocessor)  # preprocessing itself knows no Keras
 
@@ -13,17 +14,17 @@ keras.saving.register_keras_serializable(package="kzoo")(Preprocessor)  # prepro
 class EmbeddingModel(Embedder, ContrastiveModel):
     """Base of the models with `encode_image`, `encode_text` and `classify`."""
 
-    def settle(self, similarity=None, *args, **kwargs):
+    def settle(self, similarity=None, *args, **kwargs) -> None:
         super().settle(similarity, *args, **kwargs)
         if similarity is not None:
             similarity.models.add(self)  # so that model.similarity(pictures, texts) knows who embeds them
 
     @property
-    def embed_dim(self):
+    def embed_dim(self) -> int:
         """Width of the shared space."""
         return next(iter(self.modalities().values())).embed_dim
 
-    def embed_batch(self, batch):
+    def embed_batch(self, batch) -> Array:
         """Embeddings `(rows, embed_dim)` of a batch of one modality, unit length.
 
         Raises:
@@ -36,18 +37,18 @@ class EmbeddingModel(Embedder, ContrastiveModel):
         (embeddings,) = found.values()
         return np.asarray(embeddings)
 
-    def scale_and_bias(self):
+    def scale_and_bias(self) -> tuple[float, float]:
         return (1.0, 0.0) if self.similarity is None else self.similarity.numbers()
 
 
-def check_widths(towers):
+def check_widths(towers) -> None:
     """Stops unless the embeddings of all towers, modality -> tower, have the same width."""
     widths = {name: tower.embed_dim for name, tower in towers.items()}
     if len(set(widths.values())) > 1:
         raise ValueError(f"the embeddings have different widths, {widths}; give all towers the same embed_dim.")
 
 
-def check_pair(image_encoder, text_encoder):
+def check_pair(image_encoder, text_encoder) -> None:
     """Stops unless both embeddings of a pair have the same width."""
     if image_encoder.embed_dim != text_encoder.embed_dim:
         raise ValueError(
@@ -57,7 +58,7 @@ def check_pair(image_encoder, text_encoder):
         )
 
 
-def wants_pairs(batch):
+def wants_pairs(batch) -> str:
     """The sentence for what is no batch of pictures, texts or both."""
     got = f"a dict with the keys {list(batch)}" if isinstance(batch, dict) else f"of type {type(batch).__name__}"
     return (

@@ -1,6 +1,7 @@
 """`fit`, `evaluate` and `predict` of every model: Keras' own, with what they are given looked at first."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -18,6 +19,7 @@ from kzoo.training.epochs import EpochOrder
 from kzoo.training.feed import source_of
 from kzoo.training.last_good import LastGood
 from kzoo.training.record import Record
+from kzoo.types import Array
 
 
 class Fitting:
@@ -39,7 +41,7 @@ class Fitting:
         initial_epoch=0,
         steps_per_epoch=None,
         **kwargs,
-    ):
+    ) -> keras.callbacks.History:
         """Train on pairs.
 
         Args:
@@ -103,7 +105,7 @@ class Fitting:
             last_good.give_back()
             raise
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force=False) -> Any:
         """As in Keras, with the optimizer's variables made before: TensorFlow traces a step twice that makes some."""
         if self.built and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
@@ -120,7 +122,7 @@ class Fitting:
         callbacks=None,
         return_dict=True,
         **kwargs,
-    ):
+    ) -> Any:
         """Loss terms, in-batch accuracy, and recall@1, 5, 10 over the whole set in both directions.
 
         A batch of one pair has no negatives: at the end of a set it counts in no mean. A `kzoo.data` set is read in the
@@ -163,7 +165,7 @@ class Fitting:
         image_ids = None if image_ids is None else image_ids[: len(found[self.PAIR[0]])]
         return _in_order(results | recall_at_k(*(found[name] for name in self.PAIR), image_ids=image_ids))
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> dict[str, Array]:
         """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only.
 
         A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are.
@@ -173,7 +175,7 @@ class Fitting:
         with keras_contact.weights_kept(self), intake:
             return super().predict(given, batch_size, verbose, steps, callbacks)
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False) -> Any:
         """As in `keras.Model.train_on_batch`, of one dict of arrays; see `fit`."""
         check_class_weight(class_weight)
         self.check_training()
@@ -181,7 +183,7 @@ class Fitting:
         with keras_contact.weights_kept(self):
             return super().train_on_batch(x, return_dict=return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:
         """As in `keras.Model.test_on_batch`, of one dict of arrays."""
         check_compiled(self)
         check_devices(self, training=False)
@@ -189,7 +191,7 @@ class Fitting:
         with keras_contact.weights_kept(self):
             return super().test_on_batch(x, return_dict=return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x) -> dict:
         """As in `keras.Model.predict_on_batch`, of one dict of arrays."""
         x = Intake(self).take(x)
         with keras_contact.weights_kept(self):

@@ -1,5 +1,7 @@
 """What comes into `fit`, `evaluate`, `predict` and a call of a model: made one dict, and looked at, in one place."""
 
+from typing import Any, Self
+
 import keras
 from keras import ops
 
@@ -29,14 +31,14 @@ class Intake:
         self.model, self.loss = model, loss
         self.begun, self.error = False, None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind, error, traceback) -> None:
         if isinstance(error, Exception) and self.error is not None and error is not self.error:
             raise self.error from None
 
-    def whole(self, x, y=None, sample_weight=None, batch_size=None):
+    def whole(self, x, y=None, sample_weight=None, batch_size=None) -> Any:
         """What Keras shall read in place of what was given: a dict of arrays, or a data set of the same kind.
 
         Raises:
@@ -55,7 +57,7 @@ class Intake:
                 )
         return fed(x, self.take, self.finish)
 
-    def take(self, x, y=None, sample_weight=None):
+    def take(self, x, y=None, sample_weight=None) -> dict:
         """One batch, or all rows at once, as one dict; stops with a sentence where it cannot be."""
         try:
             if not isinstance(x, dict):
@@ -75,7 +77,7 @@ class Intake:
             self.error = error
             raise
 
-    def finish(self, batch):
+    def finish(self, batch) -> dict:
         """A batch as the loss takes it, of arrays or of tensors without values."""
         return batch if self.loss is None else batch | self.loss.rows_of(batch)
 
@@ -124,7 +126,7 @@ def _title(loss):
     return " + ".join(type(each).__name__ for each in (loss.terms if isinstance(loss, WeightedSum) else [loss]))
 
 
-def read_by(model, batch):
+def read_by(model, batch) -> set:
     """Names of the entries of a batch that a model reads by itself."""
     slots, names = model.slots(batch), set()
     for slot in slots:
@@ -134,7 +136,7 @@ def read_by(model, batch):
     return names
 
 
-def look_once(model, batch):
+def look_once(model, batch) -> None:
     """Look at the values of tensors of a batch when they come under a name for the first time: a look waits for them.
 
     Numpy arrays are looked at every time. What is in a function that is being compiled has no values yet.

@@ -4,6 +4,7 @@ What leaves can be opened again, also where layers were quantised or given LoRA;
 """
 
 import warnings
+from typing import Self
 
 from kzoo import actions
 from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
@@ -19,7 +20,7 @@ NO_H5 = (
 class Leaving:
     """`save`, `save_to_preset`, `push_to_hub` and `export` of every model."""
 
-    def quantize(self, mode=None, config=None, **kwargs):
+    def quantize(self, mode=None, config=None, **kwargs) -> None:
         """Quantise the `Dense` layers, and others of Keras that can be: they stay quantised in files.
 
         Args:
@@ -32,7 +33,7 @@ class Leaving:
             warnings.filterwarnings("ignore", message="Layer .* does not have a `quantize` method")
             super().quantize(mode, config=config, **kwargs)
 
-    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Write the model with its optimizer and loss into a file `.keras`, which `kzoo.load_model` opens.
 
         LoRA is merged into the weights.
@@ -48,29 +49,29 @@ class Leaving:
         self.check_quantised()
         return super().save(filepath, overwrite, zipped, **kwargs)
 
-    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them."""
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         revive_lora(self)
 
-    def check_quantised(self):
+    def check_quantised(self) -> dict:
         """What `kzoo.layers.changed.quantised` finds in this model; stops where no file could be opened again."""
         return quantised(self, [self.objective] if self.compiled else [])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         if written_as_h5():  # by `keras.saving.save_model`, which asks no method of the model
             raise ValueError(f"a file .h5 {NO_H5}")
         found = self.check_quantised()
         return super().get_config() | ({"quantised": found} if found else {})
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> Self:
         model = super().from_config({name: value for name, value in config.items() if name != "quantised"})
         quantise_again(model, config.get("quantised", {}))
         return model
 
     @takes(folder=PATH, format=NAME, optimizer=FLAG, overwrite=FLAG)
-    def save_to_preset(self, folder, format="kzoo", optimizer=False, overwrite=False):
+    def save_to_preset(self, folder, format="kzoo", optimizer=False, overwrite=False) -> None:
         """Write the model into a folder that `kzoo.from_preset(folder)` opens, on any backend.
 
         Args:
@@ -97,7 +98,7 @@ class Leaving:
         actions.perform("save_to_preset", self, folder, **options)
 
     @takes(repo=NAME, format=NAME, private=FLAG, revision=NAME, message=TEXT)
-    def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None):
+    def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None) -> str:
         """Put the model on the Hugging Face Hub, where `kzoo.from_preset("hf://owner/name")` opens it.
 
         The files and the card of `save_to_preset` are written into a temporary folder and uploaded by the hub's own
@@ -127,7 +128,7 @@ class Leaving:
         return actions.perform("push_to_hub", self, repo, **options)
 
     @takes(folder=PATH, format=NAME)
-    def export(self, folder, format="onnx", **kwargs):
+    def export(self, folder, format="onnx", **kwargs) -> dict:
         """Write verified graphs that run without Keras; see `kzoo.export.export`.
 
         Args:

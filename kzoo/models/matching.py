@@ -8,6 +8,7 @@ from kzoo.arguments import COUNT, takes
 from kzoo.layers.transformer import dense
 from kzoo.models.answers import Rule
 from kzoo.models.dual_encoder import DualEncoder
+from kzoo.types import Array, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -44,7 +45,7 @@ class MatchingEncoder(DualEncoder):
 
     kind = "matching_encoder"
 
-    def add_parts(self):
+    def add_parts(self) -> None:
         if "context" not in self.text_encoder.options:
             raise ValueError("a text tower without cross-attention cannot read a picture; give it a cross_width.")
         width = self.text_encoder.token_dim
@@ -52,21 +53,21 @@ class MatchingEncoder(DualEncoder):
         self.matching_head.build((None, width))
 
     # -- forward --
-    def rules(self, batch):
+    def rules(self, batch) -> list:
         mask = ("padding_mask",) if "padding_mask" in batch else ()
         return [*super().rules(batch), Rule(("image_tokens", "token_ids", *mask), ("match_logits",), self._matched)]
 
     def _matched(self, image_tokens, token_ids, padding_mask=None, training=None):
         return (self.match_logits(image_tokens, token_ids, padding_mask, training),)
 
-    def match_logits(self, image_tokens, token_ids, padding_mask=None, training=None):
+    def match_logits(self, image_tokens, token_ids, padding_mask=None, training=None) -> Tensor:
         """`(batch, 2)` logits of pairs, from image tokens `(batch, S, width)` and token ids `(batch, length)`."""
         fused = self.text_encoder(token_ids, padding_mask, context=image_tokens, training=training)
         return ops.cast(self.matching_head(fused["tokens"][:, 0]), "float32")
 
     # -- use --
     @takes(batch_size=COUNT)
-    def match(self, images, texts, batch_size=16):
+    def match(self, images, texts, batch_size=16) -> Array:
         """The probability that each text belongs to each picture, by the matching head.
 
         Args:

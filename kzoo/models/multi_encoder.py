@@ -1,6 +1,7 @@
 """Any number of towers, one space."""
 
 import itertools
+from typing import Self
 
 import keras
 
@@ -70,31 +71,31 @@ class MultiEncoder(EmbeddingModel):
         self.settle(similarity or SimilarityHead(name="similarity"), heads, teacher, preprocessor, loss)
 
     @classmethod
-    def from_parts(cls, towers, **options):
+    def from_parts(cls, towers, **options) -> Self:
         return cls({name.removesuffix("_encoder"): tower for name, tower in towers.items()}, **options)
 
     # -- parts --
     @property
-    def tower_names(self):
+    def tower_names(self) -> dict:
         """Modality -> name of its tower in a preset row."""
         return {modality: f"{modality}_encoder" for modality in self.encoders}
 
-    def modalities(self):
+    def modalities(self) -> dict:
         return dict(self.encoders_as_towers)
 
-    def towers(self):
+    def towers(self) -> dict:
         return {name: self.encoders_as_towers[modality] for modality, name in self.tower_names.items()}
 
     @property
-    def output_names(self):
+    def output_names(self) -> tuple[str, ...]:
         """Names of the embeddings, in the order of the towers."""
         return self.any_number()
 
     # -- train --
-    def any_number(self):
+    def any_number(self) -> tuple:
         return tuple(f"{modality}_embeddings" for modality in self.encoders)
 
-    def check_loss(self, loss):
+    def check_loss(self, loss) -> None:
         super().check_loss(loss)
         # a slot may have a name before that of its modality, and heads name what they give
         named = {pattern for head in self.heads for pattern in head.gives}
@@ -111,5 +112,5 @@ class MultiEncoder(EmbeddingModel):
             )
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"encoders": dict(self.encoders)}

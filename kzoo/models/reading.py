@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -9,7 +10,7 @@ from kzoo.data.batches import Batches, Stretches
 from kzoo.training.feed import Counted, Held
 
 
-def to_train(x, steps_per_epoch, epochs):
+def to_train(x, steps_per_epoch, epochs) -> tuple:
     """`(x, steps_per_epoch)` for `keras.Model.fit`: of a kzoo set an epoch of so many batches goes on in the next.
 
     Raises:
@@ -27,14 +28,14 @@ def to_train(x, steps_per_epoch, epochs):
     return x, steps_per_epoch
 
 
-def to_test(x, steps=None):
+def to_test(x, steps=None) -> Any:
     """What `evaluate` reads, twice, and `predict`: of a kzoo set every row once, in the source's order."""
     if isinstance(x, Iterator):
         return Held(x, steps)
     return x.in_order() if isinstance(x, Batches) else x
 
 
-def to_validate(x, steps=None):
+def to_validate(x, steps=None) -> Any:
     """As `to_test`, for `validation_data` of `fit`; that a set for training is read in another way is said."""
     if isinstance(x, Batches) and x.shuffle:
         warnings.warn(

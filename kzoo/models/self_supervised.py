@@ -1,6 +1,7 @@
 """One tower, trained by what its views have in common."""
 
 import re
+from typing import Self
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from kzoo.models.answers import Rule, as_it_is
 from kzoo.models.checks import check_rows, contents
 from kzoo.models.embedding_model import EmbeddingModel
 from kzoo.models.slots import Slot
+from kzoo.types import Array
 
 MIXED = "mixed_view"  # a view that is made of several pictures
 VIEW = re.compile(rf"(view|local)_\d+|{MIXED}")
@@ -87,28 +89,28 @@ class SelfSupervised(EmbeddingModel):
         self.settle(None, heads, teacher, preprocessor, loss or ({"loss": "NTXent"},))
 
     @classmethod
-    def from_parts(cls, towers, **options):
+    def from_parts(cls, towers, **options) -> Self:
         (encoder,) = towers.values()
         return cls(encoder, **options)
 
-    def modalities(self):
+    def modalities(self) -> dict:
         return {"view": self.tower}
 
-    def towers(self):
+    def towers(self) -> dict:
         return {f"{self.tower.modality}_encoder": self.tower}
 
-    def parts(self):
+    def parts(self) -> dict:
         projector = {} if self.projector is None else {"projector": self.projector}
         return {"encoder": self.tower} | projector | super().parts()
 
     # -- forward --
-    def wants(self, batch):
+    def wants(self, batch) -> str:
         return (
             f"a batch has {contents(batch)}, but a dict with views is expected: 'view_1', 'view_2', ... as the "
             "encoder takes them, 'local_1', ... for smaller crops; kzoo.data.views makes such batches."
         )
 
-    def exported(self):
+    def exported(self) -> list:
         return [self._slot("view_1")]
 
     def _slot(self, view, any_size=False):
@@ -116,14 +118,14 @@ class SelfSupervised(EmbeddingModel):
         entries = (view, *(f"{view}_{name}" for name in names[1:]))
         return Slot(view, "view", dict(zip(names, entries)), any_size)
 
-    def slots(self, batch):
+    def slots(self, batch) -> list:
         smaller = "any_size" in self.tower.options
         found = [self._slot(view) for view in _views(batch, "view")]
         found += [self._slot(view) for view in (MIXED,) if view in batch]
         found += [self._slot(view, smaller) for view in _views(batch, "local")]
         return found if any(slot.name.startswith("view") for slot in found) else []
 
-    def rules(self, batch):
+    def rules(self, batch) -> list:
         whole, local = _views(batch, "view"), _views(batch, "local")
         projected = "{}" if self.projector is not None else "{}_features"
         of_student = tuple(map(projected.format, (*whole, *local)))
@@ -143,12 +145,12 @@ class SelfSupervised(EmbeddingModel):
     def _projected_tokens(self, projector, tokens, training):
         return self._projected(projector, tokens[..., self.tower.prefix_tokens :, :], training)
 
-    def find_shape(self, name, known):
+    def find_shape(self, name, known) -> tuple:
         if self.projector is not None and (name == "*" or VIEW.fullmatch(name)):  # a projection has a view's own name
             return self.projector.compute_output_shape((None, self.tower.embed_dim))
         return super().find_shape(name, known)
 
-    def shapes(self):
+    def shapes(self) -> dict:
         known = super().shapes()
         if self._projects_tokens():
             shape = (None, None, self.tower.token_dim)
@@ -158,14 +160,14 @@ class SelfSupervised(EmbeddingModel):
     def _projects_tokens(self):
         return self.projector is not None and self.tower.token_dim == self.tower.embed_dim
 
-    def default_outputs(self, batch, slots):
+    def default_outputs(self, batch, slots) -> list:
         return [slot.name if self.projector is not None else f"{slot.name}_features" for slot in slots]
 
-    def predicted(self, batch):
+    def predicted(self, batch) -> list[str]:
         return self.default_outputs(batch, self.slots(batch))
 
     # -- train --
-    def check_loss(self, loss):
+    def check_loss(self, loss) -> None:
         teachers = sorted(
             name for name in loss.may_read(self.any_number()) if name == "key" or name.split("_")[0] == "teacher"
         )
@@ -178,7 +180,7 @@ class SelfSupervised(EmbeddingModel):
 
     # -- use --
     @takes(batch_size=COUNT)
-    def encode(self, inputs, batch_size=BATCH_SIZE):
+    def encode(self, inputs, batch_size=BATCH_SIZE) -> Array:
         """Embed with the encoder, without the projector: features for a probe, for k-NN, for a plot.
 
         Args:
@@ -209,7 +211,7 @@ class SelfSupervised(EmbeddingModel):
             lambda batch: ops.convert_to_numpy(embed(*batch.values())),
         )
 
-    def embed_batch(self, batch):
+    def embed_batch(self, batch) -> Array:
         modality = "image" if "images" in batch else "text"
         if self.tower.modality != modality:
             raise ValueError(f"{self.name} has no {modality} tower: its encoder reads {self.tower.inputs[0].name}.")

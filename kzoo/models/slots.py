@@ -1,6 +1,7 @@
 """Which arrays of a batch go through which tower, and under what name the results come back."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,16 +27,16 @@ class Slot:
     any_size: bool = False
 
     @property
-    def first(self):
+    def first(self) -> str:
         """Name in the batch of the array that decides whether the slot is there."""
         return next(iter(self.arrays.values()))
 
-    def given(self, batch):
+    def given(self, batch) -> dict:
         """Name of an input -> array, of those that the batch has."""
         return {name: batch[entry] for name, entry in self.arrays.items() if entry in batch}
 
 
-def names_of(tower, modality):
+def names_of(tower, modality) -> dict:
     """Name of each input of a tower -> what a batch calls it, where the tower stands for `modality`.
 
     The first is called by the modality (`"audio"`; of pictures `"images"`, of texts `"token_ids"`), the others by a
@@ -52,7 +53,7 @@ def names_of(tower, modality):
     return dict(zip(own, (first, *(f"{first}_{name}" for name in own[1:]))))
 
 
-def find_slots(towers, batch):
+def find_slots(towers, batch) -> list:
     """The slots of a batch: one for each modality that is there, and one for each further set of its arrays.
 
     What stands before the name of a modality's first array makes a slot of its own: `negative_token_ids` are read by
@@ -79,7 +80,7 @@ def find_slots(towers, batch):
     return [*found, *more]
 
 
-def bag_of(slot, tower, batch):
+def bag_of(slot, tower, batch) -> int | None:
     """Rows of a bag: `n` where the arrays of a slot are `(batch, n, ...)`, None where they are `(batch, ...)`.
 
     A bag has one axis more than the tower declares, and behind it what the tower declares.
@@ -96,7 +97,7 @@ class Rows:
         self.shape = shape
 
 
-def rows_of_bag(array):
+def rows_of_bag(array) -> Any:
     """`(batch, n, ...)` as `(batch * n, ...)`: numpy arrays with their values, of tensors the shape."""
     if isinstance(array, np.ndarray):
         return array.reshape(-1, *array.shape[2:])

@@ -1,10 +1,13 @@
 """AugMix: a picture mixed with chains of strange changes of itself. Needs only numpy and Pillow."""
 
+from typing import Self
+
 import numpy as np
 from PIL import Image, ImageOps
 
 from kzoo.arguments import COUNT, POSITIVE, Checked, able, number
 from kzoo.preprocessing.augmentation import Augmentation
+from kzoo.types import Array
 
 LARGEST = 10.0  # severity at which each change is as strong as it can be
 TURN, SHEAR, MOVE = 30.0, 0.3, 1 / 3  # of that strength: degrees, slope, share of the side
@@ -47,15 +50,15 @@ class AugMix(Checked):
         self.severity, self.width, self.depth, self.alpha = severity, width, depth, alpha
         self.before = before or Augmentation(scale=(0.2, 1.0), flip=0.5)
 
-    def with_scale(self, scale):
+    def with_scale(self, scale) -> Self:
         """The same with crops of another scale."""
         return type(self)(self.severity, self.width, self.depth, self.alpha, self.before.with_scale(scale))
 
-    def __call__(self, source, steps, random):
+    def __call__(self, source, steps, random) -> Array:
         """One randomly changed picture, see `Augmentation`: uint8 array `(height, width, 3)`."""
         return self.draw(source, steps, random)[0]
 
-    def draw(self, source, steps, random):
+    def draw(self, source, steps, random) -> tuple:
         """The picture, and what its `before` has drawn."""
         pixels, drawn = self.before.draw(source, steps, random)
         shares = random.dirichlet([self.alpha] * self.width)

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from kzoo.arguments import POSITIVE, PROBABILITY, SHARE, Checked, number, sequence, span
 from kzoo.preprocessing.images import INTERPOLATIONS, is_ready
+from kzoo.types import Array
 
 JITTERED = 0.8  # share of the pictures whose colours change
 BLURS = (0.1 / 224, 2.0 / 224)  # standard deviation, in units of the side
@@ -42,7 +44,7 @@ class Drawn:
     colours: dict = field(default_factory=dict)
 
     @property
-    def parameters(self):
+    def parameters(self) -> Array:
         """float32 array `(12,)`, 0 where nothing is changed, so that the difference of two says what lies between them.
 
         | place | what |
@@ -112,7 +114,7 @@ class Augmentation(Checked):
         self.jitter, self.grayscale, self.blur, self.solarize = each, grayscale, blur, solarize
 
     @classmethod
-    def self_supervised(cls, scale=(0.2, 1.0)):
+    def self_supervised(cls, scale=(0.2, 1.0)) -> Self:
         """The augmentation of MoCo v2: crops, flips, colours, blur; for pictures whose left and right are alike.
 
         Args:
@@ -127,7 +129,7 @@ class Augmentation(Checked):
         return cls(scale, flip=0.5, jitter=0.4, grayscale=0.2, blur=0.5)
 
     @classmethod
-    def moco_v3(cls, scale=(0.08, 1.0)):
+    def moco_v3(cls, scale=(0.08, 1.0)) -> tuple:
         """The two augmentations of MoCo v3 and BYOL: one view is always blurred, the other may be solarised.
 
         Args:
@@ -145,12 +147,12 @@ class Augmentation(Checked):
         colours = {"flip": 0.5, "jitter": (0.4, 0.4, 0.2, 0.1), "grayscale": 0.2}
         return cls(scale, blur=1.0, **colours), cls(scale, blur=0.1, solarize=0.2, **colours)
 
-    def with_scale(self, scale):
+    def with_scale(self, scale) -> Self:
         """The same augmentation with crops of another scale."""
         colours = self.jitter, self.grayscale, self.blur, self.solarize
         return type(self)(scale, self.ratio, self.shift, self.flip, *colours)
 
-    def __call__(self, source, steps, random):
+    def __call__(self, source, steps, random) -> Array:
         """One randomly changed picture.
 
         Args:
@@ -166,7 +168,7 @@ class Augmentation(Checked):
         """
         return self.draw(source, steps, random)[0]
 
-    def draw(self, source, steps, random):
+    def draw(self, source, steps, random) -> tuple:
         """One randomly changed picture, as a call gives it, with what was drawn.
 
         Returns:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kzoo.arguments import COUNT, TOKENIZER, Checked, names
+from kzoo.types import Array
 
 ROWS = 256  # texts that are counted at a time
 
@@ -42,7 +43,7 @@ class BagOfWords(Checked):
         alone = [ids[0] for ids in words if len(ids) == 1]  # pieces of a longer one belong to other words too
         self.left_out = np.union1d(tokenizer.special_ids, alone).astype("int64")
 
-    def __call__(self, token_ids, padding_mask):
+    def __call__(self, token_ids, padding_mask) -> Array:
         """float32 array `(rows, vocab_size)`; zeros for a text without content words.
 
         Args:
@@ -55,7 +56,7 @@ class BagOfWords(Checked):
         return bag / np.maximum(bag.sum(axis=1, keepdims=True), 1.0)
 
 
-def rare_words(tokenizer, texts, vocab_size=None):
+def rare_words(tokenizer, texts, vocab_size=None) -> Array:
     """How much each id of a vocabulary says, by how few texts have it: the `token_weights` of `TokenClassification`.
 
     `max(0, ln(texts / (1 + texts with the id)))`, and 0 for special ids and ids that no text has.

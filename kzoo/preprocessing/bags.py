@@ -3,12 +3,12 @@
 import numpy as np
 
 
-def is_bag(value):
+def is_bag(value) -> bool:
     """Whether what stands for one row is several: a list or tuple, or an array of pictures `(n, height, width, 3)`."""
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 4)
 
 
-def flattened(name, bags, empty, noun, longest=None):
+def flattened(name, bags, empty, noun, longest=None) -> tuple:
     """The members of all bags one after another, each bag filled up to the longest.
 
     Args:
@@ -45,6 +45,6 @@ def flattened(name, bags, empty, noun, longest=None):
     return members, np.arange(longest) < counts[:, None]
 
 
-def folded(arrays, mask):
+def folded(arrays, mask) -> dict:
     """Arrays `(rows * longest, ...)` as `(rows, longest, ...)`."""
     return {name: array.reshape(*mask.shape, *array.shape[1:]) for name, array in arrays.items()}

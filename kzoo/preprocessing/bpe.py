@@ -17,19 +17,19 @@ CLIP_MERGES = 49152 - 256 - 2  # of the 262,000 merges in the file, CLIP's vocab
 CLIP_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
-def byte_symbols():
+def byte_symbols() -> list[str]:
     """The 256 printable characters that stand for bytes, in the order of GPT-2's vocabulary."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = range(256 - len(printable))
     return [chr(code) for code in printable] + [chr(256 + code) for code in others]
 
 
-def read_merges(path):
+def read_merges(path) -> list:
     """Merge rules of a `merges.txt`, one pair of symbols a line after the version line."""
     return _pairs(read_text(path, limits.VOCABULARY).split("\n"), path)
 
 
-def read_simple_vocab(path):
+def read_simple_vocab(path) -> tuple:
     """Vocabulary and merges of `bpe_simple_vocab_16e6.txt.gz`."""
     with open_regular(path) as packed, gzip.open(packed) as file:
         text = as_text(read_all(file, limits.VOCABULARY, path), path)
@@ -47,7 +47,7 @@ def _pairs(lines, path, most=None):
     return merges
 
 
-def clip_bpe(vocab, merges, unknown):
+def clip_bpe(vocab, merges, unknown) -> Tokenizer:
     """CLIP's vocabulary: lower case, the split pattern, bytes, merges of words that end in `</w>`.
 
     Args:
@@ -67,14 +67,14 @@ def clip_bpe(vocab, merges, unknown):
     return tokenizer
 
 
-def roberta_bpe(vocab, merges):
+def roberta_bpe(vocab, merges) -> Tokenizer:
     """RoBERTa's vocabulary, which is GPT-2's: case kept, a space belongs to the word after it, none before the text."""
     tokenizer = Tokenizer(models.BPE(vocab, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return tokenizer
 
 
-def byte_level_bpe(captions, vocab_size):
+def byte_level_bpe(captions, vocab_size) -> Tokenizer:
     """Learn merges from captions: every byte is in the vocabulary, so no text is unknown."""
     captions = _texts(captions)
     tokenizer = Tokenizer(models.BPE())

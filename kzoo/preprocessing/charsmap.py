@@ -41,7 +41,7 @@ class Charsmap:
         single = all(self._child(place, byte) is None for place in firsts for byte in range(128))
         self.ascii = {byte: self._replaced(chr(byte)) for byte in range(128)} if single else None
 
-    def __call__(self, text):
+    def __call__(self, text) -> str:
         if self.ascii is not None and text.isascii():
             return text.translate(self.ascii)
         return self._replaced(text)
@@ -89,7 +89,7 @@ def _character_length(first_byte):
     return 1 if first_byte < 0x80 else 2 if first_byte < 0xE0 else 3 if first_byte < 0xF0 else 4
 
 
-def lift(vocabulary):
+def lift(vocabulary) -> tuple:
     """Take the map out of a vocabulary whose normaliser starts with one.
 
     Args:

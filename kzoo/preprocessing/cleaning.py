@@ -19,7 +19,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _TABLE = _QUOTES | _LIGATURES | _FULL_WIDTH | _CONTROLS
 
 
-def repair(text):
+def repair(text) -> str:
     """What open_clip does to every text first, whatever comes then.
 
     HTML entities resolved twice, ligatures and full-width letters taken apart, curly quotes straightened,
@@ -30,32 +30,32 @@ def repair(text):
     return unicodedata.normalize("NFC", html.unescape(html.unescape(text)).translate(_TABLE))
 
 
-def clean_whitespace(text):
+def clean_whitespace(text) -> str:
     """Repaired, white space collapsed, case kept: open_clip's towers of transformers (its `"whitespace"`)."""
     return re.sub(r"\s+", " ", repair(text)).strip()
 
 
-def clean_openai(text):
+def clean_openai(text) -> str:
     """Repaired, white space collapsed, lower case: OpenAI's CLIP and open_clip's (its `"lower"`)."""
     return clean_whitespace(text).lower()
 
 
-def clean_big_vision(text):
+def clean_big_vision(text) -> str:
     """SigLIP as big_vision trained it: "_" to a space, ASCII punctuation out, lower case, white space collapsed."""
     return " ".join(text.replace("_", " ").translate(_NO_PUNCTUATION).lower().split())
 
 
-def clean_canonicalize(text):
+def clean_canonicalize(text) -> str:
     """SigLIP in open_clip (its `"canonicalize"`): the same after a repair, which straightens quotes for removal."""
     return clean_big_vision(repair(text))
 
 
-def clean_lowercase(text):
+def clean_lowercase(text) -> str:
     """SigLIP 2: lower case and nothing else. Its vocabularies do not all do it, and all were trained on it."""
     return text.lower()
 
 
-def clean_nothing(text):
+def clean_nothing(text) -> str:
     """The text as it is: the tokenizer file holds its own normaliser."""
     return text
 

@@ -8,6 +8,7 @@ from PIL import Image
 from kzoo.arguments import SIZE, Checked, one_of
 from kzoo.preprocessing.decoding import AS_SHOWN, AS_TRAINED, check_decoding, decode
 from kzoo.preprocessing.pixels import check_pixels
+from kzoo.types import Array
 
 RESIZES = ("shortest", "squash", "longest")
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -17,11 +18,11 @@ LONG = 16  # a picture of which the crop shows less than one part in so many is 
 class Pictures(Checked):
     """What the image steps share: `decoding`, `interpolation`."""
 
-    def decode(self, source):
+    def decode(self, source) -> Image.Image:
         """A source as a PIL image in RGB, of the size it has."""
         return decode(source, self.decoding)
 
-    def like(self, image_size):
+    def like(self, image_size) -> "ImageSteps":
         """`ImageSteps` that decode and interpolate as these do, to another size."""
         return ImageSteps(image_size, interpolation=self.interpolation, decoding=self.decoding)
 
@@ -63,7 +64,7 @@ class ImageSteps(Pictures):
         self.resize, self.interpolation = resize, interpolation
         self.resize_size = None if resize_size is None else _pair(resize_size)
 
-    def __call__(self, source):
+    def __call__(self, source) -> Array:
         """One picture to pixels.
 
         Args:
@@ -85,11 +86,11 @@ class ImageSteps(Pictures):
         ]
         return np.asarray(self._scaled_centre(picture, size))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         height, width = self.image_size
         return f"<ImageSteps to {height} x {width} pixels, {self.resize}, {self.interpolation}, {self.decoding}>"
 
-    def set_image_size(self, image_size):
+    def set_image_size(self, image_size) -> None:
         """Take another size `(height, width)`; the crop keeps its share of the picture."""
         if self.resize_size is not None:
             sides = zip(self.resize_size, image_size, self.image_size)
@@ -97,11 +98,11 @@ class ImageSteps(Pictures):
         self.image_size = tuple(image_size)
 
     @staticmethod
-    def batch(pictures):
+    def batch(pictures) -> dict:
         """What a model takes: `images` `(n, height, width, 3)`."""
         return {"images": np.stack(pictures)}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "kind": self.kind,
             "image_size": list(self.image_size),
@@ -126,7 +127,7 @@ def _pair(size):
     return tuple(map(int, (size, size) if np.ndim(size) == 0 else size))
 
 
-def is_ready(source, image_size):
+def is_ready(source, image_size) -> bool:
     """Whether a source is pixels of the right size already, with nothing left to do."""
     array = isinstance(source, np.ndarray) and source.dtype == np.uint8
     ready = array and image_size is not None and source.shape == (*image_size, 3)

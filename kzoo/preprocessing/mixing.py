@@ -28,7 +28,7 @@ class Mixup(Checked):
     def __init__(self, beta=1.0):
         self.beta = beta
 
-    def __call__(self, first, second, random):
+    def __call__(self, first, second, random) -> dict:
         """Mixed pictures, with what loss functions read of them.
 
         Args:
@@ -43,7 +43,7 @@ class Mixup(Checked):
         mixed, lam = self.mixed(first, second[permutation], random.beta(self.beta, self.beta), random)
         return {"mixed_view": mixed, "lam": np.full(len(first), lam, "float32"), "permutation": permutation}
 
-    def mixed(self, first, second, lam, random):
+    def mixed(self, first, second, lam, random) -> tuple:
         """Pictures with about a share `lam` of the first, and the exact share."""
         return np.rint(lam * first + (1.0 - lam) * second).astype("uint8"), lam
 
@@ -61,7 +61,7 @@ class CutMix(Mixup):
         Yun et al., CutMix, 2019, arXiv 1905.04899.
     """
 
-    def mixed(self, first, second, lam, random):
+    def mixed(self, first, second, lam, random) -> tuple:
         height, width = first.shape[1:3]
         side = math.sqrt(1.0 - lam)
         centre = random.uniform(0, height), random.uniform(0, width)
@@ -99,7 +99,7 @@ class PatchMix(Mixup):
         super().__init__(beta)
         self.grid = tuple(grid)
 
-    def mixed(self, first, second, lam, random):
+    def mixed(self, first, second, lam, random) -> tuple:
         height, width = first.shape[1:3]
         rows, columns = self.grid
         if height % rows or width % columns:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from kzoo.arguments import COUNT, FLAG, GRID, INNER, POSITIVE, PROBABILITY, Checked, span
+from kzoo.types import Array
 
 TRIES = 10  # of one block to fit, as the authors of BEiT allow
 
@@ -21,7 +22,7 @@ class PatchMask(Checked):
     def __init__(self, grid):
         self.grid = tuple(grid)
 
-    def entries(self, name, count, random):
+    def entries(self, name, count, random) -> dict:
         """What a batch calls the masks of `count` pictures `name`, such as `"view_1"`.
 
         Returns:
@@ -63,14 +64,14 @@ class RandomPatches(PatchMask):
                 "leaves some."
             )
 
-    def __call__(self, count, random):
+    def __call__(self, count, random) -> Array:
         """bool array `(count, positions)`, True where a patch is not seen; `random` is a `numpy.random.Generator`."""
         order = np.argsort(random.random((count, self.positions)), axis=1)
         hidden = np.ones((count, self.positions), "bool")
         np.put_along_axis(hidden, order[:, : self.kept], False, axis=1)
         return hidden
 
-    def entries(self, name, count, random):
+    def entries(self, name, count, random) -> dict:
         """What a batch calls the masks of `count` pictures `name`, such as `"view_1"`.
 
         Returns:
@@ -121,7 +122,7 @@ class BlockPatches(PatchMask):
         self.shares = tuple(share) if np.ndim(share) else (share, share)
         self.smallest = max(1, (min(self.grid) // 3) ** 2) if smallest is None else smallest
 
-    def __call__(self, count, random):
+    def __call__(self, count, random) -> Array:
         """bool array `(count, positions)`, True where a patch is hidden; `random` is a `numpy.random.Generator`."""
         return np.stack([self._picture(random) for _ in range(count)])
 

@@ -45,7 +45,7 @@ class PatchSteps(Pictures):
         self.decoding = decoding
         self.patch_size, self.max_patches, self.interpolation = patch_size, max_patches, interpolation
 
-    def __call__(self, source):
+    def __call__(self, source) -> tuple:
         """One picture to patches.
 
         Args:
@@ -72,7 +72,7 @@ class PatchSteps(Pictures):
         sizes = f"at most {self.max_patches} patches of {self.patch_size} x {self.patch_size} pixels"
         return f"<PatchSteps to {sizes}, {self.interpolation}, {self.decoding}>"
 
-    def grid_of(self, height, width):
+    def grid_of(self, height, width) -> tuple:
         """Rows and columns of patches for a picture of this size: the most that fit at one scale."""
         low, high = PRECISION / 10, 100.0
         while high - low >= PRECISION:
@@ -85,12 +85,12 @@ class PatchSteps(Pictures):
         return max(1, math.ceil(side * scale / self.patch_size))
 
     @staticmethod
-    def batch(pictures):
+    def batch(pictures) -> dict:
         """What a model takes: `images` `(n, max_patches, patch_size^2 * 3)` and `image_grid` `(n, 2)`."""
         patches, grids = zip(*pictures)
         return {"images": np.stack(patches), "image_grid": np.stack(grids)}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "kind": self.kind,
             "patch_size": self.patch_size,

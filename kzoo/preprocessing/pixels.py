@@ -6,7 +6,7 @@ WANTED = "pixels lie in [0, 255]"
 NORMALISED = 16.0  # no deviation of a family is so small that normalised pixels, negative ones among them, get there
 
 
-def check_pixels(array, name="an image array", beyond=0.0):
+def check_pixels(array, name="an image array", beyond=0.0) -> None:
     """Stops unless the numbers of a picture, or of a batch of them, can be pixels.
 
     Zeros and ones alone, whole or not, are a mask or pictures that were scaled to [0, 1], and would be black on black;

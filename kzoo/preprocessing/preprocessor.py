@@ -1,6 +1,7 @@
 """Pictures and texts to the arrays of a batch: the same code in training and in deployment."""
 
 import os
+from typing import Any, Self
 
 from PIL import Image
 
@@ -16,6 +17,7 @@ from kzoo.preprocessing.images import ImageSteps
 from kzoo.preprocessing.patches import PatchSteps
 from kzoo.preprocessing.sealing import check_fingerprint, fingerprint
 from kzoo.preprocessing.tokenizer import Tokenizer
+from kzoo.types import Array
 
 TOKENIZER_FILE = "tokenizer.json"
 NEGATIVE = "negative"  # the prefix of captions that are nearly right
@@ -47,18 +49,18 @@ class Preprocessor(Checked):
     def __init__(self, images, tokenizer=None, vocabulary=None):
         self.images, self._tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if self.tokenizer is None and not self.vocabulary:
             return f"<Preprocessor: {self.images!r}, no texts>"
         return f"<Preprocessor: {self.images!r}, {self.tokenizer or 'no vocabulary yet'}>"
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> Tokenizer | None:
         """The `Tokenizer`. One can be put where there is none; it cannot be exchanged for one with other ids."""
         return self._tokenizer
 
     @tokenizer.setter
-    def tokenizer(self, tokenizer):
+    def tokenizer(self, tokenizer) -> None:
         have = self._tokenizer
         if have is not None and (tokenizer is None or tokenizer.fingerprint() != have.fingerprint()):
             raise ValueError(
@@ -67,7 +69,7 @@ class Preprocessor(Checked):
             )
         self._tokenizer = tokenizer
 
-    def __call__(self, images=None, texts=None, negatives=None, **sets):
+    def __call__(self, images=None, texts=None, negatives=None, **sets) -> dict:
         """Arrays of what is given, of one row each.
 
         A list of lists is a *bag* of several for each row: one axis more, filled up to the longest list with black
@@ -117,7 +119,7 @@ class Preprocessor(Checked):
             batch |= encode(values, prefix.lstrip("_"))
         return batch
 
-    def encode_images(self, images, prefix="", bag=None):
+    def encode_images(self, images, prefix="", bag=None) -> dict[str, Array]:
         """A list of pictures to `images`, uint8 `(n, height, width, 3)`; of `PatchSteps` see there.
 
         Args:
@@ -142,7 +144,7 @@ class Preprocessor(Checked):
                 raise ValueError(f"image {place}: {error}") from error
         return _named(self.images.batch(pictures), prefix, mask, _joined(prefix, "image_mask"))
 
-    def encode_texts(self, texts, prefix="", bag=None, tokenize=None):
+    def encode_texts(self, texts, prefix="", bag=None, tokenize=None) -> dict[str, Array]:
         """A list of strings, or of lists of strings, to `token_ids` and `padding_mask`; see `Tokenizer` and above.
 
         Args:
@@ -159,7 +161,7 @@ class Preprocessor(Checked):
         mask_name = "negatives_mask" if prefix == NEGATIVE else _joined(prefix, "text_mask")
         return _named((tokenize or self.tokenizer)(texts), prefix, mask, mask_name)
 
-    def encode_negatives(self, negatives):
+    def encode_negatives(self, negatives) -> dict:
         """Captions that are nearly right, a list for each pair, to the arrays that a model embeds as `negatives`.
 
         Args:
@@ -179,12 +181,12 @@ class Preprocessor(Checked):
         """
         return self.encode_texts(negatives, NEGATIVE)
 
-    def check_vocabulary(self):
+    def check_vocabulary(self) -> None:
         """Stops with a sentence unless there is a tokenizer."""
         if self.tokenizer is None:
             raise ValueError(self._no_vocabulary())
 
-    def adapt(self, captions):
+    def adapt(self, captions) -> None:
         """Learn a vocabulary from captions, for a model that has none of its own.
 
         Args:
@@ -199,7 +201,7 @@ class Preprocessor(Checked):
             raise ValueError(self._no_vocabulary())
         self.tokenizer = Tokenizer.train(captions, self.vocabulary["train"], self.vocabulary["context_length"])
 
-    def open_vocabulary(self, folder):
+    def open_vocabulary(self, folder) -> None:
         """Open the vocabulary of this model's preset from a folder of its files.
 
         Args:
@@ -215,7 +217,7 @@ class Preprocessor(Checked):
         self.tokenizer = tokenizer
         self.vocabulary = known | {"rules": rules | {"start_id": tokenizer.start_id, "eot_id": tokenizer.eot_id}}
 
-    def resize(self, image_size, context_length):
+    def resize(self, image_size, context_length) -> None:
         """Prepare pictures `(height, width)` and texts of other sizes than before; None for towers of any size."""
         if image_size is not None:
             self.images.set_image_size(image_size)
@@ -224,17 +226,17 @@ class Preprocessor(Checked):
             config = self.tokenizer.get_config() | {"context_length": context_length}
             self._tokenizer = Tokenizer.from_json(self.tokenizer.to_json(), **config)
 
-    def special_id(self, role):
+    def special_id(self, role) -> int | None:
         """`"start_id"` or `"eot_id"`: of the tokenizer, where there is none of the rules; None for no such id."""
         return getattr(self.tokenizer, role) if self.tokenizer else self.vocabulary.get("rules", {}).get(role)
 
-    def rules(self):
+    def rules(self) -> dict:
         """The rules of the tokenizer, as in a preset's row: kind, cleaning, special ids."""
         known = {} if self.tokenizer is None else self.tokenizer.get_config()
         return {"kind": "trained_bpe", "pad_id": 0} | known | self.vocabulary.get("rules", {})
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         """All of it, the vocabulary as the text of its `tokenizer.json`, with the fingerprint of that text."""
         tokenizer = None
         if self.tokenizer is not None:
@@ -244,7 +246,7 @@ class Preprocessor(Checked):
         return {"images": images, "tokenizer": tokenizer, "vocabulary": self.vocabulary}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config) -> Self:
         """The inverse of `get_config`.
 
         Raises:
@@ -264,7 +266,7 @@ class Preprocessor(Checked):
         steps = STEPS[images.pop("kind", ImageSteps.kind)]
         return cls(steps(**images), tokenizer, config["vocabulary"])
 
-    def save(self, folder):
+    def save(self, folder) -> dict:
         """Write `tokenizer.json` into a folder that has none; returns the rest of the config, for a file beside it."""
         config = self.get_config()
         if config["tokenizer"] is not None:
@@ -272,7 +274,7 @@ class Preprocessor(Checked):
         return config
 
     @classmethod
-    def load(cls, folder, config, verify=True):
+    def load(cls, folder, config, verify=True) -> "Preprocessor":
         """The inverse of `save`.
 
         Args:
@@ -305,7 +307,7 @@ class Preprocessor(Checked):
         )
 
 
-def check_list(name, values):
+def check_list(name, values) -> Any:
     """The values, unless they are one picture or text where several are expected, which stops with a sentence."""
     if isinstance(values, (str, bytes, os.PathLike, Image.Image)):
         shown = ("one string", repr(values)) if isinstance(values, str) else (f"one {type(values).__name__}", "...")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ OPTIONAL = ("start_id", "eot_id", "lowercase", "special_ids", "added_tokens", "c
 ROLES = {"sot": "start", "bos": "start", "cls": "start", "eot": "end", "eos": "end"}  # as libraries call them
 
 
-def open_sealed(folder, rules, vocab_size=None):
+def open_sealed(folder, rules, vocab_size=None) -> Any:
     """The vocabulary of a checkpoint's folder under the rules of its preset; see `Tokenizer.from_folder`."""
     missing, unknown = [key for key in REQUIRED if key not in rules], rules.keys() - {*REQUIRED, *OPTIONAL}
     if missing or unknown:
@@ -75,7 +76,7 @@ def _check_size(vocabulary, path, rules, vocab_size):
         )
 
 
-def fingerprint(text):
+def fingerprint(text) -> str:
     """sha256 of a `tokenizer.json`, whatever its layout: without truncation and padding, which its model sets.
 
     Args:
@@ -84,7 +85,7 @@ def fingerprint(text):
     return _fingerprint(_parsed(text))
 
 
-def check_fingerprint(text, expected):
+def check_fingerprint(text, expected) -> None:
     """Stops unless a `tokenizer.json` is the one that was saved with its model, or holds what none does.
 
     Args:

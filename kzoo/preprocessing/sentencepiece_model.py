@@ -6,6 +6,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -42,7 +43,7 @@ class SentencePieceModel:
     remove_extra_whitespaces: bool
 
 
-def read_model(path):
+def read_model(path) -> SentencePieceModel:
     """Parse a `.model` file, a protocol buffer of the message ModelProto.
 
     Args:
@@ -121,7 +122,7 @@ def _piece(data):
     return fields[1].decode("utf-8"), struct.unpack("<f", fields.get(2, b"\0\0\0\0"))[0], fields.get(3, NORMAL)
 
 
-def build(model, fairseq=False):
+def build(model, fairseq=False) -> None:
     """The `tokenizers.Tokenizer` that gives the ids of a sentencepiece model, without start and end.
 
     Control pieces are never read out of a text: a text that contains "</s>" gets the ids of its characters.
@@ -176,7 +177,7 @@ def _unigram(model, pieces):
     return models.Unigram(vocab, unknown, model.byte_fallback)
 
 
-def guard(tokenizer, specials, tokens):
+def guard(tokenizer, specials, tokens) -> None:
     """Keep special tokens apart that a unigram model would find in a text despite their low scores.
 
     A path through an unknown character scores lower still. No token reaches from a known character to an unknown
@@ -199,7 +200,7 @@ def guard(tokenizer, specials, tokens):
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([before, split]) if before else split
 
 
-def hide_specials(vocabulary):
+def hide_specials(vocabulary) -> Any:
     """A unigram vocabulary that another program wrote, its special tokens out of the reach of texts as in `build`."""
     content = json.loads(vocabulary.to_str())
     pieces = content["model"]["vocab"]

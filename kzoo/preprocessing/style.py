@@ -3,6 +3,7 @@
 import numpy as np
 
 from kzoo.arguments import FLAG, SHARE, Checked, number
+from kzoo.types import Array
 
 
 class FourierStyle(Checked):
@@ -38,7 +39,7 @@ class FourierStyle(Checked):
             raise ValueError(f"least is {least} and strength {strength}; give 0 <= least <= strength <= 1.")
         self.shared, self.strength, self.least, self.band = shared, strength, least, band
 
-    def __call__(self, images, random):
+    def __call__(self, images, random) -> Array:
         """uint8 array `(batch, height, width, 3)` of such an array; `random` is a `numpy.random.Generator`."""
         count, height, width, _ = images.shape
         other = np.full(count, random.integers(count)) if self.shared else random.permutation(count)

@@ -7,7 +7,7 @@ from kzoo.arguments import COUNT, PROBABILITY, Checked, number, span
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def drop_words(text, rate, random):
+def drop_words(text, rate, random) -> str:
     """The text without a random share of its words; at least one word stays.
 
     Args:
@@ -40,7 +40,7 @@ class TextSteps(Checked):
     def __init__(self, *steps):
         self.steps = steps
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         for step in self.steps:
             text = step(text, random)
         return text
@@ -61,7 +61,7 @@ class DropWords(Checked):
     def __init__(self, rate=0.1):
         self.rate = rate
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         return drop_words(text, self.rate, random)
 
 
@@ -87,7 +87,7 @@ class RepeatWords(Checked):
     def __init__(self, rate=0.32):
         self.rate = rate
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         words = text.split()
         most = min(len(words), max(2, int(self.rate * len(words))))
         twice = set(random.permutation(len(words))[: random.integers(most + 1)])
@@ -113,7 +113,7 @@ class CropWords(Checked):
     def __init__(self, shares=(0.05, 0.5)):
         self.shares = tuple(shares)
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         words = text.split()
         length = max(1, round(len(words) * random.uniform(*self.shares)))
         start = random.integers(max(1, len(words) - length + 1))
@@ -140,7 +140,7 @@ class ShuffleWords(Checked):
     def __init__(self, reach=None):
         self.reach = reach
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         words = text.split()
         if self.reach is None:
             order = random.permutation(len(words))
@@ -169,7 +169,7 @@ class Typos(Checked):
     def __init__(self, rate=0.2):
         self.rate = rate
 
-    def __call__(self, text, random):
+    def __call__(self, text, random) -> str:
         return " ".join(
             self._misspelt(word, random) if len(word) > 1 and random.random() < self.rate else word
             for word in text.split()

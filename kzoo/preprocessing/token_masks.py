@@ -50,7 +50,7 @@ class RandomTokens(Checked):
         ids = list(tokenizer.vocabulary.get_vocab().values())
         self.ordinary = np.setdiff1d(ids, [*self.special_ids, self.mask_id])  # sorted: a dict's order is not a seed's
 
-    def __call__(self, token_ids, padding_mask, random):
+    def __call__(self, token_ids, padding_mask, random) -> tuple:
         """Masked ids, and which were chosen.
 
         Args:
@@ -70,7 +70,7 @@ class RandomTokens(Checked):
         changed = np.where(draw >= 1.0 - self.keep, token_ids, changed)
         return np.where(chosen, changed, token_ids).astype("int32"), chosen
 
-    def entries(self, name, token_ids, padding_mask, random):
+    def entries(self, name, token_ids, padding_mask, random) -> tuple:
         """What a batch calls masked texts `name`.
 
         Returns:

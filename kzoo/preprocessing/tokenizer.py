@@ -4,6 +4,7 @@ import json
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from tokenizers import decoders, models
@@ -15,6 +16,7 @@ from kzoo.preprocessing.bpe import TRAINED_SPECIALS, byte_level_bpe
 from kzoo.preprocessing.cleaning import CLEANERS
 from kzoo.preprocessing.vocabularies import frame, read_by_hand
 from kzoo.preprocessing.vocabulary_file import in_words, open_vocabulary
+from kzoo.types import Array
 
 
 class Tokenizer(Checked):
@@ -74,14 +76,14 @@ class Tokenizer(Checked):
         vocabulary.enable_truncation(max_length=context_length)
         vocabulary.enable_padding(pad_id=pad_id, pad_token=pad_token, length=context_length)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"<Tokenizer of {self.vocab_size:,} ids, {self.context_length} per text: start {self.start_id}, "
             f"end {self.eot_id}, padding {self.pad_id}>"
         )
 
     @classmethod
-    def from_folder(cls, folder, rules, context_length, vocab_size=None):
+    def from_folder(cls, folder, rules, context_length, vocab_size=None) -> Self:
         """Open the vocabulary in a checkpoint's folder by the rules of its preset.
 
         Which files are read, the first that is there:
@@ -119,7 +121,7 @@ class Tokenizer(Checked):
         return cls(vocabulary, rules.get("context_length", context_length), rules["pad_id"], rules["clean"])
 
     @classmethod
-    def from_file(cls, path, context_length, pad_id=0, clean=None):
+    def from_file(cls, path, context_length, pad_id=0, clean=None) -> Self:
         """Open a vocabulary by hand, without the rules of a preset.
 
         Args:
@@ -139,7 +141,7 @@ class Tokenizer(Checked):
         return cls(vocabulary, context_length, pad_id, clean or ("openai" if found.suffix == ".gz" else "none"))
 
     @classmethod
-    def train(cls, captions, vocab_size, context_length):
+    def train(cls, captions, vocab_size, context_length) -> Self:
         """Learn a byte-level BPE from captions; ids 0, 1, 2 are padding, start and end of text.
 
         Args:
@@ -159,18 +161,18 @@ class Tokenizer(Checked):
         return cls(vocabulary, context_length, pad_id=0, clean="none")
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
         """Number of ids."""
         return self.vocabulary.get_vocab_size()
 
     @property
-    def special_ids(self):
+    def special_ids(self) -> list:
         """Ids that are no part of a text, ascending: of padding, start, end and every other special token."""
         added = self.vocabulary.get_added_tokens_decoder().items()
         ids = {self.pad_id, self.start_id, self.eot_id, *(index for index, token in added if token.special)}
         return sorted(ids - {None})
 
-    def __call__(self, texts):
+    def __call__(self, texts) -> dict[str, Array]:
         batch, truncated = self.encode(texts)
         if truncated:
             warnings.warn(
@@ -180,7 +182,7 @@ class Tokenizer(Checked):
             )
         return batch
 
-    def encode(self, texts):
+    def encode(self, texts) -> tuple:
         """What a call returns, and how many texts were cut, for callers that report on their own."""
         check_texts(texts)
         rows = self._rows([text[: limits.TEXT] for text in texts])
@@ -204,37 +206,37 @@ class Tokenizer(Checked):
         with in_words("the vocabulary cannot read these texts"):
             return self.vocabulary.encode_batch(texts)
 
-    def decode(self, token_ids):
+    def decode(self, token_ids) -> list:
         """Rows of ids back to a list of strings: each row up to its end of text, without special ids."""
         rows = [list(map(int, row)) for row in token_ids]
         rows = [row[: row.index(self.eot_id)] if self.eot_id in row else row for row in rows]
         return [text.strip() for text in self.vocabulary.decode_batch(rows)]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Everything but the vocabulary itself, which `to_json` gives."""
         return {"context_length": self.context_length, "pad_id": self.pad_id, "clean": self.clean}
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The vocabulary as the text of a `tokenizer.json`."""
         text = self.vocabulary.to_str()
         if self._charsmap is None:
             return text
         return json.dumps(json.loads(text) | {"normalizer": self._file_normalizer}, ensure_ascii=False)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """sha256 of the vocabulary and what it does to a text, without context length and padding."""
         return sealing.fingerprint(self.to_json())
 
     @classmethod
-    def from_json(cls, text, **config):
+    def from_json(cls, text, **config) -> Self:
         """The inverse of `to_json` and `get_config`."""
         return cls(open_vocabulary(text, "tokenizer.json"), **config)
 
-    def __reduce__(self):  # a copied `tokenizers.Tokenizer` forgets that special tokens in a text are text
+    def __reduce__(self) -> tuple:  # a copied `tokenizers.Tokenizer` forgets that special tokens in a text are text
         return partial(type(self).from_json, **self.get_config()), (self.to_json(),)
 
 
-def check_texts(texts):
+def check_texts(texts) -> None:
     """Stops unless `texts` is a list (or tuple, or array) of strings."""
     if isinstance(texts, str):
         raise TypeError(f"texts is one string, but a list of strings is expected: [{texts!r}].")

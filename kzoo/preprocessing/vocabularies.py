@@ -1,6 +1,7 @@
 """The files that hold a vocabulary, kind by kind, and the one form that all of them take here: `tokenizers`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -58,7 +59,7 @@ KINDS = {
 }
 
 
-def read_kind(folder, kind):
+def read_kind(folder, kind) -> tuple:
     """The vocabulary of a folder whose kind is known.
 
     Returns:
@@ -83,7 +84,7 @@ def read_kind(folder, kind):
     return vocabulary, paths[0]
 
 
-def read_by_hand(path):
+def read_by_hand(path) -> tuple:
     """The vocabulary in a file, or in a folder, whose name says its kind, with the start and end of that kind.
 
     Returns:
@@ -107,12 +108,12 @@ def read_by_hand(path):
     return vocabulary, paths[0]
 
 
-def framing_ids(vocabulary, kind):
+def framing_ids(vocabulary, kind) -> list:
     """Ids of start and end in a vocabulary of a kind, by their names; None for one that the kind has not."""
     return [_id_of(vocabulary, KINDS[kind].names.get(role, ())) for role in KINDS[kind].template]
 
 
-def frame(vocabulary, start_id, end_id):
+def frame(vocabulary, start_id, end_id) -> None:
     """Let a vocabulary put one id before each text and one after it; None for neither."""
     special = [(vocabulary.id_to_token(index), index) for index in (start_id, end_id) if index is not None]
     before = [] if start_id is None else [special[0][0]]
@@ -193,14 +194,14 @@ def _read_tokens(paths, kind):
     return vocabulary
 
 
-def wordpiece(vocab, unknown):
+def wordpiece(vocab, unknown) -> Tokenizer:
     """BERT's vocabulary, lower-casing: its cased sort has `bert_normalizer(False)`."""
     vocabulary = Tokenizer(models.WordPiece(vocab, unk_token=unknown))
     vocabulary.normalizer, vocabulary.pre_tokenizer = bert_normalizer(True), pre_tokenizers.BertPreTokenizer()
     return vocabulary
 
 
-def bert_normalizer(lowercase):
+def bert_normalizer(lowercase) -> Any:
     """Control characters out, Chinese characters apart; and where it lower-cases, accents off."""
     return normalizers.BertNormalizer(lowercase=lowercase)
 

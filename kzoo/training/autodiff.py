@@ -5,6 +5,7 @@ A step reads and assigns variables as plain code does. On jax, where a compiled 
 """
 
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from kzoo.keras_contact import carried_variables
 from kzoo.training.gradients import GradientSum
 
 
-def run_step(model, arguments, step):
+def run_step(model, arguments, step) -> Any:
     """Run a train or test step as the loop of this backend calls it.
 
     Args:
@@ -58,7 +59,7 @@ def _after(data):
         yield
 
 
-def gradients(model, forward, policy=None):
+def gradients(model, forward, policy=None) -> tuple:
     """Losses of a model and what its trainable variables get of them; called within `run_step`.
 
     Args:
@@ -129,7 +130,7 @@ def gradients(model, forward, policy=None):
     return total, results, found
 
 
-def apply_gradients(model, found):
+def apply_gradients(model, found) -> None:
     """One step of the model's optimizer with what `gradients` gave; called within `run_step`."""
     trained, optimizer = model.trainable_variables, model.optimizer
     if not trained:

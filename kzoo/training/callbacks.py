@@ -37,20 +37,20 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
         self.epoch = None  # within an epoch, its index
         self.looked = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         self.epoch, self.looked = epoch, 0
 
     # not on_train_batch_end, which would make Keras hand every step's logs over at once, and so wait for each
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None) -> None:
         if batch - self.looked >= self.every:
             self.looked = batch
             self._look()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs=None) -> None:
         if self.epoch is not None:  # validation, which resets metrics before the epoch has ended
             self._look()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not self._look() and not math.isfinite(loss):
             self._stop(loss, f"epoch {epoch + 1}")
@@ -98,21 +98,21 @@ class TimeBudget(AsCalled, keras.callbacks.Callback):
         self.seconds, self.learning_rate, self.warmup = 60.0 * minutes, learning_rate, warmup
         self.started = None
 
-    def spent(self):
+    def spent(self) -> float:
         """Share of the budget that is spent, at most 1."""
         return 0.0 if self.started is None else min(1.0, (time.monotonic() - self.started) / self.seconds)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         self.started = None
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None) -> None:
         share = self.spent()
         rise = min(1.0, share / self.warmup) if self.warmup else 1.0
         fall = 0.5 * (1.0 + math.cos(math.pi * max(0.0, share - self.warmup) / (1.0 - self.warmup)))
         sync_state(self.model)  # within an epoch the optimizer's state is in the loop of jax, not in the model
         self.model.optimizer.learning_rate = max(rise * fall, 1e-3) * self.learning_rate
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None) -> None:
         if self.started is None:
             self.started = time.monotonic()
         if self.spent() >= 1.0:

@@ -1,6 +1,7 @@
 """The momentum teacher: a slow copy of what is trained."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -53,7 +54,7 @@ class EMATeacher(Configured, keras.layers.Layer):
         keras_contact.untracked(self, "_copies", {})  # as they are called; their layers are attributes
         self.built = True
 
-    def follow(self, **layers):
+    def follow(self, **layers) -> None:
         """Copy layers, which are built, with their weights; each copy is an attribute of that name.
 
         Raises:
@@ -67,33 +68,33 @@ class EMATeacher(Configured, keras.layers.Layer):
             setattr(self, name, copy.layer if isinstance(copy, LayerTower) else copy)  # by that name files know it
             self._students[name], self._copies[name] = layer, copy
 
-    def gives(self, world):
+    def gives(self, world) -> tuple:
         """Names that it answers to, as the student calls them; `world` is a `kzoo.models.answers.World`."""
         return world.of_copies(self._copies).names()
 
-    def answer(self, names, world):
+    def answer(self, names, world) -> dict:
         """Outputs of the copies by the student's names, of all that a batch shows; dict of tensors."""
         return world.of_copies(self._copies).answer(names, training=False)
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """False: a teacher is locked for good, also where the model around it is opened again."""
         return False
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value) -> None:
         for copy in self._copies.values():
             copy.trainable = False
 
     @property
-    def momentum(self):
+    def momentum(self) -> Any:
         """`m` of the next update: a number, or a float32 tensor where it follows a schedule."""
         if self.step is None:
             return self.initial
         share = ops.minimum(ops.cast(self.step, "float32") / self.steps, 1.0)
         return 1.0 - (1.0 - self.initial) * (ops.cos(math.pi * share) + 1.0) / 2.0
 
-    def update(self):
+    def update(self) -> None:
         """Move one step towards the layers that are followed."""
         m = self.momentum
         for name, student in self._students.items():

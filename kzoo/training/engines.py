@@ -6,7 +6,7 @@ from kzoo.keras_contact import unscaled
 from kzoo.losses.parts.own_loops import OTHER_LOSS
 
 
-def check_devices(model, training):
+def check_devices(model, training) -> None:
     """Stops where TensorFlow or torch share a batch among several devices, each of which would see its own part only.
 
     Args:
@@ -35,7 +35,7 @@ def _refuse(count, engine):
         )
 
 
-def check_optimizer(optimizer):
+def check_optimizer(optimizer) -> None:
     """Stops at an optimizer that sums gradients of several steps: a pair would not meet the negatives of the others.
 
     Raises:

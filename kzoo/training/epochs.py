@@ -23,14 +23,14 @@ class EpochOrder(keras.callbacks.Callback):
         super().__init__()
         self.data, self.before = data, None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         self.before = None  # epochs of the model before the first of this `fit`
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None) -> None:
         if self.before is None:
             self.before = 0 if epoch else self.model.epochs_made
         if self.data is not None:
             self.data.epoch = self.before + epoch
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         untracked(self.model, "epochs_made", self.before + epoch + 1)

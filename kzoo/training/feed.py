@@ -6,13 +6,14 @@ import numbers
 import os
 import sys
 from collections.abc import Iterator, Sized
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 
-def joined(x, y=None, sample_weight=None):
+def joined(x, y=None, sample_weight=None) -> dict:
     """One dict of all arrays of a batch: targets by name and weights of samples are entries like others.
 
     Columns of pandas and tensors of another library become numpy arrays.
@@ -29,7 +30,7 @@ def _array(value):
     return value if own or not hasattr(value, "__array__") else np.asarray(value)
 
 
-def is_data_set(x):
+def is_data_set(x) -> bool:
     """Whether something yields batches when it is read, as Keras' data sets, those of TensorFlow and torch, and
     generators do; arrays, lists and texts are what somebody took for a batch.
 
@@ -52,7 +53,7 @@ def _batches(x):
         return None
 
 
-def fed(data, take, finish):
+def fed(data, take, finish) -> Any:
     """A data set of the same kind that yields what `take` makes of its batches.
 
     Nothing is read ahead, and nothing is drawn: order and augmentation are those of the data set alone.
@@ -77,7 +78,7 @@ def fed(data, take, finish):
     return {"tensorflow": _of_tensorflow, "torch": _of_torch, None: _as_it_is}[_kind(data)](data, take, finish)
 
 
-def source_of(data):
+def source_of(data) -> Any:
     """The data set that was given to `fed`, where that is known."""
     return data.source if isinstance(data, Fed) else data
 
@@ -90,10 +91,10 @@ class Fed(keras.utils.PyDataset):
         self.source, self.take, self.finish, self.seen = source, take, finish, set()
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self.source.num_batches
 
-    def __getitem__(self, index):
+    def __getitem__(self, index) -> Any:
         batch = _unpacked(self.source[index])
         if index in self.seen:
             return self.finish(joined(*batch))
@@ -101,10 +102,10 @@ class Fed(keras.utils.PyDataset):
         self.seen.add(index)
         return taken
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self.source.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.source.on_epoch_end()
 
 

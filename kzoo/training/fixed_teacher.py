@@ -34,26 +34,26 @@ class FixedTeacher(Configured, keras.layers.Layer):
         self.model.trainable = False
         self.built = True
 
-    def follow(self, **layers):
+    def follow(self, **layers) -> None:
         """Nothing: it is trained already."""
 
-    def update(self):
+    def update(self) -> None:
         """Nothing: it stays as it is."""
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """False: it is locked for good."""
         return False
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value) -> None:
         self.model.trainable = False
 
-    def gives(self, world):
+    def gives(self, world) -> tuple:
         """Names of the model's outputs for a batch; `world` is a `kzoo.models.answers.World`."""
         return self.model.gives(self._batch(world))
 
-    def answer(self, names, world):
+    def answer(self, names, world) -> dict:
         """The model's outputs by name, dict of tensors."""
         return self.model(self._batch(world), training=False, only=tuple(names))
 

@@ -7,6 +7,7 @@ from keras import ops
 
 from kzoo.arguments import POSITIVE, number
 from kzoo.layers.configured import Configured
+from kzoo.types import Tensor
 
 TINY = 1e-30  # of squared lengths: a gradient of zero is at an angle to none
 
@@ -39,10 +40,10 @@ class GradientPolicy(Configured, keras.layers.Layer):
         super().__init__(**(kwargs | {"dtype": "float32"}))
         self.built = True
 
-    def check(self, model):
+    def check(self, model) -> None:
         """Stops with a sentence where it has no use for a model; `compile` asks it."""
 
-    def apply(self, compute):
+    def apply(self, compute) -> list:
         """One list of gradients, in the order of the trainable weights.
 
         Args:
@@ -56,7 +57,7 @@ class GradientPolicy(Configured, keras.layers.Layer):
 class GradientSum(GradientPolicy):
     """The gradient of the sum of all terms, in one pass; what `compile` takes unless it is told otherwise."""
 
-    def apply(self, compute):
+    def apply(self, compute) -> list:
         return compute()
 
 
@@ -68,10 +69,10 @@ class TermWeights(GradientPolicy):
 
     by_term = True
 
-    def apply(self, compute):
+    def apply(self, compute) -> list:
         return self.combine(compute())
 
-    def combine(self, gradients_by_term):
+    def combine(self, gradients_by_term) -> list:
         """One list of gradients, of one list for each term."""
         weights = self.weights_of(inner_products(gradients_by_term))
         return [
@@ -79,7 +80,7 @@ class TermWeights(GradientPolicy):
             for of_weight in zip(*gradients_by_term, strict=True)
         ]
 
-    def weights_of(self, products):
+    def weights_of(self, products) -> Tensor:
         """What each term's gradient is multiplied by, `(terms,)`, of their inner products `(terms, terms)`."""
         raise NotImplementedError(f"{type(self).__name__} gives terms no weights; define weights_of.")
 
@@ -117,7 +118,7 @@ class Harmonised(TermWeights):
         super().__init__(**kwargs)
         self.drop_below = drop_below
 
-    def weights_of(self, products):
+    def weights_of(self, products) -> Tensor:
         squares = ops.maximum(ops.diagonal(products), TINY)
         weights = 1.0 + ops.sum(ops.maximum(-products, 0.0), axis=0) / squares
         if self.drop_below is None:
@@ -147,7 +148,7 @@ class PCGrad(TermWeights):
         super().__init__(**kwargs)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def weights_of(self, products):
+    def weights_of(self, products) -> Tensor:
         count = products.shape[0]
         order = ops.argsort(keras.random.uniform((count, count), seed=self.seed_generator), axis=1)
         return projected_weights(products, order)
@@ -180,7 +181,7 @@ class SAM(GradientPolicy):
         super().__init__(**kwargs)
         self.rho = rho
 
-    def apply(self, compute):
+    def apply(self, compute) -> list:
         first = compute()
         square = sum(ops.sum(ops.square(ops.cast(each, "float32"))) for each in first)
         scale = self.rho * ops.rsqrt(ops.maximum(square, TINY))
@@ -230,11 +231,11 @@ class MetaStep(GradientPolicy):
             raise ValueError(f"learning_rate is {learning_rate}; give a number of at least 0.")
         self.learning_rate = learning_rate
 
-    def check(self, model):
+    def check(self, model) -> None:
         if all(self._learns(model)):
             raise ValueError(f"MetaStep is to train {', '.join(self.parts)}, which is all that the model trains.")
 
-    def apply(self, compute, model):
+    def apply(self, compute, model) -> list:
         learns, first = self._learns(model), compute()
         rate = -self.learning_rate / model.optimizer.scale_loss(1.0)
         ahead = [
@@ -257,7 +258,7 @@ class MetaStep(GradientPolicy):
 POLICIES = {"sum": GradientSum, "harmonised": Harmonised, "pcgrad": PCGrad, "sam": SAM}
 
 
-def gradient_policy(policy):
+def gradient_policy(policy) -> GradientPolicy:
     """The policy that `compile(gradients=...)` is given: one of `POLICIES` by name, or the policy itself.
 
     Raises:
@@ -282,7 +283,7 @@ def gradient_policy(policy):
     return POLICIES[policy]()
 
 
-def inner_products(gradients_by_term):
+def inner_products(gradients_by_term) -> Tensor:
     """Of each two terms the inner product of their gradients over all weights, float32 `(terms, terms)`."""
     count = len(gradients_by_term)
     products = [[0.0] * count for _ in range(count)]
@@ -294,7 +295,7 @@ def inner_products(gradients_by_term):
     return ops.stack([ops.stack(row) for row in products])
 
 
-def projected_weights(products, order):
+def projected_weights(products, order) -> Tensor:
     """What `PCGrad` multiplies each gradient by.
 
     All that it makes are sums of the gradients it starts with, so their inner products are enough.

@@ -24,7 +24,7 @@ class Health(keras.metrics.Metric):
         self.first_bad = self.add_variable(dtype="int32", initializer=_minus_one, name="first_bad", **own)
         self.loss = self.add_variable(dtype="float32", initializer="zeros", name="loss", **own)
 
-    def update(self, loss):
+    def update(self, loss) -> None:
         """Note the loss of a step, a scalar."""
         loss = ops.stop_gradient(ops.cast(loss, "float32"))
         step, first_bad, noted = (ops.convert_to_tensor(each) for each in (self.step, self.first_bad, self.loss))
@@ -35,11 +35,11 @@ class Health(keras.metrics.Metric):
 
     update_state = update  # its name in Keras
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         super().reset_state()
         self.first_bad.assign(_minus_one(()))
 
-    def result(self):
+    def result(self) -> dict:
         return {}
 
 

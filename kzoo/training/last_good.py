@@ -20,10 +20,10 @@ class LastGood(keras.callbacks.Callback):
         super().__init__()
         self.kept = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         self._keep()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         self._keep()
 
     def _keep(self):
@@ -33,7 +33,7 @@ class LastGood(keras.callbacks.Callback):
         else:  # of which a process may not see all
             self.kept = [(each, keras.ops.copy(each)) for each in variables]
 
-    def give_back(self):
+    def give_back(self) -> None:
         """Assign what was kept; called after `fit` has ended with an error."""
         for variable, value in self.kept:
             variable.assign(value)

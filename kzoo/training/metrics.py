@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE
+from kzoo.types import Tensor
 
 
 class NamedMeans(keras.metrics.Metric):
@@ -25,18 +26,18 @@ class NamedMeans(keras.metrics.Metric):
         self.total = self.add_variable(shape=(len(self.names),), initializer="zeros", name="total")
         self.rows = self.add_variable(shape=(), initializer="zeros", name="rows")
 
-    def update_state(self, values, rows):
+    def update_state(self, values, rows) -> None:
         rows = ops.cast(rows, "float32")
         values = ops.stop_gradient(ops.stack([ops.cast(value, "float32") for value in values]))
         self.total.assign_add(rows * values)
         self.rows.assign_add(rows)
 
-    def result(self):
+    def result(self) -> dict:
         means = ops.divide_no_nan(self.total, self.rows)
         return {name: means[index] for index, name in enumerate(self.names)}
 
 
-def in_batch_accuracy(a, b):
+def in_batch_accuracy(a, b) -> Tensor:
     """Share of rows whose nearest row on the other side is their partner, mean of both directions.
 
     Args:

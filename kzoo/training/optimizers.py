@@ -1,5 +1,7 @@
 """The optimizer of the CLIP family."""
 
+from typing import Any
+
 import keras
 
 from kzoo.arguments import FUNCTION, NOT_NEGATIVE, POSITIVE, SHARE, one_of, shown, takes
@@ -44,7 +46,7 @@ class AdamW(AsCalled, keras.optimizers.AdamW):
         self.exclude_from_weight_decay(var_names=[rf"(^|/){name}(:\d+)?$" for name in UNDECAYED])
 
 
-def resolve_optimizer(optimizer):
+def resolve_optimizer(optimizer) -> Any:
     """The optimizer itself, or what `compile` is to make of a name: `"clip_adamw"` is `AdamW` above."""
     if isinstance(optimizer, str):
         names = [each.lower() for each, cls in vars(keras.optimizers).items() if _is_optimizer(cls)]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -53,7 +54,7 @@ class Recipe:
 
 
 @takes(pairs=AMOUNT, parameters=COUNT, from_scratch=FLAG)
-def choose_recipe(pairs, parameters, from_scratch, **given):
+def choose_recipe(pairs, parameters, from_scratch, **given) -> Recipe:
     """The recipe for a number of pairs.
 
     Args:
@@ -85,14 +86,14 @@ def choose_recipe(pairs, parameters, from_scratch, **given):
     return Recipe(**chosen | decided, from_scratch=from_scratch)
 
 
-def loss_of(recipe, spec):
+def loss_of(recipe, spec) -> list:
     """The spec of a preset's loss, as the recipe has it."""
     if recipe.label_smoothing and list(spec) == [{"loss": "InfoNCE"}]:
         return [{"loss": "InfoNCE", "label_smoothing": recipe.label_smoothing}]
     return list(spec)
 
 
-def augmentation_of(recipe):
+def augmentation_of(recipe) -> Augmentation | None:
     """The `Augmentation` of a recipe, or None."""
     return {
         "none": None,
@@ -102,7 +103,7 @@ def augmentation_of(recipe):
 
 
 @takes(steps=COUNT)
-def optimizer_of(recipe, steps):
+def optimizer_of(recipe, steps) -> Any:
     """Muon from scratch, which learns more of few pairs, AdamW to fine-tune; their learning rate follows the schedule.
 
     Args:

@@ -27,10 +27,10 @@ class Record(keras.callbacks.Callback):
         super().__init__()
         self.entry = _data(x, batch_size)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         self.before = tuple(self.model.trainings)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         results = {name: float(value) for name, value in (logs or {}).items()}
         self.entry |= {"epochs": self.entry.get("epochs", 0) + 1, "results": results}
         untracked(self.model, "trainings", (*self.before, dict(self.entry)))

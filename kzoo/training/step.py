@@ -1,6 +1,7 @@
 """One step of training, evaluation or prediction, to be read: batch, outputs, loss, gradients, teacher, logs."""
 
 from functools import partial
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,7 +12,7 @@ from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
 
 
-def steps_of(model):
+def steps_of(model) -> dict:
     """`train_step` and `test_step` of one compilation of a model, by name.
 
     New functions each time: jax takes equal methods of one model for the same program, so a model that is compiled with
@@ -24,17 +25,17 @@ def steps_of(model):
     return {"train_step": bound(train_step), "test_step": bound(test_step)}
 
 
-def train_step(model, *arguments):
+def train_step(model, *arguments) -> Any:
     """What `fit` and `train_on_batch` of a kzoo model do with a batch; arguments and result as Keras' own."""
     return run_step(model, arguments, partial(_trained, model))
 
 
-def test_step(model, *arguments):
+def test_step(model, *arguments) -> Any:
     """What `evaluate` and `test_on_batch` of a kzoo model do with a batch."""
     return run_step(model, arguments, partial(_tested, model))
 
 
-def predict_step(model, *arguments):
+def predict_step(model, *arguments) -> Any:
     """What `predict` of a kzoo model does with a batch: the outputs that `model.predicted` names."""
     *state, data = arguments
     batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -60,7 +61,7 @@ def _tested(model, x, y, sample_weight):
     return _logged(model, batch, sum(losses), values)
 
 
-def losses_of(model, batch, training):
+def losses_of(model, batch, training) -> tuple:
     """Weighted terms of the loss, whose sum is minimised, and the values that are logged."""
     objective, given = model.objective, model.any_number()
     names = model.reading(objective.may_read(given), batch)

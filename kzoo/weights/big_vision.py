@@ -68,7 +68,7 @@ def _blocks(array, tower, depth, stacked):
     ]
 
 
-def entries(config, names):
+def entries(config, names) -> list:
     """The map of one checkpoint; its names say whether blocks are stacked."""
     row = read_row(config)
     pool = "image_encoder.attention_pool"
@@ -97,7 +97,7 @@ def entries(config, names):
     return [*(Entry(*line) for line in lines), *blocks]
 
 
-def read_row(config, preprocessing=None):
+def read_row(config, preprocessing=None) -> dict:
     """A complete row, as in a table of presets, from the config of open_clip; big_vision's GELU is the tanh form."""
     row = open_clip.read_row(config)
     if row["image_encoder"].get("pool") != "attention":

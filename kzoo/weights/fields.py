@@ -1,5 +1,7 @@
 """Another library's config, read field by field with a sentence where one is not understood."""
 
+from typing import Any
+
 from kzoo.files.schema import (
     BLOCKS,
     DEVIATIONS,
@@ -129,10 +131,10 @@ class Fields:
             raise ValueError(f"{place} holds {written(values)}, but an object is expected.")
         self.values, self.place = values, place
 
-    def __contains__(self, name):
+    def __contains__(self, name) -> bool:
         return name in self.values
 
-    def get(self, name, default=None):
+    def get(self, name, default=None) -> Any:
         """A field, of the kind that `FIELDS` says; without a default it must be there."""
         value = self.values.get(name, default)
         if value is None:
@@ -143,14 +145,14 @@ class Fields:
         """A field that may be null or lacking, which is None."""
         return None if self.values.get(name) is None else self._checked(name)[name]
 
-    def part(self, name):
+    def part(self, name) -> "Fields":
         """A field that is an object itself."""
         value = self.values.get(name, {})
         if value is None:
             raise ValueError(f"{self.place} has no {name!r}, which the architecture needs.")
         return Fields(value, f"{self.place}, {name}")
 
-    def choice(self, name, known, default):
+    def choice(self, name, known, default) -> Any:
         """A field that stands for one of a few things."""
         value = self.values.get(name, default)
         if isinstance(value, (dict, list)) or value not in known:
@@ -159,7 +161,7 @@ class Fields:
             )
         return known[value]
 
-    def refuse(self, **plain):
+    def refuse(self, **plain) -> None:
         """Stops at a field whose value is not the plain one: what it asks for is not built."""
         for name, expected in plain.items():
             if name in self.values and self.values[name] not in (expected, None):

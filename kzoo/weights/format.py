@@ -44,22 +44,22 @@ class Format:
     own_config: str | None = None
     complete: Callable = lambda config, own: config
 
-    def completed(self, config, read):
+    def completed(self, config, read) -> dict:
         """A config with what other files of the checkpoint add to it; `read` gives the content of one by its name."""
         return self.complete(config, read(self.own_config)) if self.own_config else config
 
-    def stem_in(self, folder):
+    def stem_in(self, folder) -> str:
         """Name, without ending, of the file in a folder that holds the weights."""
         names = [path.stem for path in folder.glob(f"*.{self.endings[0]}")] if self.named_by_run else []
         return names[0] if len(names) == 1 else self.stem
 
     @property
-    def weight_file(self):
+    def weight_file(self) -> str:
         """Pattern of the name of the file that holds the weights; its shards are found by an index."""
         return f"{'*' if self.named_by_run else self.stem}.{self.endings[0]}"
 
 
-def of_transformers(model_type, read_row, entries, drop, holds, write_config, **options):
+def of_transformers(model_type, read_row, entries, drop, holds, write_config, **options) -> Format:
     """The format of models that transformers calls `model_type`."""
     return Format(
         "transformers", "config.json", "model_type", model_type, read_row, entries, drop, holds, write_config, **options

@@ -28,7 +28,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _ERRORS = (HfHubHTTPError, HTTPError, OSError, RuntimeError)
 
 
-def split_name(name):
+def split_name(name) -> tuple:
     """`"hf://owner/name@revision"` to repository and revision, None without one.
 
     Raises:
@@ -40,14 +40,14 @@ def split_name(name):
     return match["repo"], match["revision"]
 
 
-def name_of(folder):
+def name_of(folder) -> str | None:
     """`"hf://owner/name@commit"` of a folder in the hub's cache, None for any other folder."""
     home, snapshots, commit = ("", "", "", *Path(folder).parts)[-3:]
     repo = home.removeprefix("models--").replace("--", "/")
     return f"{SCHEME}{repo}@{commit}" if snapshots == "snapshots" and _is_repo(repo) else None
 
 
-def fetch(repo, revision, weights, wanted_for):
+def fetch(repo, revision, weights, wanted_for) -> Path:
     """A repository's configs, vocabularies and the weights of one layout, from the cache or the network.
 
     Cache folder, token, endpoint and offline mode are the client's own (`HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`,
@@ -91,7 +91,7 @@ def fetch(repo, revision, weights, wanted_for):
     return folder
 
 
-def check_target(repo):
+def check_target(repo) -> None:
     """Stops with a sentence unless something could be pushed to `"owner/name"` from here.
 
     Raises:
@@ -113,7 +113,7 @@ def check_target(repo):
         )
 
 
-def push(folder, repo, is_own_card, private=False, revision=None, message=None):
+def push(folder, repo, is_own_card, private=False, revision=None, message=None) -> str:
     """Upload all files of a folder as one commit; a repository that is not there is made.
 
     Args:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -70,12 +71,12 @@ class Entry:
     transform: Transform = COPY
 
 
-def norm(tensor, layer):
+def norm(tensor, layer) -> list:
     """The two lines of a layer norm in torch's names."""
     return [Entry(f"{tensor}.weight", f"{layer}.gamma"), Entry(f"{tensor}.bias", f"{layer}.beta")]
 
 
-def batch_norm(tensor, layer):
+def batch_norm(tensor, layer) -> list:
     """The four lines of a batch norm in torch's names."""
     statistics = [
         Entry(f"{tensor}.running_mean", f"{layer}.moving_mean"),
@@ -84,17 +85,17 @@ def batch_norm(tensor, layer):
     return [*norm(tensor, layer), *statistics]
 
 
-def dense(tensor, layer):
+def dense(tensor, layer) -> list:
     """The two lines of a linear layer with a bias in torch's names."""
     return [Entry(f"{tensor}.weight", f"{layer}.kernel", TRANSPOSE), Entry(f"{tensor}.bias", f"{layer}.bias")]
 
 
-def query_key_value(attention):
+def query_key_value(attention) -> tuple:
     """Paths of the three layers of an attention that fused tensors hold."""
     return tuple(f"{attention}.{name}" for name in ("query", "key", "value"))
 
 
-def fused_attention(weight, bias, attention):
+def fused_attention(weight, bias, attention) -> list:
     """The two lines of query, key and value in one tensor each."""
     layers = query_key_value(attention)
     return [
@@ -103,7 +104,7 @@ def fused_attention(weight, bias, attention):
     ]
 
 
-def expand(entries, model):
+def expand(entries, model) -> Iterator:
     """The lines of a map for one model: `(tensor name, paths, variables, transform)` for each tensor it expects."""
     for entry in entries:
         paths = (entry.parameters,) if isinstance(entry.parameters, str) else entry.parameters
@@ -115,7 +116,7 @@ def expand(entries, model):
                 yield entry.tensor.format(n=number), of_block, variables, entry.transform
 
 
-def check_tensors(entries, drop, model, tensors, place):
+def check_tensors(entries, drop, model, tensors, place) -> None:
     """Compare a checkpoint with a model by names and shapes; nothing is read, and the model may have no memory yet.
 
     Args:
@@ -152,7 +153,7 @@ def check_tensors(entries, drop, model, tensors, place):
         raise ValueError(f"the tensors of {place} do not fit the model that its config describes. {'; '.join(found)}.")
 
 
-def load_tensors(entries, model, tensors, adapt):
+def load_tensors(entries, model, tensors, adapt) -> None:
     """Fill a model with the tensors of a checkpoint that `check_tensors` has found to fit.
 
     Args:
@@ -171,7 +172,7 @@ def load_tensors(entries, model, tensors, adapt):
             variable.assign(part)  # a backend may copy it once more; the array of the file is gone by now
 
 
-def collect_tensors(entries, model, put):
+def collect_tensors(entries, model, put) -> dict:
     """The inverse of `load_tensors`: calls `put` with the name and the array of each tensor of the file."""
     for name, _, variables, transform in expand(entries, model):
         put(name, transform.to_tensor([keras.ops.convert_to_numpy(each) for each in variables]))

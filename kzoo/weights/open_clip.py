@@ -32,13 +32,13 @@ def _is_custom(model):
     return model.get("custom_text", False) or "multimodal_cfg" in model or "hf_model_name" in model.part("text_cfg")
 
 
-def renames(config):
+def renames(config) -> list:
     """Older files of models with a tower of their own kind have it at the root still; open_clip moves it."""
     root = r"^(token_embedding|positional_embedding|transformer|ln_final|text_projection|cls_emb)\b"
     return [(root, r"text.\1")] if _is_custom(_model(config)) else []
 
 
-def entries(config, names):
+def entries(config, names) -> list:
     """The map of one checkpoint."""
     model = _model(config)
     scalar = SINGLE if model.get("nonscalar_logit_scale", False) else SCALAR
@@ -51,7 +51,7 @@ def entries(config, names):
     ]
 
 
-def read_row(config, preprocessing=None):
+def read_row(config, preprocessing=None) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
@@ -92,7 +92,7 @@ def _similarity(model):
     return {"bias": model.get("init_logit_bias"), "max_scale": 1000.0}
 
 
-def write_config(row):
+def write_config(row) -> dict:
     """The inverse of `read_row`: file name -> content.
 
     Raises:

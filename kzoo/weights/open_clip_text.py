@@ -57,7 +57,7 @@ _TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does d
 _CLEAN = {"canonicalize": "canonicalize", "lower": "openai", "whitespace": "whitespace"}
 
 
-def text_entries(model, prefix):
+def text_entries(model, prefix) -> list:
     """The lines of the text tower that `model_cfg` describes; `prefix` is `"text."` or nothing."""
     text = model.part("text_cfg")
     if "hf_model_name" in text:
@@ -92,7 +92,7 @@ DECODER = [
 ]
 
 
-def complete(config, own):
+def complete(config, own) -> dict:
     """A config with that of a text tower of transformers in its `text_cfg`, as `hf_config`.
 
     Args:
@@ -105,7 +105,7 @@ def complete(config, own):
     return config
 
 
-def read_text(model):
+def read_text(model) -> dict:
     """The text tower that `model_cfg` describes, as in a table of presets."""
     text, embed_dim = model.part("text_cfg"), model.get("embed_dim")
     if "hf_model_name" in text:
@@ -165,7 +165,7 @@ def _read_hf(text, embed_dim):
     return row if projection is None and row["width"] == embed_dim else row | {"embed_dim": embed_dim}
 
 
-def read_decoder(model, vocab_size):
+def read_decoder(model, vocab_size) -> dict:
     """CoCa's decoder, as in a table of presets."""
     config = model.part("multimodal_cfg")
     width = config.get("width", 512)
@@ -182,7 +182,7 @@ def read_decoder(model, vocab_size):
     }
 
 
-def read_tokenizer(text):
+def read_tokenizer(text) -> dict:
     """Rules of the tokenizer that `text_cfg` names."""
     name, arguments = text.optional("hf_tokenizer_name") or "", text.get("tokenizer_kwargs", {})
     if not name:
@@ -194,7 +194,7 @@ def read_tokenizer(text):
     return rules | ({"eot_id": 0} if arguments.get("strip_sep_token") else {})
 
 
-def write_text(row):
+def write_text(row) -> tuple:
     """The inverse of `read_text`: `text_cfg`, and other files by name.
 
     Raises:
@@ -266,7 +266,7 @@ def _write_hf(text):
     return words, files
 
 
-def write_decoder(decoder, text):
+def write_decoder(decoder, text) -> dict:
     """The inverse of `read_decoder`: `multimodal_cfg`."""
     return {
         "context_length": text["context_length"],

@@ -37,7 +37,7 @@ _TRUNK_NAME = re.compile(r"vit_(?P<size>[a-z0-9]+)_patch(?P<patch>\d+)_siglip_(?
 _TANH_TRUNKS = re.compile(r"vit_(nano_|base_patch32_|large_patch16_siglip_512|so400m_patch16_|giantopt_)")
 
 
-def blocks(tensor, tower, name="blocks"):
+def blocks(tensor, tower, name="blocks") -> list:
     """The pre-norm blocks of every tower of open_clip."""
     layer = f"{tower}.{name}.{{n}}"
     return [
@@ -53,7 +53,7 @@ def blocks(tensor, tower, name="blocks"):
     ]
 
 
-def vision_entries(model):
+def vision_entries(model) -> list:
     """The lines of the image tower that `model_cfg` describes."""
     vision = model.part("vision_cfg")
     if "timm_model_name" in vision:
@@ -97,7 +97,7 @@ def _pooler(tensor, layer, fused):
     ]
 
 
-def conv_norm(convolution, norm, layer):
+def conv_norm(convolution, norm, layer) -> list:
     """The five lines of a convolution with a batch norm in torch's names."""
     return [
         Entry(f"{convolution}.weight", f"{layer}.convolution.kernel", CONVOLUTION),
@@ -150,7 +150,7 @@ def _trunk():
 _TRUNK = _trunk()
 
 
-def activation(config, quick):
+def activation(config, quick) -> str:
     """`quick_gelu` of the model, else the GELU that the tower's `act_kwargs` choose."""
     config.refuse(
         **{name: False for name in ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn", "scale_fc")}
@@ -159,12 +159,12 @@ def activation(config, quick):
     return "quick_gelu" if quick else "gelu_tanh" if tanh else "gelu"
 
 
-def epsilon(config):
+def epsilon(config) -> float:
     """Of the tower's layer norms."""
     return config.get("norm_kwargs", {}).get("eps", 1e-5)
 
 
-def read_vision(model, statistics):
+def read_vision(model, statistics) -> dict:
     """The image tower that `model_cfg` describes, as in a table of presets."""
     vision, embed_dim = model.part("vision_cfg"), model.get("embed_dim")
     image_size = vision.get("image_size", 224)
@@ -237,7 +237,7 @@ def _read_trunk(vision, image_size):
     }
 
 
-def write_vision(image):
+def write_vision(image) -> dict:
     """The inverse of `read_vision`: `vision_cfg`.
 
     Raises:
@@ -285,7 +285,7 @@ def _write_trunk(image):
     return {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
 
 
-def written_numerics(tower):
+def written_numerics(tower) -> dict:
     """What stands in a tower's config beside its sizes, where it is not the usual."""
     config = {}
     if tower["layer_scale"] is not None:

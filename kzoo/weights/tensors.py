@@ -4,6 +4,7 @@ import math
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from kzoo.files import limits
 from kzoo.files.numbers import check_finite
 from kzoo.files.opening import OPENED, check_inside, check_regular, home_of, open_regular, within
 from kzoo.files.strict_json import read_object
+from kzoo.types import Array
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
 PREFIX = re.compile(r"^(module\.|params/)")  # what torch's data parallelism and flax put in front of every name
@@ -65,16 +67,16 @@ class TensorFiles:
             for stored in reader.shapes:
                 self._add(stored, reader)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         return iter(self._places)
 
-    def __contains__(self, name):
+    def __contains__(self, name) -> bool:
         return name in self._places
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places)
 
-    def shape(self, name):
+    def shape(self, name) -> tuple:
         """The shape of a tensor, without reading it."""
         reader, stored = self._places[name]
         return reader.shapes[stored]
@@ -89,7 +91,7 @@ class TensorFiles:
         reader, stored = self._places[name]
         return str(reader.dtypes[stored])
 
-    def read(self, name):
+    def read(self, name) -> Array:
         """A tensor as a numpy array, half precision as float32.
 
         Raises:
@@ -149,7 +151,7 @@ def shards_of(index):
     return sorted(set(listed.values()))
 
 
-def has_weights(folder, stem, endings=ENDINGS):
+def has_weights(folder, stem, endings=ENDINGS) -> bool:
     """Whether a folder holds weights of this name in a form that is read."""
     return any(path.is_file() for ending in endings for path in folder.glob(f"{stem}.{ending}"))
 
@@ -176,7 +178,7 @@ class Safetensors:
         """Whether a tensor is of floats, by the header."""
         return self.dtypes[name].startswith(("F", "BF"))
 
-    def read(self, name):
+    def read(self, name) -> Array:
         try:
             array = self._file.get_tensor(name)
         except (
@@ -232,7 +234,7 @@ class Arrays:
         self.shapes[name], self.dtypes[name] = shape, dtype
         self._members[name] = member
 
-    def read(self, name):
+    def read(self, name) -> Array:
         try:
             with self._file.open(self._members[name]) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
@@ -240,7 +242,7 @@ class Arrays:
             raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({error})") from error
 
 
-def check_links(folder, names=()):
+def check_links(folder, names=()) -> None:
     """Stops where a file that would be opened is a link that leaves the folder, or lies behind one.
 
     In the hub's cache a snapshot is a folder of links into the blobs of the same repository, which is as far as

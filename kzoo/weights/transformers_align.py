@@ -52,12 +52,12 @@ ENTRIES = [
 ]
 
 
-def entries(config, names):
+def entries(config, names) -> list:
     """The map of one checkpoint."""
     return ENTRIES
 
 
-def read_row(config, preprocessing):
+def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
@@ -105,7 +105,7 @@ def read_row(config, preprocessing):
     }
 
 
-def write_config(row):
+def write_config(row) -> dict:
     """The inverse of `read_row`: file name -> content."""
     image, text = row["image_encoder"], row["text_encoder"]
     height, width = image["image_size"]

@@ -6,7 +6,7 @@ from kzoo.weights.mapping import Entry, dense, norm
 DROP = ("*.pooler.dense.weight", "*.pooler.dense.bias")  # stored, and read by none of these models
 
 
-def body(tensor, tower):
+def body(tensor, tower) -> list:
     """The lines of a BERT: `tensor` and `tower` are what stands before `embeddings` and `blocks`."""
     block, layer = f"{tensor}.encoder.layer.{{n}}", f"{tower}.blocks.{{n}}"
     tables = {"word": "token", "position": "position", "token_type": "type"}
@@ -34,7 +34,7 @@ def _attention(tensor, attention, after):
     ]
 
 
-def tower(text, tokens, **defaults):
+def tower(text, tokens, **defaults) -> dict:
     """A `BertEncoder` without its projection.
 
     Args:
@@ -59,7 +59,7 @@ def tower(text, tokens, **defaults):
     }
 
 
-def write_tower(row):
+def write_tower(row) -> dict:
     """The inverse of `tower`."""
     config = {
         **layout.write_tower(row),

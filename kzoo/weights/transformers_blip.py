@@ -49,7 +49,7 @@ ENTRIES = {
 }
 
 
-def entries(config, names):
+def entries(config, names) -> list:
     """The map of one checkpoint."""
     return ENTRIES[_architecture(Fields(config, "config.json"))]
 
@@ -64,7 +64,7 @@ def _architecture(config):
     return first
 
 
-def read_row(config, preprocessing):
+def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
@@ -114,7 +114,7 @@ def read_row(config, preprocessing):
     }
 
 
-def write_config(row):
+def write_config(row) -> dict:
     """The inverse of `read_row`: file name -> content."""
     image = row["image_encoder"]
     captions = row["model"] == "captioner"

@@ -22,7 +22,7 @@ _NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
 
-def blocks(tensor, tower):
+def blocks(tensor, tower) -> list:
     """The pre-norm blocks of CLIP and SigLIP."""
     block, layer = f"{tensor}.encoder.layers.{{n}}", f"{tower}.blocks.{{n}}"
     return [
@@ -58,7 +58,7 @@ CLIP_VISION = [  # of CLIP, Chinese-CLIP and AltCLIP, whole
 LOGIT_SCALE = Entry("logit_scale", "similarity.log_scale", SCALAR)
 
 
-def tower(config, **defaults):
+def tower(config, **defaults) -> dict:
     """Width, depth, heads, MLP, activation and epsilon of one tower's config; the library leaves out defaults."""
     return {
         "width": config.get("hidden_size", defaults["width"]),
@@ -70,7 +70,7 @@ def tower(config, **defaults):
     }
 
 
-def clip_vision(vision, embed_dim, statistics):
+def clip_vision(vision, embed_dim, statistics) -> dict:
     """The image tower of CLIP, Chinese-CLIP and AltCLIP."""
     return {
         "kind": "vit",
@@ -82,7 +82,7 @@ def clip_vision(vision, embed_dim, statistics):
     }
 
 
-def image_steps(preprocessing, default_resize, image_size):
+def image_steps(preprocessing, default_resize, image_size) -> tuple:
     """Image steps of `preprocessor_config.json`, and the mean and std that belong into the tower."""
     steps = Fields(preprocessing, STEPS_FILE)
     statistics = {ours: steps.get(f"image_{ours}") for ours in ("mean", "std") if f"image_{ours}" in steps}
@@ -101,12 +101,12 @@ def image_steps(preprocessing, default_resize, image_size):
     return row, statistics
 
 
-def sides(size):
+def sides(size) -> list:
     """`[height, width]` of a side or a pair."""
     return [size, size] if isinstance(size, int) else list(size)
 
 
-def write_tower(row):
+def write_tower(row) -> dict:
     """The inverse of `tower`."""
     return {
         "hidden_size": row["width"],
@@ -118,7 +118,7 @@ def write_tower(row):
     }
 
 
-def write_images(row):
+def write_images(row) -> dict:
     """The fields of a vision config that describe the picture.
 
     Raises:
@@ -130,7 +130,7 @@ def write_images(row):
     return {"image_size": height, "patch_size": row["patch_size"]}
 
 
-def write_clip_vision(image, model_type):
+def write_clip_vision(image, model_type) -> dict:
     """The inverse of `clip_vision`."""
     return {
         "model_type": model_type,
@@ -140,7 +140,7 @@ def write_clip_vision(image, model_type):
     }
 
 
-def write_steps(row, processor):
+def write_steps(row, processor) -> dict:
     """The inverse of `image_steps`: the content of `preprocessor_config.json`.
 
     Raises:

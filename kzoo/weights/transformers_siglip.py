@@ -31,7 +31,7 @@ _COMMON = [
 ENTRIES = [*layout.VISION, *_COMMON]
 
 
-def entries(config, names):
+def entries(config, names) -> list:
     """The map of one checkpoint."""
     config = Fields(config, "config.json")
     if config.get("model_type") != NAFLEX:
@@ -43,7 +43,7 @@ def entries(config, names):
     return [Entry(kernel.tensor, kernel.parameters, flat), *vision, *_COMMON]
 
 
-def read_row(config, preprocessing):
+def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
@@ -111,7 +111,7 @@ def _naflex(vision, preprocessing, tower):
     return image | tower | statistics, steps
 
 
-def write_config(row):
+def write_config(row) -> dict:
     """The inverse of `read_row`: file name -> content."""
     image, text = row["image_encoder"], row["text_encoder"]
     naflex = image["kind"] == "naflex_vit"

@@ -59,18 +59,18 @@ class AdversarialStates(Configured, keras.layers.Layer):
         self.dim, self.state_dim = dim, state_dim
         self.imposter_step, self.distant_step, self.temperature = imposter_step, distant_step, temperature
 
-    def build(self, source_shape, logits_shape=None, labels_shape=None, real_shape=None):
+    def build(self, source_shape, logits_shape=None, labels_shape=None, real_shape=None) -> None:
         widths = {"source_projection": source_shape[-1], "projection": self.state_dim}
         for name, width in widths.items():
             layer = dense(self.dim, width**-0.5, self.dtype_policy, name)
             layer.build((None, width))
             setattr(self, name, layer)
 
-    def compute_output_shape(self, source_shape, logits_shape=None, labels_shape=None, real_shape=None):
+    def compute_output_shape(self, source_shape, logits_shape=None, labels_shape=None, real_shape=None) -> tuple:
         return dict.fromkeys(("source", "target", "imposter", "distant"), (source_shape[0], self.dim))
 
     # -- forward --
-    def call(self, source, logits, labels, real=None):
+    def call(self, source, logits, labels, real=None) -> dict:
         if not isinstance(logits, LinearLogits):
             raise ValueError(
                 "AdversarialStates moves the states under the logits, but the logits are multiplied out, of shape "

@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import l2_normalize
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -41,7 +42,7 @@ class Classifier(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_classes, self.scale, self.use_bias = num_classes, scale, bias and scale is None
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         width = x_shape[-1]
         self.kernel = self.add_weight(
             name="kernel", shape=(width, self.num_classes), initializer=Normal(stddev=width**-0.5)
@@ -50,11 +51,11 @@ class Classifier(Configured, keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.num_classes,), initializer="zeros", autocast=False)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         return (*x_shape[:-1], self.num_classes)
 
     # -- forward --
-    def call(self, x):
+    def call(self, x) -> Tensor:
         if self.scale is not None:
             return self.scale * ops.matmul(l2_normalize(x), ops.transpose(l2_normalize(ops.transpose(self.kernel))))
         logits = ops.cast(ops.matmul(x, self.kernel), "float32")

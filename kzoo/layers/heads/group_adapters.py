@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -43,17 +44,17 @@ class GroupAdapters(Configured, keras.layers.Layer):
         self.num_groups, self.hidden_dim = num_groups, hidden_dim
         self.activation = activation_function(activation)
 
-    def build(self, x_shape, groups_shape=None):
+    def build(self, x_shape, groups_shape=None) -> None:
         width = x_shape[-1]
         shape = (self.num_groups, width, self.hidden_dim)
         self.down = self.add_weight(name="down", shape=shape, initializer=Normal(stddev=width**-0.5))
         self.up = self.add_weight(name="up", shape=(self.num_groups, self.hidden_dim, width), initializer="zeros")
 
-    def compute_output_shape(self, x_shape, groups_shape=None):
+    def compute_output_shape(self, x_shape, groups_shape=None) -> tuple:
         return tuple(x_shape)
 
     # -- forward --
-    def call(self, x, groups):
+    def call(self, x, groups) -> Tensor:
         # a product, where a gather would give an unknown group the adapter of another one
         groups = ops.expand_dims(ops.cast(groups, "int32"), 1)
         of_group = ops.cast(ops.equal(groups, ops.arange(self.num_groups, dtype="int32")), x.dtype)

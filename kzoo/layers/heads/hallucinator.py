@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.projector import Projector
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -46,16 +47,16 @@ class Hallucinator(Configured, keras.layers.Layer):
         self.hidden_dim, self.strength = hidden_dim, strength
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, x_shape, other_shape):
+    def build(self, x_shape, other_shape) -> None:
         sizes = (self.hidden_dim or x_shape[-1], x_shape[-1])
         self.mlp = Projector(sizes, batch_norm=False, dtype=self.dtype_policy, name="mlp")
         self.mlp.build(x_shape)
 
-    def compute_output_shape(self, x_shape, other_shape):
+    def compute_output_shape(self, x_shape, other_shape) -> tuple:
         return tuple(x_shape)
 
     # -- forward --
-    def call(self, x, other, training=None):
+    def call(self, x, other, training=None) -> Tensor:
         strength = 0.5 * self.strength
         if training:
             shape = (ops.shape(x)[0], 1)
@@ -95,7 +96,7 @@ class FeatureAugmenter(Configured, keras.layers.Layer):
         # -- layers --
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         hidden = self.hidden_dim or x_shape[-1]
         options = {"batch_norm": False, "dtype": self.dtype_policy}
         self.up = Projector((hidden,), **options, name="up")
@@ -105,11 +106,11 @@ class FeatureAugmenter(Configured, keras.layers.Layer):
         if self.dropout is not None:
             self.dropout.build((None, hidden))
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         return tuple(x_shape)
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         hidden = ops.relu(self.up(x))
         if self.dropout is not None:
             hidden = self.dropout(hidden, training=training)

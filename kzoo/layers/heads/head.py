@@ -60,15 +60,15 @@ class Head(Configured, keras.layers.Layer):
         self.takes_training = "training" in _check_takes(layer, reads)
 
     @property
-    def runs_per_slot(self):
+    def runs_per_slot(self) -> bool:
         """Whether a `*` stands for each slot."""
         return "*" in self.gives[0]
 
-    def names_for(self, slot):
+    def names_for(self, slot) -> tuple:
         """`(reads, gives)` with a slot in place of the `*`."""
         return tuple(tuple(name.replace("*", slot) for name in names) for names in (self.reads, self.gives))
 
-    def build(self, shapes):
+    def build(self, shapes) -> None:
         """Builds the layer for a list of the shapes of what it reads, with None where a side varies."""
         if len(shapes) != len(self.reads):
             raise ValueError(f"head {self.name!r} reads {len(self.reads)} tensors, but got {len(shapes)} shapes.")
@@ -79,7 +79,7 @@ class Head(Configured, keras.layers.Layer):
         else:
             self.layer.build(*map(_as_tuple, shapes))
 
-    def compute_output_shape(self, shapes):
+    def compute_output_shape(self, shapes) -> dict:
         """Name, as in `gives` -> shape, for the shapes of what it reads."""
         if type(self.layer).compute_output_shape is not keras.layers.Layer.compute_output_shape:
             found = self.layer.compute_output_shape(*map(_as_tuple, shapes))
@@ -89,7 +89,7 @@ class Head(Configured, keras.layers.Layer):
         return {name: tensor.shape for name, tensor in self._named(tensors).items()}
 
     # -- forward --
-    def call(self, *tensors, training=None):
+    def call(self, *tensors, training=None) -> dict:
         keywords = {"training": training} if self.takes_training else {}
         return self._named(self.layer(*tensors, **keywords))
 
@@ -112,7 +112,7 @@ class Head(Configured, keras.layers.Layer):
         return dict(zip(self.gives, results))
 
     # -- config --
-    def get_config(self):
+    def get_config(self) -> dict:
         # written out: a copy made from the config has a layer of its own
         own = {"layer": keras.saving.serialize_keras_object(self.layer), "name": self.name}
         return super().get_config() | own | {"reads": list(self.reads), "gives": list(self.gives)}

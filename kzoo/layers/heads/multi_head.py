@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.projector import Projector
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -41,15 +42,15 @@ class MultiHeadProjector(Configured, keras.layers.Layer):
         # -- layers --
         self.projectors = [Projector(sizes, **options, name=f"projector_{number}") for number in range(num_heads)]
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         for projector in self.projectors:
             projector.build(x_shape)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         return (*x_shape[:-1], len(self.projectors), self.projectors[0].sizes[-1])
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         return ops.stack([projector(x, training=training) for projector in self.projectors], axis=-2)
 
 
@@ -83,7 +84,7 @@ class TemperatureFactors(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         self.dim, self.hidden_dim = dim, hidden_dim
 
-    def build(self, z_shape):
+    def build(self, z_shape) -> None:
         sizes, policy = (self.hidden_dim, self.dim), self.dtype_policy
         self.networks = [
             Projector(sizes, batch_norm=False, dtype=policy, name=f"network_{number}") for number in range(z_shape[-2])
@@ -91,10 +92,10 @@ class TemperatureFactors(Configured, keras.layers.Layer):
         for network in self.networks:
             network.build((None, z_shape[-1]))
 
-    def compute_output_shape(self, z_shape):
+    def compute_output_shape(self, z_shape) -> tuple:
         return (*z_shape[:-1], self.dim)
 
     # -- forward --
-    def call(self, z):
+    def call(self, z) -> Tensor:
         z = l2_normalize(z)
         return ops.stack([network(z[..., number, :]) for number, network in enumerate(self.networks)], axis=-2)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.configured import Configured
+from kzoo.types import Tensor
 
 HALVINGS, TERMS = 6, 8  # of the matrix exponential: exact to float32 up to a norm of 64, ten full turns
 
@@ -40,7 +41,7 @@ class OrthogonalBasis(Configured, keras.layers.Layer):
         super().__init__(**(kwargs | {"dtype": "float32"}))
         self.old_dim, self.dim = old_dim, dim
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         width = x_shape[-1]
         size = self.dim or width
         if size < width:
@@ -49,12 +50,12 @@ class OrthogonalBasis(Configured, keras.layers.Layer):
             raise ValueError(f"old_dim is {self.old_dim}, but the basis has {size} channels; give a larger dim.")
         self.generator = self.add_weight(name="generator", shape=(size, size), initializer="zeros")
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         whole = (*x_shape[:-1], self.dim or x_shape[-1])
         return whole if self.old_dim is None else (whole, (*x_shape[:-1], self.old_dim))
 
     @property
-    def matrix(self):
+    def matrix(self) -> Tensor:
         """`R`, float32 `(dim, dim)`."""
         # matmuls only: no solver, which exporters and half of the accelerators lack
         generator = ops.convert_to_tensor(self.generator)
@@ -69,7 +70,7 @@ class OrthogonalBasis(Configured, keras.layers.Layer):
         return identity + apart
 
     # -- forward --
-    def call(self, x):
+    def call(self, x) -> Tensor | tuple:
         matrix = self.matrix
         y = ops.matmul(x, matrix[: x.shape[-1]])  # the rows of the zeros that fill `x` up
         return y if self.old_dim is None else (y, y[..., : self.old_dim])

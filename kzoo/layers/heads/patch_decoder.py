@@ -11,6 +11,7 @@ from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import image_grid
 from kzoo.layers.sin_cos import sin_cos_positions
 from kzoo.layers.transformer import dense, transformer_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -75,10 +76,10 @@ class PatchDecoder(Configured, keras.layers.Layer):
         self.pixels = dense(3 * patch_size**2, width**-0.5, policy, "pixels")
 
     @property
-    def patches(self):
+    def patches(self) -> int:
         return self.grid[0] * self.grid[1]
 
-    def build(self, tokens_shape, kept_shape):
+    def build(self, tokens_shape, kept_shape) -> None:
         whole = (None, self.prefix_tokens + self.patches, self.width)
         self.embed = dense(self.width, tokens_shape[-1] ** -0.5, self.dtype_policy, "embed")
         self.embed.build(tokens_shape)
@@ -93,11 +94,11 @@ class PatchDecoder(Configured, keras.layers.Layer):
         for layer in (*self.blocks, self.norm, self.pixels):
             layer.build(whole)
 
-    def compute_output_shape(self, tokens_shape, kept_shape):
+    def compute_output_shape(self, tokens_shape, kept_shape) -> tuple:
         return (tokens_shape[0], self.patches, self.pixels.units)
 
     # -- forward --
-    def call(self, tokens, kept):
+    def call(self, tokens, kept) -> Tensor:
         if None not in (tokens.shape[1], kept.shape[1]) and tokens.shape[1] != self.prefix_tokens + kept.shape[1]:
             raise ValueError(
                 f"there are {tokens.shape[1]} tokens, but {kept.shape[1]} places and {self.prefix_tokens} tokens in "
@@ -143,7 +144,7 @@ class Patchify(Configured, keras.layers.Layer):
         self.scale, self.shift = 1.0 / (255.0 * std), -mean / std
         self.built = True
 
-    def compute_output_shape(self, images_shape):
+    def compute_output_shape(self, images_shape) -> tuple:
         sides, patches = tuple(images_shape[1:3]), None
         if len(sides) == 2 and None not in sides:
             rows, columns = image_grid(sides, self.patch_size)
@@ -151,7 +152,7 @@ class Patchify(Configured, keras.layers.Layer):
         return (images_shape[0], patches, 3 * self.patch_size**2)
 
     # -- forward --
-    def call(self, images):
+    def call(self, images) -> Tensor:
         patch = self.patch_size
         rows, columns = image_grid(images.shape[1:3], patch)
         x = ops.cast(images[:, : rows * patch, : columns * patch], "float32")

@@ -8,6 +8,7 @@ from keras import ops
 from kzoo.arguments import COUNT, sequence
 from kzoo.layers.configured import Configured
 from kzoo.layers.projector import Projector
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -43,17 +44,17 @@ class Predictor(Configured, keras.layers.Layer):
         self.hidden_dim, self.output_dim = hidden_dim, output_dim
         self.activation, self.batch_norm, self.output_norm = activation, batch_norm, output_norm
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         sizes = (self.hidden_dim, self.output_dim or x_shape[-1])
         norms = {"batch_norm": self.batch_norm, "output_norm": self.output_norm}
         self.mlp = Projector(sizes, self.activation, **norms, dtype=self.dtype_policy, name="mlp")
         self.mlp.build(x_shape)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         return (*x_shape[:-1], self.output_dim or x_shape[-1])
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         return self.mlp(x, training=training)
 
 
@@ -88,17 +89,17 @@ class CodeDecoder(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         self.hidden_dim, self.shape_of_one, self.activation = hidden_dim, tuple(output_shape), activation
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         options = {"activation": self.activation, "batch_norm": False, "dtype": self.dtype_policy}
         self.to_state = Projector((self.hidden_dim, self.hidden_dim), **options, name="to_state")
         self.to_state.build(x_shape)
         self.to_values = Projector((math.prod(self.shape_of_one),), **options, name="to_values")
         self.to_values.build((None, self.hidden_dim))
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> tuple:
         return (x_shape[0], self.hidden_dim), (x_shape[0], *self.shape_of_one)
 
     # -- forward --
-    def call(self, x):
+    def call(self, x) -> tuple:
         state = self.to_state(x)
         return state, ops.reshape(self.to_values(state), (-1, *self.shape_of_one))

@@ -8,6 +8,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import gelu, layer_norm
 from kzoo.layers.transformer import Attention, dense
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -85,7 +86,7 @@ class SentenceDecoder(Configured, keras.layers.Layer):
         self.mlp_down = dense(width, mlp_dim**-0.5, policy, "mlp_down")
         self.mlp_norm = layer_norm(epsilon, "mlp_norm")
 
-    def build(self, sentence_shape, token_ids_shape=None, mask_shape=None):
+    def build(self, sentence_shape, token_ids_shape=None, mask_shape=None) -> None:
         of_tokens = (None, None, self.width)
         self.sentence = dense(self.width, sentence_shape[-1] ** -0.5, self.dtype_policy, "sentence")
         self.sentence.build(sentence_shape)
@@ -100,11 +101,11 @@ class SentenceDecoder(Configured, keras.layers.Layer):
             layer.build(of_tokens)
         self.mlp_down.build((None, None, self.mlp_up.units))
 
-    def compute_output_shape(self, sentence_shape, token_ids_shape, mask_shape):
+    def compute_output_shape(self, sentence_shape, token_ids_shape, mask_shape) -> tuple:
         return (*token_ids_shape, self.vocab_size)
 
     # -- forward --
-    def call(self, sentence, token_ids, mask, training=None):
+    def call(self, sentence, token_ids, mask, training=None) -> Tensor:
         length = token_ids.shape[1]
         if length > self.context_length:
             raise ValueError(

@@ -10,6 +10,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function
 from kzoo.layers.projector import Projector
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -57,7 +58,7 @@ class SplitProjector(Configured, keras.layers.Layer):
         # -- layers --
         self.projectors = [Projector(sizes, **options, name=name) for name, sizes in self.parts.items()]
 
-    def build(self, x_shape):
+    def build(self, x_shape) -> None:
         if self.widths is not None and sum(self.widths) != x_shape[-1]:
             raise ValueError(
                 f"the widths {self.widths} add up to {sum(self.widths)}, but the embedding has {x_shape[-1]} channels."
@@ -65,11 +66,11 @@ class SplitProjector(Configured, keras.layers.Layer):
         for projector, width in zip(self.projectors, self.widths or [x_shape[-1]] * len(self.projectors)):
             projector.build((None, width))
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape) -> dict:
         return {name: (*x_shape[:-1], sizes[-1]) for name, sizes in self.parts.items()}
 
     # -- forward --
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> dict:
         start, read = 0, []
         for width in self.widths or ():
             read.append(x[..., start : start + width])
@@ -115,7 +116,7 @@ class HypernetworkPredictor(Configured, keras.layers.Layer):
         self.use_bias, self.output_dim = bias, output_dim
         self.activation = activation_function("relu")
 
-    def build(self, x_shape, parameters_shape=None):
+    def build(self, x_shape, parameters_shape=None) -> None:
         self.hyper = None
         count = self.num_parameters
         if self.hyper_dims:
@@ -132,11 +133,11 @@ class HypernetworkPredictor(Configured, keras.layers.Layer):
             if self.use_bias:
                 self.biases.append(self.add_weight(name=f"bias_{number}", shape=shape[1:], initializer="zeros"))
 
-    def compute_output_shape(self, x_shape, parameters_shape=None):
+    def compute_output_shape(self, x_shape, parameters_shape=None) -> tuple:
         return (*x_shape[:-1], self.output_dim or x_shape[-1])
 
     # -- forward --
-    def call(self, x, parameters):
+    def call(self, x, parameters) -> Tensor:
         h = ops.cast(parameters, x.dtype)
         if self.hyper is not None:
             h = self.activation(self.hyper(h))

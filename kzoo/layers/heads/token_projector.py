@@ -4,6 +4,7 @@ import keras
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.projection import Projection
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -40,14 +41,14 @@ class TokenProjector(Configured, keras.layers.Layer):
         # -- layers --
         self.projection = Projection(dim, hidden_dim, bias=bias, dtype=self.dtype_policy, name="projection")
 
-    def build(self, tokens_shape):
+    def build(self, tokens_shape) -> None:
         self.projection.build(tokens_shape)
 
-    def compute_output_shape(self, tokens_shape):
+    def compute_output_shape(self, tokens_shape) -> tuple:
         length = tokens_shape[-2]
         length = None if length is None else length - self.skip
         return (*tokens_shape[:-2], length, self.projection.embed_dim)
 
     # -- forward --
-    def call(self, tokens):
+    def call(self, tokens) -> Tensor:
         return self.projection(tokens[..., self.skip :, :])

@@ -1,10 +1,13 @@
 """Matryoshka: a loss on the first few features of embeddings, for several numbers of them."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from kzoo.losses.base import Loss, WeightedSum
 from kzoo.losses.parts.numbers import check_numbers
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -67,7 +70,7 @@ class Matryoshka(Loss):
         self.inputs_given, self.input_counts = first.inputs_given, first.input_counts
         self.takes_linear_logits = first.takes_linear_logits
 
-    def get_config(self):
+    def get_config(self) -> dict:
         inner = [keras.saving.serialize_keras_object(each) for each in self.inner]
         return super().get_config() | {"loss": inner if len(inner) > 1 else inner[0]}
 
@@ -75,24 +78,24 @@ class Matryoshka(Loss):
         super().check_read(given)
         check_numbers(self.inner[0], given, {})
 
-    def look(self, tensors, outputs=None):
+    def look(self, tensors, outputs=None) -> None:
         self.inner[0].look(tensors, outputs)
 
-    def rows_of(self, tensors):
+    def rows_of(self, tensors) -> Any:
         return self.inner[0].rows_of(tensors)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple | None:
         return self.inner[0].pairs(batch_size)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return self.inner[0].negatives(batch_size)
 
     @property
-    def block_size(self):
+    def block_size(self) -> int | None:
         """That of the inner loss, if it has one: rows compared at a time."""
         return self.inner[0].block_size
 
-    def call(self, *tensors, training=None, **keywords):
+    def call(self, *tensors, training=None, **keywords) -> Tensor:
         width = tensors[0].shape[-1] if len(tensors[0].shape) > 1 else 0
         if max(self.dims) > width:
             raise ValueError(
@@ -155,6 +158,6 @@ def _check(loss):
         raise ValueError("loss is a sum; wrap its terms one by one: Matryoshka(a, dims) + Matryoshka(b, dims).")
 
 
-def keeps_more_than_scalars(loss):
+def keeps_more_than_scalars(loss) -> bool:
     """Whether a loss has weights of a width, or counters, that embeddings of different lengths cannot share."""
     return any(len(each.shape) > 0 or not keras.backend.is_float_dtype(each.dtype) for each in loss.weights)

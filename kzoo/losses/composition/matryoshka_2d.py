@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.arguments import COUNT, one_of
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.composition.matryoshka import Matryoshka, keeps_more_than_scalars
+from kzoo.types import Tensor
 
 LAYERS = "_layers"  # ends the name of what a model gives of all layers
 
@@ -84,11 +85,11 @@ class Matryoshka2D(Matryoshka):
         names = super()._inputs_of(given)
         return names if self.inputs_given else tuple(map(_of_layers, names))
 
-    def taken(self, name, tensor):
+    def taken(self, name, tensor) -> Tensor:
         tensor = super().taken(name, tensor)
         return ops.swapaxes(tensor, 0, 1) if name.endswith(LAYERS) else tensor
 
-    def call(self, *stacks, drawn=None, training=None, **keywords):
+    def call(self, *stacks, drawn=None, training=None, **keywords) -> Tensor:
         earlier = stacks[0].shape[0] - 1
         if earlier < 1:
             raise ValueError(

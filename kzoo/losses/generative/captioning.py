@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.linear_cross_entropy import cross_entropy, linear_cross_entropy
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -56,7 +57,7 @@ class Captioning(Loss):
         self.label_smoothing, self.pad_id = label_smoothing, pad_id
         self.autocast = False  # states in half precision are multiplied as they are
 
-    def call(self, logits, labels, mask=None, sample_weight=None):
+    def call(self, logits, labels, mask=None, sample_weight=None) -> Tensor:
         labels = ops.cast(labels, "int32")
         of_tokens = linear_cross_entropy if isinstance(logits, LinearLogits) else cross_entropy
         values = of_tokens(logits, labels, self.label_smoothing)  # (batch, length)

@@ -5,6 +5,7 @@ import keras
 from kzoo.losses.generative.captioning import Captioning
 from kzoo.losses.image_text.info_nce import InfoNCE
 from kzoo.losses.parts.pairwise import PairwiseLoss
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -70,7 +71,7 @@ class CaptioningContrastive(PairwiseLoss):
         self.contrastive_weight, self.caption_weight = contrastive_weight, caption_weight
         self.autocast = False  # states in half precision are multiplied as they are
 
-    def call(self, a, b, logits, labels, mask=None, sample_weight=None, scale=None):
+    def call(self, a, b, logits, labels, mask=None, sample_weight=None, scale=None) -> Tensor:
         contrastive = self.contrastive(a, b, sample_weight=sample_weight, scale=scale)
         captioning = self.captioning(logits, labels, mask=mask, sample_weight=sample_weight)
         return self.contrastive_weight * contrastive + self.caption_weight * captioning

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -56,7 +57,7 @@ class ContrastiveMIM(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def call(self, h, z, sample_weight=None):
+    def call(self, h, z, sample_weight=None) -> Tensor:
         others = ops.cast(ops.maximum(ops.shape(z)[0] - 1, 1), "float32")
 
         def tile(i, j, rows, columns):

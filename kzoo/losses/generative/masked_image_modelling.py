@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.base import Loss, weighted_mean
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -60,7 +61,7 @@ class MaskedImageModelling(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.normalize_targets = normalize_targets
 
-    def call(self, prediction, target, mask, sample_weight=None):
+    def call(self, prediction, target, mask, sample_weight=None) -> Tensor:
         target, values = ops.cast(target, "float32"), target.shape[-1]
         if self.normalize_targets:
             if values < 2:

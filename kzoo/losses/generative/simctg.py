@@ -7,6 +7,7 @@ from kzoo.arguments import number
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.pairwise import same
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -55,7 +56,7 @@ class SimCTG(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.margin = margin
 
-    def call(self, hidden, mask=None, sample_weight=None):
+    def call(self, hidden, mask=None, sample_weight=None) -> Tensor:
         h = l2_normalize(hidden)
         cosines = ops.matmul(h, ops.transpose(h, (0, 2, 1)))  # (batch, length, length)
         real = ops.ones(ops.shape(hidden)[:2]) if mask is None else ops.cast(mask, "float32")

@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, by_blocks, cross_entropies, mean_of_directions, same
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -79,7 +80,7 @@ class AdaptiveMultiHead(PairwiseLoss):
                 raise ValueError(f"bounds are {bounds}; give two temperatures above 0, the lower one first.")
             self.required_inputs = ("a_factors", "b_factors")
 
-    def call(self, a, b, temperatures=None, a_factors=None, b_factors=None, sample_weight=None):
+    def call(self, a, b, temperatures=None, a_factors=None, b_factors=None, sample_weight=None) -> Tensor:
         given = (temperatures,) if self.bounds is None else (a_factors, b_factors)
         if any(each is None for each in given):
             raise ValueError(

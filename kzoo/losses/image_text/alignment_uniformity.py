@@ -7,6 +7,7 @@ from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.image_text.info_nce import InfoNCE
 from kzoo.losses.parts.anchors import masked_log_sum
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -73,7 +74,7 @@ class AlignmentUniformity(PairwiseLoss):
         self.uniformity_weight, self.cross_uniformity_weight = uniformity_weight, cross_uniformity_weight
         self.t, self.power = t, power
 
-    def call(self, a, b, scale=None):
+    def call(self, a, b, scale=None) -> Tensor:
         a, b = l2_normalize(a), l2_normalize(b)
         terms = (
             (self.contrastive_weight, lambda: self.contrastive(a, b, scale=scale)),

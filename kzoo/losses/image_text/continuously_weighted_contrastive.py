@@ -8,6 +8,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -71,7 +72,7 @@ class ContinuouslyWeightedContrastive(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature, self.weighted = check_temperature(temperature), weighted
 
-    def call(self, a, b, reference=None, weights=None, sample_weight=None, scale=None):
+    def call(self, a, b, reference=None, weights=None, sample_weight=None, scale=None) -> Tensor:
         r = ops.stop_gradient(l2_normalize(a if reference is None else reference))
         if weights is None:  # the sum of a row's weights, without the matrix
             mass = 0.5 * (ops.cast(ops.shape(r)[0], "float32") + ops.matmul(r, ops.sum(r, axis=0)))

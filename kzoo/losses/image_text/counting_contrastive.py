@@ -7,6 +7,7 @@ from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.own_negatives import choice_among_own
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -61,9 +62,9 @@ class CountingContrastive(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return 1
 
-    def call(self, a, b, counterfactual, mask=None, sample_weight=None):
+    def call(self, a, b, counterfactual, mask=None, sample_weight=None) -> Tensor:
         per_row = choice_among_own(a, b, counterfactual[:, None], resolve_scale(self.temperature))
         return mean_of_anchors(per_row, ops.ones_like(per_row) if mask is None else mask, sample_weight)

@@ -8,6 +8,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import masked_log_sum
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -60,7 +61,7 @@ class DecoupledSoftmax(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def call(self, a, b, positives, sample_weight=None):
+    def call(self, a, b, positives, sample_weight=None) -> Tensor:
         rows = {"a": l2_normalize(a), "positive": ops.cast(positives, "bool")}
         columns = {"b": l2_normalize(b), "scale": resolve_scale(self.temperature)}
 
@@ -74,7 +75,7 @@ class DecoupledSoftmax(PairwiseLoss):
         return weighted_mean(of_rows["value"], sample_weight)
 
 
-def mean_of_positives(values, positive):
+def mean_of_positives(values, positive) -> Tensor:
     """Mean of `values` `(rows, columns)` where `positive`, `(rows,)`; 0 for a row without any."""
     count = ops.sum(ops.cast(positive, "float32"), axis=1)
     return ops.sum(ops.where(positive, values, 0.0), axis=1) / ops.maximum(count, 1.0)

@@ -7,6 +7,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.losses.parts.token_scores import bag_cross_entropies, bags, mean_of_best
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -66,7 +67,7 @@ class FaceNameAlignment(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature, self.agreement_weight = check_temperature(temperature), agreement_weight
 
-    def call(self, faces, names, faces_mask=None, names_mask=None, sample_weight=None):
+    def call(self, faces, names, faces_mask=None, names_mask=None, sample_weight=None) -> Tensor:
         faces, names = bags(faces, names, faces_mask, names_mask)
         scale = resolve_scale(self.temperature)
         of_faces = bag_cross_entropies(faces, names, scale, "both", self.block_size)

@@ -7,6 +7,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.losses.parts.token_scores import bag_cross_entropies, bags
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -75,7 +76,7 @@ class FineGrainedContrastive(PairwiseLoss):
         self.temperature = check_temperature(temperature)
         self.direction = direction
 
-    def call(self, a, b, a_mask=None, b_mask=None, sample_weight=None, scale=None):
+    def call(self, a, b, a_mask=None, b_mask=None, sample_weight=None, scale=None) -> Tensor:
         a, b = bags(a, b, self._of_tokens("a_mask", a_mask, a), self._of_tokens("b_mask", b_mask, b))
         scale, per_row = resolve_scale(self.temperature, scale), []
         for x, y, direction in ((a, b, "a_to_b"), (b, a, "b_to_a")):

@@ -9,6 +9,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.mixing import random_share
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 MODES = ("m2", "v", "l", "vl")
 PARALLEL = 1e-7  # nearer to +-1 a cosine has no angle
@@ -70,7 +71,7 @@ class GeodesicMixup(PairwiseLoss):
         self.mode, self.beta, self.lam = mode, beta, lam
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, a, b, sample_weight=None, scale=None):
+    def call(self, a, b, sample_weight=None, scale=None) -> Tensor:
         a, b = l2_normalize(a), l2_normalize(b)
         lam = random_share((), self.beta, self.seed_generator) if self.lam is None else self.lam
         scale = resolve_scale(self.temperature, scale)
@@ -101,7 +102,7 @@ class GeodesicMixup(PairwiseLoss):
         return cross_entropies(tile, {"a": a}, {"b": b, "scale": scale}, "both", self.block_size)
 
 
-def slerp(x, y, lam):
+def slerp(x, y, lam) -> Tensor:
     """The point that divides the arc between unit rows, `x` at `lam` 1 and `y` at 0; `(batch, dim)`."""
     cosine = ops.sum(x * y, axis=-1, keepdims=True)
     angle = ops.arccos(ops.clip(cosine, PARALLEL - 1.0, 1.0 - PARALLEL))

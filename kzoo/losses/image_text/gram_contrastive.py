@@ -9,6 +9,7 @@ from kzoo.losses.parts.anchors import root
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.losses.parts.views import unit_views
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -63,7 +64,7 @@ class GramContrastive(PairwiseLoss):
         self.temperature = check_temperature(temperature)
         self.label_smoothing, self.eps = label_smoothing, eps
 
-    def call(self, *modalities, sample_weight=None, scale=None):
+    def call(self, *modalities, sample_weight=None, scale=None) -> Tensor:
         anchor, *others = unit_views(self, modalities)
         e = self.label_smoothing
         axes, squared_volume = _orthogonal(others)

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -58,7 +59,7 @@ class GroupInfoNCE(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def call(self, a, b, groups, sample_weight=None):
+    def call(self, a, b, groups, sample_weight=None) -> Tensor:
         a, b = resolve_scale(self.temperature) * l2_normalize(a), l2_normalize(b)
 
         def tile(i, j, rows, columns):

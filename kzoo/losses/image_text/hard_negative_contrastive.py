@@ -8,6 +8,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 SCOPES = ("batch", "own")
 
@@ -71,7 +72,7 @@ class HardNegativeContrastive(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature, self.scope = check_temperature(temperature), scope
 
-    def call(self, a, b, negatives, mask=None, sample_weight=None, scale=None):
+    def call(self, a, b, negatives, mask=None, sample_weight=None, scale=None) -> Tensor:
         there = ops.ones(ops.shape(negatives)[:2], "bool") if mask is None else ops.cast(mask, "bool")
         hard = {"negatives": l2_normalize(negatives), "there": there}
         a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)

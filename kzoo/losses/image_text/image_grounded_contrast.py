@@ -5,6 +5,7 @@ import keras
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.own_negatives import choice_among_own
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -61,9 +62,9 @@ class ImageGroundedContrast(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return 1  # at least; how many, only the batch says
 
-    def call(self, a, b, negatives, mask=None, sample_weight=None, scale=None):
+    def call(self, a, b, negatives, mask=None, sample_weight=None, scale=None) -> Tensor:
         per_row = choice_among_own(a, b, negatives, resolve_scale(self.temperature, scale), mask)
         return weighted_mean(per_row, sample_weight)

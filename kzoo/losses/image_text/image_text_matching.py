@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.linear_cross_entropy import cross_entropy
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -48,5 +49,5 @@ class ImageTextMatching(Loss):
     shapes = Loss.shapes | {"logits": "pairs 2", "labels": "pairs", "sample_weight": "pairs"}
     numbers = Loss.numbers | {"labels": "index of 2"}
 
-    def call(self, logits, labels, sample_weight=None):
+    def call(self, logits, labels, sample_weight=None) -> Tensor:
         return weighted_mean(cross_entropy(logits, ops.cast(labels, "int32")), sample_weight)

@@ -7,6 +7,7 @@ from kzoo.arguments import POSITIVE, number
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
+from kzoo.types import Tensor
 
 FLOOR = 1e-10  # beside a running sum that may be tiny
 STEEPEST = 5.0  # the gradient of a temperature is clipped to this
@@ -103,7 +104,7 @@ class IndividualTemperature(PairwiseLoss):
                 )
                 setattr(self, f"{name}_{side}", table)
 
-    def call(self, a, b, ids, sample_weight=None, training=False):
+    def call(self, a, b, ids, sample_weight=None, training=False) -> Tensor:
         if a.shape[0] == 1:
             raise ValueError("IndividualTemperature compares each row with others, but the batch is one row; use 2.")
         a, b, ids = l2_normalize(a), l2_normalize(b), ops.cast(ids, "int32")

@@ -10,6 +10,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -73,10 +74,10 @@ class InfoNCE(PairwiseLoss):
         self.direction = direction
         self.label_smoothing, self.groups = label_smoothing, groups
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return batch_size // self.groups - 1
 
-    def call(self, a, b, sample_weight=None, scale=None):
+    def call(self, a, b, sample_weight=None, scale=None) -> Tensor:
         batch = a.shape[0]
         if batch == 1:
             warnings.warn(

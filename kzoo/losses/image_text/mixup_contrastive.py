@@ -9,6 +9,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.mixing import random_permutation, random_share
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -74,7 +75,7 @@ class MixupContrastive(PairwiseLoss):
         self.beta, self.probability = beta, probability
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, a, b, a_permutation=None, a_lam=None, b_permutation=None, b_lam=None, sample_weight=None):
+    def call(self, a, b, a_permutation=None, a_lam=None, b_permutation=None, b_lam=None, sample_weight=None) -> Tensor:
         per_row = self._side(a, b, a_permutation, a_lam) + self._side(b, a, b_permutation, b_lam)
         return weighted_mean(per_row, sample_weight)
 

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -57,7 +58,7 @@ class MultiCaptionContrastive(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def call(self, a, b, mask=None, sample_weight=None, scale=None):
+    def call(self, a, b, mask=None, sample_weight=None, scale=None) -> Tensor:
         a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
 

@@ -5,6 +5,7 @@ import keras
 from kzoo.losses.image_text.info_nce import InfoNCE
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.parts.temperature import LearnableTemperature
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -72,7 +73,7 @@ class MultiCropContrastive(PairwiseLoss):
         self.of_globals = InfoNCE(temperature, block_size=block_size)
         self.of_locals = InfoNCE(local_temperature, label_smoothing=label_smoothing, block_size=block_size)
 
-    def call(self, a, b, a_local, b_local, sample_weight=None, scale=None):
+    def call(self, a, b, a_local, b_local, sample_weight=None, scale=None) -> Tensor:
         n = a_local.shape[1]
         of_globals = self.of_globals(a, b, sample_weight=sample_weight, scale=scale)
         of_locals = [

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import masked_log_sum
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -73,10 +74,10 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
                 name="centers", shape=(num_classes, dim), initializer=unit_length, autocast=False
             )
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, self.num_classes or batch_size
 
-    def call(self, a, centers=None, positives=None, sample_weight=None):
+    def call(self, a, centers=None, positives=None, sample_weight=None) -> Tensor:
         if (centers is None) == (self.num_classes is None):
             received = "none came" if centers is None else f"others came, {tuple(centers.shape)}"
             has = "no centers of its own" if centers is None else "centers of its own"

@@ -9,6 +9,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 NORMALIZATIONS = ("mean", "released")
 
@@ -69,7 +70,7 @@ class OneToK(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature, self.normalization = check_temperature(temperature), normalization
 
-    def call(self, a, b, mask=None, sample_weight=None, scale=None):
+    def call(self, a, b, mask=None, sample_weight=None, scale=None) -> Tensor:
         count = b.shape[1]
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
         real = ops.reshape(mask, (-1,))  # (batch * K,)

@@ -8,6 +8,7 @@ from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.parts.soft_targets import soft_targets
 from kzoo.losses.parts.temperature import LearnableTemperature, check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 STATE = ("a_prototypes", "b_prototypes", "a_targets", "b_targets")
 
@@ -98,10 +99,10 @@ class PrototypeContrastive(PairwiseLoss):
             )
             setattr(self, key, weight)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, self.num_prototypes or batch_size
 
-    def set_prototypes(self, a_prototypes, b_prototypes, a_targets=None, b_targets=None):
+    def set_prototypes(self, a_prototypes, b_prototypes, a_targets=None, b_targets=None) -> None:
         """Replace the state by new clusters.
 
         Args:
@@ -136,7 +137,7 @@ class PrototypeContrastive(PairwiseLoss):
         a_targets=None,
         b_targets=None,
         sample_weight=None,
-    ):
+    ) -> Tensor:
         if (a_prototypes is None) != (b_prototypes is None):
             raise ValueError("prototypes came for one side only; give a_prototypes and b_prototypes, or neither.")
         if a_prototypes is None:

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, by_blocks, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -48,7 +49,7 @@ class SelfSoftTargetContrastive(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature, self.detach_targets = check_temperature(temperature), detach_targets
 
-    def call(self, a, b, sample_weight=None):
+    def call(self, a, b, sample_weight=None) -> Tensor:
         a, b, scale = l2_normalize(a), l2_normalize(b), ops.convert_to_tensor(resolve_scale(self.temperature))
         source, target_scale = (ops.stop_gradient(x) if self.detach_targets else x for x in (b, scale))
 

@@ -5,6 +5,7 @@ import keras
 from kzoo.losses.image_text.info_nce import InfoNCE
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.views.nt_xent import NTXent
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -62,12 +63,12 @@ class SelfSupervisedContrastive(PairwiseLoss):
         self.info_nce = InfoNCE(temperature, block_size=block_size)
         self.nt_xent = NTXent(ssl_temperature, block_size=block_size)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple | None:
         return self.nt_xent.pairs(batch_size)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return self.info_nce.negatives(batch_size)
 
-    def call(self, a, b, view_1, view_2, sample_weight=None, scale=None):
+    def call(self, a, b, view_1, view_2, sample_weight=None, scale=None) -> Tensor:
         across = self.info_nce(a, b, sample_weight=sample_weight, scale=scale)
         return across + self.ssl_weight * self.nt_xent(view_1, view_2, sample_weight=sample_weight)

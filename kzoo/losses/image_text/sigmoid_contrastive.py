@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.similarity import add_log_scale
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 DEFAULT_SCALE, DEFAULT_BIAS = 10.0, -10.0
 
@@ -64,14 +65,14 @@ class SigmoidContrastive(PairwiseLoss):
         if self.owns_head:
             self.build()
 
-    def build(self):
+    def build(self) -> None:
         self.log_scale = add_log_scale(self, self.initial_scale, max(100.0, self.initial_scale), "log_scale")
         self.bias = self.add_weight(
             name="bias", shape=(), initializer=keras.initializers.Constant(self.initial_bias), autocast=False
         )
         self.log_scale.trainable = self.bias.trainable = self.learnable
 
-    def call(self, a, b, positives=None, sample_weight=None, scale=None, bias=None):
+    def call(self, a, b, positives=None, sample_weight=None, scale=None, bias=None) -> Tensor:
         if self.owns_head:
             scale, bias = ops.exp(self.log_scale), self.bias
         elif scale is None:

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -64,7 +65,7 @@ class SoftContrastive(PairwiseLoss):
         self.label_temperature = float(label_temperature)
         self.symmetric = symmetric
 
-    def call(self, a, b, label_embeddings, sample_weight=None):
+    def call(self, a, b, label_embeddings, sample_weight=None) -> Tensor:
         a, b = l2_normalize(a), l2_normalize(b)
         labels = ops.stop_gradient(l2_normalize(label_embeddings))
         scale = resolve_scale(self.temperature)

@@ -9,6 +9,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.image_text.decoupled_softmax import mean_of_positives
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 NUM_POSITIVES = "num_positives"
 SATURATED = 40.0  # sigmoid(40) is 1 in float32
@@ -71,7 +72,7 @@ class SoftTopK(PairwiseLoss):
         self.k, self.alpha, self.iterations = k, alpha, iterations
         self.temperature = check_temperature(temperature)
 
-    def call(self, a, b, positives, sample_weight=None):
+    def call(self, a, b, positives, sample_weight=None) -> Tensor:
         if self.k != NUM_POSITIVES and b.shape[0] is not None and self.k >= b.shape[0]:
             raise ValueError(f"SoftTopK lets k={self.k} columns in, but there are {b.shape[0]}; choose a smaller k.")
         rows = {"a": l2_normalize(a), "positive": ops.cast(positives, "bool")}

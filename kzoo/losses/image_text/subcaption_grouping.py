@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.image_text.info_nce import InfoNCE
 from kzoo.losses.parts.pairwise import PairwiseLoss
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -61,7 +62,7 @@ class SubcaptionGrouping(PairwiseLoss):
         self.threshold = threshold
         self.info_nce = InfoNCE(temperature, block_size=block_size)
 
-    def call(self, patches, captions, sample_weight=None, scale=None):
+    def call(self, patches, captions, sample_weight=None, scale=None) -> Tensor:
         v, t = l2_normalize(patches), l2_normalize(captions)
         threshold = 1.0 / v.shape[1] if self.threshold is None else self.threshold
         s = ops.matmul(t, ops.transpose(v, (0, 2, 1)))  # (batch, K, patches)

@@ -11,6 +11,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.losses.parts.views import unit_views
+from kzoo.types import Tensor
 
 NEGATIVES = ("all", "shuffled")
 
@@ -74,14 +75,14 @@ class Symile(PairwiseLoss):
         self.candidates = negatives
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         count = len(self.input_names)
         return batch_size, batch_size ** (count - 1) if self.candidates == "all" else batch_size * count
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return (self.pairs(batch_size)[1] if self.candidates == "all" else batch_size) - 1
 
-    def call(self, *modalities, permutations=None, sample_weight=None, scale=None):
+    def call(self, *modalities, permutations=None, sample_weight=None, scale=None) -> Tensor:
         modalities = unit_views(self, modalities)
         scale = resolve_scale(self.temperature, scale)
         if self.candidates == "all":

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.base import Loss, weighted_mean
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -68,7 +69,7 @@ class TokenClassification(Loss):
                 name="token_weights", shape=(vocab_size,), initializer="ones", trainable=False, autocast=False
             )
 
-    def call(self, logits, token_ids, mask=None, token_weights=None, sample_weight=None):
+    def call(self, logits, token_ids, mask=None, token_weights=None, sample_weight=None) -> Tensor:
         logits, ids = ops.cast(logits, "float32"), ops.cast(token_ids, "int32")
         counts = ids >= 0 if mask is None else ops.logical_and(ids >= 0, ops.cast(mask, "bool"))
         ids = ops.where(counts, ids, -1)

@@ -8,6 +8,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -69,7 +70,7 @@ class UnifiedContrastive(PairwiseLoss):
         self.temperature = check_temperature(temperature)
         self.direction = direction
 
-    def call(self, a, b, labels, b_labels=None, sample_weight=None, scale=None):
+    def call(self, a, b, labels, b_labels=None, sample_weight=None, scale=None) -> Tensor:
         b_labels = labels if b_labels is None else b_labels
 
         def tile(i, j, rows, columns):
@@ -84,7 +85,7 @@ class UnifiedContrastive(PairwiseLoss):
         return weighted_mean(mean_of_directions(*per_row), sample_weight)
 
 
-def share_of_each(labels, others):
+def share_of_each(labels, others) -> Tensor:
     """`1 / max(n, 1)` where a label stands n times in `others`: `(len(labels),)`, without a matrix of comparisons."""
     ordered = ops.sort(others)
     until, before = (ops.searchsorted(ordered, labels, side=side) for side in ("right", "left"))

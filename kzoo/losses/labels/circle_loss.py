@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, positives_and_negatives
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -59,7 +60,7 @@ class CircleLoss(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.m, self.gamma = m, gamma
 
-    def call(self, a, labels, sample_weight=None):
+    def call(self, a, labels, sample_weight=None) -> Tensor:
         m, gamma = self.m, self.gamma
 
         def anchors(i, real, rows, columns):

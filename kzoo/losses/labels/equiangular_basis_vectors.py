@@ -10,6 +10,7 @@ from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.classes import class_cross_entropies
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Array, Tensor
 
 TOLERANCE = 1e-4  # how far above the threshold the search stops, as in the paper's code
 STEP, MOST_STEPS = 0.3, 2000
@@ -88,10 +89,10 @@ class EquiangularBasisVectors(PairwiseLoss):
             trainable=False,
         )
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, self.num_classes
 
-    def call(self, a, labels, sample_weight=None):
+    def call(self, a, labels, sample_weight=None) -> Tensor:
         scale = resolve_scale(self.temperature)
         values = class_cross_entropies(
             l2_normalize(a), self.basis, labels, scale, self.label_smoothing, self.block_size
@@ -99,7 +100,7 @@ class EquiangularBasisVectors(PairwiseLoss):
         return weighted_mean(values, sample_weight)
 
 
-def find_equiangular_basis(num_classes, dim, threshold=None, seed=0):
+def find_equiangular_basis(num_classes, dim, threshold=None, seed=0) -> Array:
     """Unit vectors of which no two have a cosine above a threshold, on either side of 0.
 
     Up to `dim` vectors are orthogonal. More are moved from random ones by gradient descent on

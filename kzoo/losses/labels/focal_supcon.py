@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.labels.supcon import SupCon
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -51,5 +52,5 @@ class FocalSupCon(SupCon):
     def __init__(self, temperature=0.07, block_size=None, inputs=None, **kwargs):
         super().__init__(temperature, block_size=block_size, inputs=inputs, **kwargs)
 
-    def attraction(self, log_p):
+    def attraction(self, log_p) -> Tensor:
         return (1.0 - ops.exp(log_p)) * log_p

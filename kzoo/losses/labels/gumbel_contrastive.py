@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.base import Loss, weighted_mean
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -56,7 +57,7 @@ class GumbelContrastive(Loss):
         self.tau = tau
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, logits, row_noise=None, column_noise=None, sample_weight=None):
+    def call(self, logits, row_noise=None, column_noise=None, sample_weight=None) -> Tensor:
         logits, values = ops.cast(logits, "float32"), 0.0
         for axis, noise in ((1, row_noise), (0, column_noise)):
             z = (logits + (self._gumbel(logits) if noise is None else ops.cast(noise, "float32"))) / self.tau

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.base import Loss, weighted_mean
+from kzoo.types import Tensor
 
 SHARPEST = 40.0  # bound of the logarithm of a target, which float32 could not hold
 
@@ -62,7 +63,7 @@ class HaversineGeocell(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.smoothing_km, self.radius_km = smoothing_km, radius_km
 
-    def call(self, logits, coordinates, centroids, cells=None, sample_weight=None):
+    def call(self, logits, coordinates, centroids, cells=None, sample_weight=None) -> Tensor:
         logits, coordinates, centroids = (ops.cast(x, "float32") for x in (logits, coordinates, centroids))
         distance = self._kilometres(coordinates, centroids)  # (batch, cells)
         if cells is None:

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import NEGATIVE
 from kzoo.losses.labels.proto_triplet import distances
 from kzoo.losses.parts.anchors import nearest
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 EPSILON = 1e-7
 
@@ -62,7 +63,7 @@ class ICNN(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.k = k
 
-    def call(self, x, labels):
+    def call(self, x, labels) -> Tensor:
         if x.shape[0] is not None and x.shape[0] < 3:
             raise ValueError(f"ICNN compares neighbours, but the batch has {x.shape[0]} rows; give at least 3.")
         batch = ops.shape(x)[0]

@@ -9,6 +9,7 @@ from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, nearest
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.queue import add_queue, enqueue, enqueued
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 UNLABELLED = -1  # of a slot of the queue that holds no key yet
 
@@ -82,13 +83,13 @@ class LeaveOneOutKNN(PairwiseLoss):
                 trainable=False,
             )
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, self.queue_size or batch_size
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return self.queue_size or batch_size - 1
 
-    def call(self, a, labels, sample_weight=None, training=False):
+    def call(self, a, labels, sample_weight=None, training=False) -> Tensor:
         z, labels = l2_normalize(a), ops.cast(labels, "int32")
         candidates = {"z": z, "labels": labels}
         if self.queue_size:

@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -68,10 +69,10 @@ class MetaNodeContrastive(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.tau, self.num_clusters = tau, num_clusters
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return self.num_clusters - 1
 
-    def call(self, x, adjacency, assignments, sample_weight=None):
+    def call(self, x, adjacency, assignments, sample_weight=None) -> Tensor:
         x = ops.cast(x, "float32")
 
         def attraction(i, real, rows, columns):

@@ -9,6 +9,7 @@ from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, mixed_cosine, nearest, positives_and_negatives
 from kzoo.losses.parts.mixing import random_share
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 BASES = ("contrastive", "multi_similarity")
 
@@ -91,13 +92,13 @@ class MetricMix(PairwiseLoss):
         self.num_negatives, self.alpha = num_negatives, alpha
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size * (1 + self.num_negatives)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return batch_size - 1
 
-    def call(self, a, labels, lam=None, sample_weight=None):
+    def call(self, a, labels, lam=None, sample_weight=None) -> Tensor:
         if lam is None:
             lam = random_share((), float(self.alpha), self.seed_generator)
 

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import NEGATIVE
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import mean_of_anchors, squared_distances
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -56,7 +57,7 @@ class ProtoTriplet(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.margin = margin
 
-    def call(self, x, prototypes, labels, sample_weight=None):
+    def call(self, x, prototypes, labels, sample_weight=None) -> Tensor:
         def samples(i, real, rows, columns):
             d = distances(rows["x"], columns["prototypes"])
             j = ops.arange(ops.shape(d)[1], dtype="int32")
@@ -72,6 +73,6 @@ class ProtoTriplet(PairwiseLoss):
         return mean_of_anchors(of_rows["value"], of_rows["defined"], sample_weight)
 
 
-def distances(a, b):
+def distances(a, b) -> Tensor:
     """`sqrt(||a_i - b_j||^2 + 1e-6)`, float32 `(R, C)`: its gradient is finite at 0."""
     return ops.sqrt(squared_distances(a, b) + 1e-6)

@@ -7,6 +7,7 @@ from kzoo.arguments import whole
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.classes import class_cross_entropies
 from kzoo.losses.parts.pairwise import PairwiseLoss
+from kzoo.types import Array, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -67,10 +68,10 @@ class SimplexClassifier(PairwiseLoss):
             trainable=False,
         )
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, self.num_classes
 
-    def call(self, f, labels, sample_weight=None):
+    def call(self, f, labels, sample_weight=None) -> Tensor:
         if f.shape[-1] != self.num_classes - 1:
             raise ValueError(
                 f"features have {f.shape[-1]} dimensions, but a simplex of {self.num_classes} corners lies in "
@@ -80,7 +81,7 @@ class SimplexClassifier(PairwiseLoss):
         return weighted_mean(values, sample_weight)
 
 
-def simplex_corners(count):
+def simplex_corners(count) -> Array:
     """Unit vectors to the corners of a regular simplex around 0, float32 `(count, count - 1)`."""
     dim = count - 1
     last = np.full((1, dim), (1.0 - np.sqrt(1.0 + dim)) / dim)  # as far from each axis' end as these from each other

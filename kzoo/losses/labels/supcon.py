@@ -7,6 +7,7 @@ from kzoo.layers.numerics import NEGATIVE, l2_normalize, log_sum_exp
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -67,14 +68,14 @@ class SupCon(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature, self.base_temperature = check_temperature(temperature), base_temperature
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple | None:
         return (len(self.input_names) * batch_size,) * 2
 
-    def attraction(self, log_p):
+    def attraction(self, log_p) -> Tensor:
         """What a positive of probability `p_ij` adds to the loss of its anchor, before its sign is turned."""
         return log_p
 
-    def call(self, a, b=None, labels=None, mask=None, sample_weight=None):
+    def call(self, a, b=None, labels=None, mask=None, sample_weight=None) -> Tensor:
         views, name = 1 if b is None else 2, type(self).__name__
         if labels is not None and mask is not None:
             raise ValueError(f"{name} received labels and mask; give one of them, or name other tensors for it.")

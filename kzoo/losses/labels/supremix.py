@@ -9,6 +9,7 @@ from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, mixed_cosine
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -86,14 +87,14 @@ class SupReMix(PairwiseLoss):
         self.window, self.beta, self.distance_weighting = window, tuple(beta), distance_weighting
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         rows = batch_size * len(self.input_names)
         return rows, 3 * rows if self.block_size else rows**2 + 2 * rows
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return 2 * (batch_size * len(self.input_names) - 1)
 
-    def call(self, a, b=None, targets=None, lam=None, sample_weight=None):
+    def call(self, a, b=None, targets=None, lam=None, sample_weight=None) -> Tensor:
         views = [each for each in (a, b) if each is not None]
         shape = ops.shape(targets)
         lam = keras.random.beta(shape, *map(float, self.beta), seed=self.seed_generator) if lam is None else lam

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import mean_of_anchors, positives_and_negatives, root, squared_distances
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -61,13 +62,13 @@ class Triplet(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.margin = margin
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, 2 * batch_size
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return batch_size - 1
 
-    def call(self, a, labels, sample_weight=None):
+    def call(self, a, labels, sample_weight=None) -> Tensor:
         z = l2_normalize(a)
 
         def triplets(i, real, rows, columns):

@@ -4,9 +4,10 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, NORM_FLOOR, log_sum_exp
 from kzoo.losses.base import weighted_mean
+from kzoo.types import Tensor
 
 
-def positives_and_negatives(i, labels, column_labels):
+def positives_and_negatives(i, labels, column_labels) -> tuple:
     """Of rows `i` of a batch that is compared with itself: same label and another row; another label.
 
     Args:
@@ -26,12 +27,12 @@ def positives_and_negatives(i, labels, column_labels):
     return ops.logical_and(equal, ops.not_equal(i[:, None], j[None, :])), ops.logical_not(equal)
 
 
-def masked_log_sum(z, mask, axis=-1):
+def masked_log_sum(z, mask, axis=-1) -> Tensor:
     """`log sum exp` over the entries that are True, about `NEGATIVE` where none is."""
     return log_sum_exp(ops.where(mask, z, NEGATIVE), axis)
 
 
-def mean_of_anchors(values, defined, sample_weight=None):
+def mean_of_anchors(values, defined, sample_weight=None) -> Tensor:
     """Weighted mean over the anchors that have a value, 0 when none has one.
 
     Args:
@@ -43,7 +44,7 @@ def mean_of_anchors(values, defined, sample_weight=None):
     return weighted_mean(values, weight if sample_weight is None else weight * ops.cast(sample_weight, "float32"))
 
 
-def nearest(scores, k):
+def nearest(scores, k) -> Tensor:
     """The `k` largest scores of each row, largest first, all of them where there are fewer; and their columns.
 
     Args:
@@ -57,19 +58,19 @@ def nearest(scores, k):
     return ops.top_k(scores, min(k, count) if isinstance(count, int) else ops.minimum(k, count))
 
 
-def squared_distances(a, b):
+def squared_distances(a, b) -> Tensor:
     """`||a_i - b_j||^2`, float32 `(R, C)`, from inner products: no array of `(R, C, dim)`."""
     lengths = ops.sum(ops.square(a), axis=1)[:, None] + ops.sum(ops.square(b), axis=1)[None, :]
     return ops.relu(lengths - 2.0 * ops.matmul(a, ops.transpose(b)))
 
 
-def root(x, least=0.0):
+def root(x, least=0.0) -> Tensor:
     """`sqrt(max(x, least))` whose gradient is 0 up to `least`, where at 0 that of `sqrt` is infinite."""
     above = x > least
     return ops.where(above, ops.sqrt(ops.where(above, x, 1.0)), least**0.5)
 
 
-def mixed_cosine(share, length_u, length_v, inner, with_u, with_v):
+def mixed_cosine(share, length_u, length_v, inner, with_u, with_v) -> Tensor:
     """`<z, n(share u + (1 - share) v)>`, without an array of mixtures.
 
     Args:

@@ -4,14 +4,15 @@ from keras import ops
 
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.parts.pairwise import Tile, cross_entropies, same
+from kzoo.types import Tensor
 
 
-def paired_cosines(a, b):
+def paired_cosines(a, b) -> Tensor:
     """`cos(a_i, b_i)` of the rows of two tensors `(batch, dim)`: float32 `(batch,)`."""
     return ops.sum(l2_normalize(a) * l2_normalize(b), axis=-1)
 
 
-def own_among(a, candidates, scale, direction="a_to_b", block_size=None, own_hard=0.0, keep=None):
+def own_among(a, candidates, scale, direction="a_to_b", block_size=None, own_hard=0.0, keep=None) -> tuple:
     """The cross-entropy of each row of `a`, that is to choose candidate i among all of them by cosine.
 
     Args:

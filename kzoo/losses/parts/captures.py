@@ -1,13 +1,15 @@
 """Tensors that a block function uses without being passed them, made its arguments: what TensorFlow needs."""
 
 import types
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
 FROM = "captured "  # begins the names that captured tensors get among the columns
 
 
-def captures_passed(function, rows, columns, size):
+def captures_passed(function, rows, columns, size) -> tuple:
     """A block function and its columns, in which every float that it captured is a column too.
 
     TensorFlow recomputes a block with the gradient of its arguments alone: what the function captured would get none,
@@ -56,7 +58,7 @@ class _Reads(keras.StatelessScope):
         super().__init__()
         self.variables = {}
 
-    def get_current_value(self, variable):
+    def get_current_value(self, variable) -> Any:
         if variable.trainable:
             self.variables[id(variable)] = variable
         return super().get_current_value(variable)
@@ -94,7 +96,7 @@ class _Rebuilt:
     def __init__(self, tensors):
         self.tensors, self.done = tensors, {}
 
-    def function(self, function):
+    def function(self, function) -> Callable:
         """The function with a closure of its own, in which functions of functions are rebuilt too."""
         if not isinstance(function, types.FunctionType) or not function.__closure__:
             return function
@@ -109,7 +111,7 @@ class _Rebuilt:
                 cell.cell_contents = self.value(old.cell_contents)
         return self.done[id(function)]
 
-    def value(self, held):
+    def value(self, held) -> Any:
         """What stands in place of the contents of a closure."""
         if id(held) in self.tensors:
             return self.tensors[id(held)]

@@ -3,9 +3,10 @@
 from keras import ops
 
 from kzoo.losses.parts.pairwise import Tile, cross_entropies, same
+from kzoo.types import Tensor
 
 
-def class_cross_entropies(features, classes, labels, scale=1.0, label_smoothing=0.0, block_size=None):
+def class_cross_entropies(features, classes, labels, scale=1.0, label_smoothing=0.0, block_size=None) -> Tensor:
     """`(1 - e) (LSE z - z_y) + e mean_c (LSE z - z_c)` with `z = scale * features @ classes^T`, of each row.
 
     Args:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 SCORES_HELD = 6  # float32 matrices of scores at the peak of a step: logits, targets, their product, gradients
 
 
-def description(loss, batch_size, devices=1):
+def description(loss, batch_size, devices=1) -> str:
     """The lines that `Loss.describe` prints, one text."""
     batch = batch_size * devices
     optional = [name for name in loss.optional_names.values() if name not in loss.reads]
@@ -24,7 +24,7 @@ def description(loss, batch_size, devices=1):
     return "\n".join([loss.term, *(f"  {key:<11} {text}" for key, text in says.items())])
 
 
-def what_lacks(name, names, renaming):
+def what_lacks(name, names, renaming) -> str:
     """The rest of a sentence on a tensor that a loss reads and nobody gives.
 
     Args:

@@ -9,7 +9,9 @@ from kzoo.losses.parts.mixing import random_permutation, random_share
 LEAST_SHARE = 0.8  # of the other row in a hard negative
 
 
-def mix_hard_pairs(features, labels_onehot, lam_pos=None, lam_neg=None, permutation=None, alpha=1.0, seed=None):
+def mix_hard_pairs(
+    features, labels_onehot, lam_pos=None, lam_neg=None, permutation=None, alpha=1.0, seed=None
+) -> tuple:
     """Hard positives and hard negatives of each row, mixed from the rows of a batch, with mixed labels.
 
     The hard positive of row i mixes the row of its class that is least like it with the row of another class that is

@@ -7,11 +7,12 @@ from keras import ops
 
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import NEGATIVE
+from kzoo.types import Tensor
 
 HELD = 2**22  # logits at a time, 16 MB, beside as many as the states have numbers
 
 
-def cross_entropy(logits, labels, label_smoothing=0.0):
+def cross_entropy(logits, labels, label_smoothing=0.0) -> Tensor:
     """`(1 - e) (LSE z - z_y) + e mean_v (LSE z - z_v)`, float32 `(...)`, of logits `z` `(..., vocabulary)`."""
     z = ops.cast(logits, "float32")
     target = ops.squeeze(ops.take_along_axis(z, ops.expand_dims(labels, -1), axis=-1), axis=-1)  # z_y
@@ -20,7 +21,7 @@ def cross_entropy(logits, labels, label_smoothing=0.0):
     return ops.logsumexp(z, axis=-1) - target
 
 
-def linear_cross_entropy(logits, labels, label_smoothing=0.0, chunk=None):
+def linear_cross_entropy(logits, labels, label_smoothing=0.0, chunk=None) -> Tensor:
     """`cross_entropy` of `LinearLogits`, with exact gradients, of which one chunk is held at a time.
 
     Both passes go over the vocabulary in chunks, and the backward pass makes each chunk of the logits again: four

@@ -7,7 +7,7 @@ from kzoo.losses.parts.shapes import check_shapes, in_rows, sizes_of
 class Looks:
     """`look` and `rows_of` of every loss that names what it reads."""
 
-    def look(self, tensors, outputs=None):
+    def look(self, tensors, outputs=None) -> None:
         """Stops where arrays of a batch have shapes or numbers that the loss cannot read.
 
         Args:
@@ -20,7 +20,7 @@ class Looks:
         outputs = [(argument, each) for argument, _, each in self._found(outputs or {})]
         check_numbers(self, given, sizes_of(self, [*given, *outputs]))
 
-    def rows_of(self, tensors):
+    def rows_of(self, tensors) -> dict:
         """Of a batch, name -> array, those that are a column of one number for each row, as rows."""
         rows = {name: in_rows(each, self.shapes.get(argument)) for argument, name, each in self._found(tensors)}
         return {name: each for name, each in rows.items() if each is not tensors[name]}

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from kzoo.types import Tensor
 
-def random_permutation(count, seed):
+
+def random_permutation(count, seed) -> Tensor:
     """The numbers from 0 to `count - 1` in random order, int32 `(count,)`.
 
     Args:
@@ -14,7 +16,7 @@ def random_permutation(count, seed):
     return ops.cast(ops.argsort(keras.random.uniform((count,), seed=seed)), "int32")
 
 
-def random_share(shape, beta, seed):
+def random_share(shape, beta, seed) -> Tensor:
     """How much of itself a mixed row keeps, float32 from Beta(beta, beta)."""
     share = keras.random.beta(shape, beta, beta, dtype="float32", seed=seed)
     return ops.where(ops.isnan(share), 0.5, share)  # both gamma draws behind one may be 0 for a small beta

@@ -6,7 +6,7 @@ INT32 = np.iinfo("int32")
 EXACT = 2**24  # up to here float32, in which losses calculate, tells whole numbers apart
 
 
-def check_numbers(loss, arguments, sizes):
+def check_numbers(loss, arguments, sizes) -> None:
     """Stops where the numbers of an argument cannot be what the loss takes them for.
 
     Only numpy arrays are looked at: a tensor may still have to be computed, and to ask for its values waits for it.

@@ -3,9 +3,10 @@
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.types import Tensor
 
 
-def choice_among_own(anchor, partner, negatives, scale, mask=None):
+def choice_among_own(anchor, partner, negatives, scale, mask=None) -> Tensor:
     """Cross-entropy of finding the partner among it and the row's own negatives.
 
     `log(1 + sum_n exp(scale (<x_i, n_in> - <x_i, y_i>)))`, where all vectors are made unit length.

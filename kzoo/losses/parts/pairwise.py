@@ -10,6 +10,7 @@ from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.arguments import BLOCK
 from kzoo.losses.parts.captures import captures_passed
+from kzoo.types import Tensor
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
 
@@ -37,7 +38,7 @@ class PairwiseLoss(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.block_size = block_size
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size
 
 
@@ -60,7 +61,7 @@ class Tile:
     log_weight: Any = None
 
 
-def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None):
+def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None) -> tuple:
     """The softmax cross-entropy `sum_j T_ij (LSE_k z_ik - z_ij)` of every row, of every column, or of both.
 
     Args:
@@ -110,7 +111,7 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
     return tuple(_cross_entropy(**each, **chosen) if each else None for each in (of_rows, of_columns))
 
 
-def by_blocks(function, rows, columns, block_size=None):
+def by_blocks(function, rows, columns, block_size=None) -> tuple:
     """A function of a batch's rows, called with `block_size` rows at a time and called again for the gradient.
 
     Args:
@@ -164,12 +165,12 @@ def by_blocks(function, rows, columns, block_size=None):
     return dict(zip(names["rows"], of_rows)), dict(zip(names["blocks"], results[len(names["rows"]) :]))
 
 
-def same(a, b):
+def same(a, b) -> Tensor:
     """`[a_i = b_j]` as float32 `(len(a), len(b))`."""
     return ops.cast(ops.equal(a[:, None], b[None, :]), "float32")
 
 
-def mean_of_directions(of_rows, of_columns):
+def mean_of_directions(of_rows, of_columns) -> Tensor:
     """What a row says as an anchor and as a partner, averaged over the directions that are there: `(B,)`."""
     there = [value for value in (of_rows, of_columns) if value is not None]
     return sum(there) / len(there)

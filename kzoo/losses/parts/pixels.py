@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from kzoo.types import Tensor
 
-def same_spots(boxes_a, boxes_b, grid, ratio):
+
+def same_spots(boxes_a, boxes_b, grid, ratio) -> Tensor:
     """Which pixels of two maps are near each other in the image they were cut from.
 
     Near is a distance of less than `ratio` times the longer diagonal of a pixel of the two maps. A crop that is
@@ -26,7 +28,7 @@ def same_spots(boxes_a, boxes_b, grid, ratio):
     return ops.sqrt(squared) < ratio * ops.maximum(length_a, length_b)[:, None, None]
 
 
-def both_ways(x1, x2, k1, k2, boxes_a, boxes_b, ratio):
+def both_ways(x1, x2, k1, k2, boxes_a, boxes_b, ratio) -> tuple:
     """Each view's map with the other's key and the spots they share: two of `(query, key, mask)`.
 
     Args:

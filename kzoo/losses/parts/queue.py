@@ -5,9 +5,10 @@ from keras import ops
 
 from kzoo.arguments import COUNT
 from kzoo.layers.numerics import l2_normalize
+from kzoo.types import Tensor
 
 
-def add_queue(loss, size, dim, num_groups=None, empty=False, seed=None):
+def add_queue(loss, size, dim, num_groups=None, empty=False, seed=None) -> None:
     """Give a loss the weights `queue` and `pointer`, the slot that the next key goes to.
 
     Args:
@@ -33,12 +34,12 @@ def add_queue(loss, size, dim, num_groups=None, empty=False, seed=None):
     loss.pointer = loss.add_weight(name="pointer", shape=groups, dtype="int32", initializer="zeros", trainable=False)
 
 
-def filled(queue):
+def filled(queue) -> Tensor:
     """Which slots of a queue that started empty hold a key, bool `(..., K)`: a key of only zeros counts as none."""
     return ops.any(ops.not_equal(queue, 0), axis=-1)
 
 
-def enqueued(queue, pointer, keys, groups=None):
+def enqueued(queue, pointer, keys, groups=None) -> tuple:
     """The queue and its pointer after the keys went in, one by one in their order, over the oldest ones.
 
     `queue[(pointer + r) mod K] = keys[r]`, `pointer = (pointer + B) mod K`. Each slot looks up the last key that is
@@ -82,7 +83,7 @@ def enqueued(queue, pointer, keys, groups=None):
     return ops.where(taken, ops.take(keys, row, axis=0), queue), ops.mod(pointer + count, size)[:, 0]
 
 
-def enqueue(loss, keys, groups=None):
+def enqueue(loss, keys, groups=None) -> None:
     """Put keys into the queue of a loss that `add_queue` made, and move its pointer; see `enqueued`."""
     queue, pointer = enqueued(loss.queue, loss.pointer, keys, groups)
     loss.queue.assign(queue)

@@ -1,5 +1,7 @@
 """The shapes of what a loss is called with, checked against each other before a backend stumbles over them."""
 
+from typing import Any
+
 import numpy as np
 
 from kzoo.losses.parts.own_loops import check_whole
@@ -7,7 +9,7 @@ from kzoo.losses.parts.own_loops import check_whole
 ANY, MORE, SCALAR = "_", "...", "scalar"
 
 
-def check_shapes(loss, arguments):
+def check_shapes(loss, arguments) -> None:
     """Stops where an argument of a loss has a shape that the loss does not take, or two do not fit together.
 
     A shape is written as a name for each axis, `"batch dim"`: axes of one name are of one size. `_` is an axis of any
@@ -39,7 +41,7 @@ def check_shapes(loss, arguments):
                 _refuse(loss, arguments, axis, owner, name)
 
 
-def in_rows(array, taken):
+def in_rows(array, taken) -> Any:
     """A column `(rows, 1)` as `(rows,)` where one number for each row is taken; anything else as it is."""
     readings = [] if taken is None or isinstance(taken, tuple) else _readings(taken)
     of_rows = [axes for axes in readings if axes and axes != [MORE] and not axes[0].isdigit()]
@@ -49,7 +51,7 @@ def in_rows(array, taken):
     return array[:, 0] if shape is not None and len(shape) == 2 and shape[1] == 1 else array
 
 
-def sizes_of(loss, arguments):
+def sizes_of(loss, arguments) -> dict:
     """Axis -> its size, of the arguments of a loss, as far as it is known."""
     sizes = {}
     for _, shape, taken in _given(loss, arguments):
@@ -58,7 +60,7 @@ def sizes_of(loss, arguments):
     return sizes
 
 
-def shape_of(array):
+def shape_of(array) -> tuple | None:
     """The shape of an array, a tensor or nested lists, with None for sizes that are not known yet; None if none is."""
     try:
         return tuple(np.shape(array))
@@ -66,12 +68,12 @@ def shape_of(array):
         return None
 
 
-def is_of_batch(shape):
+def is_of_batch(shape) -> bool:
     """Whether an argument of this shape has one row for each sample, so that it cannot be a constant."""
     return all("batch" in axes for axes in _readings(shape))
 
 
-def check_rank(name, array, taken):
+def check_rank(name, array, taken) -> None:
     """Stops unless a constant has as many axes as its shape says."""
     shape = shape_of(array)
     if not any(_has_rank(axes, shape) for axes in _readings(taken)):

@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from kzoo.types import Tensor
 
-def soft_targets(logits):
+
+def soft_targets(logits) -> Tensor:
     """`softmax` of each row of a teacher's logits, without gradient: float32 `(rows, columns)`.
 
     A batch of one pair has a single column, of which the softmax of Keras warns.

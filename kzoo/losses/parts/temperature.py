@@ -1,11 +1,14 @@
 """The temperature of a softmax over similarities: fixed, learned by the loss, or the model's head."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from kzoo.arguments import POSITIVE, instance
 from kzoo.layers.configured import Configured
 from kzoo.layers.similarity import add_log_scale
+from kzoo.types import Tensor
 
 DEFAULT_TEMPERATURE = 0.07
 
@@ -34,16 +37,16 @@ class LearnableTemperature(Configured, keras.layers.Layer):
         self.initial, self.max_scale = initial, max_scale
         self.build()
 
-    def build(self):
+    def build(self) -> None:
         self.log_scale = add_log_scale(self, 1.0 / self.initial, self.max_scale, "log_scale")
 
     @property
-    def scale(self):
+    def scale(self) -> Tensor:
         """`1 / temperature`, a float32 scalar tensor."""
         return ops.exp(self.log_scale)
 
 
-def resolve_scale(temperature, head_scale=None):
+def resolve_scale(temperature, head_scale=None) -> Any:
     """`1 / temperature` from a float, a `LearnableTemperature`, or None: the model's head, alone 0.07."""
     if isinstance(temperature, LearnableTemperature):
         return temperature.scale
@@ -57,7 +60,7 @@ TEMPERATURE = (POSITIVE | instance(LearnableTemperature, "a LearnableTemperature
 )
 
 
-def check_temperature(temperature):
+def check_temperature(temperature) -> Any:
     """Stops unless `temperature` is None, positive, or a `LearnableTemperature`; returns it."""
     fixed = TEMPERATURE("temperature", temperature) is not None and not isinstance(temperature, LearnableTemperature)
     return float(temperature) if fixed else temperature

@@ -4,9 +4,10 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.parts.pairwise import Tile, cross_entropies, same
+from kzoo.types import Tensor
 
 
-def bags(a, b, a_mask=None, b_mask=None):
+def bags(a, b, a_mask=None, b_mask=None) -> list:
     """Two batches of bags as the functions below read them.
 
     Args:
@@ -22,7 +23,7 @@ def bags(a, b, a_mask=None, b_mask=None):
     ]
 
 
-def mean_of_best(x, x_real, y, y_real):
+def mean_of_best(x, x_real, y, y_real) -> Tensor:
     """`mean_{p real in x_i} max_{q real in y_j} <x_ip, y_jq>` of all pairs of bags.
 
     Args:
@@ -38,7 +39,7 @@ def mean_of_best(x, x_real, y, y_real):
     return ops.einsum("ijp,ip->ij", best, x_real) / ops.maximum(ops.sum(x_real, axis=1), 1.0)[:, None]
 
 
-def bag_cross_entropies(x, y, scale, direction="a_to_b", block_size=None):
+def bag_cross_entropies(x, y, scale, direction="a_to_b", block_size=None) -> tuple:
     """`cross_entropies` of `scale * mean_of_best` of two batches of bags, whose i-th belong together.
 
     An empty bag is nobody's candidate, and its pair has loss 0.

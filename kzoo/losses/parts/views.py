@@ -4,9 +4,10 @@ import numpy as np
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, l2_normalize
+from kzoo.types import Tensor
 
 
-def pairs_of_views(loss, student, teacher):
+def pairs_of_views(loss, student, teacher) -> Tensor:
     """The weight of each pair of views, `[u != v] / number of such pairs`, `(teacher's views, student's views)`.
 
     Args:
@@ -26,7 +27,7 @@ def pairs_of_views(loss, student, teacher):
     return ops.convert_to_tensor(different / different.sum())
 
 
-def unit_views(loss, views):
+def unit_views(loss, views) -> list:
     """The views at unit length, a list of `(batch, dim)`.
 
     Args:
@@ -40,12 +41,12 @@ def unit_views(loss, views):
     return [l2_normalize(view) for view in views]
 
 
-def stacked_views(loss, views):
+def stacked_views(loss, views) -> Tensor:
     """`unit_views` as one tensor `(batch, views, dim)`."""
     return ops.stack(unit_views(loss, views), axis=1)
 
 
-def log_sum_of_partners(views, scale):
+def log_sum_of_partners(views, scale) -> Tensor:
     """`log sum_{l != m} exp(scale <v_l, v_m>)` over the ordered pairs of views of each row.
 
     Args:

@@ -9,6 +9,7 @@ from kzoo.losses.parts.anchors import masked_log_sum
 from kzoo.losses.parts.candidates import paired_cosines
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -67,10 +68,10 @@ class AdversarialPairs(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return batch_size
 
-    def call(self, source, target, imposter, distant, sample_weight=None):
+    def call(self, source, target, imposter, distant, sample_weight=None) -> Tensor:
         scale = resolve_scale(self.temperature)
 
         def row(i, real, rows, columns):

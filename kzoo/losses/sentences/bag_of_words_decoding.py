@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import NEGATIVE
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import mean_of_anchors
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -51,7 +52,7 @@ class BagOfWordsDecoding(Loss):
         "mask": "batch length",
     }
 
-    def call(self, token_logits, bag, mask=None, sample_weight=None):
+    def call(self, token_logits, bag, mask=None, sample_weight=None) -> Tensor:
         z, bag = ops.cast(token_logits, "float32"), ops.cast(bag, "float32")
         counts = ops.any(bag > 0.0, axis=1)
         if mask is not None:

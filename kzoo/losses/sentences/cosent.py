@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.losses.parts.anchors import masked_log_sum
 from kzoo.losses.parts.candidates import paired_cosines
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -58,7 +59,7 @@ class CoSENT(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.scale = float(scale)
 
-    def call(self, a, b, scores):
+    def call(self, a, b, scores) -> Tensor:
         pairs = {"p": paired_cosines(a, b), "y": ops.cast(scores, "float32")}
 
         def row(i, real, rows, columns):

@@ -9,6 +9,7 @@ from kzoo.losses.parts.candidates import own_among
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.parts.queue import add_queue, enqueue, filled
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -65,10 +66,10 @@ class ESimCSE(PairwiseLoss):
         self.queue_size, self.dim = queue_size, dim
         add_queue(self, queue_size, dim, empty=True)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size + self.queue_size
 
-    def call(self, a, b, momentum, sample_weight=None, training=False):
+    def call(self, a, b, momentum, sample_weight=None, training=False) -> Tensor:
         queue = ops.stop_gradient(ops.convert_to_tensor(self.queue))
         keep = ops.concatenate([ops.ones((ops.shape(b)[0],), "bool"), filled(queue)])
         scale = resolve_scale(self.temperature)

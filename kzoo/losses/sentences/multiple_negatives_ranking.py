@@ -5,6 +5,7 @@ import keras
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.candidates import own_among
 from kzoo.losses.parts.pairwise import PairwiseLoss, mean_of_directions
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -51,10 +52,10 @@ class MultipleNegativesRanking(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.scale, self.symmetric = float(scale), symmetric
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size * (len(self.input_names) - 1)
 
-    def call(self, a, *candidates, sample_weight=None):
+    def call(self, a, *candidates, sample_weight=None) -> Tensor:
         direction = "both" if self.symmetric else "a_to_b"
         per_row = own_among(a, candidates, self.scale, direction, self.block_size)
         return weighted_mean(mean_of_directions(*per_row), sample_weight)

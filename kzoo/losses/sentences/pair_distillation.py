@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.candidates import paired_cosines
+from kzoo.types import Tensor
 
 MODES = ("bce", "mse")
 
@@ -65,7 +66,7 @@ class PairDistillation(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.mode = mode
 
-    def call(self, *student, teacher, sample_weight=None):
+    def call(self, *student, teacher, sample_weight=None) -> Tensor:
         y = ops.stop_gradient(ops.cast(teacher, "float32"))
         if self.mode == "mse":
             score = paired_cosines(*student) if len(student) == 2 else self._of_pairs(student[0])

@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.candidates import paired_cosines
+from kzoo.types import Tensor
 
 SMALLEST = 1e-12  # variance; a list whose largest value is 1 and varies less is constant
 
@@ -47,7 +48,7 @@ class PearsonLoss(Loss):
     shapes = Loss.shapes | {"a": "batch dim", "b": "batch dim", "scores": "batch"}
     numbers = Loss.numbers | {"scores": "number"}
 
-    def call(self, a, b, scores, sample_weight=None):
+    def call(self, a, b, scores, sample_weight=None) -> Tensor:
         p, y = paired_cosines(a, b), ops.cast(scores, "float32")
         y = y / ops.maximum(ops.max(ops.abs(y)), 1e-30)
         p, y = (each - weighted_mean(each, sample_weight) for each in (p, y))

@@ -7,6 +7,7 @@ from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors
 from kzoo.losses.parts.candidates import paired_cosines
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -58,7 +59,7 @@ class PreferenceRank(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def call(self, a, b, scores, sample_weight=None):
+    def call(self, a, b, scores, sample_weight=None) -> Tensor:
         pairs = {"p": paired_cosines(a, b), "y": ops.stop_gradient(ops.cast(scores, "float32"))}
         columns = pairs | {"scale": resolve_scale(self.temperature)}
 

@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.candidates import paired_cosines
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -55,13 +56,13 @@ class RankKL(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def call(self, a, b, scores):
+    def call(self, a, b, scores) -> Tensor:
         p, scale = paired_cosines(a, b), resolve_scale(self.temperature)
         ideal = ops.log_softmax(scale * descending_share(ops.cast(scores, "float32")))
         return ops.sum(ops.exp(ideal) * (ideal - ops.log_softmax(scale * p)))
 
 
-def descending_share(scores):
+def descending_share(scores) -> Tensor:
     """1 for the highest score, 0 for the lowest, equal steps between, ties at their mean: `(n,)`, no gradient."""
     y = ops.stop_gradient(scores)
     ascending = ops.sort(y)

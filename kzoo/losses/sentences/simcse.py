@@ -6,6 +6,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.candidates import own_among
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -59,10 +60,10 @@ class SimCSE(PairwiseLoss):
         self.temperature = check_temperature(temperature)
         self.hard_negative_weight = hard_negative_weight
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size * (len(self.input_names) - 1)
 
-    def call(self, a, b, hard_negatives=None, sample_weight=None):
+    def call(self, a, b, hard_negatives=None, sample_weight=None) -> Tensor:
         candidates = [b] if hard_negatives is None else [b, hard_negatives]
         own_hard = 0.0 if hard_negatives is None else self.hard_negative_weight
         scale = resolve_scale(self.temperature)

@@ -7,6 +7,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.candidates import own_among
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 SMALLEST = 1e-12  # eigenvalue of a covariance; of the largest one, float32 resolves no less than the next line
 SMALLEST_RATIO = 1e-7
@@ -72,7 +73,7 @@ class WhitenedCSE(PairwiseLoss):
         self.num_groups, self.eps = num_groups, eps
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, *views, permutations=None, sample_weight=None, training=False):
+    def call(self, *views, permutations=None, sample_weight=None, training=False) -> Tensor:
         dim = views[0].shape[-1]
         if dim % self.num_groups:
             raise ValueError(f"{dim} features do not split into num_groups={self.num_groups}; choose a divisor.")
@@ -93,7 +94,7 @@ class WhitenedCSE(PairwiseLoss):
         return weighted_mean(per_row, sample_weight)
 
 
-def whitened(x, num_groups, eps=0.0):
+def whitened(x, num_groups, eps=0.0) -> Tensor:
     """A batch of features without correlation inside of each of the groups of columns: `(batch, dim)`."""
     size = x.shape[-1] // num_groups
     groups = ops.transpose(ops.reshape(x, (-1, num_groups, size)), (1, 0, 2))  # (groups, batch, size)

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.candidates import paired_cosines
 from kzoo.losses.parts.linear_cross_entropy import cross_entropy
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -74,7 +75,9 @@ class BackwardCompatibleBasis(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.new_weight, self.influence_weight, self.old_weight = new_weight, influence_weight, old_weight
 
-    def call(self, feature, old_part, logits, labels, new_target, old_target, old_classifier, sample_weight=None):
+    def call(
+        self, feature, old_part, logits, labels, new_target, old_target, old_classifier, sample_weight=None
+    ) -> Tensor:
         labels = ops.cast(labels, "int32")
         old_classes = ops.stop_gradient(ops.cast(old_classifier, "float32"))
         old_logits = ops.matmul(l2_normalize(old_part), ops.transpose(old_classes))

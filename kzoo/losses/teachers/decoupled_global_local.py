@@ -10,6 +10,7 @@ from kzoo.losses.image_text.image_grounded_contrast import ImageGroundedContrast
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.losses.teachers.text_grounded_contrast import TextGroundedContrast
+from kzoo.types import Tensor
 
 REDUCTIONS = ("sum", "mean")
 
@@ -100,7 +101,7 @@ class DecoupledGlobalLocal(PairwiseLoss):
         self.text_grounded = TextGroundedContrast(text_scale)
         self.image_grounded = ImageGroundedContrast()
 
-    def call(self, a, b, negatives, teacher_a, teacher_b, teacher_negatives, sample_weight=None, scale=None):
+    def call(self, a, b, negatives, teacher_a, teacher_b, teacher_negatives, sample_weight=None, scale=None) -> Tensor:
         given = {"negatives": negatives, "sample_weight": sample_weight}
         head = given | {"scale": resolve_scale(self.temperature, scale)}
         contrast = (

@@ -7,6 +7,7 @@ from kzoo.arguments import FUNCTION, POSITIVE
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.temperature import LearnableTemperature, check_temperature, resolve_scale
 from kzoo.losses.parts.views import pairs_of_views
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -76,7 +77,7 @@ class DINO(Loss):
         else:
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
-    def call(self, student, teacher, sample_weight=None, training=False):
+    def call(self, student, teacher, sample_weight=None, training=False) -> Tensor:
         log_p, target = self.log_student(student), self.target(teacher)
         pairs = pairs_of_views(self, student, teacher)
         agreement = ops.einsum("ubk,vbk->buv", target, log_p)
@@ -85,7 +86,7 @@ class DINO(Loss):
             self.move_center(ops.mean(ops.cast(teacher, "float32"), axis=(0, 1)))
         return weighted_mean(per_row, sample_weight)
 
-    def log_student(self, student):
+    def log_student(self, student) -> Tensor:
         """`log softmax(student / student_temperature)`."""
         if student.shape[-1] != self.dim:
             raise ValueError(
@@ -94,7 +95,7 @@ class DINO(Loss):
             )
         return ops.log_softmax(ops.cast(student, "float32") * resolve_scale(self.student_temperature), axis=-1)
 
-    def target(self, teacher):
+    def target(self, teacher) -> Tensor:
         """`P`, centred and sharpened, without gradient."""
         if self.step is None:
             scale = resolve_scale(self.teacher_temperature)
@@ -102,7 +103,7 @@ class DINO(Loss):
             scale = 1.0 / ops.cast(self.teacher_temperature(ops.convert_to_tensor(self.step)), "float32")
         return ops.stop_gradient(ops.softmax(scale * (ops.cast(teacher, "float32") - self.center), axis=-1))
 
-    def move_center(self, mean):
+    def move_center(self, mean) -> None:
         m = self.center_momentum
         self.center.assign(m * self.center + (1.0 - m) * ops.stop_gradient(mean))
         if self.step is not None:

@@ -9,6 +9,7 @@ from kzoo.losses.image_text.info_nce import InfoNCE
 from kzoo.losses.parts.candidates import paired_cosines
 from kzoo.losses.parts.pairwise import PairwiseLoss
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -66,7 +67,7 @@ class EmbeddingDistillation(PairwiseLoss):
         self.temperature, self.alpha = check_temperature(temperature), alpha
         self.contrast = InfoNCE(block_size=block_size)
 
-    def call(self, a, b, teacher_a, teacher_b, sample_weight=None, scale=None):
+    def call(self, a, b, teacher_a, teacher_b, sample_weight=None, scale=None) -> Tensor:
         distances = []
         for x, teacher in ((a, teacher_a), (b, teacher_b)):
             if x.shape[-1] != teacher.shape[-1]:

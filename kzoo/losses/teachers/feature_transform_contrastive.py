@@ -8,6 +8,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.mixing import random_permutation, random_share
 from kzoo.losses.parts.queue import enqueue
 from kzoo.losses.teachers.queue_contrastive import QueueContrastive
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -81,7 +82,7 @@ class FeatureTransformContrastive(QueueContrastive):
         self.pos_alpha, self.neg_alpha, self.renormalize = pos_alpha, neg_alpha, renormalize
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, q, k, lam_pos=None, lam_neg=None, permutation=None, sample_weight=None, training=False):
+    def call(self, q, k, lam_pos=None, lam_neg=None, permutation=None, sample_weight=None, training=False) -> Tensor:
         q, k = self.unit_rows(q, k)
         seed, queue = self.seed_generator, ops.convert_to_tensor(self.queue)
         if lam_pos is None:

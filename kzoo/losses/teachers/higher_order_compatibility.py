@@ -8,6 +8,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, same
+from kzoo.types import Tensor
 
 SAME_CLASS = ("drop", "zero")
 
@@ -65,7 +66,7 @@ class HigherOrderCompatibility(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.mu, self.same_class = mu, same_class
 
-    def call(self, new, old, labels, sample_weight=None):
+    def call(self, new, old, labels, sample_weight=None) -> Tensor:
         def tile(i, j, rows, columns):
             z = self.mu * ops.matmul(rows["old"], ops.transpose(columns["new"]))
             of_class = same(rows["labels"], columns["labels"])

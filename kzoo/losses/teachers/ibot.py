@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.teachers.dino import DINO
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -66,7 +67,7 @@ class IBOT(DINO):
     ):
         super().__init__(dim, student_temperature, teacher_temperature, center_momentum, inputs, **kwargs)
 
-    def call(self, student, teacher, mask, sample_weight=None, training=False):
+    def call(self, student, teacher, mask, sample_weight=None, training=False) -> Tensor:
         mask = ops.cast(mask, "float32")
         per_patch = -ops.sum(self.target(teacher) * self.log_student(student), axis=-1)  # (batch, patches)
         per_image = ops.sum(mask * per_patch, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0)

@@ -8,6 +8,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.soft_targets import soft_targets
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -68,7 +69,7 @@ class LogitDistillation(PairwiseLoss):
         self.temperature = check_temperature(temperature)
         self.teacher_temperature = check_temperature(teacher_temperature)
 
-    def call(self, a, b, teacher_a, teacher_b, sample_weight=None, scale=None):
+    def call(self, a, b, teacher_a, teacher_b, sample_weight=None, scale=None) -> Tensor:
         a, b, teacher_a, teacher_b = (l2_normalize(each) for each in (a, b, teacher_a, teacher_b))
         scale = resolve_scale(self.temperature, scale)
         # a teacher's column is not whole in a block of rows: the other direction is a call of its own

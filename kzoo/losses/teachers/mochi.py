@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.queue import enqueue
 from kzoo.losses.teachers.queue_contrastive import QueueContrastive
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -94,10 +95,10 @@ class MoCHi(QueueContrastive):
         self.n_hard, self.s, self.s_prime, self.warmup_epochs = n_hard, s, s_prime, warmup_epochs
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, 1 + self.queue_size + self.s + self.s_prime
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return self.queue_size + self.s + self.s_prime
 
     def call(
@@ -111,7 +112,7 @@ class MoCHi(QueueContrastive):
         epoch=None,
         sample_weight=None,
         training=False,
-    ):
+    ) -> Tensor:
         q, k = self.unit_rows(q, k)
         batch, seed = ops.shape(q)[0], self.seed_generator
         rows = {"q": q, "k": k}
@@ -135,7 +136,7 @@ class MoCHi(QueueContrastive):
             enqueue(self, k)
         return weighted_mean(per_row, sample_weight)
 
-    def mixed_similarities(self, rows, s, queue):
+    def mixed_similarities(self, rows, s, queue) -> Tensor:
         """`<q, h>` and `<q, h'>` of a block of rows, `(rows, s + s_prime)`."""
         hardest = ops.top_k(ops.stop_gradient(s), self.n_hard)[1]  # (rows, n_hard), the hardest first
         q = ops.stop_gradient(rows["q"])[:, None]

@@ -9,6 +9,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.soft_targets import soft_targets
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -99,7 +100,7 @@ class MomentumDistillation(PairwiseLoss):
         queue_ids=None,
         sample_weight=None,
         scale=None,
-    ):
+    ) -> Tensor:
         if (a_queue is None) != (b_queue is None):
             raise ValueError("a queue came for one side only; give a_queue and b_queue, or neither.")
         if queue_ids is not None and (ids is None or a_queue is None):

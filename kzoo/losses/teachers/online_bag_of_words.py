@@ -9,6 +9,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import squared_distances
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.queue import enqueued
+from kzoo.types import Tensor
 
 GENERATORS = ("mlp", None)
 
@@ -109,10 +110,10 @@ class OnlineBagOfWords(PairwiseLoss):
         )
         self.generator = [] if generator is None else _mlp(dim, student_dim or dim)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, self.num_words
 
-    def call(self, student, teacher_map, positions=None, sample_weight=None, training=False):
+    def call(self, student, teacher_map, positions=None, sample_weight=None, training=False) -> Tensor:
         _, height, width, channels = teacher_map.shape
         rows, batch = student.shape[-2], teacher_map.shape[0]
         if len(student.shape) == 3:  # (crops, batch, dim)

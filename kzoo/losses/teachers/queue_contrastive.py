@@ -8,6 +8,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.parts.queue import add_queue, enqueue
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -80,13 +81,13 @@ class QueueContrastive(PairwiseLoss):
         self.queue_size, self.dim, self.num_groups = queue_size, dim, num_groups
         add_queue(self, queue_size, dim, None if num_groups == 1 else num_groups, seed=seed)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, 1 + self.num_groups * self.queue_size
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return self.queue_size
 
-    def call(self, q, k, groups=None, sample_weight=None, training=False):
+    def call(self, q, k, groups=None, sample_weight=None, training=False) -> Tensor:
         if self.num_groups == 1:
             groups = None
         elif groups is None:
@@ -97,7 +98,7 @@ class QueueContrastive(PairwiseLoss):
             enqueue(self, k, groups)
         return weighted_mean(per_row, sample_weight)
 
-    def unit_rows(self, q, k):
+    def unit_rows(self, q, k) -> tuple:
         """Query and key, normalised, the key without gradient if it has none."""
         for each in (q, k):
             if each.shape[-1] != self.dim:
@@ -108,7 +109,7 @@ class QueueContrastive(PairwiseLoss):
         k = l2_normalize(k)
         return l2_normalize(q), ops.stop_gradient(k) if self.stop_gradient_key else k
 
-    def cross_entropy(self, rows, queue, more=None):
+    def cross_entropy(self, rows, queue, more=None) -> Tensor:
         """`L_i` of `rows` q and k against a queue, `(batch,)`.
 
         Args:

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -67,13 +68,13 @@ class RehearsalSupCon(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, 2 * batch_size
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return batch_size - 1
 
-    def call(self, student, teacher, labels, rehearsal, sample_weight=None):
+    def call(self, student, teacher, labels, rehearsal, sample_weight=None) -> Tensor:
         batch = ops.shape(student)[0]
         rehearsed = ops.cast(rehearsal, "float32")
 

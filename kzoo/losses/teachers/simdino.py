@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.views import pairs_of_views
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -56,7 +57,7 @@ class SimDINO(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.coefficient, self.eps = coefficient, eps
 
-    def call(self, student, teacher):
+    def call(self, student, teacher) -> Tensor:
         pairs = pairs_of_views(self, student, teacher)
         student, teacher = l2_normalize(student), ops.stop_gradient(l2_normalize(teacher))
         n, d = ops.cast(ops.shape(student)[1], "float32"), student.shape[-1]

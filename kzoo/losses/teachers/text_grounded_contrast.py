@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.own_negatives import choice_among_own
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -63,9 +64,9 @@ class TextGroundedContrast(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.scale = scale
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return 1  # at least; how many, only the batch says
 
-    def call(self, b, teacher_b, negatives, mask=None, sample_weight=None):
+    def call(self, b, teacher_b, negatives, mask=None, sample_weight=None) -> Tensor:
         per_row = choice_among_own(b, ops.stop_gradient(teacher_b), negatives, self.scale, mask)
         return weighted_mean(per_row, sample_weight)

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import NORM_FLOOR, embed, l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -84,7 +85,7 @@ class ArbitraryPairs(PairwiseLoss):
             self.hidden_layer.build((None, label_dim))
             self.gate_layer.build((None, hidden))
 
-    def call(self, a, b, labels_a=None, labels_b=None, gates=None, sample_weight=None):
+    def call(self, a, b, labels_a=None, labels_b=None, gates=None, sample_weight=None) -> Tensor:
         if gates is None:
             gates = self._gates(labels_a, labels_b)
         gates, a, b = l2_normalize(gates), l2_normalize(a), l2_normalize(b)  # the length of a gate cancels

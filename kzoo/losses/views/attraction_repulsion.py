@@ -8,6 +8,7 @@ from kzoo.layers.numerics import NEGATIVE
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.parts.views import stacked_views
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -70,14 +71,14 @@ class AttractionRepulsion(PairwiseLoss):
         self.alpha, self.beta, self.tau_pos, self.tau_neg = alpha, beta, tau_pos, tau_neg
         self.detach_weights = detach_weights
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         count = len(self.input_names)
         return batch_size, batch_size * count * (count - 1) // 2
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return batch_size - 1
 
-    def call(self, *views, sample_weight=None):
+    def call(self, *views, sample_weight=None) -> Tensor:
         views = stacked_views(self, views)
         count = views.shape[1]
         first, second = np.triu_indices(count, k=1)  # of each two views the anchor and the other

@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.redundancy import check_two_rows, cross_correlation, off_diagonal, standardised
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -48,11 +49,11 @@ class BarlowTwins(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.lambd = lambd
 
-    def call(self, a, b):
+    def call(self, a, b) -> Tensor:
         check_two_rows(self, a)
         return self.redundancy(standardised(a), standardised(b))
 
-    def redundancy(self, a, b):
+    def redundancy(self, a, b) -> Tensor:
         """The loss of standardised columns."""
         c = cross_correlation(a, b)
         on_diagonal = ops.sum(ops.square(ops.diagonal(c) - 1.0))

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -52,13 +53,13 @@ class DecoupledContrastive(PairwiseLoss):
         self.temperature = check_temperature(temperature)
         self.sigma, self.intra_view = sigma, intra_view
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size * (2 if self.intra_view else 1)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return self.pairs(batch_size)[1] // batch_size * (batch_size - 1)
 
-    def call(self, a, b, sample_weight=None):
+    def call(self, a, b, sample_weight=None) -> Tensor:
         a, b, scale = l2_normalize(a), l2_normalize(b), resolve_scale(self.temperature)
         batch, cosine = ops.shape(a)[0], ops.sum(a * b, axis=-1)
 

@@ -9,6 +9,7 @@ from kzoo.layers.numerics import NEGATIVE, l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import nearest
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -58,10 +59,10 @@ class GroupOrdering(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.num_negatives, self.steepness, self.stop_gradient = num_negatives, steepness, stop_gradient
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return min(self.num_negatives, batch_size - 1)
 
-    def call(self, *views, sample_weight=None):
+    def call(self, *views, sample_weight=None) -> Tensor:
         self._check_count(len(views), f"got {len(views)}")
         batch = views[0].shape[0]
         if batch is not None and batch <= self.num_negatives:

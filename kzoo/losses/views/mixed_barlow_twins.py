@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.parts.redundancy import check_two_rows, cross_correlation, standardised
 from kzoo.losses.views.barlow_twins import BarlowTwins
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -58,7 +59,7 @@ class MixedBarlowTwins(BarlowTwins):
         super().__init__(lambd, inputs, **kwargs)
         self.mix_scale = mix_scale
 
-    def call(self, a, b, m, lam, permutation):
+    def call(self, a, b, m, lam, permutation) -> Tensor:
         check_two_rows(self, a)
         a, b, m = standardised(a), standardised(b), standardised(m)
         lam = ops.reshape(ops.cast(lam, "float32"), (-1, 1))

@@ -47,13 +47,13 @@ class MultiViewDHEL(MultiViewInfoNCE):
         Koromilas et al., A Principled Framework for Multi-View Contrastive Learning, 2025, arXiv 2507.06979.
     """
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size * len(self.input_names)
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return batch_size - 1
 
-    def of_things(self, i, real, rows, columns):
+    def of_things(self, i, real, rows, columns) -> tuple:
         z = columns["scale"] * ops.einsum("ild,jld->ilj", rows["views"], columns["views"])
         other = ops.not_equal(i[:, None], ops.arange(ops.shape(z)[2], dtype="int32")[None, :])
         log_sums = masked_log_sum(z, other[:, None, :])  # (R, views)

@@ -8,6 +8,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.losses.parts.views import log_sum_of_partners, stacked_views
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -53,20 +54,20 @@ class MultiViewInfoNCE(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return batch_size, batch_size * len(self.input_names) ** 2
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return (batch_size - 1) * len(self.input_names)
 
-    def call(self, *views, sample_weight=None):
+    def call(self, *views, sample_weight=None) -> Tensor:
         views = stacked_views(self, views)
         columns = {"views": views, "scale": resolve_scale(self.temperature)}
         return weighted_mean(
             by_blocks(self.of_things, {"views": views}, columns, self.block_size)[0]["loss"], sample_weight
         )
 
-    def of_things(self, i, real, rows, columns):
+    def of_things(self, i, real, rows, columns) -> tuple:
         """The loss of each thing of a block, with views `(R, views, dim)` and `(batch, views, dim)`."""
         z = columns["scale"] * ops.einsum("ild,jmd->iljm", rows["views"], columns["views"])  # (R, views, B, views)
         j = ops.arange(ops.shape(z)[2], dtype="int32")

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -51,13 +52,13 @@ class NTXent(PairwiseLoss):
         super().__init__(block_size, inputs, **kwargs)
         self.temperature = check_temperature(temperature)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return 2 * batch_size, 2 * batch_size
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return 2 * batch_size - 2
 
-    def call(self, a, b, sample_weight=None):
+    def call(self, a, b, sample_weight=None) -> Tensor:
         views = l2_normalize(ops.concatenate([a, b]))  # (2 batch, dim)
         anchors = resolve_scale(self.temperature) * views
 

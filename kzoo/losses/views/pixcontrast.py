@@ -8,6 +8,7 @@ from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors
 from kzoo.losses.parts.pixels import both_ways
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -65,7 +66,7 @@ class PixContrast(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.temperature, self.pos_ratio = check_temperature(temperature), pos_ratio
 
-    def call(self, x1, x2, k1, k2, boxes_a, boxes_b, sample_weight=None):
+    def call(self, x1, x2, k1, k2, boxes_a, boxes_b, sample_weight=None) -> Tensor:
         scale = resolve_scale(self.temperature)
         weight = None if sample_weight is None else ops.cast(sample_weight, "float32")[:, None]
         directions = []

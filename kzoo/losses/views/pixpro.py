@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.pixels import both_ways
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -79,7 +80,7 @@ class PixPro(Loss):
         for layer in self.transform:
             layer.build((None, None, dim))
 
-    def call(self, x1, x2, k1, k2, boxes_a, boxes_b, sample_weight=None):
+    def call(self, x1, x2, k1, k2, boxes_a, boxes_b, sample_weight=None) -> Tensor:
         ways = both_ways(x1, x2, k1, k2, boxes_a, boxes_b, self.pos_ratio)
         return weighted_mean(-sum(self._agreement(*way) for way in ways), sample_weight)
 

@@ -7,6 +7,7 @@ from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, squared_distances
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -83,7 +84,7 @@ class SeparateCommonSalient(PairwiseLoss):
         self.salient_weight, self.background_weight = salient_weight, background_weight
         self.mi_weight, self.uniformity_weight = mi_weight, uniformity_weight
 
-    def call(self, common_a, common_b, salient_a, salient_b, is_target):
+    def call(self, common_a, common_b, salient_a, salient_b, is_target) -> Tensor:
         half = 0.5 * resolve_scale(self.temperature)  # 1 / 2t
         target = ops.cast(is_target, "float32")
         common = [l2_normalize(each) for each in (common_a, common_b)]

@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.parts.redundancy import check_two_rows
 from kzoo.losses.views.vicreg import VICReg
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -68,7 +69,7 @@ class SplitInvariantEquivariant(VICReg):
         super().__init__(sim_weight, std_weight, cov_weight, inputs, **kwargs)
         self.equivariant_factor = equivariant_factor
 
-    def call(self, inv_a, inv_b, equi_a, equi_b, prediction):
+    def call(self, inv_a, inv_b, equi_a, equi_b, prediction) -> Tensor:
         check_two_rows(self, inv_a)
         agreement = self.disagreement(inv_a, inv_b) + self.equivariant_factor * self.disagreement(prediction, equi_b)
         views = [ops.concatenate(parts, axis=-1) for parts in ((inv_a, equi_a), (inv_b, equi_b))]

@@ -8,6 +8,7 @@ from kzoo.losses.base import Loss, weighted_mean
 from kzoo.losses.parts.queue import add_queue, enqueue, filled
 from kzoo.losses.parts.soft_targets import soft_targets
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -78,13 +79,13 @@ class SwAV(Loss):
         if queue_size:
             add_queue(self, queue_size, dim, num_groups=2, empty=True)
 
-    def pairs(self, batch_size):
+    def pairs(self, batch_size) -> tuple:
         return len(self.input_names) * batch_size, self.num_prototypes
 
-    def negatives(self, batch_size):
+    def negatives(self, batch_size) -> int:
         return 0
 
-    def call(self, *views, sample_weight=None, training=False):
+    def call(self, *views, sample_weight=None, training=False) -> Tensor:
         for view in views:
             if view.shape[-1] != self.dim:
                 raise ValueError(
@@ -107,7 +108,7 @@ class SwAV(Loss):
             enqueue(self, ops.concatenate(views[:2], axis=0), view_of_row)
         return weighted_mean(per_row, sample_weight)
 
-    def codes(self, scores, view, prototypes):
+    def codes(self, scores, view, prototypes) -> Tensor:
         """`Q` of a view, `(batch, num_prototypes)`."""
         batch, known = ops.shape(scores)[0], None
         if self.queue_size:
@@ -117,7 +118,7 @@ class SwAV(Loss):
         return sinkhorn(ops.stop_gradient(scores), self.epsilon, self.iterations, known)[-batch:]
 
 
-def sinkhorn(scores, epsilon, iterations, known=None):
+def sinkhorn(scores, epsilon, iterations, known=None) -> Tensor:
     """Balanced assignments of rows to columns: rows sum to 1, columns to nearly equal shares.
 
     The constants of the usual form cancel: each turn divides columns by their sum, then rows by theirs. The first one

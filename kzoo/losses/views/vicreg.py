@@ -5,6 +5,7 @@ from keras import ops
 
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.redundancy import check_two_rows, covariance, off_diagonal
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -51,20 +52,20 @@ class VICReg(Loss):
         super().__init__(inputs=inputs, **kwargs)
         self.sim_weight, self.std_weight, self.cov_weight = sim_weight, std_weight, cov_weight
 
-    def call(self, a, b):
+    def call(self, a, b) -> Tensor:
         check_two_rows(self, a)
         return self.sim_weight * self.disagreement(a, b) + self.spread(a, b)
 
-    def disagreement(self, a, b):
+    def disagreement(self, a, b) -> Tensor:
         """`mean((a - b)^2)`."""
         return ops.mean(ops.square(ops.cast(a, "float32") - ops.cast(b, "float32")))
 
-    def spread(self, a, b):
+    def spread(self, a, b) -> Tensor:
         """The terms of variance and covariance of two views, weighted."""
         (v_a, k_a), (v_b, k_b) = self.variance_and_covariance(a), self.variance_and_covariance(b)
         return self.std_weight * 0.5 * (v_a + v_b) + self.cov_weight * (k_a + k_b)
 
-    def variance_and_covariance(self, x):
+    def variance_and_covariance(self, x) -> tuple:
         """`(V(x), K(x))`."""
         c = covariance(x)
         deviation = ops.sqrt(ops.diagonal(c) + 1e-4)

@@ -8,6 +8,7 @@ from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, same
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -66,7 +67,7 @@ class WeightedInfoNCE(PairwiseLoss):
         self.temperature = check_temperature(temperature)
         self.positive_in_denominator = positive_in_denominator
 
-    def call(self, a, b, weights, sample_weight=None):
+    def call(self, a, b, weights, sample_weight=None) -> Tensor:
         def tile(i, j, rows, columns):
             z = ops.matmul(columns["scale"] * rows["a"], ops.transpose(columns["b"]))
             own, w = same(i, j), rows["weights"]
