@@ -100,8 +100,15 @@ def from_preset(
     if not load_weights:
         return _untrained(_bounded(path, limits.PARAMETERS, "kzoo.files.limits", sized, dtype, preprocessor), path)
     if checkpoint is None:
-        with kept.fingerprints(path, row, verify):
-            model = _opened(path, row, sized, dtype, preprocessor)
+        written = (path / preset_folder.CONFIG_FILE).read_bytes()
+        try:
+            with kept.fingerprints(path, row, verify):
+                model = _opened(path, row, sized, dtype, preprocessor)
+        except ValueError:
+            if (path / preset_folder.CONFIG_FILE).read_bytes() == written:
+                raise
+            # a training has saved its next epoch meanwhile
+            return from_preset(name, load_weights, image_size, context_length, dtype, vocab_size, verify)
     else:
         model = _filled(checkpoint, row, sized, dtype, preprocessor)
     model.source = hub.name_of(path) or row.get("source")

@@ -1,7 +1,9 @@
 """ONNX export from the running backend, and the runtime on what it leaves."""
 
+import errno
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -15,7 +17,9 @@ from shared_case import TESTS, tiny_model, toy_pairs
 
 import kzoo
 from kzoo.export import ExportError, exporter, runtime
+from kzoo.files import disk
 from kzoo.layers import SimilarityHead
+from kzoo.preprocessing import Preprocessor
 from kzoo.presets import read_row
 from kzoo.presets.build import build
 
@@ -122,6 +126,58 @@ def test_above_the_bound_nothing_is_left(exported, tmp_path, monkeypatch):
     with pytest.raises(ExportError):
         model.export(tmp_path / "new", tolerance=1e-12)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.once
+def test_an_export_that_is_broken_off_leaves_one_that_is_whole(exported, tmp_path, monkeypatch):
+    model, folder, manifest = exported
+    target = tmp_path / "onnx"
+    shutil.copytree(folder, target)
+    (target / "notes.txt").write_text("mine")
+
+    def write(model, place, *options):
+        for path in folder.glob("*.onnx"):
+            shutil.copy(path, place)
+        return manifest["graphs"]
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(exporter, "_write_onnx", write)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "rename", full)
+        with pytest.raises(OSError, match="cannot be written: the disk is full; what was there is unchanged"):
+            model.export(target, tolerance=1e-3)
+    assert runtime.load(target).manifest == manifest
+    with monkeypatch.context() as patch:
+        patch.setattr("kzoo.files.writing._move", lambda folder: 1 / 0)  # killed when it was decided
+        with pytest.raises(ZeroDivisionError):
+            model.export(target, tolerance=1e-3)
+    assert runtime.load(target).manifest["tolerance"] == 1e-3
+    assert {path.name for path in target.iterdir()} == {path.name for path in folder.iterdir()} | {"notes.txt"}
+
+
+@pytest.mark.once
+def test_graphs_and_vocabulary_of_another_export_are_told_apart(exported, tmp_path):
+    _, folder, manifest = exported
+    assert manifest["fingerprints"].keys() == {"image_encoder.onnx", "text_encoder.onnx"}
+    for number, name in enumerate(["text_encoder.onnx", "tokenizer.json"]):
+        mixed = tmp_path / str(number)
+        shutil.copytree(folder, mixed)
+        if name.endswith(".onnx"):
+            proto = onnx.load(mixed / name)
+            proto.producer_name = "another"
+            onnx.save(proto, mixed / name)
+        else:
+            tiny = Preprocessor(None, vocabulary={"train": 300, "context_length": 10})
+            tiny.adapt(["other words alone"])
+            (mixed / name).write_text(tiny.tokenizer.to_json())
+        with pytest.raises(ValueError, match=f"{name} is not the .* saved with"):
+            runtime.load(mixed)
+        assert runtime.load(mixed, verify=False).encode_text(["red"]).shape == (1, 12)
+    (mixed / "image_encoder.onnx").unlink()
+    with pytest.raises(ValueError, match="lacks image_encoder.onnx"):
+        runtime.load(mixed, verify=False)
 
 
 def test_without_another_way_the_error_says_what_failed(exported, tmp_path, monkeypatch):
