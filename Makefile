@@ -27,7 +27,7 @@ test: $(TEST)/ready lint  ## the whole suite on each backend, in two processes
 	done
 
 fuzz: $(TEST)/ready  ## files made by chance for each reader: SECONDS=600 for ten minutes
-	KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python tests/hostile/fuzz.py --seconds $(SECONDS)
+	PYTHONPATH=tests KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python tests/hostile/fuzz.py --seconds $(SECONDS)
 
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check .

@@ -3,7 +3,7 @@
 Each target takes bytes or values of JSON and must end as a reader may: with a result, or with one sentence. What ends
 otherwise is printed with the smallest case that hypothesis finds, and the exit code is 1.
 
-    python tests/hostile/fuzz.py --seconds 60 [--only picture]
+    PYTHONPATH=tests python tests/hostile/fuzz.py --seconds 60 [--only picture]
 """
 
 import argparse
@@ -18,9 +18,6 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
 from reading import Hang, mutations, outcome
 from shared_case import TESTS, tiny_model
 
