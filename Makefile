@@ -9,7 +9,10 @@ OTHERS := jax tensorflow
 XLA := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 QUICK := OMP_NUM_THREADS=1 XLA_FLAGS="$(XLA)" TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: demo test lint format docs clean
+# for which `make fuzz` makes files
+SECONDS := 60
+
+.PHONY: demo test fuzz lint format docs clean
 
 demo: $(DEMO)/ready  ## train on icons, measure, export: one backend, about seven minutes
 	$(DEMO)/bin/kzoo demo
@@ -22,6 +25,9 @@ test: $(TEST)/ready lint  ## the whole suite on each backend, in two processes
 		KERAS_BACKEND=$$backend $(QUICK) $(TEST)/bin/python -m pytest -n 2 --dist worksteal -m "$$chosen" \
 			--times=$(TEST)/times.json || exit 1; \
 	done
+
+fuzz: $(TEST)/ready  ## files made by chance for each reader: SECONDS=600 for ten minutes
+	PYTHONPATH=tests KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python tests/hostile/fuzz.py --seconds $(SECONDS)
 
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check .

@@ -37,7 +37,10 @@ MANIFEST = Object(
             {"scale": number(0.0, 1e30, beyond=True), "bias": number(-1e30, 1e30)}, ("scale", "bias"), nullable=True
         ),
         "graphs": Each(
-            Object({"file": TEXT, "signature": TEXT | NULL, "inputs": ARRAYS, "outputs": ARRAYS}, ("file", "inputs"))
+            Object(
+                {"file": TEXT, "signature": TEXT | NULL, "inputs": ARRAYS, "outputs": ARRAYS},
+                ("file", "inputs", "outputs"),
+            )
         ),
         "preprocessor": PREPROCESSOR,
         "captions": Object(

@@ -168,15 +168,19 @@ def _bounded(folder, count, holder, *args):
 def _check_depth(row, count, folder):
     """A config that asks for more blocks than the file has tensors is wrong, and would take for ever to build."""
     for name, part in parts_of(row).items():
-        depth = part.get("depth", 0)
-        if not isinstance(depth, int) or depth > count:
-            raise ValueError(f"the config in {folder} says {name} depth={depth}, but the file holds {count} tensors.")
+        repeats = part.get("depth_coefficient", 1.0) * sum(stage[1] for stage in part.get("stages", ()))
+        blocks = {"depth": part.get("depth", 0), "depths": sum(part.get("depths", ())), "stages": repeats}
+        too_many = next((key for key, number in blocks.items() if number > count), None)
+        if too_many is not None:
+            said = f"{name} {too_many}={part[too_many]}"
+            raise ValueError(f"the config in {folder} says {said}, but the file holds {count} tensors.")
 
 
 def _opened(path, row, sized, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     changed = row.get("quantised", {})
     file = kept.open_weights(path, row)
+    _check_depth(row, len(file.shapes), path)
     count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
     if any(map(row.get, preset_folder.LAYERS)):
         _check_size(described(path, row, preprocessor, len(file.shapes), dtype), count, file.path)

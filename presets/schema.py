@@ -97,7 +97,7 @@ class TowerRule:
     """The rule of one tower or decoder."""
 
     def problems(self, value, place, key=None):
-        foreign = isinstance(value, dict) and value.get("kind") in ELSEWHERE
+        foreign = isinstance(value, dict) and value.get("kind") in list(ELSEWHERE)  # it may be anything
         fields = {"kind": TEXT, "trainable": FLAG} if foreign else {"kind": TEXT, **TOWER}
         yield from Object(fields, ("kind",)).problems(value, place, key)
 

@@ -50,7 +50,7 @@ class ImageRules:
 
     def problems(self, value, place, key=None):
         kind = value.get("kind", "pixels") if isinstance(value, dict) else None
-        if value is not None and (kind is None or kind not in IMAGES):
+        if value is not None and kind not in list(IMAGES):  # it may be anything
             rule = Object({"kind": choice(*IMAGES)}, ("kind",))
             yield from rule.problems(value, place, key)
         elif value is not None:

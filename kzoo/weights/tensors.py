@@ -3,7 +3,6 @@
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,17 +18,6 @@ from kzoo.types import Array
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
 PREFIX = re.compile(r"^(module\.|params/)")  # what torch's data parallelism and flax put in front of every name
 ENDINGS = ("safetensors", "safetensors.index.json")  # of weights, by default
-ERRORS_OF_ZIP = (
-    ValueError,
-    KeyError,
-    OSError,
-    EOFError,
-    RuntimeError,  # members with a password, or of another compression
-    SyntaxError,  # and what numpy makes of a damaged header
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 RELEASE = 2**25  # bytes after which a mapped file is mapped anew, so that what was read counts as memory no longer
 
 
@@ -204,7 +192,7 @@ class Arrays:
             self._file = zipfile.ZipFile(file)
             for member in self._file.infolist():
                 self._add(self._file, member)
-        except ERRORS_OF_ZIP as error:
+        except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file makes them stumble over
             file.close()
             raise ValueError(f"{path} cannot be read as npz, is it whole? ({error})") from error
 
@@ -238,7 +226,7 @@ class Arrays:
         try:
             with self._file.open(self._members[name]) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
-        except ERRORS_OF_ZIP as error:
+        except Exception as error:  # as above
             raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({error})") from error
 
 
