@@ -1,0 +1,46 @@
+"""The contact with Keras below its documented surface: what goes past its tracking, and every private name of it.
+
+No other room of kzoo does either, and `tests/test_keras_contact.py` names each private name that is used here, so that
+a release of Keras without it is found by that name, not by a model that trains differently.
+"""
+
+from kzoo.keras_contact.attributes import (
+    attach,
+    layers_within,
+    memory_unsearched,
+    optimized,
+    shapes_shown,
+    unscaled,
+    untracked,
+)
+from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
+from kzoo.keras_contact.saving import give_state, take_state, written_as_h5
+from kzoo.keras_contact.steps import (
+    carried_variables,
+    sync_state,
+    track_loss,
+    value_within_fit,
+    weights_kept,
+    within_fit,
+)
+
+__all__ = [
+    "as_said",
+    "attach",
+    "called_by_compiled_loss",
+    "carried_variables",
+    "give_state",
+    "layers_within",
+    "memory_unsearched",
+    "optimized",
+    "shapes_shown",
+    "sync_state",
+    "take_state",
+    "track_loss",
+    "unscaled",
+    "untracked",
+    "value_within_fit",
+    "weights_kept",
+    "within_fit",
+    "written_as_h5",
+]

@@ -1,0 +1,99 @@
+"""What goes past the tracking of Keras, and the parts of its models and optimizers."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+
+def untracked(owner, name, value) -> None:
+    """Set an attribute that Keras neither tracks nor wraps nor, on a built model, refuses.
+
+    For what belongs to somebody else (a teacher's students) or is no layer, variable or metric: Keras would save it
+    twice, count it twice, or turn a dict into one of its own.
+
+    Args:
+        owner: a Keras layer, model or any other object.
+        name: of the attribute.
+        value: kept as it is.
+
+    Example:
+        >>> untracked(model, "layout", {"text_encoder": "fused"})
+    """
+    object.__setattr__(owner, name, value)
+
+
+def attach(model, **parts) -> None:
+    """Make layers and metrics parts of a built model, in place of those that were attached under the same names.
+
+    Keras locks the attributes of a built model, but a loss comes and goes with `compile`. What was there before is
+    neither trained nor saved nor reset from here on.
+
+    Args:
+        model: a `keras.Model`.
+        **parts: layers, metrics or None, by the name of the attribute.
+
+    Example:
+        >>> attach(model, objective=InfoNCE(), means=NamedMeans(["info_nce"]))
+    """
+    model._tracker.unlock()
+    try:
+        for name, part in parts.items():
+            if hasattr(model, name):
+                model._tracker.untrack(getattr(model, name))
+            setattr(model, name, part)
+    finally:
+        model._tracker.lock()
+    if keras.config.backend() == "torch":
+        model._track_variables()  # else zero_grad() misses the objective, whose gradients would pile up
+
+
+def layers_within(layer) -> list:
+    """A layer and all layers within it, in the order in which Keras finds them: the same for the same config."""
+    return list(layer._flatten_layers())
+
+
+@contextmanager
+def memory_unsearched() -> Iterator:
+    """Around the quantisation of layers, each of which has Keras search all memory for garbage: a second per layer
+    where large libraries are loaded. What is there already is left out of that search."""
+    frozen = gc.get_freeze_count() > 0
+    if not frozen:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if not frozen:
+            gc.unfreeze()
+
+
+@contextmanager
+def shapes_shown(shapes):
+    """Within it Keras' summary shows shapes of layers that nobody called with tensors of its own, which it needs.
+
+    Args:
+        shapes: list of `(layer, shape)`, or name -> shape in place of that.
+    """
+    kept = [(layer, layer._build_shapes_dict) for layer, _ in shapes]
+    for layer, shape in shapes:
+        untracked(layer, "_build_shapes_dict", {"shape": shape})
+        untracked(layer, "compute_output_shape", lambda shape: shape)
+    try:
+        yield
+    finally:
+        for layer, known in kept:
+            untracked(layer, "_build_shapes_dict", known)
+            vars(layer).pop("compute_output_shape", None)
+
+
+def unscaled(optimizer) -> Any:
+    """An optimizer without the `LossScaleOptimizer` that mixed precision puts around it."""
+    return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
+
+
+def optimized(model) -> list | None:
+    """The variables that the optimizer of a model was made for; None where it was not made for any yet."""
+    optimizer = unscaled(model.optimizer)
+    return list(optimizer._trainable_variables) if optimizer.built else None

@@ -1,0 +1,119 @@
+"""The walk of Keras through all that it keeps of a model, and its files."""
+
+from pathlib import Path
+
+import keras
+from keras.src.saving import saving_lib
+
+
+def written_as_h5():
+    """Whether Keras asks for a config to put it into a file `.h5`, of a model or of what is in it."""
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return bool(get_global_attribute("use_legacy_config"))
+
+
+def give_state(model, give, training):
+    """Hand over, one by one, all that Keras keeps of a model in a file.
+
+    Args:
+        model: a built model of kzoo, compiled or not.
+        give: function of a name, that of the tensor in a `.weights.h5`, and an array.
+        training: whether what `compile` has attached is of it: the optimizer, the loss with its state, and the metrics,
+            which count what a running epoch has seen.
+    """
+    left_out = [model.optimizer, model.objective, *model.metrics] if model.compiled and not training else []
+    store, seen = _Store((), give), {id(each) for each in left_out}
+    saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=seen)
+
+
+def take_state(model, tensors):
+    """Fill a model with what `give_state` gave or, of a path, with the content of a `.weights.h5`.
+
+    Args:
+        model: of the config of the other.
+        tensors: path of an h5 file; or names to iterate over, with a method `read` of a name that gives an array.
+
+    Returns:
+        list of the names that nothing has read, sorted.
+
+    Raises:
+        ValueError: a tensor that is missing or does not fit.
+        OSError: what h5 raises for a file that is none.
+    """
+    store, failed, said = _H5(tensors) if isinstance(tensors, Path) else _Store(tensors), set(), {}
+    of_walk = {"visited_saveables": set(), "failed_saveables": failed, "error_msgs": said}
+    try:
+        saving_lib._load_state(model, weights_store=store, assets_store=None, inner_path="", **of_walk)
+        if failed:
+            owner, error = next(iter(said.values()))
+            raise ValueError(f"{getattr(owner, 'path', type(owner).__name__)}: {error}") from error
+        return sorted(set(store.names()) - store.read)
+    finally:
+        store.close()
+
+
+class _H5(saving_lib.H5IOStore):
+    """Keras' reader of h5 files, which knows what of one was read."""
+
+    def __init__(self, path):
+        super().__init__(path, mode="r")
+        self.read, self.at = set(), ""
+
+    def get(self, path):
+        self.at = path
+        return super().get(path)
+
+    def __getitem__(self, key):
+        self.read.add(f"{self.at}/vars/{key}".removeprefix("/"))
+        return super().__getitem__(key)
+
+    def names(self):
+        found = []
+        self.h5_file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
+        return found
+
+
+class _Store(saving_lib.H5IOStore):
+    """The tensors of any other file, in the form in which Keras' walk through a model asks for them."""
+
+    def __init__(self, tensors, give=None):  # there is no file that the base could open
+        self.tensors, self.give, self.read, self.at, self.places = tensors, give, set(), "", {}
+        for name in tensors:
+            path, _, key = f"/{name}".rpartition("/vars/")
+            self.places.setdefault(path.removeprefix("/"), {})[key] = name
+
+    def __bool__(self):
+        return True
+
+    def make(self, path, metadata=None):
+        self.at = path
+        return self
+
+    get = make
+
+    def has_path(self, path):
+        return any(place == path or place.startswith(f"{path}/") for place in self.places)
+
+    def close(self):
+        """Nothing: who opened the tensors closes them."""
+
+    def names(self):
+        return self.tensors
+
+    def keys(self):
+        return self.places.get(self.at, {}).keys()
+
+    def __len__(self):
+        return len(self.keys())
+
+    def __contains__(self, key):
+        return key in self.keys()
+
+    def __getitem__(self, key):
+        name = self.places[self.at][key]
+        self.read.add(name)
+        return self.tensors.read(name)
+
+    def __setitem__(self, key, value):
+        self.give(f"{self.at}/vars/{key}".removeprefix("/"), keras.ops.convert_to_numpy(value))

@@ -1,0 +1,230 @@
+"""The steps that Keras makes for a model, and where its state is between two of them."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from kzoo.interrupts import interrupted_between_steps
+from kzoo.keras_contact.attributes import untracked
+
+LONGEST = 500  # characters of what Keras shows of the data in an error
+
+
+def sync_state(model) -> None:
+    """Write the values that a running `fit` holds on jax into the variables of the model; elsewhere they are there.
+
+    Within an epoch Keras' loop on jax carries all state by itself. A callback that reads or sets a variable asks for
+    this first.
+
+    Example:
+        >>> sync_state(self.model)
+        >>> self.model.optimizer.learning_rate = 1e-4
+    """
+    if keras.config.backend() == "jax":
+        model.jax_state_sync()
+
+
+def track_loss(model, loss, rows) -> None:
+    """Let a loss join the running mean that Keras logs as `loss`, weighted by the rows of its batch."""
+    model._loss_tracker.update_state(loss, sample_weight=rows)
+
+
+def value_within_fit(model, variable) -> Any:
+    """The value that a variable of a metric has after the last step, also while `fit` holds it on jax: a tensor.
+
+    To read it waits for that step. On jax it writes nothing into the model, which `sync_state` does, at a cost that
+    grows with the model.
+    """
+    if keras.config.backend() == "jax" and not model._jax_state_synced and model._jax_state:
+        for own, value in zip(model.metrics_variables, model._jax_state["metrics_variables"]):
+            if own is variable:
+                return value
+    return variable.value
+
+
+def within_fit(options) -> bool:
+    """Whether `evaluate` is called by a running `fit`, which has its data set ready, by the options it is given."""
+    return options.get("_use_cached_eval_dataset", False)
+
+
+def carried_variables(model, count) -> list:
+    """Lists of the variables whose values Keras' loop on jax carries from step to step, in its order.
+
+    Args:
+        count: lists of values in its state: 4 to train, 3 to test, 2 to predict.
+    """
+    optimizer = [model.optimizer.variables] if count == 4 else []
+    metrics = [model.metrics_variables] if count > 2 else []
+    return [model.trainable_variables, model.non_trainable_variables, *optimizer, *metrics]
+
+
+@contextmanager
+def weights_kept(model) -> Iterator:
+    """Around `fit`, `evaluate`, `predict` and their `..._on_batch`: between two steps the model is whole.
+
+    On jax Keras takes the values out of the variables while it trains, and each step takes the memory of the values
+    before it. An error in the first step, in the first batch of an epoch or in an evaluation, or Ctrl-C, leaves a model
+    without weights, and a callback finds none either. Here each step leaves its values in the variables, and the next
+    takes them from there: what a callback reads is what the last step left, and what it assigns is trained on. On the
+    other backends steps change the variables in place. Ctrl-C waits for a step that runs, on torch too, where a step is
+    plain code that could be left half done.
+
+    Within itself, where a callback asks the model for an evaluation or a prediction, and in a validation, the training
+    goes on afterwards as if it had not been asked: its running means, torch's mode and its random order are put back.
+
+    Where the device fails in the middle of a step (out of memory), the weights go with it; a note to the error says so.
+
+    Args:
+        model: a built `keras.Model`.
+
+    Example:
+        >>> with weights_kept(model):
+        ...     model.fit(data)
+    """
+    _forget_stale_steps(model)
+    if "steps_followed" in vars(model):
+        with _as_if_not_asked(model), _without_values():
+            yield
+        return
+    followed = _StepsOfJax(model) if keras.config.backend() == "jax" else _Steps(model)
+    try:
+        with _without_values():
+            yield
+    finally:
+        followed.leave()
+
+
+@contextmanager
+def _as_if_not_asked(model):
+    """Around what a callback asks a model that is being trained."""
+    backend, counted = keras.config.backend(), [(each, keras.ops.copy(each)) for each in model.metrics_variables]
+    try:
+        if backend == "torch":
+            import torch
+
+            training = model.training
+            with torch.random.fork_rng(devices=[]):  # a loader of torch draws a seed, also where it does not shuffle
+                yield
+        else:
+            yield
+    finally:
+        for variable, value in counted:
+            variable.assign(value)
+        if backend == "torch":
+            model.train(training)
+        if backend == "jax":
+            model._jax_state_synced = True  # or the loop would go on with values that an evaluation has used up
+
+
+@contextmanager
+def _without_values():
+    """Some errors of Keras show what it was given, arrays with all their values: pages of pixels, cut off here."""
+    try:
+        yield
+    except ValueError as error:
+        said = re.split(r"(?:,? found|Received)[^:]*:", str(error), maxsplit=1)
+        if len(said) == 1 or len(said[1]) < LONGEST:
+            raise
+        cut = f"{said[0].strip().rstrip('.')}; but a model of kzoo reads dicts of arrays, one for each batch."
+        raise type(error)(cut) from None
+
+
+def _forget_stale_steps(model):
+    """A layer that was quantised or given LoRA since has other weights than a compiled step knows."""
+    count = len(model.weights)
+    if vars(model).get("weights_in_steps", count) != count:
+        model.train_function = model.test_function = model.predict_function = None
+    untracked(model, "weights_in_steps", count)
+
+
+class _Steps:
+    """Follows the steps that Keras makes for a model: none is left half done."""
+
+    def __init__(self, model):
+        self.model, self.functions = model, {}
+        untracked(model, "steps_followed", True)
+        self.replaced = ["steps_followed"]
+        for kind in {"jax": ("train", "test", "predict"), "torch": ("train",)}.get(keras.config.backend(), ()):
+            name = f"make_{kind}_function"
+            self.replace(name, self.making(kind, getattr(model, name)))
+
+    def replace(self, name, method):
+        """A method of the model alone in place of that of its class, until `leave`."""
+        untracked(self.model, name, method)
+        self.replaced.append(name)
+
+    def making(self, kind, make) -> Callable:
+        """The function with which Keras makes a compiled step, which is followed from then on."""
+        name = f"{kind}_function"
+
+        def make_and_follow(force=False):
+            make(force)
+            function = getattr(self.model, name)
+            if self.functions.get(name, (None, None))[1] is not function:
+                self.functions[name] = function, self.followed(function)
+                untracked(self.model, name, self.functions[name][1])
+
+        return make_and_follow
+
+    def followed(self, function) -> Callable:
+        def step(data):
+            with interrupted_between_steps(lambda: False):
+                return function(data)
+
+        return step
+
+    def leave(self):
+        for name, (function, followed) in self.functions.items():
+            if getattr(self.model, name) is followed:
+                untracked(self.model, name, function)
+        for name in self.replaced:
+            object.__delattr__(self.model, name)
+        self.functions.clear()  # which refer to this, as this does to them
+
+
+class _StepsOfJax(_Steps):
+    """Steps that get the values of all variables and give new ones, which the variables hold from then on."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.carried = {}  # count of lists -> lists: to gather them takes longer than a small step
+        self.replace("_get_jax_state", self.values)
+        self.replace("jax_state_sync", lambda: None)
+
+    def variables(self, count):
+        if count not in self.carried:
+            self.carried[count] = carried_variables(self.model, count)
+        return self.carried[count]
+
+    def values(self, purge_model_variables=False, **lists):
+        """In place of Keras' own, which takes them out of the variables."""
+        return tuple([each.value for each in variables] for variables in self.variables(sum(lists.values())))
+
+    def followed(self, function) -> Callable:
+        def step(state, iterator):
+            found = []
+
+            def is_whole():
+                return not found and not any(value.is_deleted() for values in state for value in values)
+
+            try:
+                with interrupted_between_steps(is_whole):
+                    found[:] = function(state, iterator)
+                    self.keep(found[1])
+            except BaseException as error:
+                if not found and not is_whole():
+                    note = "The step had begun to replace the weights of the model, which are lost; open it again."
+                    error.add_note(note)
+                raise
+            return tuple(found)
+
+        return step
+
+    def keep(self, state):
+        for variables, values in zip(self.variables(len(state)), state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable._value = value  # `assign` would look at each
+        self.model._jax_state_synced = True  # the next step takes them from there
