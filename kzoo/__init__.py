@@ -35,7 +35,7 @@ _NAMES = {room: f"kzoo.{room}" for room in _ROOMS} | {
     "list_presets": "kzoo.presets",
     "describe": "kzoo.presets",
     "load_model": "kzoo.saving",
-    "keras": "kzoo.keras_contact",
+    "keras": "kzoo.bases",
     "Captioner": "kzoo.models",
     "DualEncoder": "kzoo.models",
     "MatchingEncoder": "kzoo.models",

@@ -12,7 +12,7 @@ from kzoo import (
     training,
     weights,
 )
-from kzoo.keras_contact import keras
+from kzoo.bases import keras
 from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
 from kzoo.presets import describe, list_presets
 from kzoo.presets.loader import from_preset

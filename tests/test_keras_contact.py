@@ -51,7 +51,7 @@ def wrapped_error():
     return caught.value
 
 
-# every private name of Keras in `kzoo.keras_contact` -> the object that must have it, and the backend where only one does
+# every private name of Keras in the room -> the object that must have it, and the backend where only one does
 PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
