@@ -14,6 +14,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from kzoo.shown import AsCalled
 
 LONGEST_SIDE = 2**16  # pixels of a picture
 LARGEST = 2**31 - 1  # of a whole number, where nothing else is said: what int32 holds
+Function = TypeVar("Function", bound=Callable)
 SHOWN = 60  # characters of a value in a sentence
 
 
@@ -293,7 +295,7 @@ def given(signature, arguments, keywords):
         return {}
 
 
-def takes(**kinds):
+def takes(**kinds) -> Callable[[Function], Function]:
     """Decorator of a function or method: what its arguments may be. What is the default is taken.
 
     Example:

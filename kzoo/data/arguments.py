@@ -1,8 +1,8 @@
 """What the options that the data sets share may be."""
 
-from kzoo.arguments import AMOUNT, COUNT, FLAG, FUNCTION, TABLE, able, names, sequence
+from kzoo.arguments import AMOUNT, COUNT, FLAG, FUNCTION, NAME, TABLE, able, names, sequence
 
-COLUMNS = (names() | TABLE).said("the names of columns, such as ('labels',)")
+COLUMNS = (NAME | names() | TABLE).said("the names of columns, such as ('labels',)")
 PREPROCESSOR = able("encode_images encode_texts", "a preprocessor, such as model.preprocessor")
 
 BATCHING = {

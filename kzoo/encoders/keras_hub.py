@@ -6,6 +6,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from kzoo.arguments import FINITE, POSITIVE
 from kzoo.encoders.keras_hub_backbone import (
     context_length_of,
     image_size_of,
@@ -22,6 +23,7 @@ from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
 from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.encoders.tower import Tower
 from kzoo.keras_contact import untracked
+from kzoo.layers.arguments import BY_CHANNEL, SPREAD
 from kzoo.layers.pooling import pool_end_of_text, pool_mean, until_end_of_text
 from kzoo.layers.transformer import dense
 
@@ -69,6 +71,11 @@ class KerasHubEncoder(Tower):
     """What the two towers share: the part of the backbone's graph that is used, a projection, the config."""
 
     kind, title = "keras_hub", "backbone of keras-hub"  # `from_keras_hub` builds both
+
+    arguments = {
+        "mean": (FINITE | BY_CHANNEL).said("a number, or three, one for each channel"),
+        "std": (POSITIVE | SPREAD).said("a positive number, or three, one for each channel"),
+    }
 
     def __init__(self, backbone, embed_dim, pool, pools, **kwargs):
         policy, dtype = backbone.dtype_policy, kwargs.pop("dtype", None)

@@ -238,7 +238,7 @@ def test_bad_arguments(models, vit, bert):
         ),
         (vit, pixels | {"pool": "pooled"}, ValueError, "ViTBackbone has no pooled output of its own"),
         (vit, pixels | {"image_size": 32}, ValueError, r"image_size is \(32, 32\), but ViTBackbone was built for"),
-        (vit, {"mean": (0.1, 0.2), "std": 1.0}, ValueError, "mean has 2 values"),
+        (vit, {"mean": (0.1, 0.2), "std": 1.0}, ValueError, "mean is \\(0.1, 0.2\\); give a number, or three"),
         (vit, pixels | {"pad_id": 0}, TypeError, "does not know the argument 'pad_id'"),
         (vit, pixels | {"dtype": "mixed_bfloat16"}, ValueError, "was built in float32; build the backbone with that"),
         (models.VGGBackbone([1], [4]), pixels, ValueError, "takes pictures of any size; say which with image_size"),

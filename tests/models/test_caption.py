@@ -150,12 +150,12 @@ def test_ids_and_texts_are_streamed(coca):
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        ({"images": []}, "images is empty; give at least one picture"),
-        ({"strategy": "magic"}, "strategy 'magic' is unknown; there are greedy, sample, beam, contrastive"),
-        ({"strategy": "beam", "num_beams": 0}, "num_beams is 0, but a whole number of at least 1 is expected"),
+        ({"images": []}, "images is empty; give at least one"),
+        ({"strategy": "magic"}, "strategy 'magic' is unknown; choose one of greedy, sample, beam, contrastive"),
+        ({"strategy": "beam", "num_beams": 0}, "num_beams is 0; give a whole number of at least 1"),
         ({"prefix": "a big red circle and " * 9}, "1 of 1 prefixes are longer than the context of 15 ids; shorten"),
         ({"prefix": ["a", "b"]}, "prefix has 2 texts for 4 pictures; give one for each, or one string for all"),
-        ({"max_length": 99}, "max_length is 99, but a whole number from 1 to 15"),
+        ({"max_length": 99}, "max_length is 99; give a whole number from 1 to 15"),
         ({"temperature": 0.5}, "temperature is set, but strategy 'greedy' does not read it, only 'sample'"),
     ],
 )
