@@ -1,10 +1,12 @@
 """The weights of a kzoo folder: a safetensors file, with the names that Keras gives; in older folders an h5 file."""
 
 from kzoo.files.fingerprint import Fingerprints
+from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
 from kzoo.keras_contact import give_state, take_state
 from kzoo.layers.changed import revive_lora
 from kzoo.losses.base import snake_case
+from kzoo.weights.filled import check_weights
 from kzoo.weights.hdf5 import Hdf5
 from kzoo.weights.tensors import Safetensors
 
@@ -73,6 +75,8 @@ def read_weights(model, folder, config, partly=False):
     path = weights_path(folder, config)
     try:
         unread = take_state(model, path if path.name == H5_FILE else _Tensors(path))
+        if path.name == H5_FILE:
+            check_weights(model, path)
     except Exception as error:  # Keras and h5py raise whatever a damaged file makes them stumble over
         raise ValueError(f"the weights in {path} do not fit the model of config.json beside them: {error}") from error
     if path.name == H5_FILE:  # of an older version, which wrote the state of the loss beside the weights
@@ -88,7 +92,12 @@ def read_weights(model, folder, config, partly=False):
 
 
 class _Tensors(Safetensors):
-    """A safetensors file as names to iterate over."""
+    """A safetensors file as names to iterate over, whose numbers are looked at as they are read."""
 
     def __iter__(self):
         return iter(self.shapes)
+
+    def read(self, name):
+        array = super().read(name)
+        check_finite(array, f"{name} in {self.path}")
+        return array

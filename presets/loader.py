@@ -23,7 +23,7 @@ from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub
-from kzoo.weights.filled import check_kinds, check_ranges, check_weights
+from kzoo.weights.filled import check_kinds, check_ranges
 
 logger = logging.getLogger("kzoo")
 
@@ -192,7 +192,7 @@ def _opened(path, row, sized, dtype, preprocessor):
         _apply(path, model.compile_from_config, row["compile"])
     check_kinds(file, model.variables)
     kept.read_weights(model, path, row, partly="compile" in row and not goes_on)
-    check_weights(model, file.path)
+    check_ranges(model, file.path)
     if sized == row:
         return model
     stored = model

@@ -24,7 +24,7 @@ def check_kinds(file, variables):
 
 
 def check_weights(model, place):
-    """Stops at weights that are NaN or infinite, and where `check_ranges` does.
+    """Stops at weights that are NaN or infinite, of a file whose reader does not look at them.
 
     Args:
         model: a filled kzoo model.
@@ -32,7 +32,6 @@ def check_weights(model, place):
     """
     for weight in model.weights:
         check_finite(keras.ops.convert_to_numpy(weight), f"{weight.path} in {place}")
-    check_ranges(model, place)
 
 
 def check_ranges(model, place):
