@@ -168,7 +168,7 @@ ROWS = [
     (lambda f: ResNet(32, 4, 16, 16), TypeError, "depths is 4 (int); give blocks of each stage"),
     (lambda f: TransformerBlock(8, 2, 0), ValueError, "mlp_dim is 0; "),
     (lambda f: TransformerBlock(8, 2, 8, activation="gelo"), ValueError, "activation 'gelo' is unknown; choose one of"),
-    (lambda f: Projector(64), TypeError, "sizes is 64 (int); give whole numbers of at least 1."),
+    (lambda f: Projector(64), TypeError, "sizes is 64 (int); give the width of each layer"),
     (lambda f: SimilarityHead(scale=0), ValueError, "scale is 0; give a positive number."),
     (lambda f: SimilarityHead(bias="x"), TypeError, "bias is 'x' (str); give a finite number, or None."),
     (lambda f: Classifier(0), ValueError, "num_classes is 0; "),

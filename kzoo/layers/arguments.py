@@ -27,6 +27,7 @@ COUNTS = sequence(COUNT, "whole numbers of at least 1")
 SEED = whole(0) | instance(keras.random.SeedGenerator, "a keras.random.SeedGenerator")
 BY_CHANNEL = sequence(FINITE, "three numbers, one for each channel", 3, 3)
 SPREAD = sequence(POSITIVE, "three positive numbers, one for each channel", 3, 3)
+SIZES = sequence(COUNT, "the width of each layer, such as (512, 128)", 1)
 ACTIVATION = one_of(*sorted(ACTIVATIONS))
 
 WHOLE_NUMBERS = """
@@ -66,7 +67,7 @@ BY_NAME = (
         "patch_size": SIDE,
         "scale": POSITIVE,
         "seed": SEED,
-        "sizes": COUNTS,
+        "sizes": SIZES,
         "std": SPREAD,
         "stddev": NOT_NEGATIVE,
         "strength": NOT_NEGATIVE,

@@ -200,7 +200,7 @@ def test_a_loss_and_a_model_that_do_not_fit_are_refused_before_training():
 def test_bad_parts():
     with pytest.raises(ValueError, match=r"the width of what the encoder \(Sequential\) gives is not known"):
         kzoo.SelfSupervised(keras.Sequential([keras.layers.Dense(3)]))
-    with pytest.raises(ValueError, match="sizes is empty"):
+    with pytest.raises(ValueError, match=r"sizes is \(\); give the width of each layer"):
         Projector(())
     with pytest.raises(ValueError, match=r"momentum is 1.0; give a number in \[0, 1\)"):
         EMATeacher(1.0)

@@ -102,7 +102,7 @@ def test_a_copy_has_a_layer_of_its_own_and_the_weights_are_saved(tmp_path):
     ("reads", "gives", "sentence"),
     [
         ((), "y", "a head's reads are empty"),
-        ("x", "", "a head's gives are empty"),
+        ("x", "", "gives is ''; give the name of a tensor"),
         (("x", "x"), "y", "a head's reads name 'x' twice"),
         ("x", ("y", "y"), "a head's gives name 'y' twice"),
         ("*_*", "*_y", r"'\*_\*' has more than one '\*'"),
