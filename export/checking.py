@@ -10,7 +10,7 @@ from kzoo.files.strict_json import read_json
 from kzoo.preprocessing import Preprocessor
 
 
-def problems(folder):
+def problems(folder) -> tuple:
     """Look through an export; its graphs are opened, and not run.
 
     Args:

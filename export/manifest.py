@@ -107,7 +107,7 @@ def read_manifest(folder) -> dict:
     return manifest
 
 
-def fingerprints(folder, manifest, verify=True):
+def fingerprints(folder, manifest, verify=True) -> Fingerprints:
     """Around the reading of an export: its graphs must be those that its manifest was written with.
 
     Exports of the first version have no fingerprints. `with fingerprints(folder, read_manifest(folder)): ...` checks a

@@ -7,6 +7,7 @@ Example:
 """
 
 from pathlib import Path
+from typing import Any
 
 from kzoo.arguments import COUNT, FLAG, NAME, PATH, able, instance, sequence, takes
 from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
@@ -53,7 +54,7 @@ def load(folder, providers=None, threads=None, session_options=None, verify=True
     return opened(folder, read_manifest(folder), providers, threads, session_options, verify)
 
 
-def opened(folder, manifest, *options):
+def opened(folder, manifest, *options) -> "Runtime":
     """`load` for an export whose manifest is known, or not written yet."""
     return (CaptionRuntime if "captions" in manifest else Runtime)(folder, manifest, *options)
 
@@ -70,7 +71,7 @@ def _options(onnxruntime, threads, given):
     return options
 
 
-def open_graph(onnxruntime, folder, name, graph, options=None, providers=None):
+def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -> Any:
     """The session of one graph, which lies in the folder, with the inputs and outputs of the manifest."""
     path = within(folder, graph["file"], MANIFEST_FILE)
     if not path.exists():

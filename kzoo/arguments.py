@@ -14,7 +14,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Kind:
     choices: tuple = ()
     limit: int | None = None
 
-    def __call__(self, name, value):
+    def __call__(self, name, value) -> Any:
         """Stops unless `value` is of this kind; returns it."""
         error = self.wrong(value)
         if error is None:
@@ -58,11 +58,11 @@ class Kind:
         limit = f" (up to {self.limit})" if self.limit and is_whole(value) and abs(value) > self.limit else ""
         raise error(f"{name} is {shown(value, error is TypeError)}; {self.asked()}{limit}.")
 
-    def asked(self):
+    def asked(self) -> str:
         """The end of a sentence: what to give."""
         return f"{'choose' if self.wanted.startswith('one of ') else 'give'} {self.wanted}"
 
-    def __or__(self, other):
+    def __or__(self, other) -> "Kind":
         """This kind or another one; None is one too."""
         other = NOTHING if other is None else other
 
@@ -73,12 +73,12 @@ class Kind:
         limit = self.limit or other.limit
         return Kind(f"{self.wanted}, or {other.wanted}", wrong, (*self.choices, *other.choices), limit)
 
-    def said(self, wanted):
+    def said(self, wanted) -> "Kind":
         """The same kind in other words."""
         return replace(self, wanted=wanted)
 
 
-def shown(value, typed=False):
+def shown(value, typed=False) -> str:
     """A value as a sentence shows it: in one short line, with its type on request.
 
     Example:
@@ -109,7 +109,7 @@ def shown(value, typed=False):
 class _Short(reprlib.Repr):
     """Short, and of objects within, such as arrays, the type alone."""
 
-    def repr_instance(self, value, level):
+    def repr_instance(self, value, level) -> str:
         return repr(value) if isinstance(value, numbers.Number) else type(value).__name__
 
 
@@ -124,17 +124,17 @@ def _meant(value, choices):
 # ---- numbers
 
 
-def is_whole(value):
+def is_whole(value) -> bool:
     """Whether a value is a whole number by its type: of Python or numpy, and no boolean."""
     return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
 
 
-def is_number(value):
+def is_number(value) -> bool:
     """Whether a value is a real number by its type: of Python or numpy, and no boolean."""
     return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
 
 
-def whole(least=None, most=None):
+def whole(least=None, most=None) -> Kind:
     """A whole number; 4.0 is none, and neither is True."""
     low, high = -LARGEST if least is None else least, LARGEST if most is None else most
 
@@ -148,7 +148,7 @@ def whole(least=None, most=None):
     return Kind("a whole number" if least is None else f"a whole number of at least {least}", wrong, limit=LARGEST)
 
 
-def number(above=None, least=None, below=None, most=None):
+def number(above=None, least=None, below=None, most=None) -> Kind:
     """A finite number within bounds that are left out (`above`, `below`) or taken in (`least`, `most`)."""
 
     def wrong(value):
@@ -176,7 +176,7 @@ def _range_in_words(above, least, below, most):
 # ---- names and objects
 
 
-def one_of(*choices):
+def one_of(*choices) -> Kind:
     """One of these names."""
     kinds = {type(each) for each in choices}
 
@@ -189,12 +189,12 @@ def one_of(*choices):
     return Kind(wanted, wrong, tuple(choices))
 
 
-def instance(types, wanted):
+def instance(types, wanted) -> Kind:
     """An object of one of these types."""
     return Kind(wanted, lambda value: None if isinstance(value, types) else TypeError)
 
 
-def able(attributes, wanted="an object"):
+def able(attributes, wanted="an object") -> Kind:
     """An object with these attributes, whatever its type."""
     return Kind(wanted, lambda value: None if all(hasattr(value, each) for each in attributes.split()) else TypeError)
 
@@ -215,7 +215,7 @@ def _wrong_path(value):
     return ValueError if not os.fspath(value).strip() or "\0" in os.fspath(value) else None
 
 
-def sequence(of, wanted, least=0, most=None, rising=None):
+def sequence(of, wanted, least=0, most=None, rising=None) -> Kind:
     """A list or tuple (or a one-dimensional array) whose members are of a kind.
 
     Args:
@@ -240,12 +240,12 @@ def sequence(of, wanted, least=0, most=None, rising=None):
     return Kind(wanted, wrong)
 
 
-def names(wanted="a sequence of names"):
+def names(wanted="a sequence of names") -> Kind:
     """Names in a list or tuple; a string alone is none."""
     return sequence(NAME, wanted)
 
 
-def span(of, wanted):
+def span(of, wanted) -> Kind:
     """Two numbers, the smaller first."""
     return sequence(of, wanted, 2, 2, rising=lambda both: both[0] <= both[1])
 
@@ -265,7 +265,7 @@ SIZE = (SIDE | sequence(SIDE, "a pair", 2, 2)).said(f"a side from 1 to {LONGEST_
 GRID = sequence(COUNT, "rows and columns of patches, such as the grid of the tower", 2, 2)
 
 
-def check(kinds, values, defaults=None):
+def check(kinds, values, defaults=None) -> None:
     """Stops where a value is not of its kind.
 
     Args:
@@ -283,13 +283,13 @@ def check(kinds, values, defaults=None):
         kind(name, value)
 
 
-def defaults_of(signature):
+def defaults_of(signature) -> dict:
     """Name -> default of the parameters that have one."""
     parameters = signature.parameters.items()
     return {name: each.default for name, each in parameters if each.default is not inspect.Parameter.empty}
 
 
-def given(signature, arguments, keywords):
+def given(signature, arguments, keywords) -> dict:
     """Name -> value of a call; nothing of one that does not fit, of which Python says what is unknown."""
     try:
         return signature.bind_partial(*arguments, **keywords).arguments
@@ -345,7 +345,7 @@ class Checked(AsCalled):
         return super().__new__(cls, *arguments, **keywords)
 
 
-def declared(cls):
+def declared(cls) -> dict:
     """The table `arguments` of a class with those of the classes that it comes from."""
     merged = {}
     for each in reversed(cls.__mro__):

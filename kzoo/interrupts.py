@@ -2,11 +2,12 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def interrupted_between_steps(is_alive):
+def interrupted_between_steps(is_alive) -> Iterator:
     """Ctrl-C waits while the weights before a step are gone and those after it are not there yet.
 
     Args:

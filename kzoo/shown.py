@@ -32,11 +32,11 @@ class AsCalled:
         instance.__dict__["_as_called"] = as_called(cls, dict([*bound.arguments.items()][1:]))
         return instance
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self._as_called or f"{type(self).__name__}(...)"
 
 
-def as_called(kind, arguments):
+def as_called(kind, arguments) -> str:
     """How an object was made, without what it was not told.
 
     Args:

@@ -19,7 +19,7 @@ LARGEST_LOG = 88.0  # whose power float32 still has
 LISTED = 4
 
 
-def problems(folder):
+def problems(folder) -> tuple:
     """Look through a folder in the layout of kzoo, transformers, open_clip or big_vision.
 
     Args:

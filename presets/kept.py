@@ -1,11 +1,15 @@
 """The weights of a kzoo folder: a safetensors file, with the names that Keras gives; in older folders an h5 file."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from kzoo.files.fingerprint import Fingerprints
 from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
 from kzoo.keras_contact import give_state, take_state
 from kzoo.layers.changed import revive_lora
 from kzoo.losses.base import snake_case
+from kzoo.types import Array
 from kzoo.weights.filled import check_weights
 from kzoo.weights.hdf5 import Hdf5
 from kzoo.weights.tensors import Safetensors
@@ -14,7 +18,7 @@ WEIGHTS_FILE, H5_FILE = "model.safetensors", "model.weights.h5"
 LISTED = 4  # tensors that a sentence names
 
 
-def write_weights(model, place, optimizer):
+def write_weights(model, place, optimizer) -> dict:
     """Write the weights of a model into a folder, with the state of its training or without.
 
     Returns:
@@ -24,7 +28,7 @@ def write_weights(model, place, optimizer):
     return {WEIGHTS_FILE: write_tensors(place / WEIGHTS_FILE, lambda put: give_state(model, put, optimizer), metadata)}
 
 
-def fingerprints(folder, config, verify):
+def fingerprints(folder, config, verify) -> Fingerprints:
     """Around the reading of a folder's weights: they must be those that its config was saved with.
 
     Older configs say nothing of their weights.
@@ -37,7 +41,7 @@ def fingerprints(folder, config, verify):
     return Fingerprints(folder, config.get("fingerprints", {}) if verify else {}, "config.json")
 
 
-def weights_path(folder, config):
+def weights_path(folder, config) -> Path:
     """Path of the weights of a kzoo folder.
 
     Raises:
@@ -53,13 +57,13 @@ def weights_path(folder, config):
     return path
 
 
-def open_weights(folder, config):
+def open_weights(folder, config) -> Safetensors | Hdf5:
     """The weights of a kzoo folder by their header, before anything is made of them: a `Safetensors` or `Hdf5`."""
     path = weights_path(folder, config)
     return Hdf5(path) if path.name == H5_FILE else Safetensors(path)
 
 
-def read_weights(model, folder, config, partly=False):
+def read_weights(model, folder, config, partly=False) -> None:
     """Fill a model from the weights of a kzoo folder: every variable must be there, in its shape, and nothing else.
 
     Args:
@@ -94,10 +98,10 @@ def read_weights(model, folder, config, partly=False):
 class _Tensors(Safetensors):
     """A safetensors file as names to iterate over, whose numbers are looked at as they are read."""
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
 
-    def read(self, name):
+    def read(self, name) -> Array:
         array = super().read(name)
         check_finite(array, f"{name} in {self.path}")
         return array

@@ -4,6 +4,7 @@ import logging
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -128,7 +129,7 @@ def _filled(checkpoint, row, sized, dtype, preprocessor):
     return model
 
 
-def described(folder, row, preprocessor=None, count=None, dtype=None):
+def described(folder, row, preprocessor=None, count=None, dtype=None) -> Any:
     """The model that the config in a folder describes, in names and shapes alone.
 
     Args:

@@ -1,5 +1,7 @@
 """What the config.json of a kzoo folder may say, and every row of a table that names its towers in full."""
 
+from collections.abc import Iterator
+
 from kzoo.files.schema import (
     BLOCKS,
     DEVIATIONS,
@@ -96,7 +98,7 @@ ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody
 class TowerRule:
     """The rule of one tower or decoder."""
 
-    def problems(self, value, place, key=None):
+    def problems(self, value, place, key=None) -> Iterator[str]:
         foreign = isinstance(value, dict) and value.get("kind") in list(ELSEWHERE)  # it may be anything
         fields = {"kind": TEXT, "trainable": FLAG} if foreign else {"kind": TEXT, **TOWER}
         yield from Object(fields, ("kind",)).problems(value, place, key)
@@ -134,7 +136,7 @@ FIELDS = {
 OF_ROW = {"images": Object(STEPS), "tokenizer": RULES}  # what stands in a row before there is a preprocessor
 
 
-def problems(config, place, whole_row=False):
+def problems(config, place, whole_row=False) -> Iterator[str]:
     """Sentences on what is wrong with a config, in the form of `kzoo.presets.table.flat`.
 
     Args:
@@ -148,7 +150,7 @@ def problems(config, place, whole_row=False):
     yield from Object({**FIELDS, **more, **towers, **decoder}).problems(config, place)
 
 
-def check(config, place, whole_row=False):
+def check(config, place, whole_row=False) -> None:
     """Stops with the first of `problems`.
 
     Raises:

@@ -15,7 +15,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Folder of a model in any layout that kzoo reads, or of an export.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     backend: BackendOption = None,
-):
+) -> None:
     """Look through a folder without building its model, and print everything that is wrong with it."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give one that holds a model or an export.")

@@ -1,6 +1,7 @@
 """Arguments and options that several commands have."""
 
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
@@ -26,7 +27,7 @@ class Layout(StrEnum):
     open_clip = "open_clip"
 
 
-def taking(kind):
+def taking(kind) -> Callable:
     """The callback of an option whose value is of a kind of `kzoo.arguments`: others end with exit code 2, before the
     command has begun."""
 

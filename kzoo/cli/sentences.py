@@ -41,12 +41,12 @@ def in_flags(sentence, flags) -> str:
 EXPECTED = (ValueError, TypeError, ImportError, OSError, RuntimeError, ArithmeticError)
 
 
-def is_failure(error):
+def is_failure(error) -> bool:
     """Whether something went wrong: no end that was asked for, such as Ctrl-C; a panic of tokenizers' Rust is one."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
-def in_words(error):
+def in_words(error) -> str:
     """An error as one sentence."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; take smaller batches or a smaller model."

@@ -89,7 +89,7 @@ class TrainingFolder:
         """Take away what only a training that goes on has a use for."""
         discard(self.last)
 
-    def save(self, model):
+    def save(self, model) -> None:
         """Keep a model as the one that this training gives; `check` has seen to what it replaces."""
         model.save_to_preset(self.path, overwrite=True)
 

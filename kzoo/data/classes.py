@@ -10,7 +10,7 @@ from kzoo.data.captions import is_missing
 SHOWN = 3  # of many names, those that a sentence spells out
 
 
-def classes_by_column(columns, *said):
+def classes_by_column(columns, *said) -> dict:
     """The classes of the columns that hold names; of numbers there are none.
 
     Text is a name where no value of its column is a number or spells one: a typing error among numbers is a broken row,
@@ -44,7 +44,7 @@ def classes_by_column(columns, *said):
     return found
 
 
-def class_id(name, value, classes):
+def class_id(name, value, classes) -> tuple:
     """The id of a class.
 
     Args:
@@ -71,7 +71,7 @@ def class_id(name, value, classes):
     return None, f"the {name} is {_shown(value)}, which is none of the {described(classes)}"
 
 
-def described(names):
+def described(names) -> str:
     """Names of classes for a sentence: all where they are few.
 
     Example:
@@ -84,7 +84,7 @@ def described(names):
     return f"{len(names)} classes {', '.join(names[:SHOWN])}, ..."
 
 
-def number_in(text):
+def number_in(text) -> int | float | None:
     """The number that a text spells, None where it spells none."""
     for read in (int, float):
         try:

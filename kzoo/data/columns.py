@@ -64,7 +64,7 @@ def column(name, values, count, noun) -> Any:
     return values
 
 
-def entries(columns, count, noun, *classes):
+def entries(columns, count, noun, *classes) -> dict:
     """Entries of a source as arrays of numbers; names of classes as their ids.
 
     Args:
@@ -180,7 +180,7 @@ def is_file(path) -> bool:
         return False
 
 
-def opened(value):
+def opened(value) -> Any:
     """A picture that a data set of another library holds, read now; any other as it is.
 
     Raises:

@@ -22,7 +22,7 @@ def pictures_of(folder) -> list:
     return [path for path in files_of(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
-def folder_classes(folder, pictures, fewest=2):
+def folder_classes(folder, pictures, fewest=2) -> tuple | None:
     """The class of each picture by the folder in `folder` that it lies in, a list of names.
 
     None where a picture lies in no such folder, where there are fewer than `fewest`, and where they are the parts of a

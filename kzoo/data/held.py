@@ -1,6 +1,8 @@
 """Data sets of Hugging Face's `datasets`, whose rows are read when they are needed; the library is not imported."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from kzoo.data.folders import TEXT
 from kzoo.preprocessing.decoding import reason
@@ -20,7 +22,7 @@ class HeldPicture:
     number: int
     column: str
 
-    def read(self):
+    def read(self) -> Any:
         """What the data set gives for it: a PIL image, an array, a path, or `{"path": ..., "bytes": ...}`.
 
         Raises:
@@ -42,10 +44,10 @@ class Held:
     def __init__(self, rows):
         self.rows = rows
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def check(self, columns, options):
+    def check(self, columns, options) -> None:
         """Stops with a sentence where there is not every column; `options` name them otherwise."""
         lacking = next((name for name in columns if name not in self.rows.column_names), None)
         if lacking is not None:
@@ -54,12 +56,12 @@ class Held:
                 f"{options}."
             )
 
-    def caption_key(self, key):
+    def caption_key(self, key) -> str:
         """The column of captions: as asked for, unless only `text` is there."""
         names = self.rows.column_names
         return TEXT if key not in names and TEXT in names else key
 
-    def classes(self, columns):
+    def classes(self, columns) -> dict:
         """Names of those of some columns that are of classes (`ClassLabel`), in the order of their ids, by column."""
         return {column: names for column in columns if (names := self._names(column))}
 
@@ -67,32 +69,32 @@ class Held:
         names = getattr((self.rows.features or {}).get(column), "names", None)
         return list(names) if isinstance(names, (list, tuple)) else None
 
-    def labelled(self):
+    def labelled(self) -> list[str]:
         """Columns of classes in which any row has one: those of a part without labels are all -1."""
         columns = self.classes(self.rows.column_names)
         return [name for name in columns if any(value is not None for value in self.values(name))]
 
-    def values(self, column):
+    def values(self, column) -> list:
         """All values of a column, classes by their names and None for none; pictures are not read with them."""
         values, names = list(self.rows[column]), self._names(column)
         if names is None:
             return values
         return [names[value] if value is not None and value >= 0 else None for value in values]
 
-    def records(self, columns, pictures=()):
+    def records(self, columns, pictures=()) -> Iterator[dict]:
         """Rows with their places, as `kzoo.data.tables.read_table` gives them; pictures are not read with them."""
         values = [self.pictures(name) if name in pictures else self.values(name) for name in columns]
         for number, each in enumerate(zip(*values)):
             yield f"row {number}", dict(zip(columns, each))
 
-    def pictures(self, column):
+    def pictures(self, column) -> list:
         """A `HeldPicture` for each row."""
         select = getattr(self.rows, "select_columns", None)  # without it a row decodes pictures that nobody asked for
         rows = self.rows if select is None else select([column])
         return [HeldPicture(rows, number, column) for number in range(len(self))]
 
 
-def held(source):
+def held(source) -> "Held | None":
     """A source as a `Held`; None where it is of another kind.
 
     Raises:

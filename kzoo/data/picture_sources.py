@@ -14,7 +14,7 @@ from kzoo.data.tables import records_of
 LABELS = "labels"  # how the classes of folders are called in a batch
 
 
-def read_pictures(source, image_key="image", columns=(), classes=None):
+def read_pictures(source, image_key="image", columns=(), classes=None) -> tuple:
     """Read any source of pictures.
 
     Args:

@@ -47,7 +47,7 @@ class Asked:
     classes: tuple = ()
 
     @property
-    def keys(self):
+    def keys(self) -> tuple:
         """All columns that every row has."""
         return self.image_key, self.caption_key, *self.columns
 

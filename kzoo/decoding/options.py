@@ -57,7 +57,7 @@ LIMITS = {
 STRATEGY = one_of(*STRATEGIES)
 
 
-def check_names(given):
+def check_names(given) -> None:
     """Stops where an option is unknown: a name of `generate` that is spelt otherwise."""
     one_of_these = one_of("max_length", *LIMITS)
     for name in given:

@@ -28,7 +28,7 @@ class Results(dict):
         return f"{self[name]:.1%}" if name in self else ""
 
 
-def in_order(name):
+def in_order(name) -> tuple:
     """A key to sort names of results by: training before held-out pairs, the loss first, recall@5 before recall@10."""
     held_out, plain = name.startswith("val_"), name.removeprefix("val_")
     stem, _, k = plain.partition("@")

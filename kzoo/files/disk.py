@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 UNCHANGED = "what was there is unchanged"
@@ -25,7 +26,7 @@ REASONS = {getattr(errno, name): reason for name, reason in _REASONS.items() if 
 
 
 @contextmanager
-def in_words(target, state=UNCHANGED):
+def in_words(target, state=UNCHANGED) -> Iterator:
     """Around changes of files: what the disk does not allow is one sentence, with the target and what became of it.
 
     Args:
@@ -42,7 +43,7 @@ def in_words(target, state=UNCHANGED):
         raise said from error
 
 
-def write(path, content):
+def write(path, content) -> str:
     """Write a new file.
 
     Args:
@@ -66,31 +67,31 @@ def write(path, content):
     return digest.hexdigest()
 
 
-def make_folder(path):
+def make_folder(path) -> None:
     os.mkdir(path)
 
 
-def rename(old, new):
+def rename(old, new) -> None:
     """Give a file or folder another name, over the file that has it."""
     os.replace(old, new)
 
 
-def overwrite(path, source):
+def overwrite(path, source) -> None:
     """Give a file the content of another one, where it cannot be replaced: a file that is a mount point."""
     shutil.copyfile(source, path, follow_symlinks=False)
 
 
-def remove(path):
+def remove(path) -> None:
     """Remove a file or a link."""
     os.unlink(path)
 
 
-def remove_folder(path):
+def remove_folder(path) -> None:
     """Remove an empty folder."""
     os.rmdir(path)
 
 
-def sync(path):
+def sync(path) -> None:
     """See to it that a file's content, or a folder's names, outlast a loss of power."""
     folder = os.path.isdir(path)
     if folder and os.name == "nt":

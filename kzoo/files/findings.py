@@ -2,6 +2,7 @@
 
 import os
 import stat
+from typing import Any
 
 from kzoo.files import limits
 from kzoo.files.opening import KINDS, OPENED, check_inside, home_of
@@ -14,11 +15,11 @@ BY_NAME = {"tokenizer.json": "VOCABULARY", "vocab.json": "VOCABULARY"}  # JSON f
 class Findings(list):
     """Sentences on what is wrong, each once."""
 
-    def note(self, sentence):
+    def note(self, sentence) -> None:
         if sentence not in self:
             self.append(sentence)
 
-    def attempt(self, function, *args):
+    def attempt(self, function, *args) -> Any:
         """What a function returns, or None where it stopped with a sentence, which is noted."""
         try:
             return function(*args)
@@ -27,7 +28,7 @@ class Findings(list):
             return None
 
 
-def check_files(folder, found):
+def check_files(folder, found) -> None:
     """Links that leave a folder, pipes and devices in it, and JSON that is none."""
     home = home_of(folder)
     for path in sorted(folder.iterdir()):

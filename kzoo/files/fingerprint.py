@@ -9,7 +9,7 @@ from kzoo.files.layouts import is_within
 BLOCK = 2**23  # bytes at a time: each costs a thread one wait for the interpreter, which others hold
 
 
-def sha256_of(path):
+def sha256_of(path) -> str:
     """The sha256 of a file, as hexadecimal digits."""
     digest, block = hashlib.sha256(), memoryview(bytearray(BLOCK))
     with open(path, "rb", buffering=0) as file:
@@ -47,12 +47,12 @@ class Fingerprints:
         self.folder, self.recorded, self.record = Path(folder), recorded, record
         self._thread = ThreadPoolExecutor(1)
 
-    def __enter__(self):
+    def __enter__(self) -> "Fingerprints":
         paths = {name: self.folder / name for name in self.recorded}
         self._found = {name: self._thread.submit(sha256_of, path) for name, path in paths.items() if path.is_file()}
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind, error, trace) -> None:
         if kind is not None and not issubclass(kind, Exception):
             self._thread.shutdown(wait=False, cancel_futures=True)
             return

@@ -79,7 +79,7 @@ LAYOUTS = {
 EXPORTS = ("onnx", "tf_saved_model")
 
 
-def is_within(name):
+def is_within(name) -> bool:
     """Whether a name that a file gives is of something inside of its folder.
 
     Example:
@@ -92,12 +92,12 @@ def is_within(name):
     return bool(path.parts) and ".." not in path.parts and not path.is_absolute() and not path.drive
 
 
-def held_in(folder):
+def held_in(folder) -> list[str]:
     """Names of the layouts that a folder declares to be of: none, one, or more where saves were mixed."""
     return [name for name, layout in LAYOUTS.items() if _declares(Path(folder), layout)]
 
 
-def files_of(folder, layout):
+def files_of(folder, layout) -> list[str]:
     """Names of the files in a folder that may belong to a layout, sorted; with `/` between folder and file."""
     folder, found = Path(folder), set()
     for pattern in LAYOUTS[layout].files:
@@ -109,7 +109,7 @@ def files_of(folder, layout):
     return sorted(found)
 
 
-def check_layout(folder, layout, overwrite):
+def check_layout(folder, layout, overwrite) -> list[str]:
     """Stops where a save would mix its files with those of something else.
 
     Args:

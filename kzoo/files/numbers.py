@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def check_finite(array, place):
+def check_finite(array, place) -> None:
     """Stops at NaN and infinities, and at numbers beyond float32, in an array of floats; other arrays are as they are.
 
     A sum of squares is enough where all is well: it is the fastest reading of memory that there is, half the time of a

@@ -6,6 +6,7 @@ A pipe, a socket or a device in the place of a file would have its reader wait f
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of the files of a checkpoint
 KINDS = {
@@ -19,7 +20,7 @@ KINDS = {
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def check_regular(path):
+def check_regular(path) -> None:
     """Stops with a sentence unless what a path leads to is a regular file.
 
     Raises:
@@ -29,7 +30,7 @@ def check_regular(path):
     _check(os.stat(path), path)
 
 
-def open_regular(path):
+def open_regular(path) -> BinaryIO:
     """A regular file, open for reading bytes; for the errors see `check_regular`.
 
     Example:
@@ -46,7 +47,7 @@ def open_regular(path):
     return file
 
 
-def read_bytes(path, limit):
+def read_bytes(path, limit) -> bytes:
     """The content of a regular file.
 
     Args:
@@ -60,7 +61,7 @@ def read_bytes(path, limit):
         return read_all(file, limit, path)
 
 
-def read_all(file, limit, path):
+def read_all(file, limit, path) -> bytes:
     """What is left of an open file, which may be one that unpacks itself; for the arguments see `read_bytes`."""
     content = file.read(limit + 1)
     if len(content) > limit:
@@ -70,7 +71,7 @@ def read_all(file, limit, path):
     return content
 
 
-def read_text(path, limit):
+def read_text(path, limit) -> str:
     """The content of a regular file in UTF-8, with the ends of lines as `open` gives them.
 
     Raises:
@@ -79,7 +80,7 @@ def read_text(path, limit):
     return as_text(read_bytes(path, limit), path)
 
 
-def as_text(content, path):
+def as_text(content, path) -> str:
     """Bytes of a file as text; see `read_text`."""
     try:
         text = content.decode("utf-8")
@@ -88,7 +89,7 @@ def as_text(content, path):
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def within(folder, name, said_by, below=False):
+def within(folder, name, said_by, below=False) -> Path:
     """The path of a file that another file of its folder names, which lies in the folder and nowhere else.
 
     Args:
@@ -113,7 +114,7 @@ def within(folder, name, said_by, below=False):
     return folder / name
 
 
-def home_of(folder):
+def home_of(folder) -> Path:
     """How far links in a folder may lead: the folder itself or, of a snapshot in the hub's cache, which is a folder of
     links into the blobs of its repository, that repository."""
     home = folder.resolve()
@@ -122,7 +123,7 @@ def home_of(folder):
     return home
 
 
-def check_inside(path, home):
+def check_inside(path, home) -> None:
     """Stops where a path is a link, or lies behind one, that leads out of `home`."""
     try:
         leads_to = path.resolve()

@@ -11,7 +11,7 @@ Example:
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from kzoo.files import limits
@@ -19,7 +19,7 @@ from kzoo.files import limits
 SHOWN = 80  # characters of a value that a sentence shows
 
 
-def check(content, rule, place):
+def check(content, rule, place) -> None:
     """Stops with the first thing that is wrong with the content of a file.
 
     Args:
@@ -47,15 +47,15 @@ class Rule:
     words: Callable | str
     accepts: Callable
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.words if isinstance(self.words, str) else self.words()
 
-    def problems(self, value, place, key=None):
+    def problems(self, value, place, key=None) -> Iterator[str]:
         if not self.accepts(value):
             says = f"{place} is {shown(value)}" if key is None else f"{place} says {key}={shown(value)}"
             yield f"{says}, but {self} is expected."
 
-    def __or__(self, other):
+    def __or__(self, other) -> "Rule":
         return Rule(lambda: f"{self} or {other}", lambda value: self.accepts(value) or other.accepts(value))
 
 
@@ -75,7 +75,7 @@ class Object:
     closed: bool = False
     nullable: bool = False
 
-    def problems(self, value, place, key=None):
+    def problems(self, value, place, key=None) -> Iterator[str]:
         place = place if key is None else f"{place}, {key}"
         if value is None and self.nullable:
             return
@@ -99,7 +99,7 @@ class Each:
 
     rule: object
 
-    def problems(self, value, place, key=None):
+    def problems(self, value, place, key=None) -> Iterator[str]:
         place = place if key is None else f"{place}, {key}"
         if not isinstance(value, dict):
             yield f"{place} holds {written(value)}, but an object is expected."
@@ -114,7 +114,7 @@ class Items:
 
     rule: object
 
-    def problems(self, value, place, key=None):
+    def problems(self, value, place, key=None) -> Iterator[str]:
         if not isinstance(value, list):
             says = f"{place} is {shown(value)}" if key is None else f"{place} says {key}={shown(value)}"
             yield f"{says}, but a list is expected."
@@ -123,7 +123,7 @@ class Items:
             yield from self.rule.problems(inner, place if key is None else f"{place}, {key}", f"item {number}")
 
 
-def shown(value):
+def shown(value) -> str:
     """A value in a sentence, cut where it is long."""
     if isinstance(value, int) and abs(value) >= 10**SHOWN:
         return f"a whole number of more than {SHOWN} digits"
@@ -131,23 +131,23 @@ def shown(value):
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def written(value):
+def written(value) -> str:
     """A value as JSON writes it, cut where it is long."""
     text = json.dumps(value, default=str)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def is_whole(value):
+def is_whole(value) -> bool:
     """Whether a value is a whole number, which True is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value):
+def is_number(value) -> bool:
     """Whether a value is a finite number that a float can be."""
     return (is_whole(value) and abs(value) < 2**63) or (isinstance(value, float) and math.isfinite(value))
 
 
-def whole(low, limit):
+def whole(low, limit) -> Rule:
     """A whole number in a range that ends at a limit, one of `kzoo.files.limits` by its name, which may be raised."""
 
     def highest():
@@ -159,7 +159,7 @@ def whole(low, limit):
     )
 
 
-def number(low, high, beyond=False):
+def number(low, high, beyond=False) -> Rule:
     """A finite number in a range; `beyond`: which it must exceed at its lower end."""
     return Rule(
         f"a number {'above' if beyond else 'from'} {low:g} {'and up ' if beyond else ''}to {high:g}",
@@ -167,13 +167,13 @@ def number(low, high, beyond=False):
     )
 
 
-def choice(*known):
+def choice(*known) -> Rule:
     """One of a few things."""
     words = f"one of {', '.join(map(json.dumps, known))}" if len(known) > 1 else json.dumps(known[0])
     return Rule(words, lambda value: any(value == each and type(value) is type(each) for each in known))
 
 
-def several(rule, low, high=None):
+def several(rule, low, high=None) -> Rule:
     """A list of so many values of one kind."""
     high = low if high is None else high
     count = str(low) if low == high else f"{low} to {high}"

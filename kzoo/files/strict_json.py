@@ -2,12 +2,13 @@
 
 import json
 import math
+from typing import Any
 
 from kzoo.files import limits
 from kzoo.files.opening import read_text
 
 
-def read_json(path, limit=None, finite=True):
+def read_json(path, limit=None, finite=True) -> Any:
     """The content of a JSON file.
 
     Args:
@@ -25,7 +26,7 @@ def read_json(path, limit=None, finite=True):
     return parse_json(read_text(path, limits.CONFIG if limit is None else limit), path, finite)
 
 
-def read_object(path, limit=None, finite=True):
+def read_object(path, limit=None, finite=True) -> dict:
     """The content of a JSON file that holds an object; for the rest see `read_json`."""
     content = read_json(path, limit, finite)
     if not isinstance(content, dict):
@@ -33,7 +34,7 @@ def read_object(path, limit=None, finite=True):
     return content
 
 
-def parse_json(text, place, finite=True, **options):
+def parse_json(text, place, finite=True, **options) -> Any:
     """The content of a JSON text.
 
     Args:
@@ -75,7 +76,7 @@ def _refused(name):
     raise _Refused(f"holds {name}, which is no number of JSON")
 
 
-def check_content(content, place, finite=True):
+def check_content(content, place, finite=True) -> None:
     """Stops where objects and lists go too deep, or where a number is none; see `parse_json`."""
     level, depth = [content], 0
     while level:

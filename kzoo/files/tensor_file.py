@@ -15,7 +15,7 @@ DTYPES = {  # NumPy's name of a dtype -> the format's
 ALIGNMENT = 8  # bytes, of where the tensors begin
 
 
-def write_tensors(path, give, metadata=None):
+def write_tensors(path, give, metadata=None) -> str:
     """Write a safetensors file.
 
     Args:

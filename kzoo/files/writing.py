@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -32,7 +33,7 @@ UNMOVED = f"what is saved lies whole in {DECIDED} within it, and is put in its p
 
 
 @contextmanager
-def writing(folder, layout, overwrite=False):
+def writing(folder, layout, overwrite=False) -> Iterator:
     """A place for the files of a model, which are the folder's when all of them are written.
 
     On an error nothing of the folder is changed, and a folder that was made for this is gone.
@@ -72,7 +73,7 @@ def writing(folder, layout, overwrite=False):
             _move(folder)
 
 
-def try_folder(folder, layout, overwrite=False):
+def try_folder(folder, layout, overwrite=False) -> None:
     """Stops as `writing` would, before the work whose result is to be written; nothing is left.
 
     Raises:
@@ -83,7 +84,7 @@ def try_folder(folder, layout, overwrite=False):
         raise _TriedError
 
 
-def try_file(path):
+def try_file(path) -> None:
     """Stops unless a file can be written or added to, before the work that does it; nothing is left.
 
     Raises:
@@ -97,7 +98,7 @@ def try_file(path):
         raise _TriedError
 
 
-def discard(folder):
+def discard(folder) -> None:
     """Remove a folder with all in it: for whoever looks at once, whenever this is killed.
 
     Raises:
@@ -111,7 +112,7 @@ def discard(folder):
         _clear(folder.parent / STAGING)
 
 
-def readable(folder):
+def readable(folder) -> Path:
     """The folder to read in place of `folder`: itself, once a save that was killed as it ended is brought to its end.
 
     Where that cannot be written, the files are read from where they lie.
@@ -148,7 +149,7 @@ def readable(folder):
 
 
 @contextmanager
-def replacing(path):
+def replacing(path) -> Iterator:
     """A file to write in binary, which has the place of `path` when all of it is written; an error changes nothing.
 
     Args:
@@ -184,7 +185,7 @@ def replacing(path):
 
 
 @contextmanager
-def locked(folder):
+def locked(folder) -> Iterator:
     """Keeps other writers out of a folder, in this process and in others; a process that dies keeps nobody out.
 
     Raises:

@@ -126,7 +126,7 @@ class Embedder:
         return in_batches(len(sources), batch_size, lambda part: encode(sources[part]), self.embed_batch)
 
 
-def check_some(name, sources):
+def check_some(name, sources) -> None:
     """Stops unless `sources` are pictures or texts in a list."""
     if not hasattr(sources, "__len__") or isinstance(sources, dict):
         raise TypeError(f"{name} is {shown(sources, typed=True)}; give a list of {name}.")

@@ -70,7 +70,7 @@ def memory_unsearched() -> Iterator:
 
 
 @contextmanager
-def shapes_shown(shapes):
+def shapes_shown(shapes) -> Iterator:
     """Within it Keras' summary shows shapes of layers that nobody called with tensors of its own, which it needs.
 
     Args:

@@ -1,5 +1,6 @@
 """What Keras makes of the errors of a layer, and from where it calls one."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dis import opmap
 
@@ -21,7 +22,7 @@ def called_by_compiled_loss(loss) -> bool:
 
 
 @contextmanager
-def as_said():
+def as_said() -> Iterator:
     """Around the call of a layer: what kzoo itself says is raised as it was said.
 
     Keras puts the errors of a `call` into pages of its own, with the values of all arguments, once for each layer that

@@ -1,19 +1,20 @@
 """The walk of Keras through all that it keeps of a model, and its files."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras.src.saving import saving_lib
 
 
-def written_as_h5():
+def written_as_h5() -> bool:
     """Whether Keras asks for a config to put it into a file `.h5`, of a model or of what is in it."""
     from keras.src.backend.common.global_state import get_global_attribute
 
     return bool(get_global_attribute("use_legacy_config"))
 
 
-def give_state(model, give, training):
+def give_state(model, give, training) -> None:
     """Hand over, one by one, all that Keras keeps of a model in a file.
 
     Args:
@@ -27,7 +28,7 @@ def give_state(model, give, training):
     saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=seen)
 
 
-def take_state(model, tensors):
+def take_state(model, tensors) -> list[str]:
     """Fill a model with what `give_state` gave or, of a path, with the content of a `.weights.h5`.
 
     Args:
@@ -60,15 +61,15 @@ class _H5(saving_lib.H5IOStore):
         super().__init__(path, mode="r")
         self.read, self.at = set(), ""
 
-    def get(self, path):
+    def get(self, path) -> Any:
         self.at = path
         return super().get(path)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key) -> Any:
         self.read.add(f"{self.at}/vars/{key}".removeprefix("/"))
         return super().__getitem__(key)
 
-    def names(self):
+    def names(self) -> list[str]:
         found = []
         self.h5_file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
         return found
@@ -83,37 +84,37 @@ class _Store(saving_lib.H5IOStore):
             path, _, key = f"/{name}".rpartition("/vars/")
             self.places.setdefault(path.removeprefix("/"), {})[key] = name
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return True
 
-    def make(self, path, metadata=None):
+    def make(self, path, metadata=None) -> "_Store":
         self.at = path
         return self
 
     get = make
 
-    def has_path(self, path):
+    def has_path(self, path) -> bool:
         return any(place == path or place.startswith(f"{path}/") for place in self.places)
 
-    def close(self):
+    def close(self) -> None:
         """Nothing: who opened the tensors closes them."""
 
-    def names(self):
+    def names(self) -> Any:
         return self.tensors
 
-    def keys(self):
+    def keys(self) -> Any:
         return self.places.get(self.at, {}).keys()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.keys())
 
-    def __contains__(self, key):
+    def __contains__(self, key) -> bool:
         return key in self.keys()
 
-    def __getitem__(self, key):
+    def __getitem__(self, key) -> Any:
         name = self.places[self.at][key]
         self.read.add(name)
         return self.tensors.read(name)
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key, value) -> None:
         self.give(f"{self.at}/vars/{key}".removeprefix("/"), keras.ops.convert_to_numpy(value))

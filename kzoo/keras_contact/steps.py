@@ -151,7 +151,7 @@ class _Steps:
             name = f"make_{kind}_function"
             self.replace(name, self.making(kind, getattr(model, name)))
 
-    def replace(self, name, method):
+    def replace(self, name, method) -> None:
         """A method of the model alone in place of that of its class, until `leave`."""
         untracked(self.model, name, method)
         self.replaced.append(name)
@@ -176,7 +176,7 @@ class _Steps:
 
         return step
 
-    def leave(self):
+    def leave(self) -> None:
         for name, (function, followed) in self.functions.items():
             if getattr(self.model, name) is followed:
                 untracked(self.model, name, function)
@@ -194,12 +194,12 @@ class _StepsOfJax(_Steps):
         self.replace("_get_jax_state", self.values)
         self.replace("jax_state_sync", lambda: None)
 
-    def variables(self, count):
+    def variables(self, count) -> list:
         if count not in self.carried:
             self.carried[count] = carried_variables(self.model, count)
         return self.carried[count]
 
-    def values(self, purge_model_variables=False, **lists):
+    def values(self, purge_model_variables=False, **lists) -> tuple:
         """In place of Keras' own, which takes them out of the variables."""
         return tuple([each.value for each in variables] for variables in self.variables(sum(lists.values())))
 
@@ -223,7 +223,7 @@ class _StepsOfJax(_Steps):
 
         return step
 
-    def keep(self, state):
+    def keep(self, state) -> None:
         for variables, values in zip(self.variables(len(state)), state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable._value = value  # `assign` would look at each

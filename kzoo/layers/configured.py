@@ -1,7 +1,7 @@
 """One implementation of `get_config`, `from_config` and of the refusal of unknown arguments."""
 
 import inspect
-from typing import Self
+from typing import Any, Self
 
 import keras
 
@@ -62,12 +62,12 @@ class Configured:
         untracked(instance, "_arguments", arguments)  # the constructor stores and tracks what it keeps
         return instance
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args, **kwargs) -> Any:
         with as_said():
             return super().__call__(*args, **kwargs)
 
     @classmethod
-    def kinds(cls):
+    def kinds(cls) -> dict:
         """Argument of the constructor -> what it may be, by its name and by `arguments`."""
         by_name = cls.by_name if cls.__init__.__module__.startswith("kzoo.") else {}
         return by_name | declared(cls)

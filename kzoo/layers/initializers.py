@@ -36,7 +36,7 @@ def empty_weights() -> Iterator:
 
 
 @contextmanager
-def at_most(count, place):
+def at_most(count, place) -> Iterator:
     """Inside, weights of so many numbers can be made: what a config asks for is not allocated before it is known to be
     there.
 
@@ -66,7 +66,7 @@ class _Budget:
     def __init__(self, count, place):
         self.count, self.place, self.made = count, place, 0
 
-    def take(self, shape):
+    def take(self, shape) -> None:
         self.made += math.prod(shape)
         if self.made > self.count:
             raise TooMany(

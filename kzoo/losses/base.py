@@ -315,7 +315,7 @@ class WeightedSum(Loss):
     def call(self, tensors, training=None) -> Tensor:
         return self.from_tensors(tensors, training)[0]
 
-    def ready(self, arguments, keywords):
+    def ready(self, arguments, keywords) -> tuple:
         if len(arguments) != 1 or not isinstance(arguments[0], dict):
             raise TypeError("a sum of losses takes one dict of named tensors; its terms take theirs from it.")
         return arguments, keywords
@@ -356,5 +356,5 @@ def _product(weight, other):
     return weight * other
 
 
-def snake_case(name):
+def snake_case(name) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

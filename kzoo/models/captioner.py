@@ -263,7 +263,7 @@ class Captioner(Writer, EmbeddingModel):
             raise ValueError(f"{self.name} has no text tower: it writes captions and embeds none.")
         return super().embed_batch(batch)
 
-    def shown_shapes(self):
+    def shown_shapes(self) -> list:
         return [*super().shown_shapes(), (self.text_decoder, (None, None, self.text_decoder.width))]
 
     # -- one id at a time --

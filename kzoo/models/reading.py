@@ -58,7 +58,7 @@ class EndOfData(keras.callbacks.Callback):
         super().__init__()
         self.data, self.steps, self.read = data, steps, 0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         self.read += self.steps or 0
         if isinstance(self.data, Counted) and self.data.ended and self.read >= self.data.given:
             self.model.stop_training = True

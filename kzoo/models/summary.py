@@ -6,7 +6,7 @@ from kzoo import keras_contact
 class Summary:
     """`summary` and `repr` of every model."""
 
-    def summary(self, *args, **kwargs):
+    def summary(self, *args, **kwargs) -> None:
         """Print the layers with the shapes of what they give and the numbers of their parameters, as in `keras.Model`.
 
         Nothing is computed: towers and heads declare their shapes, None where a side varies.
@@ -17,7 +17,7 @@ class Summary:
         with keras_contact.shapes_shown(self.shown_shapes()):
             super().summary(*args, **kwargs)
 
-    def shown_shapes(self):
+    def shown_shapes(self) -> list:
         """What layers of the model give, list of `(layer, shapes)`: a shape, or name -> shape."""
         shown = []
         for modality, tower in self.modalities().items():
@@ -36,7 +36,7 @@ class Summary:
             shown += [(self.objective, ()), (self.gradients, {})]  # which are not given on
         return shown
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         towers = ", ".join(f"{name} {tower.embed_dim}" for name, tower in self.modalities().items())
         loss = f", compiled with {self.objective!r}" if self.compiled else ""
         return f"<{type(self).__name__} {self.name!r}: {towers}; {self.count_params():,} parameters{loss}>"

@@ -100,7 +100,7 @@ def _formats():
     return [name for name in limits.PICTURE_FORMATS if name in Image.OPEN]
 
 
-def reason(error):
+def reason(error) -> str:
     """What a decoder said, without the address of the bytes that it was given: one picture has one sentence."""
     return re.sub(r" <_io\.BytesIO object at 0x\w+>", "", str(error)).rstrip(".") or type(error).__name__
 

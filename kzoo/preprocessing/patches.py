@@ -68,7 +68,7 @@ class PatchSteps(Pictures):
         patches[: rows * columns] = cut.reshape(rows * columns, -1)
         return patches, np.array([rows, columns], "int32")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         sizes = f"at most {self.max_patches} patches of {self.patch_size} x {self.patch_size} pixels"
         return f"<PatchSteps to {sizes}, {self.interpolation}, {self.decoding}>"
 

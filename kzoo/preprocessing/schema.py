@@ -1,5 +1,7 @@
 """What a saved preprocessor may say of itself, in a kzoo folder and in the manifest of an export."""
 
+from collections.abc import Iterator
+
 from kzoo.files.schema import FLAG, ID, LENGTH, NULL, SIDE, SIZE, TEXT, TOKENS, Each, Object, choice, several
 from kzoo.preprocessing.cleaning import CLEANERS
 from kzoo.preprocessing.decoding import DECODINGS
@@ -48,7 +50,7 @@ VOCABULARY = Object(
 class ImageRules:
     """The rule of the image steps, which are of one of two kinds, or null where a model takes no pictures."""
 
-    def problems(self, value, place, key=None):
+    def problems(self, value, place, key=None) -> Iterator[str]:
         kind = value.get("kind", "pixels") if isinstance(value, dict) else None
         if value is not None and kind not in list(IMAGES):  # it may be anything
             rule = Object({"kind": choice(*IMAGES)}, ("kind",))

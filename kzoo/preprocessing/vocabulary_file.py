@@ -1,5 +1,6 @@
 """What a vocabulary's files may hold, looked at before `tokenizers` reads it, whose own errors are no sentences."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import tokenizers
@@ -23,7 +24,7 @@ FILE = Object(
 INSERTS = ("content", "prepend", "replacement", "prefix", "suffix")  # what a step puts into a text
 
 
-def check_vocabulary(content, place):
+def check_vocabulary(content, place) -> None:
     """Stops at what no `tokenizer.json` holds.
 
     Args:
@@ -42,14 +43,14 @@ def check_vocabulary(content, place):
         _check_inserted(content.get(name), place)
 
 
-def open_vocabulary(text, place):
+def open_vocabulary(text, place) -> "tokenizers.Tokenizer":
     """A `tokenizers.Tokenizer` from the text of a `tokenizer.json`, whose content `check_vocabulary` knows."""
     with in_words(f"{place} is no vocabulary that can be read"):
         return tokenizers.Tokenizer.from_str(text)
 
 
 @contextmanager
-def in_words(sentence):
+def in_words(sentence) -> Iterator:
     """What `tokenizers` raises inside, panics of its Rust among it, as a ValueError that begins with a sentence."""
     try:
         yield
@@ -61,7 +62,7 @@ def in_words(sentence):
         raise ValueError(f"{sentence}: {' '.join(str(error).split())[:200]}.") from error
 
 
-def check_ids(vocab, place):
+def check_ids(vocab, place) -> dict:
     """Stops unless a dict gives every token an id of its own; returns it."""
     if len(vocab) > limits.TOKENS:
         raise ValueError(_too_many(place, len(vocab)))
@@ -76,7 +77,7 @@ def check_ids(vocab, place):
     return vocab
 
 
-def check_tokens(tokens, place):
+def check_tokens(tokens, place) -> dict:
     """Stops where a list of tokens, whose places are their ids, has one twice; returns them as a dict."""
     if len(tokens) > limits.TOKENS:
         raise ValueError(_too_many(place, len(tokens)))
@@ -87,7 +88,7 @@ def check_tokens(tokens, place):
     return ids
 
 
-def check_merges(merges, place):
+def check_merges(merges, place) -> None:
     """Stops at a merge that is no pair of symbols; each is a string `"a b"` or a list of two."""
     for number, merge in enumerate(merges):
         parts = merge.split(" ") if isinstance(merge, str) else merge

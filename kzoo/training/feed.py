@@ -124,10 +124,10 @@ class Held(keras.utils.PyDataset):
         super().__init__()
         self.batches = list(itertools.islice(batches, count))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index) -> Any:
         return self.batches[index]
 
 
@@ -137,10 +137,10 @@ class Counted:
     def __init__(self, batches):
         self.batches, self.given, self.ended = batches, 0, False
 
-    def __iter__(self):
+    def __iter__(self) -> "Counted":
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         try:
             batch = next(self.batches)
         except StopIteration:

@@ -1,5 +1,6 @@
 """Another library's config, read field by field with a sentence where one is not understood."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from kzoo.files.schema import (
@@ -141,7 +142,7 @@ class Fields:
             raise ValueError(f"{self.place} has no {name!r}, which the architecture needs.")
         return self._checked(name)[name] if name in self.values else value
 
-    def optional(self, name):
+    def optional(self, name) -> Any:
         """A field that may be null or lacking, which is None."""
         return None if self.values.get(name) is None else self._checked(name)[name]
 
@@ -175,7 +176,7 @@ class Fields:
         return self.values
 
 
-def problems_of_config(config, place):
+def problems_of_config(config, place) -> Iterator[str]:
     """Sentences on all fields of a config and its parts that are not of their kind, whether or not they are read.
 
     Args:

@@ -9,7 +9,7 @@ from kzoo.files.numbers import check_finite
 TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")  # beside the layers
 
 
-def check_kinds(file, variables):
+def check_kinds(file, variables) -> None:
     """Stops at tensors of a kzoo folder that are no floats, unless the model has variables of that shape which are
     none either: seeds, and what is quantised.
 
@@ -23,7 +23,7 @@ def check_kinds(file, variables):
             raise ValueError(f"{name} in {file.path} is of {file.dtypes[name]}, but the model has floats there.")
 
 
-def check_weights(model, place):
+def check_weights(model, place) -> None:
     """Stops at weights that are NaN or infinite, of a file whose reader does not look at them.
 
     Args:
@@ -34,7 +34,7 @@ def check_weights(model, place):
         check_finite(keras.ops.convert_to_numpy(weight), f"{weight.path} in {place}")
 
 
-def check_ranges(model, place):
+def check_ranges(model, place) -> None:
     """Stops at a scale of similarities that float32 has no power for."""
     similarity = getattr(model, "similarity", None)
     if similarity is None:

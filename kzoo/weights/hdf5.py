@@ -6,6 +6,7 @@ import numpy as np
 
 from kzoo.files import limits
 from kzoo.files.opening import check_regular
+from kzoo.types import Array
 
 
 class Hdf5:
@@ -40,11 +41,11 @@ class Hdf5:
         except Exception as error:  # h5py raises whatever a damaged file makes it stumble over
             raise ValueError(f"{path} cannot be read as HDF5, is it whole? ({error})") from error
 
-    def count(self):
+    def count(self) -> int:
         """How many numbers it holds."""
         return sum(map(math.prod, self.shapes.values()))
 
-    def read(self, name):
+    def read(self, name) -> Array:
         """A dataset as a numpy array."""
         import h5py
 
@@ -54,7 +55,7 @@ class Hdf5:
         except Exception as error:  # as above
             raise ValueError(f"{name} in {self.path} cannot be read ({error}).") from error
 
-    def holds_floats(self, name):
+    def holds_floats(self, name) -> bool:
         """Whether a dataset is of floats."""
         return self.dtypes[name].kind in "fV"
 

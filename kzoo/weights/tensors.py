@@ -69,12 +69,12 @@ class TensorFiles:
         reader, stored = self._places[name]
         return reader.shapes[stored]
 
-    def holds_floats(self, name):
+    def holds_floats(self, name) -> bool:
         """Whether a tensor is of floats, without reading it."""
         reader, stored = self._places[name]
         return reader.holds_floats(stored)
 
-    def dtype(self, name):
+    def dtype(self, name) -> str:
         """The dtype of a tensor as its file writes it, a string, without reading it."""
         reader, stored = self._places[name]
         return str(reader.dtypes[stored])
@@ -123,7 +123,7 @@ class TensorFiles:
         return [self.folder / name for name in names]
 
 
-def shards_of(index):
+def shards_of(index) -> list[str]:
     """Names of the shards that an index lists, all of them safetensors files beside it.
 
     Raises:
@@ -158,11 +158,11 @@ class Safetensors:
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({error})") from error
 
-    def count(self):
+    def count(self) -> int:
         """How many numbers it holds."""
         return sum(map(math.prod, self.shapes.values()))
 
-    def holds_floats(self, name):
+    def holds_floats(self, name) -> bool:
         """Whether a tensor is of floats, by the header."""
         return self.dtypes[name].startswith(("F", "BF"))
 
@@ -196,7 +196,7 @@ class Arrays:
             file.close()
             raise ValueError(f"{path} cannot be read as npz, is it whole? ({error})") from error
 
-    def holds_floats(self, name):
+    def holds_floats(self, name) -> bool:
         """Whether an array is of floats, by its header."""
         return self.dtypes[name].kind == "f"
 

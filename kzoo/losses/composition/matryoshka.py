@@ -74,7 +74,7 @@ class Matryoshka(Loss):
         inner = [keras.saving.serialize_keras_object(each) for each in self.inner]
         return super().get_config() | {"loss": inner if len(inner) > 1 else inner[0]}
 
-    def check_read(self, given):
+    def check_read(self, given) -> None:
         super().check_read(given)
         check_numbers(self.inner[0], given, {})
 

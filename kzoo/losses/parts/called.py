@@ -3,6 +3,7 @@
 import inspect
 import numbers
 from difflib import get_close_matches
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ HALF = ("bfloat16", "float8", "int4", "uint4", "int2", "uint2")  # beginnings of
 class Called:
     """`__call__` of every loss."""
 
-    def __call__(self, *arguments, **keywords):
+    def __call__(self, *arguments, **keywords) -> Any:
         if called_by_compiled_loss(self):
             raise ValueError(
                 f"{type(self).__name__} is the loss of a plain keras.Model, which calls it with y_true and y_pred in "
@@ -44,7 +45,7 @@ class Called:
                 each.assign(scope.get_current_value(each))
         return value
 
-    def ready(self, arguments, keywords):
+    def ready(self, arguments, keywords) -> tuple:
         """What a loss is called with as `call` takes it: constants filled in, lists as arrays, columns as rows.
 
         Raises:
@@ -62,7 +63,7 @@ class Called:
         self.check_read(given)
         return arguments, keywords
 
-    def check_read(self, given):
+    def check_read(self, given) -> None:
         """Stops where numbers of `given`, pairs of an argument's name and an array, are not what they stand for."""
         check_numbers(self, given, sizes_of(self, given))
 

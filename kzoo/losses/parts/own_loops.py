@@ -7,7 +7,7 @@ OTHER_LOSS = "each would compare its pairs with its own part only, which is anot
 MARK = "kzoo_devices"  # attribute of a tensor: among how many devices the batch is shared that it was made of
 
 
-def marked(outputs):
+def marked(outputs) -> dict:
     """Outputs of a model, where a loop of one's own shares the batch among several devices marked as those of a part.
 
     What is made of them, such as embeddings gathered from all devices, has no mark.
@@ -22,7 +22,7 @@ def marked(outputs):
     return outputs
 
 
-def check_whole(loss, arguments):
+def check_whole(loss, arguments) -> None:
     """Stops where a loss that compares the rows of a batch is given those of one device's part.
 
     Args:
