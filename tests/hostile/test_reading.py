@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from reading import LACKING, grown, mutations, outcome, refused, replaced, within, wrong_fields
+from reading import grown, mutations, outcome, refused, replaced, within
 from safetensors.numpy import load_file, save_file
 from shared_case import TESTS, numpy, tiny_model
 
@@ -22,19 +22,11 @@ import kzoo
 from kzoo.data.lines import read_lines
 from kzoo.files import limits
 from kzoo.preprocessing import ImageSteps, PatchSteps, Tokenizer
-from kzoo.presets import schema
-from kzoo.presets.table import flat
 from kzoo.weights import TensorFiles
 
 pytestmark = pytest.mark.once
 MIB = 2**20
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
-LIBRARIES = ["oc_clip_vit_tiny", "oc_coca_tiny", "oc_clip_rn_tiny", "hf_align_tiny", "hf_blip_itm_tiny"]
-
-
-def shown(value):
-    """A name of a case: the path of its field."""
-    return ".".join(value) if isinstance(value, tuple) else ""
 
 
 @pytest.fixture(scope="module")
@@ -156,108 +148,6 @@ def test_json_that_is_none(folder, clip, tmp_path, what):
     (clip / "model.safetensors").rename(tmp_path / "elsewhere")
     (clip / "model.safetensors.index.json").write_bytes(content)
     refused(lambda: kzoo.from_preset(clip))
-
-
-# -- fields --
-def test_wrong_fields_of_a_kzoo_config(saved):
-    """By the schema alone, which costs nothing: what it lets through builds, or is refused by the layers."""
-    config = flat(json.loads((saved / "config.json").read_text()))
-    assert not list(schema.problems(config, "config.json"))
-    for path, wrong in wrong_fields(config):
-        if wrong is not LACKING:
-            list(schema.problems(replaced(config, path, wrong), "config.json"))
-
-
-CASES = [
-    (("image_encoder", "width"), "64", "image_encoder says width='64', but a whole number"),
-    (("image_encoder", "width"), True, "image_encoder says width=True"),
-    (("image_encoder", "patch_size"), 0, "image_encoder says patch_size=0"),
-    (("image_encoder", "num_heads"), 0, "image_encoder says num_heads=0"),
-    (("image_encoder", "image_size"), [16, "16"], r"image_encoder says image_size=[16, '16']"),
-    (("image_encoder", "image_size"), 10**9, "image_encoder says image_size=1000000000"),
-    (("image_encoder", "std"), [0.0, 1.0, 1.0], "image_encoder says std=[0.0, 1.0, 1.0]"),
-    (("image_encoder", "mean"), [0.5], "image_encoder says mean=[0.5]"),
-    (("image_encoder", "epsilon"), -1e-5, "image_encoder says epsilon=-1e-05"),
-    (("image_encoder", "kind"), 7, "image_encoder says kind=7"),
-    (("image_encoder", "kind"), "vat", "is of kind 'vat'; this version knows"),
-    (("image_encoder",), [], "image_encoder holds [], but an object is expected"),
-    (("image_encoder", "registers"), 4, "does not know the argument 'registers'"),
-    (("image_encoder", "depth"), LACKING, "cannot be built"),
-    (("image_encoder", "depth"), 4000, "image_encoder depth=4000, but the file holds"),
-    (("text_encoder", "depth"), 2, "do not fit the model of config.json"),
-    (("text_encoder", "vocab_size"), 4_000_000, "do not fit the model of config.json"),
-    (("text_encoder", "vocab_size"), 40_000_000, "text_encoder says vocab_size=40000000"),
-    (("text_encoder", "dropout"), 1.0, "text_encoder says dropout=1.0"),
-    (("similarity", "scale"), 1e300, "similarity says scale=1e+300"),
-    (("similarity", "scale"), 0, "similarity says scale=0"),
-    (("similarity", "form"), "log", "similarity says form='log'"),
-    (("loss",), "InfoNCE", "says loss='InfoNCE', but a list is expected"),
-    (("loss",), [{"weight": 1}], "loss, item 0 lacks loss"),
-    (("model",), "triple_encoder", "says model='triple_encoder', but one of"),
-    (("preprocessor",), {}, "preprocessor lacks images, tokenizer, vocabulary"),
-    (("preprocessor", "images", "resize"), "shrink", "images says resize='shrink'"),
-    (("preprocessor", "images", "image_size"), [0, 0], "images says image_size=[0, 0]"),
-    (("preprocessor", "images", "sharpen"), 1, "has a key 'sharpen' that is not known"),
-    (("preprocessor", "tokenizer", "context_length"), 10**12, "tokenizer says context_length=1000000000000"),
-    (("preprocessor", "tokenizer", "pad_id"), -1, "tokenizer says pad_id=-1"),
-    (("quantised",), {"1": "int8"}, "1 holds"),
-    (("fingerprints",), {"../../elsewhere": "0"}, "fingerprints has a key '../../elsewhere'"),
-    (("heads",), 3, "cannot be built"),
-    (("compile",), {"optimizer": {"class_name": "os.system", "config": {}}}, "cannot be done"),
-]
-
-
-@pytest.mark.parametrize("path, value, said", CASES, ids=shown)
-def test_a_wrong_field_is_named(folder, path, value, said):
-    change_config(folder, path, value)
-    assert said in refused(lambda: kzoo.from_preset(folder))
-
-
-FOREIGN = [
-    (("vision_config", "patch_size"), 0, "vision_config says patch_size=0"),
-    (("vision_config", "hidden_size"), "48", "vision_config says hidden_size='48'"),
-    (("vision_config", "num_attention_heads"), 0, "vision_config says num_attention_heads=0"),
-    (("vision_config", "hidden_act"), ["gelu"], "vision_config says hidden_act=['gelu']"),
-    (("vision_config", "layer_norm_eps"), -1, "vision_config says layer_norm_eps=-1"),
-    (("vision_config", "image_size"), [1, 2, 3], "vision_config says image_size=[1, 2, 3]"),
-    (("text_config", "vocab_size"), 1.5, "text_config says vocab_size=1.5"),
-    (("text_config", "eos_token_id"), [1], "text_config says eos_token_id=[1]"),
-    (("text_config", "max_position_embeddings"), -7, "max_position_embeddings=-7"),
-    (("text_config",), [], "text_config holds [], but an object is expected"),
-    (("projection_dim",), {}, "config.json says projection_dim={}"),
-    (("model_type",), ["clip"], "declares a model of transformers with model_type ['clip']"),
-]
-
-
-@pytest.mark.parametrize("path, value, said", FOREIGN, ids=shown)
-def test_a_wrong_field_of_another_library_is_named(clip, path, value, said):
-    change_config(clip, path, value)
-    assert said in refused(lambda: kzoo.from_preset(clip))
-
-
-@pytest.mark.parametrize("steps, said", [
-    ({"image_std": [0, 0, 0]}, "says image_std=[0, 0, 0]"),
-    ({"image_mean": "0.5"}, "says image_mean='0.5'"),
-    ({"image_mean": [float("nan")] * 3}, "says image_mean=[nan, nan, nan]"),
-    ({"size": []}, "says size=[]"),
-    ({"size": {"shortest_edge": -1}}, "says size={'shortest_edge': -1}"),
-    ({"resample": {}}, "says resample={}"),
-    ({"do_center_crop": 1}, "says do_center_crop=1"),
-])  # fmt: skip
-def test_wrong_steps_of_another_library(clip, steps, said):
-    (clip / "preprocessor_config.json").write_text(json.dumps({"crop_size": 32} | {"size": 64} | steps))
-    assert said in refused(lambda: kzoo.from_preset(clip))
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_any_field_of_any_library(name):
-    """Every field of a config replaced by everything it may not be: read as a row, or a sentence."""
-    from kzoo.presets.foreign import Checkpoint, recognise
-
-    found = recognise(TESTS / "fixtures" / name)
-    for path, wrong in wrong_fields(found.config):
-        changed = Checkpoint(found.folder, found.title, found.format, replaced(found.config, path, wrong))
-        outcome(lambda changed=changed: changed.row())
 
 
 # -- numbers --
