@@ -113,3 +113,23 @@ def test_a_checkpoint_of_another_library(tmp_path):
 def test_what_is_no_folder(tmp_path):
     layout, problems = checking.problems(tmp_path)
     assert layout is None and "declares no model" in problems[0]
+
+
+def test_no_traceback_but_with_debug(tmp_path, monkeypatch, capsys):
+    class PanicException(BaseException):
+        """As that of tokenizers' Rust, which is no Exception."""
+
+    def ended(error, *options):
+        def stop(folder):
+            raise error
+
+        monkeypatch.setattr(checking, "problems", stop)
+        monkeypatch.setattr(cli.sys, "argv", ["kzoo", "check", str(tmp_path), *options])
+        with pytest.raises(BaseException) as caught:
+            cli.main()
+        return caught.value, " ".join(capsys.readouterr().err.split())
+
+    for error in (KeyError("x"), PanicException("index out of bounds"), MemoryError()):
+        end, said = ended(error)
+        assert isinstance(end, SystemExit) and end.code == 1 and said.startswith("kzoo: ") and "Traceback" not in said
+        assert ended(error, "--debug")[0] is error
