@@ -24,7 +24,7 @@ from kzoo.types import Array
 @takes(
     folder=PATH,
     providers=sequence(NAME | instance(tuple, "a pair"), "a list of the names of onnxruntime's providers"),
-    threads=COUNT.said("a number of at least 1; None takes all cores"),
+    threads=COUNT,
     session_options=able("items", "a dict") | able("intra_op_num_threads", "an onnxruntime.SessionOptions"),
     verify=FLAG,
 )

@@ -74,6 +74,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "patch_bias": FLAG,
     "patch_size": SIDE,
     "pool": TEXT,
+    "positions": choice("learned", "sin_cos"),
     "positions_from_padding": FLAG,
     "pre_norm": FLAG,
     "projection_bias": FLAG,

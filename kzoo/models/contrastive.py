@@ -7,7 +7,7 @@ from typing import Self
 import keras
 
 from kzoo import keras_contact, losses
-from kzoo.arguments import TABLE, able, sequence
+from kzoo.arguments import TABLE, able, one_of, sequence
 from kzoo.bases import Model
 from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import marked
@@ -64,7 +64,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         "loss": sequence(TABLE, "a list such as [{'loss': 'InfoNCE'}]"),
         "heads": sequence(able("reads gives", "a head"), "a list of kzoo.layers.Head"),
         "teacher": able("follow answer", "an EMATeacher, a FixedTeacher, or None"),
-        "projector": able("call build", "a layer of Keras"),
+        "projector": able("call build", "a layer of Keras") | one_of(False).said("False for none"),
     }
 
     def settle(self, similarity=None, heads=(), teacher=None, preprocessor=None, loss=None) -> None:

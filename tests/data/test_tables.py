@@ -170,7 +170,7 @@ def test_lines_of_jsonl_that_are_no_objects(folder):
     table = written(folder / "t.jsonl", '["0.png"]\n3\n' + "[" * 100_000)
     _, broken = captions_in(table)
     assert broken[:2] == [f"t.jsonl row {i}: not an object of JSON but {kind}" for i, kind in ((1, "list"), (2, "int"))]
-    assert broken[2].startswith("t.jsonl row 3: it holds more than 32 objects and lists within each other")
+    assert broken[2].startswith("t.jsonl row 3: not JSON: it holds more than 32 objects and lists within each other")
 
 
 class DataFrame:

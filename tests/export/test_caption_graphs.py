@@ -83,7 +83,7 @@ def test_the_runtime_writes_the_models_captions(exported, strategy):
 def test_the_runtime_reports_bad_input_as_the_model_does(exported):
     served = runtime.load(exported[1])
     for options, sentence in (
-        ({"images": []}, "images is empty; give at least one picture"),
+        ({"images": []}, "images is empty; give at least one"),
         ({"strategy": "magic"}, "strategy 'magic' is unknown"),
         ({"prefix": "a big red circle and " * 9}, "1 of 1 prefixes are longer than the context of 15 ids"),
     ):

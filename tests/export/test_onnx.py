@@ -217,14 +217,14 @@ def test_half_the_size_with_another_opset(exported, tmp_path):
     "arguments, sentence",
     [
         ({"dtype": "int8"}, "dtype 'int8' is unknown; choose one of float32, float16"),
-        ({"opset": 5}, "opset is 5, but a version of ONNX's operators is expected, 13 or later"),
+        ({"opset": 5}, "opset is 5; give a version of ONNX's operators, 13 or later"),
         ({"opset": "18"}, "opset is '18'"),
         ({"format": "tf_saved_model", "dtype": "float16"}, "a tf_saved_model is of float32 and has no opset"),
         ({"format": "tf_saved_model", "opset": 20}, "a tf_saved_model is of float32 and has no opset"),
     ],
 )
 def test_dtypes_and_opsets_that_cannot_be(exported, tmp_path, arguments, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((ValueError, TypeError), match=sentence):
         exported[0].export(tmp_path / "onnx", **arguments)
     assert list(tmp_path.iterdir()) == []
 
@@ -247,11 +247,11 @@ def test_session_options_and_other_processes(exported, monkeypatch):
     with pytest.raises(TypeError, match="cannot be sent to another process; give load.. threads="):
         pickle.dumps(served)
     for arguments, sentence in (
-        ({"threads": 0}, "threads is 0, but a number of at least 1 is expected"),
+        ({"threads": 0}, "threads is 0; give a whole number of at least 1, or None"),
         ({"threads": "2"}, "threads is '2'"),
         ({"session_options": {"intra_threads": 2}}, "onnxruntime has no session option 'intra_threads'"),
     ):
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises((ValueError, TypeError), match=sentence):
             runtime.load(folder, **arguments)
 
 

@@ -21,11 +21,12 @@ from shared_case import TESTS, numpy, tiny_model
 import kzoo
 from kzoo.data.lines import read_lines
 from kzoo.files import limits
-from kzoo.preprocessing import ImageSteps, PatchSteps, Tokenizer
+from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor, Tokenizer
 from kzoo.weights import TensorFiles
 
 pytestmark = pytest.mark.once
 MIB = 2**20
+PREPROCESSOR = Preprocessor(ImageSteps(8))
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 
 
@@ -83,8 +84,8 @@ def test_what_is_no_file_is_not_opened(folder, clip, tmp_path, make):
         make(tmp_path / name)
     assert "a pipe" in refused(lambda: ImageSteps(8)(tmp_path / "cat.jpg")) or make is make_socket
     refused(lambda: list(read_lines(tmp_path / "texts.txt")))
-    refused(lambda: kzoo.data.pairs(tmp_path / "pairs.csv", ImageSteps(8), 2))
-    refused(lambda: kzoo.data.pairs(tmp_path / "pairs.jsonl", ImageSteps(8), 2))
+    refused(lambda: kzoo.data.pairs(tmp_path / "pairs.csv", PREPROCESSOR, 2))
+    refused(lambda: kzoo.data.pairs(tmp_path / "pairs.jsonl", PREPROCESSOR, 2))
     refused(lambda: Tokenizer.from_file(tmp_path / "vocab.txt", 8))
     refused(lambda: Tokenizer.from_file(tmp_path / "spiece.model", 8))
     refused(lambda: kzoo.export.runtime.load(tmp_path))
@@ -311,7 +312,9 @@ def test_a_config_that_is_a_book(folder, monkeypatch):
 def test_a_line_without_an_end(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "LINE", 1000)
     (tmp_path / "pairs.csv").write_text("image,caption\n" + "a" * 1001)
-    assert "more than 1,000 characters in line 2" in refused(lambda: kzoo.data.pairs(tmp_path / "pairs.csv", None, 2))
+    assert "more than 1,000 characters in line 2" in refused(
+        lambda: kzoo.data.pairs(tmp_path / "pairs.csv", PREPROCESSOR, 2)
+    )
 
 
 def test_heads_are_bounded_by_what_the_file_holds(folder):

@@ -82,12 +82,6 @@ class AdaptiveMultiHead(PairwiseLoss):
 
     def call(self, a, b, temperatures=None, a_factors=None, b_factors=None, sample_weight=None) -> Tensor:
         given = (temperatures,) if self.bounds is None else (a_factors, b_factors)
-        if any(each is None for each in given):
-            raise ValueError(
-                f"AdaptiveMultiHead {'without' if self.bounds is None else 'with'} bounds reads "
-                f"{' and '.join(self.required_inputs)}, but they did not come; give them, or take it "
-                f"{'with' if self.bounds is None else 'without'} bounds."
-            )
         given = [ops.cast(each, "float32") for each in given]
         a, b = l2_normalize(a), l2_normalize(b)
         of_heads = [

@@ -84,7 +84,7 @@ def test_temperatures_of_pairs_may_be_made_of_factors(block_size):
 def test_bounds_and_temperatures_that_cannot_be():
     with pytest.raises(ValueError, match=r"bounds is \(2.0, 1.0\); give two temperatures above 0, the lower one first"):
         AdaptiveMultiHead(bounds=(2.0, 1.0))
-    with pytest.raises(ValueError, match="with bounds reads a_factors and b_factors, but they did not come"):
+    with pytest.raises(TypeError, match="AdaptiveMultiHead needs a_factors; call it as loss"):
         AdaptiveMultiHead(bounds=(0.1, 2.0))(*heads(), temperatures=np.ones(2, "float32"))
 
 
