@@ -5,7 +5,7 @@ import difflib
 import keras
 from keras import ops
 
-from kzoo.arguments import POSITIVE, number
+from kzoo.arguments import NAME, NOT_NEGATIVE, POSITIVE, names, number
 from kzoo.layers.configured import Configured
 from kzoo.types import Tensor
 
@@ -221,14 +221,13 @@ class MetaStep(GradientPolicy):
 
     several_passes = True
     reads_model = True
+    arguments = {"parts": NAME | names("a list of names of heads or towers"), "learning_rate": NOT_NEGATIVE}
 
     def __init__(self, parts, learning_rate=0.01, **kwargs):
         super().__init__(**kwargs)
         self.parts = (parts,) if isinstance(parts, str) else tuple(parts)
         if not self.parts:
             raise ValueError("parts is empty; name the heads or towers that are trained a step ahead.")
-        if learning_rate < 0.0:
-            raise ValueError(f"learning_rate is {learning_rate}; give a number of at least 0.")
         self.learning_rate = learning_rate
 
     def check(self, model) -> None:

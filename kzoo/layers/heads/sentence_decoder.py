@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import number
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import gelu, layer_norm
@@ -59,6 +60,8 @@ class SentenceDecoder(Configured, keras.layers.Layer):
         own.
     """
 
+    arguments = {"visible": number(above=0, most=1)}
+
     def __init__(
         self,
         vocab_size,
@@ -72,8 +75,6 @@ class SentenceDecoder(Configured, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0.0 < visible <= 1.0:
-            raise ValueError(f"visible is {visible}; give a share above 0, and 1 at most.")
         self.vocab_size, self.context_length, self.width = vocab_size, context_length, width
         self.visible = visible
         self.seed_generator = keras.random.SeedGenerator(seed)
