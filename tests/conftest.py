@@ -21,8 +21,10 @@ MODELS += ("multi_encoder", "named_outputs", "negatives", "order_of_data", "self
 TURNS = (
     *(f"losses/{room}/" for room in ROOMS),
     *(f"models/test_{name}.py" for name in MODELS),
-    *("encoders/", "layers/", "test_cli.py", "presets/test_forms.py", "presets/test_table.py"),
-    *("weights/test_against_transformers.py", "weights/test_save.py", "losses/test_from_tensors.py"),
+    *(f"losses/{name}" for name in ("parts/", "test_called_by_hand.py", "test_composition.py", "test_from_tensors.py")),
+    *(f"losses/test_{name}.py" for name in ("numbers", "odd_batches", "sample_weights", "shapes")),
+    *("encoders/", "layers/", "test_cli.py", "presets/test_forms.py"),
+    *("weights/test_against_transformers.py", "weights/test_save.py"),
 )
 
 

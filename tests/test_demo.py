@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     return run_demo(minutes=0.4, output=output, console=console), output, console.export_text()
 
 
-@pytest.mark.one_other("tensorflow")
+@pytest.mark.one_other("jax")
 def test_it_learns_and_says_so(finished):
     found, _, text = finished
     key = "text_to_image_recall@10"
@@ -43,7 +43,7 @@ def test_it_learns_and_says_so(finished):
         assert part in text
 
 
-@pytest.mark.one_other("tensorflow")
+@pytest.mark.one_other("jax")
 def test_the_export_answers_in_a_process_without_keras(finished):
     found, _, text = finished
     assert "a process without Keras answers the same 8 queries" in text
@@ -51,7 +51,7 @@ def test_the_export_answers_in_a_process_without_keras(finished):
     assert max(found.worst_difference.values()) < 1e-5
 
 
-@pytest.mark.one_other("tensorflow")
+@pytest.mark.one_other("jax")
 def test_what_it_leaves_opens(finished):
     found, output, _ = finished
     model = kzoo.from_preset(output / "model")
@@ -60,7 +60,7 @@ def test_what_it_leaves_opens(finished):
     np.testing.assert_allclose(served.encode_text(found.captions[:3]), found.text_embeddings[:3], atol=1e-5)
 
 
-@pytest.mark.one_other("tensorflow")
+@pytest.mark.one_other("jax")
 def test_the_report_is_one_page_with_its_pictures_inside(finished):
     found, output, _ = finished
     page = (output / "report.html").read_text()
@@ -90,7 +90,7 @@ def captioned(tmp_path_factory):
     return run_captioner_demo(minutes=0.2, output=output, console=console), output, console.export_text()
 
 
-@pytest.mark.one_other("jax")
+@pytest.mark.once
 def test_the_captioner_is_scored_beside_its_baselines(captioned):
     found, output, text = captioned
     numbers = json.loads((output / "metrics.json").read_text())
@@ -104,14 +104,14 @@ def test_the_captioner_is_scored_beside_its_baselines(captioned):
     assert found.scores["truth"]["exact_match"] == found.scores["truth"]["word_f1"] == 1.0
 
 
-@pytest.mark.one_other("jax")
+@pytest.mark.once
 def test_the_captioner_opens_and_writes_the_same(captioned):
     found, output, _ = captioned
     model = kzoo.from_preset(output / "model")
     assert model.caption(found.images[:8]) == found.written["greedy"][:8]
 
 
-@pytest.mark.one_other("jax")
+@pytest.mark.once
 def test_the_captioners_report_shows_icons_with_both_names(captioned):
     found, output, _ = captioned
     page = (output / "report.html").read_text()

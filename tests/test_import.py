@@ -149,7 +149,7 @@ def test_missing_backend_names_the_extras(tmp_path):
     assert message.startswith("ImportError") and "pip install 'kzoo[jax]'" in message
 
 
-@pytest.mark.one_other("jax")
+@pytest.mark.once
 def test_exporting_says_which_extra_it_wants(tmp_path, model):
     model.save_to_preset(tmp_path / "model")
     script = (

@@ -10,8 +10,6 @@ from kzoo.layers.positions import grid_resampling
 from kzoo.layers.sin_cos import sin_cos_positions
 from kzoo.types import Tensor
 
-POSITIONS = ("learned", "sin_cos")
-
 
 def as_size(image_size) -> tuple:
     """`(height, width)` from a side or a pair, in pixels."""
@@ -68,8 +66,6 @@ class PatchEmbedding(Configured, keras.layers.Layer):
 
     def __init__(self, image_size, patch_size, width, class_token=True, bias=False, positions="learned", **kwargs):
         super().__init__(**kwargs)
-        if positions not in POSITIONS:
-            raise ValueError(f"positions {positions!r} are unknown; choose {' or '.join(POSITIONS)}.")
         self.grid = image_grid(image_size, patch_size)
         self.fixed = sin_cos_positions(self.grid, width, int(class_token)) if positions == "sin_cos" else None
         self.patch_size, self.width, self.class_token, self.bias = patch_size, width, class_token, bias

@@ -291,7 +291,7 @@ def test_runtime_reports_bad_input_as_the_model_does(exported):
         served.encode_text([])
 
 
-@pytest.mark.one_other("jax")
+@pytest.mark.one_other("tensorflow")
 def test_a_released_architecture_exports_and_verifies(tmp_path):
     """The smallest released widths, vocabulary and context of CLIP, four blocks a tower."""
     row = read_row("clip_small_patch32")
@@ -300,6 +300,7 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
     assert max(manifest["worst_difference"].values()) < 1e-5
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize(
     "name", ["hf_siglip2_naflex_tiny", "oc_clip_rn_tiny", "hf_altclip_tiny", "oc_coca_cascade_tiny"]
 )

@@ -145,5 +145,5 @@ def test_positions_that_stay_as_they_are():
         getattr(learned, name).assign(getattr(fixed, name))
     for images in (tables(2, 8, 12, 3), tables(2, 12, 12, 3)):
         np.testing.assert_array_equal(numpy(fixed(images)), numpy(learned(images)))
-    with pytest.raises(ValueError, match="positions 'sincos' are unknown; choose learned or sin_cos"):
+    with pytest.raises(ValueError, match="positions 'sincos' is unknown; choose one of learned, sin_cos"):
         PatchEmbedding(**sizes, positions="sincos")

@@ -79,6 +79,7 @@ def test_blocks_give_the_same_value_and_gradients(subject):
             built(subject.name, subject.case, block_size=4)
 
 
+@pytest.mark.one_other
 def test_degenerate_batches_give_finite_values_and_gradients(subject):
     for what, change in DEGENERATE.items():
         value, gradients = subject.gradients_of(

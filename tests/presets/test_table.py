@@ -42,6 +42,7 @@ def counts_of(model):
     return counts | {"total": count(model)} | ({"statistics": statistics} if statistics else {})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("family, architecture", ARCHITECTURES)
 def test_built_towers_have_the_parameters_of_the_table(family, architecture):
     row = read_row(ARCHITECTURES[family, architecture])
