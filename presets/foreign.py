@@ -29,7 +29,9 @@ from kzoo.weights import (
 from kzoo.weights.format import Format
 
 STEPS_FILE = "preprocessor_config.json"
-
+UNREAD = {
+    "eot_id": {"pool": ("end_of_text",)}
+}  # what changes numbers only where another option has one of these values
 
 FORMATS = (
     transformers_clip.FORMAT,
@@ -71,7 +73,7 @@ class Checkpoint:
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
         own, chosen = self.row(), row["weights"].get("overrides", {})
         for tower in PARTS:
-            shared = own.get(tower, {}).keys() & row.get(tower, {}).keys() - set(chosen)
+            shared = own.get(tower, {}).keys() & row.get(tower, {}).keys() - set(chosen) - unread(row.get(tower, {}))
             for key in sorted(shared):
                 if plain(own[tower][key]) != plain(row[tower][key]):
                     raise ValueError(
@@ -103,6 +105,18 @@ class Checkpoint:
     def fill(self, tensors, model, adapt) -> None:
         """Put the weights into a model that they fit."""
         load_tensors(self.format.entries(self.config, tensors), model, tensors, adapt)
+
+
+def unread(tower) -> set:
+    """Options of a tower that change no number of it, beside its others: they may differ from those of a checkpoint.
+
+    Args:
+        tower: config of a tower, in full.
+    """
+    needs = {name: options.items() for name, options in UNREAD.items()}
+    return {
+        name for name, each in needs.items() if any(tower.get(key, values[0]) not in values for key, values in each)
+    }
 
 
 def check_end_of_text(tokenizer, token_tower, folder) -> None:
