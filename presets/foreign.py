@@ -28,7 +28,8 @@ from kzoo.weights import (
 )
 from kzoo.weights.format import Format
 
-STEPS_FILE = "preprocessor_config.json"
+# of transformers 4, and of 5, which has in one file what the tokenizer and the image processor are made of
+STEPS_FILE, PROCESSOR_FILE = "preprocessor_config.json", "processor_config.json"
 UNREAD = {
     "eot_id": {"pool": ("end_of_text",)}
 }  # what changes numbers only where another option has one of these values
@@ -59,7 +60,7 @@ class Checkpoint:
     def row(self) -> dict:
         """The complete row that its config describes."""
         try:
-            row = self.format.read_row(self.config, read_json(self.folder / STEPS_FILE))
+            row = self.format.read_row(self.config, self._steps())
         except ValueError:
             raise
         except Exception as error:  # of what the fields say one by one, each rightly, but not together
@@ -68,6 +69,11 @@ class Checkpoint:
         row |= {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
         schema.check(row, f"the config in {self.folder}", whole_row=True)
         return row
+
+    def _steps(self):
+        """What the library's image processor is made of: of either file that it writes, in its order."""
+        whole = read_json(self.folder / PROCESSOR_FILE).get("image_processor")
+        return whole if isinstance(whole, dict) else read_json(self.folder / STEPS_FILE)
 
     def check(self, row) -> None:
         """Stops where a row of a table and the checkpoint's own config describe different towers."""

@@ -47,6 +47,8 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "depth_divisor": WIDTH,
     "depthwise_padding": several(BLOCKS, 0, 1000),
     "do_center_crop": FLAG,
+    "rescale_factor": FACTOR,
+    "use_square_size": FLAG,
     "embed_cls": FLAG,
     "embed_dim": WIDTH,
     "encoder_hidden_size": WIDTH,

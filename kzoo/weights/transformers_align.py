@@ -71,6 +71,7 @@ def read_row(config, preprocessing) -> dict:
     vision, text = config.part("vision_config"), config.part("text_config")
     vision.refuse(pooling_type="mean", num_channels=3)
     image_size = vision.get("image_size", 600)
+    Fields(preprocessing, layout.STEPS_FILE).refuse(include_top=False, rescale_offset=False)  # other pixels again
     steps, statistics = layout.image_steps(preprocessing, "squash", image_size)
     if not preprocessing:
         steps = {"resize": "squash", "interpolation": "bilinear", "resize_size": round(image_size * RESIZE)}
@@ -133,7 +134,8 @@ def write_config(row) -> dict:
         },
         "text_config": {"model_type": "align_text_model", **bert.write_tower(text)},
     }
-    return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "EfficientNetImageProcessor")}
+    steps = layout.write_steps(row, "EfficientNetImageProcessor") | {"include_top": False}  # else divided by std twice
+    return {"config.json": config, "preprocessor_config.json": steps}
 
 
 FORMAT = of_transformers("align", read_row, entries, DROP, HOLDS, write_config)

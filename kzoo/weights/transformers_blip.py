@@ -77,7 +77,7 @@ def read_row(config, preprocessing) -> dict:
     config = Fields(config, "config.json")
     architecture = _architecture(config)
     vision, text = config.part("vision_config"), config.part("text_config")
-    steps, statistics = layout.image_steps(preprocessing, "squash", vision.get("image_size", 384))
+    steps, statistics = layout.image_steps(preprocessing, "squash", vision.get("image_size", 384), crops=False)
     image = {
         "kind": "vit",
         "image_size": vision.get("image_size", 384),

@@ -36,7 +36,9 @@ def read_row(config, preprocessing) -> dict:
     config = Fields(config, "config.json")
     vision, text = config.part("vision_config"), config.part("text_config")
     embed_dim = config.get("projection_dim", 512)
-    steps, statistics = layout.image_steps(preprocessing, "squash", vision.get("image_size", 224))
+    steps, statistics = layout.image_steps(
+        preprocessing, "shortest" if preprocessing else "squash", vision.get("image_size", 224), "shortest"
+    )
     return {
         "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
         "text_encoder": {**bert.tower(text, TOKENS, token_types=2), "embed_dim": embed_dim},

@@ -3,6 +3,8 @@
 Read from transformers 5.24 (CLIP and its kin, BERT and its kin, their image processors).
 """
 
+import math
+
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import CONVOLUTION, ROW, SCALAR, TRANSPOSE, Entry, dense, norm
 
@@ -82,27 +84,59 @@ def clip_vision(vision, embed_dim, statistics) -> dict:
     }
 
 
-def image_steps(preprocessing, default_resize, image_size) -> tuple:
-    """Image steps of `preprocessor_config.json`, and the mean and std that belong into the tower."""
+def image_steps(preprocessing, default_resize, image_size, of_a_number=None, crops=True) -> tuple:
+    """Image steps of `preprocessor_config.json`, and the mean and std that belong into the tower.
+
+    Args:
+        preprocessing: content of the file, or {}.
+        default_resize: what a file that says no size means: `"shortest"` or `"squash"`.
+        image_size: side of the tower's pictures; None where they keep their shape.
+        of_a_number: what one number for a size means to the family's own processor; default `default_resize`.
+        crops: whether that processor crops the centre where it resizes the shortest edge and is told nothing else.
+
+    Raises:
+        ValueError: steps that give other pixels than any of kzoo.
+    """
     steps = Fields(preprocessing, STEPS_FILE)
+    steps.refuse(do_resize=True, do_rescale=True, do_normalize=True)
+    if not math.isclose(steps.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-6):
+        steps.refuse(rescale_factor=1 / 255)
     statistics = {ours: steps.get(f"image_{ours}") for ours in ("mean", "std") if f"image_{ours}" in steps}
     interpolation = steps.choice("resample", _RESAMPLE, 3)
     if image_size is None:  # pictures keep their shape
         return {"interpolation": interpolation if "resample" in steps else "bilinear"}, statistics
     size = steps.get("size", {})
     resize, target = default_resize, image_size
-    if isinstance(size, int) or "shortest_edge" in size:
-        resize, target = "shortest", size if isinstance(size, int) else size["shortest_edge"]
+    if isinstance(size, int):
+        resize, target = of_a_number or default_resize, size
+    elif "shortest_edge" in size:
+        resize, target = "shortest", size["shortest_edge"]
     elif {"height", "width"} <= set(size):
         resize, target = "squash", [size["height"], size["width"]]
+    if resize == "shortest" and steps.get("use_square_size", False):
+        resize = "squash"
+    cropped = steps.get("do_center_crop", crops and (resize == "shortest" or "crop_size" in steps))
+    if resize == "shortest" and not cropped:
+        raise ValueError(
+            f"{STEPS_FILE} resizes the shortest edge and crops no centre, which gives pictures of every shape, "
+            f"but the tower takes {' x '.join(map(str, sides(image_size)))}; it cannot be built from this."
+        )
+    crop = steps.get("crop_size", image_size)
+    if cropped and sides(crop) != sides(image_size):
+        raise ValueError(
+            f"{STEPS_FILE} crops pictures to crop_size={crop!r}, but the tower takes "
+            f"{' x '.join(map(str, sides(image_size)))}; it cannot be built from this."
+        )
     row = {"resize": resize, "interpolation": interpolation}
-    if sides(target) != sides(image_size) and steps.get("do_center_crop", "crop_size" in steps):
+    if sides(target) != sides(image_size) and cropped:
         row["resize_size"] = target  # larger than the tower's, whose size is cropped out of the centre
     return row, statistics
 
 
 def sides(size) -> list:
-    """`[height, width]` of a side or a pair."""
+    """`[height, width]` of a side, a pair, or a dict of both."""
+    if isinstance(size, dict):
+        return [size.get("height"), size.get("width")]
     return [size, size] if isinstance(size, int) else list(size)
 
 

@@ -93,7 +93,7 @@ def read_row(config, preprocessing) -> dict:
 
 def _fixed(vision, preprocessing, tower):
     image_size = vision.get("image_size", 224)
-    steps, statistics = layout.image_steps(preprocessing, "squash", image_size)
+    steps, statistics = layout.image_steps(preprocessing, "squash", image_size, "shortest", crops=False)
     image = {"kind": "vit", "image_size": image_size, "class_token": False, "pool": "attention", "pre_norm": False}
     return image | tower | {"patch_bias": True, "mean": [0.5] * 3, "std": [0.5] * 3} | statistics, steps
 
