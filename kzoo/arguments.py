@@ -24,7 +24,6 @@ Function = TypeVar("Function", bound=Callable)
 
 LONGEST_SIDE = 2**16  # pixels of a picture
 LARGEST = 2**31 - 1  # of a whole number, where nothing else is said: what int32 holds
-Function = TypeVar("Function", bound=Callable)
 SHOWN = 60  # characters of a value in a sentence
 
 

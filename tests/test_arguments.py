@@ -183,6 +183,8 @@ ROWS = [
     (lambda f: EMATeacher(1.0), ValueError, "momentum is 1.0; give a number in [0, 1): at 1 the teacher would never"),
     (lambda f: EMATeacher(steps="all"), TypeError, "steps is 'all' (str); give the number of steps"),
     # training
+    (lambda f: f.fit(TOY, epochs="3"), TypeError, "epochs is '3' (str); give a whole number of at least 0."),
+    (lambda f: f.fit(TOY, batch_size=True), TypeError, "batch_size is True (bool); give a whole number of at least 1"),
     (lambda f: f.compile(3), TypeError, "optimizer is 3 (int); "),
     (lambda f: f.compile("adamx"), ValueError, "optimizer 'adamx' is unknown; "),
     (lambda f: f.compile(loss=3), TypeError, "loss is of type int, but a kzoo loss is expected"),
