@@ -6,6 +6,9 @@ from typing import Any
 import keras
 from keras.src.saving import saving_lib
 
+# what `compile` attaches, as the walk calls it: beginnings of the names of tensors that belong to a training
+OF_TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")
+
 
 def written_as_h5() -> bool:
     """Whether Keras asks for a config to put it into a file `.h5`, of a model or of what is in it."""
