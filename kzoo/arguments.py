@@ -199,7 +199,6 @@ def able(attributes, wanted="an object") -> Kind:
 
 
 NOTHING = Kind("None", lambda value: None if value is None else TypeError)
-ANYTHING = Kind("anything", lambda value: None)
 FLAG = Kind("True or False", lambda value: None if isinstance(value, (bool, np.bool_)) else TypeError)
 TEXT = Kind("a string", lambda value: None if isinstance(value, str) else TypeError)
 NAME = Kind("a name", lambda value: (None if value.strip() else ValueError) if isinstance(value, str) else TypeError)

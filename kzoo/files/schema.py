@@ -180,7 +180,6 @@ def several(rule, low, high=None) -> Rule:
     )
 
 
-ANYTHING = Rule("anything", lambda value: True)
 NULL = Rule("null", lambda value: value is None)
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 TEXT = Rule("a string", lambda value: isinstance(value, str))
