@@ -239,6 +239,7 @@ ROWS = [
     (lambda f: f.encode_text(["a"], batch_size="1"), TypeError, "batch_size is '1' (str); "),
     (lambda f: f.encode_text([3]), TypeError, "text 0 is of type int"),
     (lambda f: f.classify(TOY["images"], None), TypeError, "labels is of type NoneType"),
+    (lambda f: f.classify(TOY["images"], "cat"), TypeError, "labels is 'cat', but a list of at least one class"),
     (lambda f: f.classify(TOY["images"], ["a"], templates=3), TypeError, "templates is of type int"),
     (lambda f: f.similarity(None, ["a"]), TypeError, "images is None; "),
     (lambda f: kzoo.from_preset(None), TypeError, "name is None; give the name of a preset, such as 'clip_base'"),
