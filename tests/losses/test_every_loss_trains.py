@@ -35,7 +35,7 @@ def test_a_loss_trains_and_is_opened_again(name, tmp_path):
     make_loss, make_model, make_data = FEEDS.get(name) or usual(LOSSES[name])
     model, loss = make_model(), make_loss()
     data = make_data(model)
-    model.compile(keras.optimizers.SGD(0.1), loss=loss)
+    model.compile(keras.optimizers.SGD(0.01), loss=loss)
     before, config = [numpy(each).copy() for each in model.trainable_variables], loss.get_config()
     history = (
         model.fit(data, batch_size=6, epochs=1, verbose=0).history
