@@ -24,7 +24,6 @@ Function = TypeVar("Function", bound=Callable)
 
 LONGEST_SIDE = 2**16  # pixels of a picture
 LARGEST = 2**31 - 1  # of a whole number, where nothing else is said: what int32 holds
-Function = TypeVar("Function", bound=Callable)
 SHOWN = 60  # characters of a value in a sentence
 
 
@@ -200,7 +199,6 @@ def able(attributes, wanted="an object") -> Kind:
 
 
 NOTHING = Kind("None", lambda value: None if value is None else TypeError)
-ANYTHING = Kind("anything", lambda value: None)
 FLAG = Kind("True or False", lambda value: None if isinstance(value, (bool, np.bool_)) else TypeError)
 TEXT = Kind("a string", lambda value: None if isinstance(value, str) else TypeError)
 NAME = Kind("a name", lambda value: (None if value.strip() else ValueError) if isinstance(value, str) else TypeError)

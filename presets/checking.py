@@ -101,7 +101,7 @@ def _check_checkpoint(checkpoint, found):
     for name in tensors:
         if tensors.holds_floats(name):
             array = found.attempt(tensors.read, name)
-            _check_scale(name, array, tensors, found)
+            _check_scale(name, array, tensors.folder, found)
 
 
 def _check_numbers(file, found):
@@ -111,13 +111,12 @@ def _check_numbers(file, found):
             array = found.attempt(file.read, name)
             if array is not None:
                 found.attempt(check_finite, array, f"{name} in {file.path}")
-                _check_scale(name, array, file, found)
+                _check_scale(name, array, file.path, found)
 
 
-def _check_scale(name, array, file, found):
+def _check_scale(name, array, place, found):
     of_scale = name.endswith("logit_scale") or name == "similarity/vars/0"
     if array is not None and of_scale and np.size(array) == 1 and float(np.ravel(array)[0]) > LARGEST_LOG:
-        place = getattr(file, "path", None) or file.folder
         found.note(f"{name} in {place} is {float(np.ravel(array)[0]):g}, whose power no float32 can be.")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from kzoo.arguments import is_whole
 from kzoo.files.schema import (
     BLOCKS,
     DEVIATIONS,
@@ -23,7 +24,6 @@ from kzoo.files.schema import (
     Object,
     Rule,
     choice,
-    is_whole,
     number,
     several,
     whole,

@@ -183,6 +183,8 @@ ROWS = [
     (lambda f: EMATeacher(1.0), ValueError, "momentum is 1.0; give a number in [0, 1): at 1 the teacher would never"),
     (lambda f: EMATeacher(steps="all"), TypeError, "steps is 'all' (str); give the number of steps"),
     # training
+    (lambda f: f.fit(TOY, epochs="3"), TypeError, "epochs is '3' (str); give a whole number of at least 0."),
+    (lambda f: f.fit(TOY, batch_size=True), TypeError, "batch_size is True (bool); give a whole number of at least 1"),
     (lambda f: f.compile(3), TypeError, "optimizer is 3 (int); "),
     (lambda f: f.compile("adamx"), ValueError, "optimizer 'adamx' is unknown; "),
     (lambda f: f.compile(loss=3), TypeError, "loss is of type int, but a kzoo loss is expected"),
@@ -237,6 +239,7 @@ ROWS = [
     (lambda f: f.encode_text(["a"], batch_size="1"), TypeError, "batch_size is '1' (str); "),
     (lambda f: f.encode_text([3]), TypeError, "text 0 is of type int"),
     (lambda f: f.classify(TOY["images"], None), TypeError, "labels is of type NoneType"),
+    (lambda f: f.classify(TOY["images"], "cat"), TypeError, "labels is 'cat', but a list of at least one class"),
     (lambda f: f.classify(TOY["images"], ["a"], templates=3), TypeError, "templates is of type int"),
     (lambda f: f.similarity(None, ["a"]), TypeError, "images is None; "),
     (lambda f: kzoo.from_preset(None), TypeError, "name is None; give the name of a preset, such as 'clip_base'"),

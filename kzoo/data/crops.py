@@ -20,9 +20,6 @@ class Crops(Checked):
         augmentation: what makes a crop; default a twentieth to two fifths of the picture, left and right as they are.
         shares: smallest and largest share of the words of a caption.
 
-    Raises:
-        ValueError: numbers below 0.
-
     Example:
         >>> data = kzoo.data.pairs("photos.csv", model.preprocessor, crops=kzoo.data.Crops(images=4, captions=4))
 
@@ -40,8 +37,6 @@ class Crops(Checked):
     }
 
     def __init__(self, images=0, captions=0, size=None, augmentation=None, shares=(0.3, 0.7)):
-        if images < 0 or captions < 0:
-            raise ValueError(f"images is {images} and captions {captions}; give numbers of crops, 0 for none.")
         self.images, self.captions, self.size = images, captions, size
         self.augmentation, self.words = augmentation or Augmentation(LOCAL_SCALE), CropWords(shares)
 

@@ -33,11 +33,6 @@ class Episodes(_Groups):
 
     def __init__(self, groups, ways=5, shots=1, queries=15, count=None):
         super().__init__(groups)
-        if ways < 1 or shots < 1 or queries < 0 or (count is not None and count < 1):
-            raise ValueError(
-                f"ways is {ways}, shots {shots}, queries {queries} and count {count}; give positive numbers, or 0 "
-                "queries."
-            )
         self.ways, self.shots, self.queries, self.count = ways, shots, queries, count
 
     def check(self, count, batch_size) -> None:
@@ -80,7 +75,7 @@ class InversePropensity(_Groups):
             drawn in proportion to `propensity ** -power`.
 
     Raises:
-        ValueError: a power or propensities that are none.
+        ValueError: propensities that are none, or not one for each row.
 
     Example:
         >>> sampler = kzoo.data.InversePropensity(labels, power=0.5)
@@ -95,8 +90,6 @@ class InversePropensity(_Groups):
 
     def __init__(self, groups, power=1.0, propensities=None):
         super().__init__(groups)
-        if not 0.0 <= power <= 1.0:
-            raise ValueError(f"power is {power}; give a number in [0, 1].")
         own = self.sizes[np.searchsorted(self.names, self.groups)] if propensities is None else propensities
         own = np.asarray(own, "float64")
         if own.shape != self.groups.shape or not (np.isfinite(own).all() and (own > 0.0).all()):

@@ -81,10 +81,9 @@ class PairDataset(Batches):
         self.augmentation, self.word_dropout = augmentation, word_dropout
         self.cut = CutTexts(preprocessor)
         self.captions_per_image, self.crops, self.bag = captions_per_image, crops or Crops(), bag
-        if captions_per_image is not None and (captions_per_image < 1 or every_caption):
+        if captions_per_image is not None and every_caption:
             raise ValueError(
-                f"captions_per_image is {captions_per_image} and every_caption {every_caption}; give a number of at "
-                "least 1, without every_caption."
+                f"captions_per_image is {captions_per_image} and every_caption {every_caption}; leave one of them out."
             )
         if isinstance(masks, tuple(KINDS.values())):
             masks = {name: masks for name, kind in KINDS.items() if isinstance(masks, kind)}

@@ -81,8 +81,6 @@ def text_views(
         Gao et al., SimCSE, 2021, arXiv 2104.08821; Wu et al., ESimCSE, 2021, arXiv 2109.04380; Izacard et al.,
         Contriever, 2021, arXiv 2112.09118.
     """
-    if views < 1:
-        raise ValueError(f"views is {views}; give at least one, and two for a loss that compares views.")
     rows, more, named = _read(source, (text,), columns, "text=", classes)
     steps = list(augmentation) if isinstance(augmentation, (tuple, list)) else [augmentation] * views
     if len(steps) != views:

@@ -157,8 +157,6 @@ class ViewDataset(Batches):
         matrices=None,
         skip_broken=False,
     ):
-        if views < 1:
-            raise ValueError(f"views is {views}; give at least one, and two for a loss that compares views.")
         if mix is not None and views < 2:
             raise ValueError(f"views is {views}, but mix makes one picture of two views; give two.")
         if bool(local_views) != (local_size is not None):

@@ -139,7 +139,7 @@ def _kind(character):
 
 def _names(metrics):
     names = _all() if metrics is None else metrics
-    if isinstance(names, str) or not len(names):
+    if not len(names):
         raise ValueError(f"metrics is {names!r}, but a list of at least one name is expected: {', '.join(METRICS)}.")
     for name in names:
         if name not in METRICS:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-KINDS = ("variance", "std")
+from kzoo.arguments import one_of, takes
 
 
+@takes(kind=one_of("variance", "std"))
 def mean_rank_variance(ranks, kind="variance") -> float:
     """How far the ranks that one instance gets through its K languages lie apart, averaged over instances.
 
@@ -30,8 +31,6 @@ def mean_rank_variance(ranks, kind="variance") -> float:
         Nie et al., Improving the Consistency in Cross-Lingual Cross-Modal Retrieval with 1-to-K Contrastive Learning,
         2024, arXiv 2406.18254.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}.")
     ranks = np.asarray(ranks, "float64")
     if ranks.ndim != 2 or not ranks.size or not np.isfinite(ranks).all():
         raise ValueError(f"ranks of shape {ranks.shape} are not finite numbers (n, K), one row per instance.")

@@ -22,7 +22,7 @@ def fill_templates(labels, templates) -> list:
 
     Raises:
         ValueError: no labels, no templates, a template without `{}`.
-        TypeError: something else than strings.
+        TypeError: something else than strings, or one label that is in no list.
 
     Example:
         >>> fill_templates(["cat", "dog"], "a {}.")
@@ -40,7 +40,7 @@ def _strings(name, given):
     if isinstance(given, str) and name == "templates":
         return [given]
     if isinstance(given, (str, bytes)):
-        raise ValueError(f"{name} is {given!r}, but a list of {WANTED[name]} is expected.")
+        raise TypeError(f"{name} is {given!r}, but a list of {WANTED[name]} is expected.")
     if not isinstance(given, Iterable):
         raise TypeError(f"{name} is of type {type(given).__name__}, but a list of {WANTED[name]} is expected.")
     given = list(given)

@@ -1,7 +1,8 @@
 """What the fields of a file may be: a table for each kind of file, and one way to say what does not fit.
 
 A table is an `Object` of rules by key. A rule has `problems(value, place)`, which yields a sentence for each thing that
-is wrong, so that a file can be told everything at once; `check` stops with the first.
+is wrong, so that a file can be told everything at once; `check` stops with the first. What a caller gives is
+looked at by `kzoo.arguments`; a rule is of what JSON can hold, and its limits may be raised after it was made.
 
 Example:
     >>> STEPS = Object({"image_size": SIZE, "resize": choice("shortest", "squash")}, needs=("image_size",))
@@ -14,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from kzoo.arguments import is_whole
 from kzoo.files import limits
 
 SHOWN = 80  # characters of a value that a sentence shows
@@ -137,11 +139,6 @@ def written(value) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def is_whole(value) -> bool:
-    """Whether a value is a whole number, which True is not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def is_number(value) -> bool:
     """Whether a value is a finite number that a float can be."""
     return (is_whole(value) and abs(value) < 2**63) or (isinstance(value, float) and math.isfinite(value))
@@ -183,7 +180,6 @@ def several(rule, low, high=None) -> Rule:
     )
 
 
-ANYTHING = Rule("anything", lambda value: True)
 NULL = Rule("null", lambda value: value is None)
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 TEXT = Rule("a string", lambda value: isinstance(value, str))

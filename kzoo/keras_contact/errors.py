@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dis import opmap
 
 RAISE = opmap["RAISE_VARARGS"]  # the instruction of a `raise`
+WRAPPED = "Exception encountered when calling "  # begins what Keras makes of an error
 
 
 def called_by_compiled_loss(loss) -> bool:
@@ -46,6 +47,8 @@ def as_said() -> Iterator:
 
 def _said_by_kzoo(error):
     """Whether an error comes from a `raise` in a file of kzoo, not from what such a file has called."""
+    if str(error).startswith(WRAPPED):
+        return False
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

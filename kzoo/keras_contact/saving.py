@@ -6,6 +6,9 @@ from typing import Any
 import keras
 from keras.src.saving import saving_lib
 
+# what `compile` attaches, as the walk calls it: beginnings of the names of tensors that belong to a training
+OF_TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")
+
 
 def written_as_h5() -> bool:
     """Whether Keras asks for a config to put it into a file `.h5`, of a model or of what is in it."""
@@ -42,16 +45,31 @@ def take_state(model, tensors) -> list[str]:
         ValueError: a tensor that is missing or does not fit.
         OSError: what h5 raises for a file that is none.
     """
-    store, failed, said = _H5(tensors) if isinstance(tensors, Path) else _Store(tensors), set(), {}
+    store, failed = _H5(tensors) if isinstance(tensors, Path) else _Store(tensors), set()
+    said = _Said(store)
     of_walk = {"visited_saveables": set(), "failed_saveables": failed, "error_msgs": said}
     try:
         saving_lib._load_state(model, weights_store=store, assets_store=None, inner_path="", **of_walk)
         if failed:
             owner, error = next(iter(said.values()))
-            raise ValueError(f"{getattr(owner, 'path', type(owner).__name__)}: {error}") from error
+            text, _, _ = str(error).partition(" Target variable:")  # with all its values
+            raise ValueError(f"{getattr(owner, 'path', type(owner).__name__)}: {text}") from error
         return sorted(set(store.names()) - store.read)
     finally:
         store.close()
+
+
+class _Said(dict):
+    """Errors by layer. Keras looks for a layer wherever it is kept, and where one failed it goes on to places at which
+    there is nothing of it: what it says there is no reason."""
+
+    def __init__(self, store):
+        super().__init__()
+        self.store = store
+
+    def __setitem__(self, layer, error) -> None:
+        if layer not in self or self.store.has_some():
+            super().__setitem__(layer, error)
 
 
 class _H5(saving_lib.H5IOStore):
@@ -68,6 +86,10 @@ class _H5(saving_lib.H5IOStore):
     def __getitem__(self, key) -> Any:
         self.read.add(f"{self.at}/vars/{key}".removeprefix("/"))
         return super().__getitem__(key)
+
+    def has_some(self) -> bool:
+        """Whether it holds variables at the place that was asked for last."""
+        return any(name.startswith(f"{self.at}/vars/".removeprefix("/")) for name in self.names())
 
     def names(self) -> list[str]:
         found = []
@@ -98,6 +120,9 @@ class _Store(saving_lib.H5IOStore):
 
     def close(self) -> None:
         """Nothing: who opened the tensors closes them."""
+
+    def has_some(self) -> bool:
+        return len(self) > 0
 
     def names(self) -> Any:
         return self.tensors

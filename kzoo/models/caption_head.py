@@ -3,7 +3,6 @@
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.models.dual_encoder import DualEncoder
 
-MEMORIES = ("tokens", "embedding")
 EMBEDDING_TOKENS = 8  # that are made of an embedding
 HEAD_WIDTH = 64  # channels of an attention head, where the text tower does not say
 
@@ -19,8 +18,6 @@ def check_headless(model) -> None:
 
 def make_decoder(model, memory, noise, depth, width, num_heads) -> TextDecoder:
     """A `TextDecoder` for a dual encoder; arguments as in `Captioner.from_dual_encoder`."""
-    if memory not in MEMORIES:
-        raise ValueError(f"memory {memory!r} is unknown; choose one of {', '.join(MEMORIES)}.")
     if noise and memory == "tokens":
         raise ValueError(
             f"noise is {noise}, but it is for embeddings, and the decoder reads the image tower's tokens; take "

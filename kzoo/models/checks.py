@@ -1,8 +1,7 @@
 """Bad input, found before it reaches a graph: each check stops with one sentence."""
 
-import numbers
-
 from kzoo import keras_contact
+from kzoo.arguments import AMOUNT, COUNT
 from kzoo.models.slots import rows_of_bag
 
 
@@ -59,11 +58,9 @@ ALONE = (
 
 def check_fit(epochs, initial_epoch, batch_size) -> None:
     """Numbers of epochs and rows are whole, and not below what there can be."""
-    given = {"epochs": (epochs, 0), "initial_epoch": (initial_epoch, 0)}
-    given |= {} if batch_size is None else {"batch_size": (batch_size, 1)}
-    for name, (number, least) in given.items():
-        if not isinstance(number, numbers.Integral) or number < least:
-            raise ValueError(f"{name} is {number!r}; give a whole number of at least {least}.")
+    AMOUNT("epochs", epochs)
+    AMOUNT("initial_epoch", initial_epoch)
+    (COUNT | None)("batch_size", batch_size)
 
 
 def check_class_weight(class_weight) -> None:

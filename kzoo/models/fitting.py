@@ -64,6 +64,7 @@ class Fitting:
             `in_batch_accuracy`.
 
         Raises:
+            TypeError: epochs or a batch_size that are no numbers.
             ValueError: a batch that does not fit, or of one pair; weights that were locked or opened since `compile`.
                 Whatever is raised, the model has the weights of the last complete step.
             FloatingPointError: the loss became NaN or infinite. The model has the weights of the last epoch in which it

@@ -18,12 +18,6 @@ DECODINGS = (AS_SHOWN, AS_TRAINED)
 DEEP = ("I", "F")  # modes of more than 8 bits, beside those of 16, "I;16" and its orders of bytes
 
 
-def check_decoding(decoding) -> None:
-    """Stops with a sentence unless it is one of `DECODINGS`."""
-    if decoding not in DECODINGS:
-        raise ValueError(f"decoding {decoding!r} is unknown; choose one of {', '.join(DECODINGS)}.")
-
-
 def decode(source, decoding=AS_SHOWN) -> Image.Image:
     """A path, bytes, PIL image or array as a PIL image in RGB.
 

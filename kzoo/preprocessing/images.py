@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from kzoo.arguments import SIZE, Checked, one_of
-from kzoo.preprocessing.decoding import AS_SHOWN, AS_TRAINED, check_decoding, decode
+from kzoo.preprocessing.decoding import AS_SHOWN, DECODINGS, decode
 from kzoo.preprocessing.pixels import check_pixels
 from kzoo.types import Array
 
@@ -55,11 +55,10 @@ class ImageSteps(Pictures):
         "resize": one_of(*RESIZES),
         "interpolation": one_of(*INTERPOLATIONS),
         "resize_size": SIZE,
-        "decoding": one_of(AS_SHOWN, AS_TRAINED),
+        "decoding": one_of(*DECODINGS),
     }
 
     def __init__(self, image_size, resize="shortest", interpolation="bicubic", resize_size=None, decoding=AS_SHOWN):
-        check_decoding(decoding)
         self.image_size, self.decoding = _pair(image_size), decoding
         self.resize, self.interpolation = resize, interpolation
         self.resize_size = None if resize_size is None else _pair(resize_size)

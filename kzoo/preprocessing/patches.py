@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from kzoo.arguments import COUNT, SIDE, one_of
-from kzoo.preprocessing.decoding import AS_SHOWN, AS_TRAINED, check_decoding
+from kzoo.preprocessing.decoding import AS_SHOWN, DECODINGS
 from kzoo.preprocessing.images import INTERPOLATIONS, Pictures
 
 PRECISION = 1e-5  # to which SigLIP 2's own processor finds the scale; a finer one would cut other grids
@@ -37,11 +37,10 @@ class PatchSteps(Pictures):
         "patch_size": SIDE,
         "max_patches": COUNT,
         "interpolation": one_of(*INTERPOLATIONS),
-        "decoding": one_of(AS_SHOWN, AS_TRAINED),
+        "decoding": one_of(*DECODINGS),
     }
 
     def __init__(self, patch_size, max_patches, interpolation="bilinear", decoding=AS_SHOWN):
-        check_decoding(decoding)
         self.decoding = decoding
         self.patch_size, self.max_patches, self.interpolation = patch_size, max_patches, interpolation
 

@@ -35,8 +35,8 @@ class FourierStyle(Checked):
     arguments = {"shared": FLAG, "strength": SHARE, "least": SHARE, "band": number(above=0, most=1)}
 
     def __init__(self, shared=True, strength=1.0, least=0.0, band=1.0):
-        if not 0.0 <= least <= strength <= 1.0:
-            raise ValueError(f"least is {least} and strength {strength}; give 0 <= least <= strength <= 1.")
+        if least > strength:
+            raise ValueError(f"least is {least} and strength {strength}; give the smaller one as least.")
         self.shared, self.strength, self.least, self.band = shared, strength, least, band
 
     def __call__(self, images, random) -> Array:

@@ -42,7 +42,7 @@ class RandomTokens(Checked):
     }
 
     def __init__(self, tokenizer, share=0.15, replace=0.1, keep=0.1, mask_id=None, at_least_one=False):
-        if not (replace >= 0.0 and keep >= 0.0 and replace + keep <= 1.0):
+        if replace + keep > 1.0:
             raise ValueError(f"replace is {replace} and keep {keep}; give shares that add up to 1 at most.")
         self.share, self.replace, self.keep, self.at_least_one = share, replace, keep, at_least_one
         self.mask_id = _mask_id(tokenizer) if mask_id is None else mask_id

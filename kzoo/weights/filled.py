@@ -5,8 +5,7 @@ import math
 import keras
 
 from kzoo.files.numbers import check_finite
-
-TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")  # beside the layers
+from kzoo.keras_contact import OF_TRAINING
 
 
 def check_kinds(file, variables) -> None:
@@ -19,7 +18,7 @@ def check_kinds(file, variables) -> None:
     """
     meant = {tuple(each.shape) for each in variables if not str(each.dtype).startswith(("float", "bfloat"))}
     for name, shape in file.shapes.items():
-        if name.split("/", 1)[0] not in TRAINING and not file.holds_floats(name) and shape not in meant:
+        if name.split("/", 1)[0] not in OF_TRAINING and not file.holds_floats(name) and shape not in meant:
             raise ValueError(f"{name} in {file.path} is of {file.dtypes[name]}, but the model has floats there.")
 
 
@@ -36,7 +35,7 @@ def check_weights(model, place) -> None:
 
 def check_ranges(model, place) -> None:
     """Stops at a scale of similarities that float32 has no power for."""
-    similarity = getattr(model, "similarity", None)
+    similarity = model.similarity
     if similarity is None:
         return
     scale, bias = similarity.numbers()

@@ -71,6 +71,7 @@ CASES = [
     (("image_encoder", "depth"), LACKING, "cannot be built"),
     (("image_encoder", "depth"), 4000, "image_encoder depth=4000, but the file holds"),
     (("text_encoder", "depth"), 2, "do not fit the model of config.json"),
+    (("image_encoder", "mlp_dim"), 100, "must match. variable.shape=("),
     (("text_encoder", "vocab_size"), 4_000_000, "do not fit the model of config.json"),
     (("text_encoder", "vocab_size"), 40_000_000, "text_encoder says vocab_size=40000000"),
     (("text_encoder", "dropout"), 1.0, "text_encoder says dropout=1.0"),

@@ -147,3 +147,10 @@ def several_captions():
 def with_views(model):
     """Batches of pairs with a third modality, of pictures."""
     return model.preprocessor(IMAGES, CAPTIONS) | {"view": IMAGES[:, ::-1]}
+
+
+USUAL = {  # of a room: what feeds a loss that needs nothing more, as docs/losses.md has it
+    "image_text": (dual(), of_pairs()),
+    "views": (single(), of_views()),
+    "sentences": (dual(), of_pairs()),
+}

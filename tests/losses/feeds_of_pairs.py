@@ -1,6 +1,7 @@
 """How the losses of pairs, captions and teachers of pairs are fed: `(loss, model, data)`, see `feeding.py`.
 
-What a loss's docstring says under `Feeding` is what stands here, at the smallest size.
+What a loss's docstring says under `Feeding` is what stands here, at the smallest size; the others are fed by what is
+`USUAL` in their room.
 """
 
 import numpy as np
@@ -57,7 +58,6 @@ FEEDS = {
         ),
         of_pairs(),
     ),
-    "AlignmentUniformity": (losses.AlignmentUniformity, dual(), of_pairs()),
     "ContinuouslyWeightedContrastive": (
         losses.ContinuouslyWeightedContrastive,
         dual(),
@@ -75,7 +75,6 @@ FEEDS = {
         of_pairs({"face_images": [[x, x[::-1]] for x in IMAGES], "name_texts": NAMES}),
     ),
     "FineGrainedContrastive": (losses.FineGrainedContrastive, dual(*TOKENS), of_pairs()),
-    "GeodesicMixup": (losses.GeodesicMixup, dual(), of_pairs()),
     "GramContrastive": (losses.GramContrastive, several, with_views),
     "GroupInfoNCE": (losses.GroupInfoNCE, dual(), of_pairs({"groups": LABELS})),
     "HardNegativeContrastive": (losses.HardNegativeContrastive, dual(), negatives()),
@@ -86,8 +85,6 @@ FEEDS = {
         of_pairs({"matching_labels": LABELS % 2}),
     ),
     "IndividualTemperature": (lambda: losses.IndividualTemperature(ROWS, 0.1), dual(), of_pairs(ids=True)),
-    "InfoNCE": (losses.InfoNCE, dual(), of_pairs()),
-    "MixupContrastive": (losses.MixupContrastive, dual(), of_pairs()),
     "MultiCaptionContrastive": (losses.MultiCaptionContrastive, dual(), several_captions()),
     "MultiCropContrastive": (losses.MultiCropContrastive, dual(), of_pairs(crops=Crops(images=2, captions=2))),
     "MultiLabelClusterDiscrimination": (
@@ -101,7 +98,6 @@ FEEDS = {
         dual(),
         of_pairs({"a_labels": LABELS, "b_labels": LABELS}),
     ),
-    "SelfSoftTargetContrastive": (losses.SelfSoftTargetContrastive, dual(), of_pairs()),
     "SelfSupervisedContrastive": (
         losses.SelfSupervisedContrastive,
         dual(head(lambda: Projector((16, 8)), "*_features", "*_projected")),
@@ -164,7 +160,6 @@ FEEDS = {
         of_pairs(),
     ),
     "CoSENT": (losses.CoSENT, dual(), of_pairs({"scores": np.arange(ROWS) / ROWS})),
-    "MultipleNegativesRanking": (losses.MultipleNegativesRanking, dual(), of_pairs()),
     "PearsonLoss": (losses.PearsonLoss, dual(), of_pairs({"scores": np.arange(ROWS) / ROWS})),
     "PreferenceRank": (losses.PreferenceRank, dual(), of_pairs({"scores": np.arange(ROWS) / ROWS})),
     "RankKL": (losses.RankKL, dual(), of_pairs({"scores": np.arange(ROWS) / ROWS})),

@@ -1,6 +1,7 @@
 """How the losses of views, labels, sentences and teachers of views are fed: `(loss, model, data)`, see `feeding.py`.
 
-What a loss's docstring says under `Feeding` is what stands here, at the smallest size.
+What a loss's docstring says under `Feeding` is what stands here, at the smallest size; the others are fed by what is
+`USUAL` in their room.
 """
 
 import numpy as np
@@ -45,13 +46,10 @@ FEEDS = {
         labelled(),
     ),
     "AttractionRepulsion": (losses.AttractionRepulsion, single(), of_views(views=3)),
-    "BarlowTwins": (losses.BarlowTwins, single(), of_views()),
-    "DecoupledContrastive": (losses.DecoupledContrastive, single(), of_views()),
     "GroupOrdering": (lambda: losses.GroupOrdering(3), single(), of_views()),
     "MixedBarlowTwins": (losses.MixedBarlowTwins, single(), of_views(mix=Mixup())),
     "MultiViewDHEL": (losses.MultiViewDHEL, single(), of_views(views=3)),
     "MultiViewInfoNCE": (losses.MultiViewInfoNCE, single(), of_views(views=3)),
-    "NTXent": (losses.NTXent, single(), of_views()),
     "PixContrast": (losses.PixContrast, MOMENTUM, of_views(boxes=True)),
     "PixPro": (lambda: losses.PixPro(dim=24), MOMENTUM, of_views(boxes=True)),
     "SeparateCommonSalient": (
@@ -80,7 +78,6 @@ FEEDS = {
         of_views(parameters=True),
     ),
     "SwAV": (lambda: losses.SwAV(8, DIM, queue_size=8), single(), of_views()),
-    "VICReg": (losses.VICReg, single(), of_views()),
     "WeightedInfoNCE": (losses.WeightedInfoNCE, single(), of_views(matrices={"weights": Separations(RUNS)})),
     # -- labels --
     "CircleLoss": (losses.CircleLoss, single(), labelled(views=1)),

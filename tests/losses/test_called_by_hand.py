@@ -7,7 +7,8 @@ from golden_case import built, called_with, parametrized
 from shared_case import numpy
 
 import kzoo.losses
-from kzoo.losses import InfoNCE, SupCon, SwAV, Triplet
+from kzoo.encoders import VisionTransformer
+from kzoo.losses import DINO, IndividualTemperature, InfoNCE, SupCon, SwAV, Triplet
 
 CASES = list({each.values[0]: each.values[1] for each in reversed(parametrized())}.items())[::-1]  # one of each loss
 EYE = np.eye(4, dtype="float32")
@@ -96,3 +97,37 @@ def test_tensors_of_another_backend_are_taken_where_they_hold_values():
     np.testing.assert_allclose(numpy(InfoNCE()(torch.eye(4), torch.eye(4))), want)
     sentence = said(lambda: InfoNCE()(torch.eye(4, requires_grad=True), EYE))
     assert sentence.startswith("InfoNCE got a as a tensor of torch, which holds no values; give an array of numbers")
+
+
+class Within(keras.layers.Layer):
+    """A layer of somebody else around one of kzoo."""
+
+    def __init__(self):
+        super().__init__()
+        self.loss = DINO(5)
+
+    def call(self, x):
+        return self.loss(x, x)
+
+
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: IndividualTemperature(4)(EYE[:1], EYE[:1], ids=[0]), "IndividualTemperature compares each row with"),
+        (lambda: DINO(5)(EYE[None], EYE[None], training=True), "DINO has dim=5 prototypes, but received heads 4 wide"),
+        (lambda: Within()(EYE[None]), "DINO has dim=5 prototypes, but received heads 4 wide"),
+        (lambda: VisionTransformer(8, 4, 8, 1, 2)(np.zeros((1, 4, 4, 3))), r"images have shape (1, 4, 4, 3), but this"),
+    ],
+)
+def test_what_is_said_within_a_call_is_all_that_is_said(call, sentence):
+    assert said(call, ValueError).startswith(sentence)
+
+
+def test_what_others_say_within_a_call_keeps_the_page_of_keras():
+    with pytest.raises(Exception, match="Exception encountered when calling Mine"):
+
+        class Mine(kzoo.losses.Loss):
+            def call(self, a, b):
+                return keras.ops.sum(np.zeros(3) / np.zeros((2, 2)))
+
+        Mine()(EYE, EYE)

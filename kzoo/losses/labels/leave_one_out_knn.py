@@ -47,7 +47,7 @@ class LeaveOneOutKNN(PairwiseLoss):
         float32 scalar; 0 when no row has a candidate of its label.
 
     Raises:
-        ValueError: a queue without `dim`.
+        TypeError: a queue without `dim`.
 
     Recommendations:
         Keeps several clusters of a class apart, where `SupCon` draws them together: for pre-training that should

@@ -20,7 +20,7 @@ def add_queue(loss, size, dim, num_groups=None, empty=False, seed=None) -> None:
         seed: of the random unit vectors.
 
     Raises:
-        ValueError: a size that is not a positive whole number.
+        TypeError, ValueError: a size that is no positive whole number; `dim` where a loss was not given one is None.
     """
     for name, value in (("queue_size", size), ("dim", dim)):
         COUNT(name, value)

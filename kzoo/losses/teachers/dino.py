@@ -72,9 +72,7 @@ class DINO(Loss):
         self.student_temperature, self.teacher_temperature = check_temperature(student_temperature), teacher_temperature
         self.center = self.add_weight(name="center", shape=(dim,), initializer="zeros", trainable=False)
         self.step = None
-        if not callable(teacher_temperature) or isinstance(teacher_temperature, LearnableTemperature):
-            check_temperature(teacher_temperature)
-        else:
+        if callable(teacher_temperature) and not isinstance(teacher_temperature, LearnableTemperature):
             self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
     def call(self, student, teacher, sample_weight=None, training=False) -> Tensor:

@@ -11,8 +11,6 @@ from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.queue import enqueued
 from kzoo.types import Tensor
 
-GENERATORS = ("mlp", None)
-
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class OnlineBagOfWords(PairwiseLoss):
