@@ -14,6 +14,7 @@ from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manif
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
 from kzoo.files.opening import check_inside, check_regular, home_of, within
+from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.inference.caption import Writer
 from kzoo.inference.embed import BATCH_SIZE, Embedder
@@ -71,6 +72,17 @@ def _options(onnxruntime, threads, given):
     return options
 
 
+def check_places(folder) -> None:
+    """Stops at links out of an export, and at pipes and devices: the weights of a large graph lie in files beside it,
+    or below, which onnxruntime opens by the names that the graph gives."""
+    home = home_of(folder)
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            check_inside(path, home)
+        if path.exists() and not path.is_dir():
+            check_regular(path)
+
+
 def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -> Any:
     """The session of one graph, which lies in the folder, with the inputs and outputs of the manifest."""
     path = within(folder, graph["file"], MANIFEST_FILE)
@@ -80,7 +92,7 @@ def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers or ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
-        raise ValueError(f"{path} cannot be opened by onnxruntime, is it whole? ({_said(error)})") from error
+        raise ValueError(f"{path} cannot be opened by onnxruntime, is it whole? ({said_by(error)})") from error
     for kind, own in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
         lacking = {each["name"] for each in graph[kind]} - {each.name for each in own}
         if lacking:
@@ -89,10 +101,6 @@ def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -
                 f"{', '.join(sorted(lacking))} of {name}; it is the graph of another model."
             )
     return session
-
-
-def _said(error):
-    return " ".join(str(error).split())[:300]
 
 
 class Runtime(Embedder):
@@ -112,9 +120,7 @@ class Runtime(Embedder):
                 "it with tf.saved_model.load, or export with format='onnx'."
             )
         onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
-        for path in folder.iterdir():  # weights of large graphs lie in files beside them, which onnxruntime opens
-            if path.is_symlink():
-                check_inside(path, home_of(folder))
+        check_places(folder)
         self.embed_dim = self.manifest["embed_dim"]
         made = self.manifest["preprocessor"]
         self.preprocessor = None if made is None else Preprocessor.load(folder, made, verify)
@@ -144,7 +150,7 @@ class Runtime(Embedder):
         try:
             return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
         except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
-            raise ValueError(f"{name} cannot be run on what it was given: {_said(error)}") from error
+            raise ValueError(f"{name} cannot be run on what it was given: {said_by(error)}") from error
 
     def embed_batch(self, batch) -> Array:
         """Embeddings `(rows, embed_dim)` of a batch of one modality."""

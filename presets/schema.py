@@ -1,5 +1,6 @@
 """What the config.json of a kzoo folder may say, and every row of a table that names its towers in full."""
 
+import re
 from collections.abc import Iterator
 
 from kzoo.files.schema import (
@@ -23,6 +24,7 @@ from kzoo.files.schema import (
     Object,
     Rule,
     choice,
+    is_number,
     is_whole,
     number,
     several,
@@ -116,7 +118,22 @@ SIMILARITY = Object(
     nullable=True,
 )
 LOSS = Items(Object({"loss": TEXT, "weight": number(-1e30, 1e30) | OBJECT, "config": OBJECT}, ("loss",)))
-TRAINING = Object({"data": TEXT, "epochs": COUNT, "rows": COUNT, "batch_size": COUNT, "results": OBJECT}, ("data",))
+RESULTS = Each(Rule("a number", lambda value: is_number(value) or isinstance(value, float)))  # one may be NaN
+SOURCE = Rule(
+    "hf://owner/name@commit",
+    lambda value: isinstance(value, str) and bool(re.fullmatch(r"hf://[\w.-]+/[\w.-]+@[\w./-]+", value)),
+)
+
+
+class TrainingRule:
+    """The rule of what one `fit` has done: of rows it says two things, or none."""
+
+    def problems(self, value, place, key=None) -> Iterator[str]:
+        fields = {"data": TEXT, "epochs": COUNT, "rows": COUNT, "batch_size": COUNT, "results": RESULTS}
+        needs = ("data", "epochs", "results", *(("batch_size",) if isinstance(value, dict) and "rows" in value else ()))
+        yield from Object(fields, needs).problems(value, place, key)
+
+
 LAYER = OBJECT | NULL  # as Keras serialises it
 FINGERPRINTS = Object({WEIGHTS_FILE: TEXT, H5_FILE: TEXT}, closed=True)
 FIELDS = {
@@ -126,8 +143,8 @@ FIELDS = {
     "similarity": SIMILARITY,
     "loss": LOSS,
     "layout": OBJECT,
-    "source": TEXT | NULL,
-    "trainings": Items(TRAINING),
+    "source": SOURCE | NULL,
+    "trainings": Items(TrainingRule()),
     "quantised": Each(Object({"mode": TEXT, "config": LAYER}, ("mode", "config"))),
     "compile": OBJECT,
     "projector": LAYER | Rule("false", lambda value: value is False),

@@ -6,7 +6,8 @@ import keras
 
 from kzoo.files.numbers import check_finite
 
-TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")  # beside the layers
+METRICS = ("_loss_tracker", "_compile_metrics", "_metrics")
+TRAINING = ("optimizer", *METRICS, "_compile_loss")  # beside the layers
 
 
 def check_kinds(file, variables) -> None:

@@ -3,6 +3,8 @@
 Read from transformers 5.24 (CLIP and its kin, BERT and its kin, their image processors).
 """
 
+import math
+
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import CONVOLUTION, ROW, SCALAR, TRANSPOSE, Entry, dense, norm
 
@@ -85,6 +87,11 @@ def clip_vision(vision, embed_dim, statistics) -> dict:
 def image_steps(preprocessing, default_resize, image_size) -> tuple:
     """Image steps of `preprocessor_config.json`, and the mean and std that belong into the tower."""
     steps = Fields(preprocessing, STEPS_FILE)
+    steps.refuse(do_resize=True, do_normalize=True)
+    if "rescale_offset" not in steps:  # of ALIGN, whose steps are others
+        steps.refuse(do_rescale=True)
+        if not math.isclose(steps.optional("rescale_factor") or 1 / 255, 1 / 255, rel_tol=1e-5):
+            steps.refuse(rescale_factor=1 / 255)
     statistics = {ours: steps.get(f"image_{ours}") for ours in ("mean", "std") if f"image_{ours}" in steps}
     interpolation = steps.choice("resample", _RESAMPLE, 3)
     if image_size is None:  # pictures keep their shape
