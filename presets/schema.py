@@ -138,7 +138,7 @@ LAYER = OBJECT | NULL  # as Keras serialises it
 FINGERPRINTS = Object({WEIGHTS_FILE: TEXT, H5_FILE: TEXT}, closed=True)
 FIELDS = {
     "kzoo": TEXT,
-    "preset": TEXT,
+    "preset": Rule("a name", lambda value: isinstance(value, str) and value != "" and value.isprintable()),
     "model": choice("dual_encoder", "captioner", "matching_encoder", "multi_encoder", "self_supervised"),
     "similarity": SIMILARITY,
     "loss": LOSS,

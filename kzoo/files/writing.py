@@ -181,8 +181,9 @@ def replacing(path) -> Iterator:
                     file.close()  # an open file cannot be renamed
                 disk.rename(staged, path)
             except BaseException:
-                with suppress(OSError):
+                with suppress(OSError):  # a full disk does not take what is left to write, either
                     file.close()
+                with suppress(OSError):
                     disk.remove(staged)
                 raise
             disk.sync(path.parent)

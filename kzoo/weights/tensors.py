@@ -143,8 +143,10 @@ def shards_of(index) -> list[str]:
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
         raise ValueError(f"{index} is no index of shards: its weight_map is no object of tensors and their files.")
     for name in sorted(set(listed.values())):
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ValueError(f"{index} names {name}, which is no safetensors file beside it; nothing else is opened.")
+        if Path(name).name != name or not name.endswith(".safetensors") or not name.isprintable():
+            raise ValueError(
+                f"{index} names {name[:200]!r}, which is no safetensors file beside it; nothing else is opened."
+            )
         within(index.parent, name, index.name)
     return sorted(set(listed.values()))
 

@@ -74,6 +74,7 @@ def tower(config, **defaults) -> dict:
 
 def clip_vision(vision, embed_dim, statistics) -> dict:
     """The image tower of CLIP, Chinese-CLIP and AltCLIP."""
+    vision.refuse(num_channels=3)
     return {
         "kind": "vit",
         "image_size": vision.get("image_size", 224),

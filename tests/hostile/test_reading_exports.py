@@ -113,6 +113,7 @@ CASES = [
     (("graphs", "audio_encoder"), "audio_encoder.onnx", "audio_encoder holds"),
     (("graphs", "audio_encoder", "inputs"), {}, "says inputs={}"),
     (("graphs", "audio_encoder", "inputs"), [{"name": "sound"}], "it is the graph of another model"),
+    (("graphs", "audio_encoder", "inputs"), [{"name": "a\n\x1b[2J"}], r"says a \x1b[2J of audio_encoder"),
     (("graphs", "audio_encoder", "outputs"), LACKING, "lacks outputs"),
     (("captions",), {"pad_id": 0}, "captions lacks context_length, vocab_size, start_id"),
     (("preprocessor",), {"images": 3, "tokenizer": None, "vocabulary": None}, "images holds 3"),
@@ -134,6 +135,15 @@ def test_damaged_graphs(folder):
         outcome(lambda: embed(folder))
     path.write_bytes(b"")
     assert "cannot be opened by onnxruntime" in refused(lambda: runtime.load(folder))
+
+
+@pytest.mark.parametrize("given, said", [
+    ({"threads": 10**6}, "threads is 1000000"),
+    ({"providers": ["NoProvider"]}, "onnxruntime knows no provider 'NoProvider'; this one has"),
+    ({"session_options": {"intra_op_num_threads": "x"}}, "the session option intra_op_num_threads is 'x'"),
+])  # fmt: skip
+def test_what_onnxruntime_cannot_be_given(folder, given, said):
+    assert said in refused(lambda: runtime.load(folder, **given))
 
 
 def test_arrays_that_a_graph_does_not_take(folder):

@@ -281,6 +281,14 @@ def test_a_limit_of_the_system_is_a_sentence_too(tmp_path):
 
     assert ended(in_fork(work)) == 0 and content(folder) == OLD | THEIRS
 
+    def work_on_a_file():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(OSError, match="x.npz cannot be written: the disk takes no file of this size"):
+            with replacing(tmp_path / "x.npz") as file:
+                file.write(bytes(5000))  # which a buffer holds until the file is closed
+
+    assert ended(in_fork(work_on_a_file)) == 0 and os.listdir(tmp_path) == ["folder"]
+
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_files_of_every_layout_are_refused_or_replaced_on_request(tmp_path, layout):
