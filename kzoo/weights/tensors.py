@@ -22,7 +22,7 @@ from kzoo.files.opening import (
     within,
 )
 from kzoo.files.strict_json import parse_json, read_object
-from kzoo.files.words import check_name, said_by
+from kzoo.files.words import check_name, on_one_line, said_by
 from kzoo.types import Array
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
@@ -145,7 +145,7 @@ def shards_of(index) -> list[str]:
     for name in sorted(set(listed.values())):
         if Path(name).name != name or not name.endswith(".safetensors") or not name.isprintable():
             raise ValueError(
-                f"{index} names {name[:200]!r}, which is no safetensors file beside it; nothing else is opened."
+                f"{index} names {on_one_line(name)[:200]}, which is no safetensors file beside it; nothing else is opened."
             )
         within(index.parent, name, index.name)
     return sorted(set(listed.values()))
