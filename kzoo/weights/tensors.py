@@ -145,7 +145,8 @@ def shards_of(index) -> list[str]:
     for name in sorted(set(listed.values())):
         if Path(name).name != name or not name.endswith(".safetensors") or not name.isprintable():
             raise ValueError(
-                f"{index} names {on_one_line(name)[:200]}, which is no safetensors file beside it; nothing else is opened."
+                f"{index} names {on_one_line(name)[:200]}, which is no safetensors file beside it; nothing else is "
+                "opened."
             )
         within(index.parent, name, index.name)
     return sorted(set(listed.values()))
