@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kzoo.export.manifest import MANIFEST, MANIFEST_FILE, fingerprints, read_manifest
-from kzoo.export.runtime import open_graph
+from kzoo.export.runtime import check_places, open_graph
 from kzoo.extras import require
 from kzoo.files.findings import Findings, check_files
 from kzoo.files.strict_json import read_json
@@ -34,7 +34,9 @@ def problems(folder) -> tuple:
     found.attempt(_check_fingerprints, folder, manifest)
     if manifest["format"] == "onnx":
         onnxruntime = require("onnxruntime", "runtime", "Looking into an exported model")
-        for name, graph in manifest["graphs"].items():
+        before = len(found)
+        found.attempt(check_places, folder)
+        for name, graph in manifest["graphs"].items() if len(found) == before else ():
             found.attempt(open_graph, onnxruntime, folder, name, graph)
     return manifest["format"], found
 

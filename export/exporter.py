@@ -18,6 +18,7 @@ from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx
 from kzoo.files import disk
 from kzoo.files.fingerprint import sha256_of
 from kzoo.files.layouts import files_of
+from kzoo.files.words import said_by
 from kzoo.files.writing import writing
 from kzoo.presets.build import as_float32
 
@@ -134,13 +135,17 @@ def _write_onnx(model, folder, tolerance, opset, dtype):
         except ImportError:
             raise
         except Exception as error:  # exporters raise anything at all
+            if getattr(error, "errno", None) in disk.REASONS:  # another exporter has no more room on the disk
+                raise
             if keras.config.backend() == "tensorflow":
-                raise ExportError(f"{tower.name} could not be exported: {error}") from error
-            logger.warning("%s: %s Trying again through TensorFlow.", tower.name, error)
+                raise ExportError(f"{tower.name} could not be exported: {said_by(error)}.") from error
+            logger.warning("%s: %s. Trying again through TensorFlow.", tower.name, said_by(error))
             try:
                 exporter = export_in_tensorflow(model, folder, "onnx", [tower.name], opset)
             except ImportError as missing:
-                raise ExportError(f"{tower.name} could not be exported: {error}; the other way: {missing}") from error
+                raise ExportError(
+                    f"{tower.name} could not be exported: {said_by(error)}; the other way: {missing}"
+                ) from error
             result = written(tower, path, exporter)
         graphs[tower.name] |= result
     return graphs

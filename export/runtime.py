@@ -9,22 +9,25 @@ Example:
 from pathlib import Path
 from typing import Any
 
-from kzoo.arguments import COUNT, FLAG, NAME, PATH, able, instance, sequence, takes
+from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, shown, takes, whole
 from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
 from kzoo.files.opening import check_inside, check_regular, home_of, within
+from kzoo.files.words import on_one_line, said_by
 from kzoo.files.writing import readable
 from kzoo.inference.caption import Writer
 from kzoo.inference.embed import BATCH_SIZE, Embedder
 from kzoo.preprocessing import Preprocessor
 from kzoo.types import Array
 
+MOST_THREADS = 1024  # which are all started as a graph is opened
+
 
 @takes(
     folder=PATH,
     providers=sequence(NAME | instance(tuple, "a pair"), "a list of the names of onnxruntime's providers"),
-    threads=COUNT,
+    threads=whole(1, MOST_THREADS),
     session_options=able("items", "a dict") | able("intra_op_num_threads", "an onnxruntime.SessionOptions"),
     verify=FLAG,
 )
@@ -67,8 +70,33 @@ def _options(onnxruntime, threads, given):
     for name, value in ({} if options is given or given is None else dict(given)).items():
         if name not in dir(options):
             raise ValueError(f"onnxruntime has no session option {name!r}; see onnxruntime.SessionOptions.")
-        setattr(options, name, value)
+        try:
+            setattr(options, name, value)
+        except (TypeError, ValueError) as error:
+            held = type(getattr(options, name)).__name__
+            raise ValueError(f"the session option {name} is {shown(value)}; onnxruntime has {held} there.") from error
     return options
+
+
+def _check_providers(onnxruntime, providers):
+    """Stops at a name that onnxruntime does not know, of which it would only print that it takes another."""
+    known = {*onnxruntime.get_all_providers(), *onnxruntime.get_available_providers()}
+    for each in providers or ():
+        name = each if isinstance(each, str) else each[0]
+        if name not in known:
+            here = ", ".join(onnxruntime.get_available_providers())
+            raise ValueError(f"onnxruntime knows no provider {shown(name)}; this one has {here}.")
+
+
+def check_places(folder) -> None:
+    """Stops at links out of an export, and at pipes and devices: the weights of a large graph lie in files beside it,
+    or below, which onnxruntime opens by the names that the graph gives."""
+    home = home_of(folder)
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            check_inside(path, home)
+        if path.exists() and not path.is_dir():
+            check_regular(path)
 
 
 def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -> Any:
@@ -80,19 +108,15 @@ def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers or ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
-        raise ValueError(f"{path} cannot be opened by onnxruntime, is it whole? ({_said(error)})") from error
+        raise ValueError(f"{path} cannot be opened by onnxruntime, is it whole? ({said_by(error)})") from error
     for kind, own in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
         lacking = {each["name"] for each in graph[kind]} - {each.name for each in own}
         if lacking:
             raise ValueError(
-                f"{path} has the {kind} {', '.join(each.name for each in own)}, but {MANIFEST_FILE} says "
-                f"{', '.join(sorted(lacking))} of {name}; it is the graph of another model."
+                f"{path} has the {kind} {on_one_line(', '.join(each.name for each in own))}, but {MANIFEST_FILE} says "
+                f"{on_one_line(', '.join(sorted(lacking)))} of {name}; it is the graph of another model."
             )
     return session
-
-
-def _said(error):
-    return " ".join(str(error).split())[:300]
 
 
 class Runtime(Embedder):
@@ -112,9 +136,8 @@ class Runtime(Embedder):
                 "it with tf.saved_model.load, or export with format='onnx'."
             )
         onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
-        for path in folder.iterdir():  # weights of large graphs lie in files beside them, which onnxruntime opens
-            if path.is_symlink():
-                check_inside(path, home_of(folder))
+        _check_providers(onnxruntime, providers)
+        check_places(folder)
         self.embed_dim = self.manifest["embed_dim"]
         made = self.manifest["preprocessor"]
         self.preprocessor = None if made is None else Preprocessor.load(folder, made, verify)
@@ -144,7 +167,7 @@ class Runtime(Embedder):
         try:
             return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
         except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
-            raise ValueError(f"{name} cannot be run on what it was given: {_said(error)}") from error
+            raise ValueError(f"{name} cannot be run on what it was given: {said_by(error)}") from error
 
     def embed_batch(self, batch) -> Array:
         """Embeddings `(rows, embed_dim)` of a batch of one modality."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.files.strict_json import check_content, read_object
+from kzoo.files.words import on_one_line
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.vocabularies import KINDS
@@ -64,7 +65,7 @@ class Checkpoint:
         except ValueError:
             raise
         except Exception as error:  # of what the fields say one by one, each rightly, but not together
-            raise ValueError(f"the config in {self.folder} cannot be read: {error!r}.") from error
+            raise ValueError(f"the config in {self.folder} cannot be read: {on_one_line(repr(error))}.") from error
         row["images"] = {"decoding": AS_TRAINED} | row["images"]
         row |= {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
         schema.check(row, f"the config in {self.folder}", whole_row=True)

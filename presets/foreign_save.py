@@ -4,6 +4,7 @@ import inspect
 import json
 
 from kzoo.files import disk
+from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
 from kzoo.files.writing import writing
 from kzoo.layers.patch_embedding import as_size
@@ -47,7 +48,9 @@ def save_checkpoint(model, folder, name, overwrite=False) -> None:
     entries, tokenizer = list(format.entries(config, ())), model.preprocessor.tokenizer
     with writing(folder, name, overwrite) as place:
         weights = place / f"{format.stem}.safetensors"
-        write_tensors(weights, lambda put: collect_tensors(entries, model, put), metadata={"format": "pt"})
+        write_tensors(
+            weights, lambda put: collect_tensors(entries, model, put), metadata={"format": "pt"}, check=_check_numbers
+        )
         if tokenizer is not None:
             disk.write(place / TOKENIZER_FILE, tokenizer.to_json().encode())
         for file, content in files.items():
@@ -56,6 +59,10 @@ def save_checkpoint(model, folder, name, overwrite=False) -> None:
                 disk.make_folder(path.parent)
             disk.write(path, (json.dumps(content, indent=2) + "\n").encode())
         write_card(model, place, name, instead_of=folder)
+
+
+def _check_numbers(name, array):
+    check_finite(array, f"{name} of the model")
 
 
 def _fitting(row, name):

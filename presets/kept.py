@@ -1,16 +1,18 @@
 """The weights of a kzoo folder: a safetensors file, with the names that Keras gives; in older folders an h5 file."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from kzoo.files.fingerprint import Fingerprints
 from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
+from kzoo.files.words import said_by
 from kzoo.keras_contact import give_state, take_state
 from kzoo.layers.changed import revive_lora
 from kzoo.losses.base import snake_case
 from kzoo.types import Array
-from kzoo.weights.filled import check_weights
+from kzoo.weights.filled import METRICS, check_weights
 from kzoo.weights.hdf5 import Hdf5
 from kzoo.weights.tensors import Safetensors
 
@@ -21,11 +23,17 @@ LISTED = 4  # tensors that a sentence names
 def write_weights(model, place, optimizer) -> dict:
     """Write the weights of a model into a folder, with the state of its training or without.
 
+    What could not be opened again would take the place of what can.
+
     Returns:
         dict, the fingerprint of the file by its name, for the config beside it.
+
+    Raises:
+        ValueError: weights that are NaN or infinite.
     """
     metadata = {"format": "keras"}
-    return {WEIGHTS_FILE: write_tensors(place / WEIGHTS_FILE, lambda put: give_state(model, put, optimizer), metadata)}
+    give = partial(give_state, model, training=optimizer)
+    return {WEIGHTS_FILE: write_tensors(place / WEIGHTS_FILE, give, metadata, partial(_check_numbers, "the model"))}
 
 
 def fingerprints(folder, config, verify) -> Fingerprints:
@@ -82,7 +90,9 @@ def read_weights(model, folder, config, partly=False) -> None:
         if path.name == H5_FILE:
             check_weights(model, path)
     except Exception as error:  # Keras and h5py raise whatever a damaged file makes them stumble over
-        raise ValueError(f"the weights in {path} do not fit the model of config.json beside them: {error}") from error
+        raise ValueError(
+            f"the weights in {path} do not fit the model of config.json beside them: {said_by(error)}."
+        ) from error
     if path.name == H5_FILE:  # of an older version, which wrote the state of the loss beside the weights
         own = {snake_case(each["loss"]) for each in config.get("loss") or ()} | {"weighted_sum"}
         unread = [name for name in unread if not own & set(name.split("/")[1:2])]
@@ -103,5 +113,11 @@ class _Tensors(Safetensors):
 
     def read(self, name) -> Array:
         array = super().read(name)
-        check_finite(array, f"{name} in {self.path}")
+        _check_numbers(self.path, name, array)
         return array
+
+
+def _check_numbers(place, name, array):
+    """Stops at what is none to compute with, but in metrics, which begin anew with each epoch."""
+    if name.split("/", 1)[0] not in METRICS:
+        check_finite(array, f"{name} in {place}")

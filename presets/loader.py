@@ -11,6 +11,7 @@ import keras
 from kzoo.arguments import COUNT, FLAG, PATH, SIZE, takes
 from kzoo.encoders.tower import table_of
 from kzoo.files import limits
+from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import quantise_again
@@ -154,7 +155,7 @@ def _built(folder, *args):
     except (ImportError, TooMany):
         raise  # a library that is not installed; what is larger than its file
     except Exception as error:  # the layers of a config, and Keras itself, raise what they like
-        raise ValueError(f"the config in {folder} describes what cannot be built: {error}") from error
+        raise ValueError(f"the config in {folder} describes what cannot be built: {said_by(error)}.") from error
 
 
 def _bounded(folder, count, holder, *args):
@@ -220,7 +221,7 @@ def _apply(folder, change, *args):
     try:
         change(*args)
     except Exception as error:  # as above
-        raise ValueError(f"the config in {folder} asks for what cannot be done: {error}") from error
+        raise ValueError(f"the config in {folder} asks for what cannot be done: {said_by(error)}.") from error
 
 
 def _with_table(model):

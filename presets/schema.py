@@ -1,5 +1,6 @@
 """What the config.json of a kzoo folder may say, and every row of a table that names its towers in full."""
 
+import re
 from collections.abc import Iterator
 
 from kzoo.arguments import is_whole
@@ -24,6 +25,7 @@ from kzoo.files.schema import (
     Object,
     Rule,
     choice,
+    is_number,
     number,
     several,
     whole,
@@ -116,18 +118,33 @@ SIMILARITY = Object(
     nullable=True,
 )
 LOSS = Items(Object({"loss": TEXT, "weight": number(-1e30, 1e30) | OBJECT, "config": OBJECT}, ("loss",)))
-TRAINING = Object({"data": TEXT, "epochs": COUNT, "rows": COUNT, "batch_size": COUNT, "results": OBJECT}, ("data",))
+RESULTS = Each(Rule("a number", lambda value: is_number(value) or isinstance(value, float)))  # one may be NaN
+SOURCE = Rule(
+    "hf://owner/name@commit",
+    lambda value: isinstance(value, str) and bool(re.fullmatch(r"hf://[\w.-]+/[\w.-]+@[\w./-]+", value)),
+)
+
+
+class TrainingRule:
+    """The rule of what one `fit` has done: of rows it says two things, or none."""
+
+    def problems(self, value, place, key=None) -> Iterator[str]:
+        fields = {"data": TEXT, "epochs": COUNT, "rows": COUNT, "batch_size": COUNT, "results": RESULTS}
+        needs = ("data", "epochs", "results", *(("batch_size",) if isinstance(value, dict) and "rows" in value else ()))
+        yield from Object(fields, needs).problems(value, place, key)
+
+
 LAYER = OBJECT | NULL  # as Keras serialises it
 FINGERPRINTS = Object({WEIGHTS_FILE: TEXT, H5_FILE: TEXT}, closed=True)
 FIELDS = {
     "kzoo": TEXT,
-    "preset": TEXT,
+    "preset": Rule("a name", lambda value: isinstance(value, str) and value != "" and value.isprintable()),
     "model": choice("dual_encoder", "captioner", "matching_encoder", "multi_encoder", "self_supervised"),
     "similarity": SIMILARITY,
     "loss": LOSS,
     "layout": OBJECT,
-    "source": TEXT | NULL,
-    "trainings": Items(TRAINING),
+    "source": SOURCE | NULL,
+    "trainings": Items(TrainingRule()),
     "quantised": Each(Object({"mode": TEXT, "config": LAYER}, ("mode", "config"))),
     "compile": OBJECT,
     "projector": LAYER | Rule("false", lambda value: value is False),

@@ -13,7 +13,9 @@ def kept_loss(model) -> list:
     Constants have no place in a spec: a loss with some is left out, which is said, and the model's own is kept.
     """
     own = list(model.loss_spec)
-    spec = to_spec(model.objective) if model.compiled else own
+    if not model.compiled:
+        return own
+    spec = to_spec(model.objective)
     if spec is None:
         logger.warning(
             "the loss holds constants, which a folder does not keep: name it again to compile what it opens."

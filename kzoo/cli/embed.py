@@ -10,6 +10,7 @@ from kzoo.cli.options import BackendOption, BatchSize, Embedding
 from kzoo.cli.parts import image_files, in_steps, open_model
 from kzoo.cli.terminal import console
 from kzoo.data.lines import read_lines
+from kzoo.files import limits
 from kzoo.files.writing import replacing
 
 
@@ -29,11 +30,25 @@ def embed(
         opened, arrays = open_model(model), {}
         if images:
             files = image_files(images)
+            names = _strings([str(path) for path in files], "names of images")
             arrays["image_embeddings"] = in_steps(opened.encode_image, files, batch_size, "images")
-            arrays["image_files"] = np.array([str(path) for path in files])
+            arrays["image_files"] = names
         if texts is not None:
             lines = [line for line in read_lines(texts) if line.strip()]
+            kept = _strings(lines, "texts")
             arrays["text_embeddings"] = in_steps(opened.encode_text, lines, batch_size, "texts")
-            arrays["texts"] = np.array(lines)
+            arrays["texts"] = kept
         np.savez(target, **arrays)
     console.print(f"wrote {', '.join(f'{name} {array.shape}' for name, array in arrays.items())} to {output}")
+
+
+def _strings(values, what):
+    """An array of strings, in which each takes the room of the longest."""
+    longest = max(map(len, values), default=0)
+    size = 4 * longest * len(values)
+    if size > limits.STRINGS:
+        raise ValueError(
+            f"{len(values):,} {what} of up to {longest:,} characters would take {size:,} bytes, more than the "
+            f"{limits.STRINGS:,} of kzoo.files.limits.STRINGS; cut the longest, or embed them by themselves."
+        )
+    return np.array(values)

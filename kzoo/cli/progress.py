@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kzoo.cli.terminal import console
 from kzoo.evaluation.results import in_order
+from kzoo.files import disk
 from kzoo.keras_contact import sync_state
 
 KS = (1, 5, 10)
@@ -64,7 +65,7 @@ class Watch(keras.callbacks.Callback):
         """Print a line, and add it to the log."""
         console.print(line, highlight=False, markup=False, soft_wrap=True)
         if self.log is not None:
-            with open(self.log, "a", encoding="utf-8") as file:
+            with disk.in_words(self.log), open(self.log, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
     def on_epoch_begin(self, epoch, logs=None) -> None:

@@ -6,6 +6,8 @@ import warnings
 
 from rich.console import Console
 
+from kzoo.files.words import on_one_line
+
 # what the library's sentences ask for in Python -> what a command has for it
 IN_FLAGS = (
     (re.compile(r"from_preset\([^()]*load_weights=False[^()]*\)"), "kzoo train --from-scratch"),
@@ -51,8 +53,8 @@ def in_words(error) -> str:
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; take smaller batches or a smaller model."
     if isinstance(error, EXPECTED) and str(error).strip():
-        return str(error)
-    text = " ".join(str(error).split())[:300]
+        return on_one_line(error)  # libraries draw tables
+    text = on_one_line(error)[:300]
     return f"an error that was not expected, {type(error).__name__}: {text}; --debug shows where it was raised."
 
 

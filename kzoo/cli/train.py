@@ -10,6 +10,8 @@ from kzoo.arguments import AMOUNT, COUNT, NOT_NEGATIVE, POSITIVE, SIDE, number, 
 from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.training_folder import TrainingFolder
+from kzoo.files.schema import shown
+from kzoo.files.words import said_by
 from kzoo.files.writing import try_file
 
 ALWAYS = {"source", "output", "resume", "backend", "log"}  # options that a training may be resumed with
@@ -98,6 +100,7 @@ def train(
     options = {name: value for name, value in context.params.items() if name not in ALWAYS | {"overwrite"}}
     if resume:
         folder.open()
+        _check_kept(context, folder.options, folder.last)
         _check_unchanged(context, folder.options)
         options = folder.options
     if options["patience"] is not None and options["validation"] is None:
@@ -106,6 +109,21 @@ def train(
     from kzoo.cli.training_run import run
 
     raise typer.Exit(run(source, folder, options, resume, log))
+
+
+def _check_kept(context, kept, folder):
+    """What a training was asked for is read from a file: it must be what the command could have been given."""
+    for parameter in context.command.params:
+        name = parameter.name
+        if name in ALWAYS | {"overwrite"}:
+            continue
+        if name not in kept:
+            raise ValueError(f"the training in {folder} does not say its {name}; begin anew in another folder.")
+        try:
+            parameter.process_value(context, kept[name])
+        except (typer.BadParameter, TypeError, ValueError) as error:
+            said = said_by(getattr(error, "message", error))
+            raise ValueError(f"the training in {folder} says {name}={shown(kept[name])}: {said}.") from error
 
 
 def _check_unchanged(context, before):

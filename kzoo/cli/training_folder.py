@@ -6,11 +6,21 @@ import json
 from pathlib import Path
 
 from kzoo.cli.curves import draw_curves
+from kzoo.files.schema import NULL, OBJECT, Items, Object, Rule, check, is_whole
+from kzoo.files.strict_json import read_json
 from kzoo.files.writing import discard, readable, replacing, try_folder
 
 MODEL, STATE = "config.json", "state.json"
 LAST = "training"  # the folder in it of what is needed to go on, which is gone when all epochs are done
+FLOAT = Rule("a number", lambda value: is_whole(value) or isinstance(value, float))
+BEST = Rule("an epoch and its score", lambda value: isinstance(value, list) and _is_best(*value))
+EPOCH = Rule("an object of numbers", lambda value: isinstance(value, dict) and all(map(FLOAT.accepts, value.values())))
+RECORD = Object({"options": OBJECT, "history": Items(EPOCH), "best": BEST | NULL}, ("options", "history", "best"))
 HISTORY, CURVES = "history.csv", "curves.png"
+
+
+def _is_best(epoch=None, score=None, *more):
+    return is_whole(epoch) and (score is None or FLOAT.accepts(score)) and not more
 
 
 class TrainingFolder:
@@ -68,8 +78,13 @@ class TrainingFolder:
         self._keep(model)
 
     def open(self) -> None:
-        """Read what an interrupted training has left; its model is in `last`."""
-        state = json.loads((self.last / STATE).read_text("utf-8"))
+        """Read what an interrupted training has left; its model is in `last`.
+
+        Raises:
+            ValueError: the state is damaged.
+        """
+        state = read_json(self.last / STATE, finite=False)  # of a training that diverged, too
+        check(state, RECORD, self.last / STATE)
         self.options, self.history = state["options"], state["history"]
         self.best = None if state["best"] is None else tuple(state["best"])
 

@@ -9,6 +9,7 @@ import kzoo
 from kzoo.cli.curves import can_draw
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
+from kzoo.files.words import said_by
 from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
 from kzoo.presets.build import PARTS, parts_of
@@ -113,7 +114,7 @@ def _compile(model, recipe, steps, options):
         named = options["loss"] and [{"loss": options["loss"]}]
         loss = from_spec(named or loss_of(recipe, model.loss_spec))
     except (AttributeError, TypeError) as error:
-        raise ValueError(f"--loss is {options['loss']}: {error}") from error
+        raise ValueError(f"--loss is {options['loss']}: {said_by(error)}.") from error
     model.compile(optimizer_of(recipe, steps), loss=loss)
     model.optimizer.build(model.trainable_variables)  # it is saved before the first step
 

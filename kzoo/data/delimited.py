@@ -1,5 +1,6 @@
 """Records of .csv and .tsv files, read strictly: each line is a record or a sentence, none swallows another."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from kzoo.data.lines import read_ended_lines
@@ -28,7 +29,7 @@ def read_delimited(path, delimiter) -> Iterator:
     header = next(records, [])
     if isinstance(header, str):
         raise ValueError(f"the header of {path} cannot be read: {header}.")
-    twice = next((name for name in header if name and header.count(name) > 1), None)
+    twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
     if twice is not None:
         raise ValueError(f"{path} has two columns {twice!r}; give each a name of its own.")
     for fields in records:

@@ -17,17 +17,20 @@ PIXELS = 178_956_970  # of a picture, decoded; Pillow's own limit is the same, P
 # -- texts and tables --
 TEXT = 2**17  # characters of a text that a tokenizer reads at first; it goes on only while they fill no context
 LINE = 16 * MIB  # characters of a line of a table or of captions
+STRINGS = 2**31  # bytes of an array of strings that is written, in which each takes the room of the longest
 
 # -- configs and vocabularies --
 CONFIG = 16 * MIB  # bytes of a config or manifest
 VOCABULARY = 256 * MIB  # bytes of a file of a vocabulary; a .gz, unpacked
 TOKENS = 2**22  # ids of a vocabulary
 DEPTH = 32  # objects and lists within each other in a JSON file
-INSERTED = 1024  # characters that a step of a tokenizer puts in place of what it finds
+INSERTED = 1024  # characters that a step of a tokenizer puts in place of what it finds, or all of them of one character
+PIECE = 1024  # characters of a piece of a sentencepiece model, whose halves are looked for one by one
 INDEX = 64 * MIB  # bytes of an index of shards
 
 # -- weights --
 PARAMETERS = 2**34  # of a model that a config describes
+FIXED = 2**26  # numbers of a table of positions that is computed, so that no weights bound it
 UNPACKED = 64 * MIB  # bytes of a compressed tensor that are unpacked whatever it was packed into
 EXPANSION = 200  # bytes that one byte of a compressed tensor may become beyond that
 

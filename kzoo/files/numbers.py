@@ -29,5 +29,5 @@ def check_finite(array, place) -> None:
         at = f" at {list(first)}" if first else ""
         raise ValueError(
             f"{place} holds {array[first]!s}{at}, and {count:,} of its {array.size:,} numbers are none that a weight "
-            "can be; the file is damaged, or of a training that diverged."
+            "can be, as in a damaged file or of a training that diverged."
         )

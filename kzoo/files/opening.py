@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from kzoo.files import limits
+
 OPENED = (".safetensors", ".npz", ".h5", ".json", ".txt", ".gz", ".model")  # endings of the files of a checkpoint
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -69,6 +71,23 @@ def read_all(file, limit, path) -> bytes:
             f"{path} holds more than the {limit:,} bytes that a file of its kind may have; kzoo.files.limits raises it."
         )
     return content
+
+
+def check_unpacked(size, path) -> None:
+    """Stops at a file whose parts together unpack to more than it can be meant to hold.
+
+    Args:
+        size: bytes of all of them, unpacked, as the file declares them.
+        path: of the file.
+
+    Raises:
+        ValueError: more than `limits.UNPACKED`, and than `limits.EXPANSION` for each byte of the file.
+    """
+    packed = os.stat(path).st_size
+    if size > max(limits.UNPACKED, limits.EXPANSION * packed):
+        raise ValueError(
+            f"{path} unpacks to {size:,} bytes from {packed:,}; kzoo.files.limits.EXPANSION raises what is taken."
+        )
 
 
 def read_text(path, limit) -> str:

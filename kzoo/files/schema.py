@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from kzoo.arguments import is_whole
 from kzoo.files import limits
+from kzoo.files.words import on_one_line
 
 SHOWN = 80  # characters of a value that a sentence shows
 
@@ -54,7 +55,7 @@ class Rule:
 
     def problems(self, value, place, key=None) -> Iterator[str]:
         if not self.accepts(value):
-            says = f"{place} is {shown(value)}" if key is None else f"{place} says {key}={shown(value)}"
+            says = f"{place} is {shown(value)}" if key is None else f"{place} says {on_one_line(key)}={shown(value)}"
             yield f"{says}, but {self} is expected."
 
     def __or__(self, other) -> "Rule":
@@ -78,7 +79,7 @@ class Object:
     nullable: bool = False
 
     def problems(self, value, place, key=None) -> Iterator[str]:
-        place = place if key is None else f"{place}, {key}"
+        place = place if key is None else f"{place}, {on_one_line(key)}"
         if value is None and self.nullable:
             return
         if not isinstance(value, dict):
@@ -102,7 +103,7 @@ class Each:
     rule: object
 
     def problems(self, value, place, key=None) -> Iterator[str]:
-        place = place if key is None else f"{place}, {key}"
+        place = place if key is None else f"{place}, {on_one_line(key)}"
         if not isinstance(value, dict):
             yield f"{place} holds {written(value)}, but an object is expected."
             return
@@ -118,7 +119,7 @@ class Items:
 
     def problems(self, value, place, key=None) -> Iterator[str]:
         if not isinstance(value, list):
-            says = f"{place} is {shown(value)}" if key is None else f"{place} says {key}={shown(value)}"
+            says = f"{place} is {shown(value)}" if key is None else f"{place} says {on_one_line(key)}={shown(value)}"
             yield f"{says}, but a list is expected."
             return
         for number, inner in enumerate(value):

@@ -2,10 +2,12 @@
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from kzoo.files import limits
 from kzoo.files.opening import read_text
+from kzoo.files.words import said_by
 
 
 def read_json(path, limit=None, finite=True) -> Any:
@@ -54,7 +56,7 @@ def parse_json(text, place, finite=True, **options) -> Any:
     except RecursionError as error:
         raise ValueError(_too_deep(place)) from error
     except ValueError as error:
-        raise ValueError(f"{place} is not JSON: {error}.") from error
+        raise ValueError(f"{place} is not JSON: {said_by(error)}.") from error
     check_content(content, place, finite)
     return content
 
@@ -66,8 +68,7 @@ class _Refused(ValueError):
 def _object(pairs):
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise _Refused(f"has the key {twice[:100]!r} twice in one object")
     return found
 

@@ -15,7 +15,7 @@ DTYPES = {  # NumPy's name of a dtype -> the format's
 ALIGNMENT = 8  # bytes, of where the tensors begin
 
 
-def write_tensors(path, give, metadata=None) -> str:
+def write_tensors(path, give, metadata=None, check=None) -> str:
     """Write a safetensors file.
 
     Args:
@@ -24,6 +24,7 @@ def write_tensors(path, give, metadata=None) -> str:
             times and always gives the same: first for the header, then for the tensors of each size of item, the
             largest first, so that each of them is aligned.
         metadata: dict of strings.
+        check: function of the name and the array of each tensor, which stops at one that is not to be written.
 
     Returns:
         str, the sha256 of the file.
@@ -36,6 +37,8 @@ def write_tensors(path, give, metadata=None) -> str:
     def note(name, array):
         if array.dtype.name not in DTYPES:
             raise TypeError(f"{name} is of {array.dtype.name}, which safetensors files do not have.")
+        if check is not None:
+            check(name, array)
         entry = {"dtype": DTYPES[array.dtype.name], "shape": list(array.shape)}
         entries.append((array.dtype.itemsize, name, entry, array.nbytes))
 

@@ -94,6 +94,8 @@ def try_file(path) -> None:
         if Path(path).is_file():
             open(path, "ab").close()
             return
+        if Path(path).is_char_device():
+            return
     with suppress(_TriedError), replacing(path):
         raise _TriedError
 
@@ -165,6 +167,8 @@ def replacing(path) -> Iterator:
     with disk.in_words(path):
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, but a file is to be written; give it another name.")
+        if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
+            raise FileExistsError(f"{path} is no regular file, and would be replaced by one; give it another name.")
         if not path.parent.is_dir():
             raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
         staged = path.parent / f"{STAGING}-{sha256(path.name.encode('utf-8', 'replace')).hexdigest()[:12]}"
@@ -177,8 +181,9 @@ def replacing(path) -> Iterator:
                     file.close()  # an open file cannot be renamed
                 disk.rename(staged, path)
             except BaseException:
-                with suppress(OSError):
+                with suppress(OSError):  # a full disk does not take what is left to write, either
                     file.close()
+                with suppress(OSError):
                     disk.remove(staged)
                 raise
             disk.sync(path.parent)
@@ -309,17 +314,17 @@ def _move(folder):
     if plan is not None:
         changed = {folder}
         for name in plan["remove"]:
-            path = folder / name
+            path = _within(folder, name)
             if path.is_symlink() or path.is_file():
                 disk.remove(path)
                 changed.add(path.parent)
         for name in plan["files"]:
-            path = folder / name
+            path, staged = _within(folder, name), _within(decided, name)
             for parent in reversed(path.relative_to(folder).parents[:-1]):
                 if not (folder / parent).is_dir():
                     disk.make_folder(folder / parent)
-            if os.path.lexists(decided / name):
-                _put(decided / name, path)
+            if os.path.lexists(staged):
+                _put(staged, path)
             changed.add(path.parent)
         for place in sorted(changed, reverse=True):
             if place != folder and place.is_dir() and not any(place.iterdir()):
@@ -329,6 +334,15 @@ def _move(folder):
         disk.remove(decided / PLAN)  # from here on there is nothing left to move
     _clear(decided)
     disk.sync(folder)
+
+
+def _within(folder, name):
+    """The path of a file that a plan names, unless a link in the folder, which anybody may have made, leads there."""
+    path = folder / name
+    link = next((folder / each for each in Path(name).parents[:-1] if (folder / each).is_symlink()), None)
+    if link is not None:
+        raise ValueError(f"{folder} has a plan for {name}, but {link} is a link; nothing is moved. Remove {link}.")
+    return path
 
 
 def _put(staged, path):

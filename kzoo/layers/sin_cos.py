@@ -1,7 +1,10 @@
 """Positions that are not learned."""
 
+import math
+
 import numpy as np
 
+from kzoo.files import limits
 from kzoo.types import Array
 
 
@@ -20,7 +23,7 @@ def sin_cos_positions(grid, width, prefix=0) -> Array:
         float32 array `(prefix + rows * columns, width)`.
 
     Raises:
-        ValueError: a width that is no multiple of 4.
+        ValueError: a width that is no multiple of 4, or more numbers than `limits.FIXED`.
 
     Example:
         >>> sin_cos_positions((1, 2), 4)
@@ -31,6 +34,12 @@ def sin_cos_positions(grid, width, prefix=0) -> Array:
     """
     if width % 4:
         raise ValueError(f"width is {width}, but sines and cosines of rows and columns take a multiple of 4 channels.")
+    count = (prefix + math.prod(grid)) * width
+    if count > limits.FIXED:  # no weights of a file bound it
+        raise ValueError(
+            f"{grid[0]:,} x {grid[1]:,} positions of width {width:,} are {count:,} numbers, more than the "
+            f"{limits.FIXED:,} that are computed; kzoo.files.limits.FIXED raises it."
+        )
     frequencies = 10000.0 ** (-np.arange(width // 4) / (width / 4))
     row, column = np.indices(grid).reshape(2, -1, 1)
     angles = [place * frequencies for place in (column, row)]

@@ -12,6 +12,7 @@ import struct
 from tokenizers import normalizers
 
 from kzoo.files import limits
+from kzoo.files.words import said_by
 
 DAMAGED = "the character map of the vocabulary is damaged; fetch the file again"
 
@@ -50,7 +51,7 @@ class Charsmap:
         try:
             return self._replaced_by_units(text)
         except (IndexError, ValueError) as error:  # a unit leads out of the map, or a text has no end
-            raise ValueError(f"{DAMAGED} ({error}).") from error
+            raise ValueError(f"{DAMAGED} ({said_by(error)}).") from error
 
     def _replaced_by_units(self, text):
         data, parts, at = text.encode("utf-8"), [], 0

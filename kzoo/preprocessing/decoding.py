@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from kzoo.files import limits
 from kzoo.files.opening import open_regular
+from kzoo.files.words import said_by
 from kzoo.preprocessing.pixels import check_pixels
 
 AS_SHOWN, AS_TRAINED = "as_shown", "as_trained"
@@ -95,8 +96,8 @@ def _formats():
 
 
 def reason(error) -> str:
-    """What a decoder said, without the address of the bytes that it was given: one picture has one sentence."""
-    return re.sub(r" <_io\.BytesIO object at 0x\w+>", "", str(error)).rstrip(".") or type(error).__name__
+    """What a decoder said, without the object that it was given: one picture has one sentence."""
+    return said_by(re.sub(r" <_io\.\w+ [^>]*>", "", str(error)) or type(error).__name__)
 
 
 def _upright(picture):

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from kzoo.files import limits
 from kzoo.files.opening import read_bytes
+from kzoo.files.words import said_by
 from kzoo.preprocessing.vocabulary_file import check_tokens
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # ModelProto.SentencePiece.Type
@@ -68,10 +69,16 @@ def read_model(path) -> SentencePieceModel:
             remove_extra_whitespaces=bool(normalizer.get(4, True)),
         )
     except (ValueError, IndexError, TypeError, KeyError, AttributeError, struct.error) as error:
-        raise ValueError(f"{path} is no sentencepiece model: {error}.") from error
+        raise ValueError(f"{path} is no sentencepiece model: {said_by(error)}.") from error
     wrong = next((piece for piece in pieces if not math.isfinite(piece[1])), None)
     if wrong is not None:
         raise ValueError(f"{path} has the score {wrong[1]} for the piece {wrong[0]!r}, where a finite one is expected.")
+    longest = max((len(token) for token, _, _ in pieces), default=0)
+    if longest > limits.PIECE:
+        raise ValueError(
+            f"{path} has a piece of {longest:,} characters, more than the {limits.PIECE:,} of kzoo.files.limits.PIECE, "
+            "which raises it."
+        )
     check_tokens([token for token, _, _ in pieces], path)
     kinds = {kind for _, _, kind in pieces}
     if not {NORMAL, UNKNOWN} <= kinds:

@@ -1,14 +1,18 @@
 """What a vocabulary's files may hold, looked at before `tokenizers` reads it, whose own errors are no sentences."""
 
+import base64
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import tokenizers
 
 from kzoo.files import limits
-from kzoo.files.schema import FLAG, ID, LIST, NULL, OBJECT, TEXT, Items, Object, check, is_number, shown
+from kzoo.files.schema import FLAG, ID, LIST, NULL, OBJECT, TEXT, Items, Object, Rule, check, is_number, shown
+from kzoo.files.words import said_by
 
 STEP = OBJECT | NULL
+NO_DROPOUT = Rule("null, so that a text has the same ids each time,", lambda value: value is None or value == 0)
 ADDED = Object({"id": ID, "content": TEXT, "special": FLAG}, ("id", "content"))
 FILE = Object(
     {
@@ -17,7 +21,9 @@ FILE = Object(
         "pre_tokenizer": STEP,
         "post_processor": STEP,
         "decoder": STEP,
-        "model": Object({"type": TEXT | NULL, "vocab": OBJECT | LIST, "merges": LIST | NULL}, ("vocab",)),
+        "model": Object(
+            {"type": TEXT | NULL, "vocab": OBJECT | LIST, "merges": LIST | NULL, "dropout": NO_DROPOUT}, ("vocab",)
+        ),
     },
     ("model",),
 )
@@ -41,6 +47,11 @@ def check_vocabulary(content, place) -> None:
     _check_added(content.get("added_tokens", ()), ids, place)
     for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         _check_inserted(content.get(name), place)
+    if _growth(content.get("normalizer")) > limits.INSERTED:
+        raise ValueError(
+            f"{place} has a normalizer whose steps together make of one character more than the {limits.INSERTED:,} "
+            "that they may; kzoo.files.limits.INSERTED raises it."
+        )
 
 
 def open_vocabulary(text, place) -> "tokenizers.Tokenizer":
@@ -59,7 +70,7 @@ def in_words(sentence) -> Iterator:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise  # such as Ctrl-C
-        raise ValueError(f"{sentence}: {' '.join(str(error).split())[:200]}.") from error
+        raise ValueError(f"{sentence}: {said_by(error)}.") from error
 
 
 def check_ids(vocab, place) -> dict:
@@ -114,9 +125,8 @@ def _check_added(added, ids, place):
             raise ValueError(f"{place} gives the id {index} to both {shown(tokens[index])} and {shown(token)}.")
         if ids.get(token, index) != index:
             raise ValueError(f"{place} gives {shown(token)} two ids, {ids[token]} and {index}.")
-    contents = [each["content"] for each in added]
-    if len(set(contents)) < len(contents):
-        twice = next(token for token in contents if contents.count(token) > 1)
+    twice = next((token for token, count in Counter(each["content"] for each in added).items() if count > 1), None)
+    if twice is not None:
         raise ValueError(f"{place} adds the token {shown(twice)} twice.")
 
 
@@ -133,6 +143,32 @@ def _check_inserted(step, place):
                     f"{limits.INSERTED:,} that a step may; kzoo.files.limits.INSERTED raises it."
                 )
             _check_inserted(value, place)
+
+
+def _growth(step):
+    """How many characters the steps of a normalizer may make of one: each reads what the one before it has written."""
+    if not isinstance(step, dict):
+        return 1
+    inner, added = step.get("normalizers"), step.get("content")
+    if isinstance(inner, list):
+        together = 1
+        for each in inner:
+            together = min(together * _growth(each), limits.INSERTED + 1)
+        return together
+    if isinstance(step.get("precompiled_charsmap"), str):
+        return _longest_replacement(step["precompiled_charsmap"])
+    if isinstance(step.get("prepend"), str):
+        return 1 + len(step["prepend"])
+    return max(1, len(added)) if isinstance(added, str) else 1
+
+
+def _longest_replacement(charsmap):
+    """The longest of the texts that a precompiled map puts in place of characters; 1 of a map that cannot be read."""
+    try:
+        blob = base64.b64decode(charsmap)
+    except ValueError:
+        return 1
+    return max(1, *map(len, blob[4 + int.from_bytes(blob[:4], "little") :].split(b"\0")))
 
 
 def _too_many(place, count):

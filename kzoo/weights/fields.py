@@ -104,6 +104,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "projection_dim": WIDTH,
     "projection_size": WIDTH,
     "quick_gelu": FLAG,
+    "rescale_factor": FACTOR,
     "resize_mode": TEXT,
     "size": Rule("a side or an object of sides", lambda value: SIDE.accepts(value) or _are_sides(value)),
     "squeeze_expansion_ratio": number(0.0, 1.0),

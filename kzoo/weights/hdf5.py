@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from kzoo.files import limits
-from kzoo.files.opening import check_regular
+from kzoo.files.opening import check_regular, check_unpacked
+from kzoo.files.words import check_name, on_one_line, said_by
 from kzoo.types import Array
 
 
@@ -37,9 +38,10 @@ class Hdf5:
                 file.visititems_links(_check_link)
                 file.visititems(self._dataset)
         except _Refused as error:
-            raise ValueError(f"{path} {error}.") from error
+            raise ValueError(f"{path} {on_one_line(error)}.") from error
         except Exception as error:  # h5py raises whatever a damaged file makes it stumble over
-            raise ValueError(f"{path} cannot be read as HDF5, is it whole? ({error})") from error
+            raise ValueError(f"{path} cannot be read as HDF5, is it whole? ({said_by(error)})") from error
+        check_unpacked(sum(math.prod(shape) * self.dtypes[name].itemsize for name, shape in self.shapes.items()), path)
 
     def count(self) -> int:
         """How many numbers it holds."""
@@ -53,7 +55,7 @@ class Hdf5:
             with h5py.File(self.path, "r", locking=False) as file:
                 return file[name][()]
         except Exception as error:  # as above
-            raise ValueError(f"{name} in {self.path} cannot be read ({error}).") from error
+            raise ValueError(f"{name} in {self.path} cannot be read ({said_by(error)}).") from error
 
     def holds_floats(self, name) -> bool:
         """Whether a dataset is of floats."""
@@ -62,6 +64,7 @@ class Hdf5:
     def _dataset(self, name, item):
         if not hasattr(item, "dtype") or not hasattr(item, "id"):
             return
+        check_name(name)
         if not hasattr(item, "shape"):
             raise _Refused(f"holds a named type at {name}, which is no weight")
         if item.external or item.is_virtual:

@@ -11,8 +11,18 @@ from safetensors import SafetensorError, safe_open
 
 from kzoo.files import limits
 from kzoo.files.numbers import check_finite
-from kzoo.files.opening import OPENED, check_inside, check_regular, home_of, open_regular, within
-from kzoo.files.strict_json import read_object
+from kzoo.files.opening import (
+    OPENED,
+    as_text,
+    check_inside,
+    check_regular,
+    check_unpacked,
+    home_of,
+    open_regular,
+    within,
+)
+from kzoo.files.strict_json import parse_json, read_object
+from kzoo.files.words import check_name, on_one_line, said_by
 from kzoo.types import Array
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
@@ -133,8 +143,11 @@ def shards_of(index) -> list[str]:
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
         raise ValueError(f"{index} is no index of shards: its weight_map is no object of tensors and their files.")
     for name in sorted(set(listed.values())):
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ValueError(f"{index} names {name}, which is no safetensors file beside it; nothing else is opened.")
+        if Path(name).name != name or not name.endswith(".safetensors") or not name.isprintable():
+            raise ValueError(
+                f"{index} names {on_one_line(name)[:200]}, which is no safetensors file beside it; nothing else is "
+                "opened."
+            )
         within(index.parent, name, index.name)
     return sorted(set(listed.values()))
 
@@ -156,7 +169,8 @@ class Safetensors:
             self.shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
             self.dtypes = {name: part.get_dtype() for name, part in parts.items()}
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({error})") from error
+            raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({said_by(error)})") from error
+        _check_header(path)
 
     def count(self) -> int:
         """How many numbers it holds."""
@@ -175,11 +189,23 @@ class Safetensors:
             TypeError,
             AttributeError,
         ) as error:  # the latter of dtypes that numpy has not
-            raise ValueError(f"{name} in {self.path} cannot be read ({error}).") from error
+            raise ValueError(f"{name} in {self.path} cannot be read ({said_by(error)}).") from error
         self._read += array.nbytes
         if self._read > RELEASE:
             self._file, self._read = safe_open(self.path, framework="numpy"), 0
         return array
+
+
+def _check_header(path):
+    """Stops at a header with a tensor twice, of which the library takes the last, or a name that is none."""
+    with open_regular(path) as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = parse_json(as_text(file.read(size), path), f"the header of {path}")
+    try:
+        for name in header:
+            check_name(name)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as safetensors: {error}.") from error
 
 
 class Arrays:
@@ -194,7 +220,8 @@ class Arrays:
                 self._add(self._file, member)
         except Exception as error:  # zipfile, zlib and numpy raise whatever a damaged file makes them stumble over
             file.close()
-            raise ValueError(f"{path} cannot be read as npz, is it whole? ({error})") from error
+            raise ValueError(f"{path} cannot be read as npz, is it whole? ({said_by(error)})") from error
+        check_unpacked(sum(member.file_size for member in self._members.values()), path)
 
     def holds_floats(self, name) -> bool:
         """Whether an array is of floats, by its header."""
@@ -202,6 +229,7 @@ class Arrays:
 
     def _add(self, archive, member):
         name = member.filename.removesuffix(".npy")
+        check_name(name)
         if name in self.shapes:
             raise ValueError(f"it holds {member.filename} twice")
         if member.file_size > max(limits.UNPACKED, limits.EXPANSION * member.compress_size):
@@ -227,7 +255,7 @@ class Arrays:
             with self._file.open(self._members[name]) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
         except Exception as error:  # as above
-            raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({error})") from error
+            raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({said_by(error)})") from error
 
 
 def check_links(folder, names=()) -> None:

@@ -71,8 +71,7 @@ def read_row(config, preprocessing) -> dict:
     vision, text = config.part("vision_config"), config.part("text_config")
     vision.refuse(pooling_type="mean", num_channels=3)
     image_size = vision.get("image_size", 600)
-    Fields(preprocessing, layout.STEPS_FILE).refuse(include_top=False, rescale_offset=False)  # other pixels again
-    steps, statistics = layout.image_steps(preprocessing, "squash", image_size)
+    steps, statistics = layout.image_steps(_normalised(preprocessing), "squash", image_size)
     if not preprocessing:
         steps = {"resize": "squash", "interpolation": "bilinear", "resize_size": round(image_size * RESIZE)}
     columns = [vision.get(name, default) for name, default in _STAGES.items()]
@@ -104,6 +103,18 @@ def read_row(config, preprocessing) -> dict:
         "images": steps,
         "tokenizer": {"kind": "wordpiece", "clean": "none", "pad_id": text.get("pad_token_id", 0)},
     }
+
+
+def _normalised(preprocessing):
+    """Image steps as other families have them: `x f - 1`, which ALIGN's processor makes, is `(x / 255 - s) / s`."""
+    steps = Fields(preprocessing, layout.STEPS_FILE)
+    steps.refuse(include_top=False)  # which divides by std once more
+    if not preprocessing.get("rescale_offset"):
+        return preprocessing
+    steps.refuse(do_normalize=False)
+    s = 1.0 / (255.0 * steps.get("rescale_factor", 1 / 255))
+    numbers = {"image_mean": [s] * 3, "image_std": [s] * 3, "rescale_factor": 1 / 255, "do_normalize": True}
+    return preprocessing | numbers
 
 
 def write_config(row) -> dict:

@@ -74,6 +74,7 @@ def tower(config, **defaults) -> dict:
 
 def clip_vision(vision, embed_dim, statistics) -> dict:
     """The image tower of CLIP, Chinese-CLIP and AltCLIP."""
+    vision.refuse(num_channels=3)
     return {
         "kind": "vit",
         "image_size": vision.get("image_size", 224),
@@ -99,7 +100,7 @@ def image_steps(preprocessing, default_resize, image_size, of_a_number=None, cro
     """
     steps = Fields(preprocessing, STEPS_FILE)
     steps.refuse(do_resize=True, do_rescale=True, do_normalize=True)
-    if not math.isclose(steps.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-6):
+    if not math.isclose(steps.optional("rescale_factor") or 1 / 255, 1 / 255, rel_tol=1e-5):
         steps.refuse(rescale_factor=1 / 255)
     statistics = {ours: steps.get(f"image_{ours}") for ours in ("mean", "std") if f"image_{ours}" in steps}
     interpolation = steps.choice("resample", _RESAMPLE, 3)

@@ -39,6 +39,7 @@ def outcome(read):
             sentence = str(error)
             assert sentence.strip(), f"{type(error).__name__} without a word"
             assert len(sentence) < 3000, sentence[:3000]
+            assert sentence.isprintable(), repr(sentence)  # on one line, and nothing that steers a terminal
             return None, sentence
 
 

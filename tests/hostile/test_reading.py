@@ -23,6 +23,7 @@ from kzoo.data.lines import read_lines
 from kzoo.files import limits
 from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor, Tokenizer
 from kzoo.weights import TensorFiles
+from kzoo.weights.hdf5 import Hdf5
 
 pytestmark = pytest.mark.once
 MIB = 2**20
@@ -266,10 +267,30 @@ def test_a_member_twice_and_a_bomb(tmp_path):
     assert "unpacks to" in refused(lambda: TensorFiles(tmp_path, "model", endings=("npz",)))
 
 
+def test_many_small_bombs_are_a_large_one(tmp_path):
+    np.savez_compressed(tmp_path / "model.npz", **{name: np.zeros(5 * MIB, "float32") for name in "abcd"})
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        for number in range(100):
+            file.create_dataset(str(number), shape=(15 * MIB,), dtype="float32", chunks=(MIB,))
+    for read in (lambda: TensorFiles(tmp_path, "model", endings=("npz",)), lambda: Hdf5(tmp_path / "weights.h5")):
+        assert grown(read) < 40 * MIB
+        assert "unpacks to" in refused(read)
+
+
+def test_a_header_that_says_two_things(tmp_path):
+    entry = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+    other = json.dumps(entry | {"shape": [3, 2]})
+    for header, said in (
+        (f'{{"a": {json.dumps(entry)}, "a": {other}}}', "has the key 'a' twice"),
+        (json.dumps({"a\n\x1b[2J": entry}), "which is no name of one"),
+    ):
+        content = header.encode()
+        (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(content)) + content + bytes(24))
+        assert said in refused(lambda: TensorFiles(tmp_path, "model"))
+
+
 def test_damaged_hdf5(earlier):
     path, random = earlier / "model.weights.h5", np.random.default_rng(0)
-    from kzoo.weights.hdf5 import Hdf5
-
     content = path.read_bytes()
     for damaged in mutations(content, random, 80):
         path.write_bytes(damaged)

@@ -1,6 +1,7 @@
 """Exports of a stranger: the runtime opens graphs of their folder alone, and says in a sentence what is wrong."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -86,9 +87,19 @@ def test_weights_beside_a_graph_lie_in_the_folder(folder, tmp_path):
     for name in ("../outside.data", str(tmp_path / "outside.data")):
         graph(folder / "audio_encoder.onnx", name)
         refused(lambda: runtime.load(folder))
-    (folder / "weights.data").symlink_to(tmp_path / "outside.data")
-    graph(folder / "audio_encoder.onnx", "weights.data")
-    assert "outside of the folder" in refused(lambda: runtime.load(folder))
+    for place in (folder, folder / "below"):
+        place.mkdir(exist_ok=True)
+        name = (place / "weights").relative_to(folder).as_posix()
+        graph(folder / "audio_encoder.onnx", name)
+        (place / "weights").symlink_to(tmp_path / "outside.data")
+        assert "outside of the folder" in refused(lambda: runtime.load(folder))
+        (place / "weights").unlink()
+        os.mkfifo(place / "weights")  # onnxruntime would wait for who writes into it
+        assert "is a pipe, but a file is expected" in refused(lambda: runtime.load(folder))
+        assert any("is a pipe" in said for said in checking.problems(folder)[1])
+        (place / "weights").unlink()
+        (place / "weights").write_bytes(np.full((4, 2), 2.0, "float32").tobytes())
+        assert np.array_equal(embed(folder), np.full((3, 2), 8.0, "float32"))
 
 
 CASES = [
@@ -102,6 +113,7 @@ CASES = [
     (("graphs", "audio_encoder"), "audio_encoder.onnx", "audio_encoder holds"),
     (("graphs", "audio_encoder", "inputs"), {}, "says inputs={}"),
     (("graphs", "audio_encoder", "inputs"), [{"name": "sound"}], "it is the graph of another model"),
+    (("graphs", "audio_encoder", "inputs"), [{"name": "a\n\x1b[2J"}], r"says a \x1b[2J of audio_encoder"),
     (("graphs", "audio_encoder", "outputs"), LACKING, "lacks outputs"),
     (("captions",), {"pad_id": 0}, "captions lacks context_length, vocab_size, start_id"),
     (("preprocessor",), {"images": 3, "tokenizer": None, "vocabulary": None}, "images holds 3"),
@@ -123,6 +135,15 @@ def test_damaged_graphs(folder):
         outcome(lambda: embed(folder))
     path.write_bytes(b"")
     assert "cannot be opened by onnxruntime" in refused(lambda: runtime.load(folder))
+
+
+@pytest.mark.parametrize("given, said", [
+    ({"threads": 10**6}, "threads is 1000000"),
+    ({"providers": ["NoProvider"]}, "onnxruntime knows no provider 'NoProvider'; this one has"),
+    ({"session_options": {"intra_op_num_threads": "x"}}, "the session option intra_op_num_threads is 'x'"),
+])  # fmt: skip
+def test_what_onnxruntime_cannot_be_given(folder, given, said):
+    assert said in refused(lambda: runtime.load(folder, **given))
 
 
 def test_arrays_that_a_graph_does_not_take(folder):

@@ -54,6 +54,8 @@ def test_wrong_fields_of_a_kzoo_config(saved):
             list(schema.problems(replaced(config, path, wrong), "config.json"))
 
 
+FIXED = {"kind": "vit", "image_size": 2**14, "patch_size": 1, "width": 2**18, "depth": 1, "num_heads": 1}
+FIXED |= {"positions": "sin_cos"}
 CASES = [
     (("image_encoder", "width"), "64", "image_encoder says width='64', but a whole number"),
     (("image_encoder", "width"), True, "image_encoder says width=True"),
@@ -64,6 +66,7 @@ CASES = [
     (("image_encoder", "std"), [0.0, 1.0, 1.0], "image_encoder says std=[0.0, 1.0, 1.0]"),
     (("image_encoder", "mean"), [0.5], "image_encoder says mean=[0.5]"),
     (("image_encoder", "epsilon"), -1e-5, "image_encoder says epsilon=-1e-05"),
+    (("image_encoder",), FIXED, "positions of width 262,144 are 70,368,744,439,808 numbers"),
     (("image_encoder", "kind"), 7, "image_encoder says kind=7"),
     (("image_encoder", "kind"), "vat", "is of kind 'vat'; this version knows"),
     (("image_encoder",), [], "image_encoder holds [], but an object is expected"),
@@ -88,8 +91,15 @@ CASES = [
     (("preprocessor", "tokenizer", "context_length"), 10**12, "tokenizer says context_length=1000000000000"),
     (("preprocessor", "tokenizer", "pad_id"), -1, "tokenizer says pad_id=-1"),
     (("quantised",), {"1": "int8"}, "1 holds"),
+    (("preset",), "a\n\x1b[2J", r"says preset='a\n\x1b[2J', but a name is expected"),
+    (("source",), "hf://owner/name", "says source='hf://owner/name', but hf://owner/name@commit or null is expected"),
+    (("trainings",), [{"data": "a"}], "trainings, item 0 lacks epochs, results"),
+    (("trainings",), [{"data": "a", "epochs": 1, "rows": 1, "results": {}}], "item 0 lacks batch_size"),
+    (("trainings",), [{"data": "a", "epochs": 1, "results": {"loss": "b"}}], "results says loss='b'"),
     (("fingerprints",), {"../../elsewhere": "0"}, "fingerprints has a key '../../elsewhere'"),
     (("heads",), 3, "cannot be built"),
+    (("image_encoder", "num_heads"), 7, "cannot be built"),
+    (("a\n\x1b[2J_encoder",), {}, r"config.json, a \x1b[2J_encoder lacks kind"),
     (("compile",), {"optimizer": {"class_name": "os.system", "config": {}}}, "cannot be done"),
 ]
 
@@ -107,6 +117,7 @@ FOREIGN = [
     (("vision_config", "hidden_act"), ["gelu"], "vision_config says hidden_act=['gelu']"),
     (("vision_config", "layer_norm_eps"), -1, "vision_config says layer_norm_eps=-1"),
     (("vision_config", "image_size"), [1, 2, 3], "vision_config says image_size=[1, 2, 3]"),
+    (("vision_config", "num_channels"), 1, "vision_config says num_channels=1, which this version cannot build"),
     (("text_config", "vocab_size"), 1.5, "text_config says vocab_size=1.5"),
     (("text_config", "eos_token_id"), [1], "text_config says eos_token_id=[1]"),
     (("text_config", "max_position_embeddings"), -7, "max_position_embeddings=-7"),
@@ -130,6 +141,11 @@ def test_a_wrong_field_of_another_library_is_named(clip, path, value, said):
     ({"size": {"shortest_edge": -1}}, "says size={'shortest_edge': -1}"),
     ({"resample": {}}, "says resample={}"),
     ({"do_center_crop": 1}, "says do_center_crop=1"),
+    ({"do_normalize": False}, "says do_normalize=False, which this version cannot build"),
+    ({"do_resize": False}, "says do_resize=False, which this version cannot build"),
+    ({"do_rescale": False}, "says do_rescale=False, which this version cannot build"),
+    ({"rescale_factor": 1 / 127.5}, "says rescale_factor=0.00784313725490196, which this version cannot build"),
+    ({"rescale_factor": "x"}, "says rescale_factor='x'"),
 ])  # fmt: skip
 def test_wrong_steps_of_another_library(clip, steps, said):
     (clip / "preprocessor_config.json").write_text(json.dumps({"crop_size": 32} | {"size": 64} | steps))

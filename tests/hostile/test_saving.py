@@ -13,13 +13,18 @@ from contextlib import suppress
 import h5py
 import numpy as np
 import pytest
+import typer
 from breaking import Breaking, Stopped, ended, in_fork
 from safetensors.numpy import load_file, save_file
 from shared_case import TESTS, numpy, tiny_model
+from typer.testing import CliRunner
 
 import kzoo
+from kzoo.cli.terminal import app
+from kzoo.cli.train import ALWAYS
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.export import runtime
+from kzoo.files import limits
 from kzoo.files.writing import locked
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.tokenizer import Tokenizer
@@ -151,6 +156,60 @@ def test_a_training_goes_on_wherever_it_is_broken_off(tmp_path, models, monkeypa
         assert opened_scale(path) in (2.0, 3.0)
     assert found == sorted(found, key=lambda each: (str(each[0]), each[1]))
     assert set(found) == {(1, 2.0), (2, 3.0), ("complete", 3.0)}
+
+
+STATES = {
+    "cut": lambda state: json.dumps(state)[:40],
+    "a list": lambda state: "[]",
+    "no options": lambda state: json.dumps({"history": [], "best": None}),
+    "no option": lambda state: json.dumps(state | {"options": {}}),
+    "an option": lambda state: json.dumps(state | {"options": dict.fromkeys(state["options"]) | {"epochs": "many"}}),
+    "a range": lambda state: json.dumps(state | {"options": dict.fromkeys(state["options"]) | {"epochs": -3}}),
+    "the history": lambda state: json.dumps(state | {"history": [3]}),
+    "the best": lambda state: json.dumps(state | {"best": 7}),
+}
+
+
+@pytest.mark.parametrize("what", STATES)
+def test_a_state_of_a_training_that_is_damaged(tmp_path, what):
+    options = [each.name for each in typer.main.get_command(app).commands["train"].params if each.name not in ALWAYS]
+    state = {"options": dict.fromkeys(options), "history": [], "best": None}
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "state.json").write_text(STATES[what](state))
+    result = CliRunner().invoke(app, ["train", "pairs.csv", "--output", str(tmp_path), "--resume"])
+    assert isinstance(result.exception, ValueError) and "training" in str(result.exception), result.exception
+
+
+@pytest.mark.parametrize("format", ["kzoo", "open_clip"])
+def test_what_could_not_be_opened_again_replaces_nothing(tmp_path, models, format):
+    models[0].save_to_preset(tmp_path, format=format)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    diverged = of_scale(3.0)
+    diverged.image_encoder.projection.kernel.assign(np.full(diverged.image_encoder.projection.kernel.shape, np.nan))
+    with pytest.raises(ValueError, match="holds nan at .*, as in a damaged file or of a training that diverged"):
+        diverged.save_to_preset(tmp_path, format=format)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files and opened_scale(tmp_path) == 2.0
+
+
+def test_an_array_of_texts_of_which_one_is_a_book(tmp_path, models, monkeypatch):
+    models[0].save_to_preset(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("a cat\n" * 100 + "a" * 1000)
+    monkeypatch.setattr(limits, "STRINGS", 100_000)
+    words = ["embed", str(tmp_path / "model"), "--texts", str(tmp_path / "texts.txt"), "--output", str(tmp_path / "x")]
+    result = CliRunner().invoke(app, words)
+    assert "101 texts of up to 1,000 characters would take 404,000 bytes" in str(result.exception)
+    assert sorted(os.listdir(tmp_path)) == ["model", "texts.txt"]
+
+
+def test_a_full_disk_is_not_tried_by_another_exporter(tmp_path, models, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kzoo.export.exporter.write_onnx", full)
+    monkeypatch.setattr("kzoo.export.exporter.export_in_tensorflow", lambda *arguments: 1 / 0)
+    with pytest.raises(OSError, match="export cannot be written: the disk is full; what was there is unchanged"):
+        models[0].export(tmp_path / "export")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.fixture(scope="module")

@@ -164,6 +164,42 @@ def test_a_plan_of_a_stranger_moves_nothing_elsewhere(tmp_path, name):
     assert (tmp_path / "out").read_text() == "mine"
 
 
+def link_to_remove(folder, elsewhere):
+    (folder / "below").symlink_to(elsewhere)
+    return {"files": [], "remove": ["below/x"]}
+
+
+def link_to_write_to(folder, elsewhere):
+    (folder / "below").symlink_to(elsewhere)
+    (folder / DECIDED / "below").mkdir()
+    (folder / DECIDED / "below" / "x").write_text("theirs")
+    return {"files": ["below/x"], "remove": []}
+
+
+def link_to_take_from(folder, elsewhere):
+    (folder / DECIDED / "below").symlink_to(elsewhere)
+    return {"files": ["below/x"], "remove": []}
+
+
+@pytest.mark.parametrize("made", [link_to_remove, link_to_write_to, link_to_take_from])
+def test_a_plan_of_a_stranger_goes_through_no_link(tmp_path, made):
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    (folder / DECIDED).mkdir(parents=True)
+    elsewhere.mkdir()
+    (elsewhere / "x").write_text("mine")
+    (folder / DECIDED / PLAN).write_text(json.dumps(made(folder, elsewhere)))
+    with pytest.raises(ValueError, match="below is a link; nothing is moved"):
+        readable(folder)
+    assert (elsewhere / "x").read_text() == "mine" and os.listdir(elsewhere) == ["x"]
+
+
+def test_a_pipe_is_no_place_for_a_file(tmp_path):
+    os.mkfifo(tmp_path / "x.npz")
+    with pytest.raises(FileExistsError, match="x.npz is no regular file, and would be replaced by one"):
+        try_file(tmp_path / "x.npz")
+    assert stat.S_ISFIFO(os.stat(tmp_path / "x.npz").st_mode)
+
+
 def test_links_are_replaced_and_never_followed(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -244,6 +280,14 @@ def test_a_limit_of_the_system_is_a_sentence_too(tmp_path):
             save(folder, NEW | {"saved_model.pb": bytes(5000)})
 
     assert ended(in_fork(work)) == 0 and content(folder) == OLD | THEIRS
+
+    def work_on_a_file():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(OSError, match="x.npz cannot be written: the disk takes no file of this size"):
+            with replacing(tmp_path / "x.npz") as file:
+                file.write(bytes(5000))  # which a buffer holds until the file is closed
+
+    assert ended(in_fork(work_on_a_file)) == 0 and os.listdir(tmp_path) == ["folder"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

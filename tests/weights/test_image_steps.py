@@ -50,7 +50,10 @@ def options_of(name):
         yield {"size": {"shortest_edge": side}, **crop}
         yield {"size": {"shortest_edge": side + 8}, "crop_size": side}
         yield {"size": {"height": side, "width": side}, "do_center_crop": False, **crop}
-    elif name != "hf_siglip_tiny":
+    elif name == "hf_align_tiny":  # as its authors' is
+        scaled = {"rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False}
+        yield {"size": {"height": side + 8, "width": side + 8}, "do_center_crop": True, "crop_size": side, **scaled}
+    if name in ("hf_align_tiny", "hf_blip_itm_tiny"):
         yield {"size": side}
     whole = {"size": {"height": side, "width": side}} | ({"do_center_crop": False} if name in CROPPING else {})
     yield {**whole, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
@@ -85,7 +88,7 @@ def test_pixels_are_those_of_the_processor(name, options, file, tmp_path):
         ("hf_clip_tiny", {"crop_size": 24}, "crops pictures to crop_size=24, but the tower takes 32 x 32"),
         ("hf_clip_tiny", {"do_center_crop": False}, "crops no centre, which gives pictures of every shape"),
         ("hf_align_tiny", {"include_top": True}, "says include_top=True"),
-        ("hf_align_tiny", {"rescale_offset": True}, "says rescale_offset=True"),
+        ("hf_align_tiny", {"rescale_offset": True, "do_normalize": True}, "says do_normalize=True"),
         ("hf_siglip_tiny", {"size": 32}, "crops no centre, which gives pictures of every shape"),
     ],
 )
