@@ -8,11 +8,11 @@ from kzoo.files.fingerprint import Fingerprints
 from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
 from kzoo.files.words import said_by
-from kzoo.keras_contact import give_state, take_state
+from kzoo.keras_contact import OF_METRICS, give_state, take_state
 from kzoo.layers.changed import revive_lora
 from kzoo.losses.base import snake_case
 from kzoo.types import Array
-from kzoo.weights.filled import METRICS, check_weights
+from kzoo.weights.filled import check_weights
 from kzoo.weights.hdf5 import Hdf5
 from kzoo.weights.tensors import Safetensors
 
@@ -119,5 +119,5 @@ class _Tensors(Safetensors):
 
 def _check_numbers(place, name, array):
     """Stops at what is none to compute with, but in metrics, which begin anew with each epoch."""
-    if name.split("/", 1)[0] not in METRICS:
+    if name.split("/", 1)[0] not in OF_METRICS:
         check_finite(array, f"{name} in {place}")

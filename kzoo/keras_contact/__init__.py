@@ -14,7 +14,7 @@ from kzoo.keras_contact.attributes import (
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
-from kzoo.keras_contact.saving import OF_TRAINING, give_state, take_state, written_as_h5
+from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
     carried_variables,
     sync_state,
@@ -25,6 +25,7 @@ from kzoo.keras_contact.steps import (
 )
 
 __all__ = [
+    "OF_METRICS",
     "OF_TRAINING",
     "as_said",
     "attach",

@@ -7,7 +7,8 @@ import keras
 from keras.src.saving import saving_lib
 
 # what `compile` attaches, as the walk calls it: beginnings of the names of tensors that belong to a training
-OF_TRAINING = ("optimizer", "_loss_tracker", "_compile_metrics", "_metrics", "_compile_loss")
+OF_METRICS = ("_loss_tracker", "_compile_metrics", "_metrics")
+OF_TRAINING = ("optimizer", *OF_METRICS, "_compile_loss")
 
 
 def written_as_h5() -> bool:
