@@ -85,7 +85,9 @@ def described(names) -> str:
 
 
 def number_in(text) -> int | float | None:
-    """The number that a text spells, None where it spells none."""
+    """The number that a text spells, None where it spells none: "1_23", which is one to Python, is a name."""
+    if "_" in text:
+        return None
     for read in (int, float):
         try:
             return read(text)

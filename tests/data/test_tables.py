@@ -237,6 +237,18 @@ def test_hidden_files_are_no_pictures(folder):
     assert [Path(image).name for image in data.images] == [f"{index}.png" for index in range(5)]
 
 
+def test_links_to_folders_are_followed_but_not_around(folder, tmp_path_factory):
+    pets = tmp_path_factory.mktemp("pets")
+    for name in ("cat", "dog", "ape"):
+        (pets / name).symlink_to(folder, target_is_directory=True)
+    (folder / "back").symlink_to(pets, target_is_directory=True)
+    data = kzoo.data.views(pets, STEPS, 2)
+    assert data.classes["labels"] == ("ape", "cat", "dog")
+    assert [Path(image).relative_to(pets).as_posix() for image in data.images] == [
+        f"{name}/{index}.png" for name in ("ape", "cat", "dog") for index in range(5)
+    ]
+
+
 def test_folders_without_captions_say_what_to_do(folder):
     with pytest.raises(ValueError, match="pictures but no .txt of captions beside them; write one for each"):
         read_source(folder)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from shared_case import batch_of, tiny_model
 
+import kzoo
 import kzoo.losses
 from kzoo.losses import InfoNCE
 
@@ -68,6 +69,20 @@ def test_arguments_come_by_position(compiled):
 def test_what_fit_does_not_take(compiled, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         compiled.fit(batch_of(compiled, 4), verbose=0, **options)
+
+
+@pytest.mark.once
+def test_batches_of_a_data_set_are_its_own(compiled, pairs):
+    data, batch = kzoo.data.pairs(pairs, compiled.preprocessor, batch_size=12), batch_of(compiled, 4)
+    for call in (compiled.fit, compiled.evaluate, compiled.predict):
+        for given in (data, (each for each in (batch, batch))):
+            with pytest.raises(ValueError, match="batch_size is 8, but a data set .* is given, whose batches are its own"):
+                call(given, batch_size=8, verbose=0)
+    with pytest.raises(ValueError, match="shuffle is False, but a data set .* is given that is shuffled itself"):
+        compiled.fit(data, shuffle=False, verbose=0)
+    assert compiled.evaluate(data, batch_size=12, verbose=0) == compiled.evaluate(data, verbose=0)
+    history = compiled.fit(batch, batch_size=2, validation_data=data.in_order(), verbose=0).history
+    assert history["val_loss"] == [pytest.approx(compiled.evaluate(data, verbose=0)["loss"], rel=1e-5)]
 
 
 @pytest.mark.once
