@@ -263,6 +263,8 @@ def test_convert(tmp_path):
         ),
         (("train", "x.csv", "--output", "x", "--preset", "languagebind_nano"), "kzoo train learns from pictures with"),
         (("classify", "x.png", "--labels", "a,b"), "there is no model, only images"),
+        (("classify", __file__, "x.png", "--labels", "a,b"), "there is no model, only images"),
+        (("classify", "x.png", "--preset", "x", "--labels", "a,b, a"), "--labels has 'a' twice; give each class once"),
         (("presets", "nothing"), "no preset has 'nothing' in its name"),
         (("presets", "--family", "clap"), "there is no family 'clap'"),
     ],

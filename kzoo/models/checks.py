@@ -3,6 +3,7 @@
 import numbers
 
 from kzoo import keras_contact
+from kzoo.arguments import shown
 from kzoo.models.slots import rows_of_bag
 
 
@@ -22,7 +23,7 @@ def check_rows(batch) -> None:
 
 
 def _is_array(name, value):
-    if isinstance(value, (list, tuple, str, dict)) or value is None:
+    if not hasattr(value, "shape"):
         raise ValueError(
             f"{name!r} of the batch is of type {type(value).__name__}, but an array with a row for each sample is "
             "expected; make one with numpy.asarray, or with model.preprocessor."
@@ -66,6 +67,44 @@ def check_fit(epochs, initial_epoch, batch_size) -> None:
             raise ValueError(f"{name} is {number!r}; give a whole number of at least {least}.")
 
 
+def check_steps(steps_per_epoch) -> None:
+    if steps_per_epoch is not None and (not isinstance(steps_per_epoch, numbers.Integral) or steps_per_epoch < 1):
+        raise ValueError(f"steps_per_epoch is {steps_per_epoch!r}; give a whole number of at least 1, or None.")
+
+
+def check_split(validation_split, batch, loss) -> None:
+    """A share of the rows that leaves pairs to train on, and some to measure that tell each other apart.
+
+    Args:
+        validation_split: share of the rows that are held out.
+        batch: dict of arrays; None of a data set.
+        loss: that is trained.
+
+    Raises:
+        ValueError: no share, one beside a data set, or one that leaves a single pair on a side.
+    """
+    if not validation_split:
+        return
+    if batch is None:
+        raise ValueError("validation_split is of arrays, and a data set is given; give another one as validation_data.")
+    if not isinstance(validation_split, numbers.Real) or not 0 < validation_split < 1:
+        raise ValueError(f"validation_split is {validation_split!r}; give a share of the rows, a number in [0, 1).")
+    rows = next(iter(batch.values())).shape[0]
+    trained = int(rows * (1.0 - validation_split))  # as Keras has it
+    if loss.needs_two() and 1 in (trained, rows - trained):
+        what = "train on" if trained == 1 else "measure"
+        raise ValueError(f"validation_split={validation_split} of {rows} rows leaves one to {what}, but {ALONE}")
+
+
+def check_callbacks(callbacks) -> None:
+    for each in callbacks:
+        if isinstance(each, type) or not hasattr(each, "set_model"):
+            raise TypeError(
+                f"callbacks hold {shown(each, typed=True)}; give an object of one, such as "
+                "keras.callbacks.EarlyStopping('val_loss')."
+            )
+
+
 def check_class_weight(class_weight) -> None:
     if class_weight is not None:
         raise ValueError(
@@ -81,6 +120,11 @@ def check_compiled(model) -> None:
 
 def check_trained(model) -> None:
     """What is trained is what the optimizer was made for: Keras compiles its steps for that."""
+    if not model.trainable_variables:
+        raise ValueError(
+            "all weights of the model are locked, so nothing would be trained; set trainable = True of a part, and "
+            "call compile again."
+        )
     before = keras_contact.optimized(model)
     if before is None:
         return

@@ -10,7 +10,14 @@ from kzoo.data.batches import Batches, Stretches
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.evaluation.results import Results, in_order
 from kzoo.evaluation.retrieval import recall_at_k
-from kzoo.models.checks import check_class_weight, check_compiled, check_fit
+from kzoo.models.checks import (
+    check_callbacks,
+    check_class_weight,
+    check_compiled,
+    check_fit,
+    check_split,
+    check_steps,
+)
 from kzoo.models.intake import Intake
 from kzoo.models.reading import EndOfData, check_own, to_test, to_train, to_validate
 from kzoo.training.callbacks import StopOnNonFinite
@@ -77,7 +84,10 @@ class Fitting:
         """
         check_fit(epochs, initial_epoch, batch_size)
         check_class_weight(class_weight)
+        check_steps(steps_per_epoch)
         check_own(x, batch_size, shuffle)
+        callbacks = keras.tree.flatten(callbacks or [])
+        check_callbacks(callbacks)
         self.check_training()
         intake, validation = Intake(self, self.objective), Intake(self, self.objective)
         if validation_data is not None:
@@ -89,6 +99,9 @@ class Fitting:
         order, end = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None), EndOfData(x, steps_per_epoch)
         shuffle = shuffle and isinstance(x, dict)
         x, last_good = intake.whole(x, y, sample_weight, batch_size), LastGood()
+        check_split(
+            validation_split if validation_data is None else 0, x if isinstance(x, dict) else None, self.objective
+        )
         arguments = {"epochs": epochs, "verbose": verbose, "shuffle": shuffle, "initial_epoch": initial_epoch}
         arguments |= {"validation_split": validation_split, "validation_data": validation_data}
         arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs
@@ -99,7 +112,7 @@ class Fitting:
             order,
             end,
             record,
-            *keras.tree.flatten(callbacks or []),
+            *callbacks,
         ]
         try:
             with keras_contact.weights_kept(self), intake, validation:

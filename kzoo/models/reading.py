@@ -18,8 +18,8 @@ def check_own(x, batch_size, shuffle=True) -> None:
     """
     if batch_size is not None and is_data_set(x) and batch_size != getattr(x, "batch_size", None):
         raise ValueError(
-            f"batch_size is {batch_size}, but a data set ({type(x).__name__}) is given, whose batches are its own; make "
-            "it with that batch_size, or leave it out here."
+            f"batch_size is {batch_size}, but a data set ({type(x).__name__}) is given, whose batches are its own; "
+            "make it with that batch_size, or leave it out here."
         )
     if not shuffle and isinstance(x, Batches) and x.shuffle:
         raise ValueError(

@@ -70,6 +70,13 @@ def test_fields_are_as_many_as_in_the_header(folder, name, mark):
     assert broken[1] == f"{name} row 2: it has 1 fields, but the header has 2"
 
 
+def test_a_table_divided_by_something_else_says_so(folder):
+    for mark in ";\t|":
+        table = written(folder / "t.csv", f"image{mark}caption\n0.png{mark}a dog\n")
+        with pytest.raises(ValueError, match="t.csv has one column, .* divided by .*; a .csv is divided by commas"):
+            read_source(table)
+
+
 def test_a_column_that_is_there_twice(folder):
     with pytest.raises(ValueError, match="t.csv has two columns 'caption'"):
         read_source(written(folder / "t.csv", "image,caption,caption\n0.png,a,b\n"))

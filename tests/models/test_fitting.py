@@ -59,6 +59,8 @@ def test_arguments_come_by_position(compiled):
 @pytest.mark.parametrize(
     "options, sentence",
     [
+        ({"steps_per_epoch": 0}, "steps_per_epoch is 0; give a whole number of at least 1"),
+        ({"steps_per_epoch": 2.5}, "steps_per_epoch is 2.5; give a whole number of at least 1"),
         ({"epochs": -1}, "epochs is -1; give a whole number"),
         ({"epochs": 1.5}, "epochs is 1.5; give a whole number"),
         ({"initial_epoch": -1}, "initial_epoch is -1"),
@@ -76,13 +78,54 @@ def test_batches_of_a_data_set_are_its_own(compiled, pairs):
     data, batch = kzoo.data.pairs(pairs, compiled.preprocessor, batch_size=12), batch_of(compiled, 4)
     for call in (compiled.fit, compiled.evaluate, compiled.predict):
         for given in (data, (each for each in (batch, batch))):
-            with pytest.raises(ValueError, match="batch_size is 8, but a data set .* is given, whose batches are its own"):
+            with pytest.raises(
+                ValueError, match="batch_size is 8, but a data set .* is given, whose batches are its own"
+            ):
                 call(given, batch_size=8, verbose=0)
     with pytest.raises(ValueError, match="shuffle is False, but a data set .* is given that is shuffled itself"):
         compiled.fit(data, shuffle=False, verbose=0)
     assert compiled.evaluate(data, batch_size=12, verbose=0) == compiled.evaluate(data, verbose=0)
     history = compiled.fit(batch, batch_size=2, validation_data=data.in_order(), verbose=0).history
     assert history["val_loss"] == [pytest.approx(compiled.evaluate(data, verbose=0)["loss"], rel=1e-5)]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "split, sentence",
+    [
+        (0.2, "leaves one to measure, but a batch of one pair has no negative"),
+        (0.75, "leaves one to train on, but a batch of one pair has no negative"),
+        (30, "validation_split is 30; give a share of the rows"),
+        (-0.5, "validation_split is -0.5; give a share of the rows"),
+    ],
+)
+def test_shares_that_measure_nothing(compiled, split, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        compiled.fit(batch_of(compiled, 4), validation_split=split, verbose=0)
+
+
+@pytest.mark.once
+def test_a_data_set_has_no_share(compiled, pairs):
+    data = kzoo.data.pairs(pairs, compiled.preprocessor, batch_size=12)
+    with pytest.raises(ValueError, match="validation_split is of arrays, .* give another one as validation_data"):
+        compiled.fit(data, validation_split=0.5, verbose=0)
+    history = compiled.fit(batch_of(compiled, 4), validation_split=0.5, verbose=0).history
+    assert {"val_loss", "val_text_to_image_recall@1"} <= set(history)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("given", [keras.callbacks.TerminateOnNaN, [print], ["EarlyStopping"]])
+def test_what_is_no_callback(compiled, given):
+    with pytest.raises(TypeError, match="callbacks hold .*; give an object of one"):
+        compiled.fit(batch_of(compiled, 4), callbacks=given, verbose=0)
+
+
+@pytest.mark.once
+def test_where_all_is_locked_nothing_is_trained(model):
+    model.trainable = False
+    model.compile("clip_adamw")
+    with pytest.raises(ValueError, match="all weights of the model are locked, so nothing would be trained"):
+        model.fit(batch_of(model, 4), verbose=0)
 
 
 @pytest.mark.once
