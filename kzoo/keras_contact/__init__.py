@@ -14,7 +14,7 @@ from kzoo.keras_contact.attributes import (
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
-from kzoo.keras_contact.saving import give_state, take_state, written_as_h5
+from kzoo.keras_contact.saving import give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
     carried_variables,
     sync_state,
@@ -31,6 +31,7 @@ __all__ = [
     "carried_variables",
     "give_state",
     "layers_within",
+    "left_over",
     "memory_unsearched",
     "optimized",
     "shapes_shown",

@@ -143,6 +143,20 @@ def test_a_model_that_is_not_compiled_says_so(model):
 
 
 @pytest.mark.once
+def test_a_loss_with_weights_is_of_one_model(model, recwarn):
+    loss, others = InfoNCE(kzoo.losses.LearnableTemperature(0.1)), [tiny_model(depth=1) for _ in range(2)]
+    model.compile("sgd", loss=loss)
+    model.compile("sgd", loss=loss + InfoNCE(0.1))
+    for other in others:
+        other.compile("sgd", loss=InfoNCE(0.1) + kzoo.losses.SigmoidContrastive(scale=10.0, bias=-10.0))
+    assert not [each for each in recwarn if "another model" in str(each.message)]
+    with pytest.warns(
+        UserWarning, match="compiled with another model before: 1 of its weights .* give each model a loss"
+    ):
+        others[0].compile("sgd", loss=2.0 * loss)
+
+
+@pytest.mark.once
 # -- losses by name --
 def test_a_loss_comes_by_its_name(model):
     model.compile("sgd", loss="SigmoidContrastive")
