@@ -16,6 +16,7 @@ from kzoo.keras_contact.attributes import (
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.saving import give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
+    SparesAll,
     carried_variables,
     sync_state,
     track_loss,
@@ -25,6 +26,7 @@ from kzoo.keras_contact.steps import (
 )
 
 __all__ = [
+    "SparesAll",
     "as_said",
     "attach",
     "called_by_compiled_loss",
