@@ -1,5 +1,7 @@
 """Opening a `.keras` file of a model of kzoo."""
 
+from pathlib import Path
+
 import keras
 
 # Keras finds the classes in a file by the names under which they are registered, as these rooms are imported
@@ -25,4 +27,6 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> A
         >>> model.save("my_clip.keras")
         >>> model = kzoo.load_model("my_clip.keras")
     """
+    if Path(filepath).is_dir():
+        raise ValueError(f"{filepath} is a folder, but a file .keras is expected; kzoo.from_preset opens folders.")
     return keras.saving.load_model(filepath, custom_objects, compile, safe_mode)

@@ -83,6 +83,9 @@ def from_preset(
         repo, revision = hub.split_name(name)
         title = repo.partition("/")[2]
         path = hub.fetch(repo, revision, _weight_files if load_weights else _no_files, name)
+    elif path.is_file():
+        how = "kzoo.load_model opens it" if path.suffix == ".keras" else "give the folder that it lies in"
+        raise ValueError(f"{name} is a file, but the name of a preset or a folder is expected; {how}.")
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:

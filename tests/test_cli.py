@@ -153,6 +153,18 @@ def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeyp
     assert code == 1 and "holds a model; replace it (--overwrite)" in said
 
 
+def test_a_training_goes_on_without_a_picture_that_turned_out_broken(workshop, tmp_path, monkeypatch, capsys):
+    for path in workshop.glob("*.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "7.png").write_bytes((tmp_path / "7.png").read_bytes()[:-300])
+    arguments = ("train", tmp_path / "pairs.csv", "--output", tmp_path / "model")
+    code, said = fails(capsys, monkeypatch, *arguments, *TWO_EPOCHS)
+    assert code == 1 and "7.png cannot be read as an image" in said and "go on without it: --skip-broken" in said
+    with pytest.warns(UserWarning, match="7.png cannot be read as an image: .* It is left out"):
+        result = run(*arguments, "--resume", "--skip-broken")
+    assert result.exit_code == 0 and len(history(tmp_path / "model")) == 2
+
+
 def test_evaluate(workshop):
     arguments = ("evaluate", workshop.parent / "model", workshop / "pairs.csv", "--batch-size", 6)
     results = json.loads(run(*arguments, "--json").output.splitlines()[-1])
@@ -188,6 +200,8 @@ def test_export_embed_and_classify(workshop, tmp_path):
     for place in (workshop.parent / "model", tmp_path / "onnx"):
         rows = [json.loads(line) for line in run("classify", place, workshop, *arguments).output.splitlines()]
         assert len(rows) == 12 and rows[0]["red circle"] + rows[0]["blue square"] == pytest.approx(1.0)
+    shown = run("classify", workshop / "0.png", "--preset", place, "--labels", "[red],:cat:").output
+    assert "[red]" in shown or ":cat:" in shown
     for named in (
         ("classify", workshop.parent / "model", workshop / "0.png"),
         ("classify", workshop / "0.png", "--preset", workshop.parent / "model"),
@@ -249,6 +263,8 @@ def test_convert(tmp_path):
         ),
         (("train", "x.csv", "--output", "x", "--preset", "languagebind_nano"), "kzoo train learns from pictures with"),
         (("classify", "x.png", "--labels", "a,b"), "there is no model, only images"),
+        (("classify", __file__, "x.png", "--labels", "a,b"), "there is no model, only images"),
+        (("classify", "x.png", "--preset", "x", "--labels", "a,b, a"), "--labels has 'a' twice; give each class once"),
         (("presets", "nothing"), "no preset has 'nothing' in its name"),
         (("presets", "--family", "clap"), "there is no family 'clap'"),
     ],
@@ -257,6 +273,17 @@ def test_bad_input_ends_with_one_sentence_and_code_1(capsys, monkeypatch, argume
     code, output = fails(capsys, monkeypatch, *arguments)
     assert code == 1 and f"kzoo: {sentence}" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.once
+def test_a_model_is_not_written_among_its_pictures(capsys, monkeypatch, tmp_path):
+    Image.fromarray(PAIRS["images"][0]).save(tmp_path / "0.png")
+    (tmp_path / "0.txt").write_text("a dog")
+    for arguments in ((tmp_path, "--output"), ("x.csv", "--validation", tmp_path, "--output")):
+        for output in (tmp_path, tmp_path / "new" / "model"):
+            code, said = fails(capsys, monkeypatch, "train", *arguments, output)
+            assert code == 1 and f"--output is {output}, within {tmp_path}, of which every picture is read" in said
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.once

@@ -67,6 +67,8 @@ PRIVATE = {
     "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
+    "_apply_weight_decay": (lambda: compiled().optimizer, None),
+    "_use_weight_decay": (lambda: compiled().optimizer, None),
     "_save_state": (lambda: saving_lib, None),
     "_load_state": (lambda: saving_lib, None),
     "_keras_call_info_injected": (wrapped_error, None),

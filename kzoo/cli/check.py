@@ -31,7 +31,7 @@ def check(
         print(json.dumps({"folder": str(folder), "layout": layout, "problems": found}, indent=2))
     elif found:
         for sentence in found:
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+            console.print(sentence, highlight=False, soft_wrap=True)
         count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
         console.print(f"{count} in {folder}", highlight=False, soft_wrap=True)
     else:

@@ -23,12 +23,15 @@ def classify(
     backend: BackendOption = None,
 ) -> None:
     """Classify images by prompts (zero-shot)."""
-    if preset is None and len(images) < 2:
+    if preset is None and (len(images) < 2 or images[0].is_file()):
         raise ValueError("there is no model, only images; name it: kzoo classify IMAGES --preset MODEL --labels a,b.")
     model, images = (str(images[0]), images[1:]) if preset is None else (preset, images)
+    names = [label.strip() for label in labels.split(",") if label.strip()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"--labels has {twice!r} twice; give each class once.")
     files = image_files(images)  # before the model, which takes longer to open
     opened = open_model(model)
-    names = [label.strip() for label in labels.split(",") if label.strip()]
     probabilities = opened.classify(files, names, templates=template or "a photo of a {}.")
     table = Table("image", "label", "probability")
     for path, row in zip(files, probabilities):

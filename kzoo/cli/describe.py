@@ -11,4 +11,4 @@ def describe(name: Annotated[str, typer.Argument(help="Preset name.")]) -> None:
     """Print everything the table says about a preset."""
     from kzoo.presets import describe as describe_preset
 
-    console.print(describe_preset(name), markup=False, highlight=False, soft_wrap=True)
+    console.print(describe_preset(name), highlight=False, soft_wrap=True)

@@ -63,7 +63,7 @@ class Watch(keras.callbacks.Callback):
 
     def say(self, line) -> None:
         """Print a line, and add it to the log."""
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
         if self.log is not None:
             with disk.in_words(self.log), open(self.log, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")

@@ -83,7 +83,8 @@ class ToTerminal(logging.Handler):
 
 def said(sentence, style=None) -> None:
     """Print a sentence on standard error."""
-    Console(stderr=True).print(f"kzoo: {sentence}", style=style, markup=False, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, markup=False, emoji=False)
+    errors.print(f"kzoo: {sentence}", style=style, highlight=False, soft_wrap=True)
 
 
 def show_warnings(flags) -> None:

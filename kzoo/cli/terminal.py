@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from kzoo import __version__
 
 DEBUG = "--debug"
-console = Console()
+console = Console(markup=False, emoji=False)  # labels, captions and names of files are as they are: "[a]", ":cat:"
 
 
 class _SaysFirst:
@@ -19,7 +19,7 @@ class _SaysFirst:
     def format_help(self, context, formatter) -> None:
         what, self.help = self.help, None
         try:
-            console.print(f"\n{inspect.cleandoc(what)}", markup=False, highlight=False)
+            console.print(f"\n{inspect.cleandoc(what)}", highlight=False)
             super().format_help(context, formatter)
         finally:
             self.help = what

@@ -10,11 +10,13 @@ from kzoo.arguments import AMOUNT, COUNT, NOT_NEGATIVE, POSITIVE, SIDE, number, 
 from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.training_folder import TrainingFolder
+from kzoo.data.folders import metadata_of
 from kzoo.files.schema import shown
 from kzoo.files.words import said_by
 from kzoo.files.writing import try_file
 
-ALWAYS = {"source", "output", "resume", "backend", "log"}  # options that a training may be resumed with
+GOING_ON = {"source", "output", "resume", "backend", "log"}  # options of the command, not of the training
+ALWAYS = GOING_ON | {"skip_broken"}  # options that a training may be resumed with: a picture may turn out broken late
 
 
 class Schedule(StrEnum):
@@ -94,15 +96,17 @@ def train(
     --resume goes on.
     """
     folder = TrainingFolder(output)
+    for read in (source, validation):
+        _check_apart(output, read)
     folder.check(resume, overwrite)
     if log is not None:
         try_file(log)
-    options = {name: value for name, value in context.params.items() if name not in ALWAYS | {"overwrite"}}
+    options = {name: value for name, value in context.params.items() if name not in GOING_ON | {"overwrite"}}
     if resume:
         folder.open()
         _check_kept(context, folder.options, folder.last)
         _check_unchanged(context, folder.options)
-        options = folder.options
+        options = folder.options = folder.options | {"skip_broken": skip_broken or folder.options["skip_broken"]}
     if options["patience"] is not None and options["validation"] is None:
         raise typer.BadParameter("--patience waits for better numbers on held-out pairs; give them as --validation.")
     needs_keras()
@@ -124,6 +128,16 @@ def _check_kept(context, kept, folder):
         except (typer.BadParameter, TypeError, ValueError) as error:
             said = said_by(getattr(error, "message", error))
             raise ValueError(f"the training in {folder} says {name}={shown(kept[name])}: {said}.") from error
+
+
+def _check_apart(output, source):
+    """All pictures in a folder of captions are read: curves.png would be one of them, in the next training."""
+    place = source and Path(source)
+    if place and place.is_dir() and metadata_of(place) is None and output.resolve().is_relative_to(place.resolve()):
+        raise ValueError(
+            f"--output is {output}, within {source}, of which every picture is read, curves.png of this training too; "
+            "give a folder beside it."
+        )
 
 
 def _check_unchanged(context, before):

@@ -27,11 +27,13 @@ def classes_by_column(columns, *said) -> dict:
     Raises:
         TypeError: something else that shall say names.
         ValueError: a dict with a column that there is not, or with names that are none or twice there; a column of
-            names of which the data set knows none.
+            names of which the data set knows none; codes such as "007" and "7", which are one as numbers.
     """
     given = {}
     for each in said:
         given |= _given(each, columns)
+    for name in columns.keys() - given.keys():
+        _check_spellings(name, columns[name])
     found = {name: given.get(name) or _named(values) for name, values in columns.items()}
     found = {name: classes for name, classes in found.items() if classes is not None}
     known = _of_data_set(said[-1]) if said else None
@@ -85,7 +87,9 @@ def described(names) -> str:
 
 
 def number_in(text) -> int | float | None:
-    """The number that a text spells, None where it spells none."""
+    """The number that a text spells, None where it spells none: "1_23", which is one to Python, is a name."""
+    if "_" in text:
+        return None
     for read in (int, float):
         try:
             return read(text)
@@ -123,6 +127,18 @@ def _named(values):
     if not there or not all(isinstance(value, str) and number_in(value) is None for value in there):
         return None
     return {name: number for number, name in enumerate(sorted(set(map(_as_name, there))))}
+
+
+def _check_spellings(column, values):
+    """Stops where two codes of digits would be one number."""
+    spelt = {}
+    for value in values:
+        text = value.strip() if isinstance(value, str) else ""
+        if text.isdecimal() and spelt.setdefault(text.lstrip("0"), text) != text:
+            raise ValueError(
+                f"{column} holds {spelt[text.lstrip('0')]!r} and {text!r}, which are one as numbers; write them alike, "
+                f"or give them as names: classes={{{column!r}: [...]}}."
+            )
 
 
 def _checked(column, names, columns):

@@ -23,7 +23,7 @@ def read_delimited(path, delimiter) -> Iterator:
         dict of strings by the names of the header; or a string, what is wrong with the record.
 
     Raises:
-        ValueError: a column of the header that is there twice; a file that is no text.
+        ValueError: a header with a column twice, or divided by something else; a file that is no text.
     """
     records = _records(_Lines(read_ended_lines(path)), delimiter)
     header = next(records, [])
@@ -32,6 +32,12 @@ def read_delimited(path, delimiter) -> Iterator:
     twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
     if twice is not None:
         raise ValueError(f"{path} has two columns {twice!r}; give each a name of its own.")
+    other = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"{path} has one column, {header[0]!r}, whose names are divided by {other!r}; a .csv is divided by commas, "
+            "a .tsv by tabs: save it so."
+        )
     for fields in records:
         yield fields if isinstance(fields, str) else _named(fields, header)
 

@@ -5,16 +5,29 @@ from pathlib import Path
 from kzoo.data.lines import read_lines
 from kzoo.data.tables import READERS
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 METADATA = tuple(f"metadata{ending}" for ending in READERS)  # of Hugging Face's folders of pictures
 FILE_NAME, TEXT = "file_name", "text"  # columns of its tables
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "eval"}  # folders that are no classes
 
 
 def files_of(folder) -> list:
-    """Files of a folder and those in it, sorted by path, without hidden ones: what systems and editors keep there."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    """Files of a folder and those in it, sorted by path, without hidden ones: what systems and editors keep there.
+
+    Links to folders, by which people put data sets together, are followed, those to a folder that they lie in are not.
+    """
+    return sorted(_walked(folder, ()))
+
+
+def _walked(folder, above):
+    real = folder.resolve()
+    for path in () if real in above else folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walked(path, (*above, real))
+        elif path.is_file():
+            yield path
 
 
 def pictures_of(folder) -> list:

@@ -115,7 +115,8 @@ class Embedder:
     @staticmethod
     def as_list(sources) -> Any:
         """A picture or text on its own as a list of one."""
-        return [sources] if isinstance(sources, (str, os.PathLike, bytes, Image.Image)) else sources
+        alone = isinstance(sources, (str, os.PathLike, bytes, Image.Image))
+        return [sources] if alone or (isinstance(sources, np.ndarray) and sources.ndim == 3) else sources
 
     def _is_embedding(self, value):
         array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2
@@ -128,7 +129,7 @@ class Embedder:
 
 def check_some(name, sources) -> None:
     """Stops unless `sources` are pictures or texts in a list."""
-    if not hasattr(sources, "__len__") or isinstance(sources, dict):
+    if not hasattr(sources, "__len__") or isinstance(sources, (dict, set, frozenset)):
         raise TypeError(f"{name} is {shown(sources, typed=True)}; give a list of {name}.")
     if np.ndim(sources) == 0 if isinstance(sources, np.ndarray) else not len(sources):
         raise ValueError(f"{name} is empty; give at least one.")

@@ -14,8 +14,9 @@ from kzoo.keras_contact.attributes import (
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
-from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, take_state, written_as_h5
+from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
+    SparesAll,
     carried_variables,
     sync_state,
     track_loss,
@@ -27,12 +28,14 @@ from kzoo.keras_contact.steps import (
 __all__ = [
     "OF_METRICS",
     "OF_TRAINING",
+    "SparesAll",
     "as_said",
     "attach",
     "called_by_compiled_loss",
     "carried_variables",
     "give_state",
     "layers_within",
+    "left_over",
     "memory_unsearched",
     "optimized",
     "shapes_shown",

@@ -50,6 +50,15 @@ def within_fit(options) -> bool:
     return options.get("_use_cached_eval_dataset", False)
 
 
+class SparesAll:
+    """Mixin of an optimizer that may spare every variable that is trained from decay: Keras' own fails on torch then,
+    whose operations on lists take none that is empty."""
+
+    def _apply_weight_decay(self, variables) -> None:
+        if any(self._use_weight_decay(each) for each in variables):
+            super()._apply_weight_decay(variables)
+
+
 def carried_variables(model, count) -> list:
     """Lists of the variables whose values Keras' loop on jax carries from step to step, in its order.
 

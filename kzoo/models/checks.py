@@ -1,7 +1,7 @@
 """Bad input, found before it reaches a graph: each check stops with one sentence."""
 
 from kzoo import keras_contact
-from kzoo.arguments import AMOUNT, COUNT
+from kzoo.arguments import AMOUNT, COUNT, INNER, shown
 from kzoo.models.slots import rows_of_bag
 
 
@@ -21,7 +21,7 @@ def check_rows(batch) -> None:
 
 
 def _is_array(name, value):
-    if isinstance(value, (list, tuple, str, dict)) or value is None:
+    if not hasattr(value, "shape"):
         raise ValueError(
             f"{name!r} of the batch is of type {type(value).__name__}, but an array with a row for each sample is "
             "expected; make one with numpy.asarray, or with model.preprocessor."
@@ -63,6 +63,42 @@ def check_fit(epochs, initial_epoch, batch_size) -> None:
     (COUNT | None)("batch_size", batch_size)
 
 
+def check_steps(steps_per_epoch) -> None:
+    (COUNT | None)("steps_per_epoch", steps_per_epoch)
+
+
+def check_split(validation_split, batch, loss) -> None:
+    """A share of the rows that leaves pairs to train on, and some to measure that tell each other apart.
+
+    Args:
+        validation_split: share of the rows that are held out.
+        batch: dict of arrays; None of a data set.
+        loss: that is trained.
+
+    Raises:
+        ValueError: no share, one beside a data set, or one that leaves a single pair on a side.
+    """
+    if not validation_split:
+        return
+    if batch is None:
+        raise ValueError("validation_split is of arrays, and a data set is given; give another one as validation_data.")
+    INNER.said("a share of the rows, a number above 0 and below 1")("validation_split", validation_split)
+    rows = next(iter(batch.values())).shape[0]
+    trained = int(rows * (1.0 - validation_split))  # as Keras has it
+    if loss.needs_two() and 1 in (trained, rows - trained):
+        what = "train on" if trained == 1 else "measure"
+        raise ValueError(f"validation_split={validation_split} of {rows} rows leaves one to {what}, but {ALONE}")
+
+
+def check_callbacks(callbacks) -> None:
+    for each in callbacks:
+        if isinstance(each, type) or not hasattr(each, "set_model"):
+            raise TypeError(
+                f"callbacks hold {shown(each, typed=True)}; give an object of one, such as "
+                "keras.callbacks.EarlyStopping('val_loss')."
+            )
+
+
 def check_class_weight(class_weight) -> None:
     if class_weight is not None:
         raise ValueError(
@@ -78,6 +114,11 @@ def check_compiled(model) -> None:
 
 def check_trained(model) -> None:
     """What is trained is what the optimizer was made for: Keras compiles its steps for that."""
+    if not model.trainable_variables:
+        raise ValueError(
+            "all weights of the model are locked, so nothing would be trained; set trainable = True of a part, and "
+            "call compile again."
+        )
     before = keras_contact.optimized(model)
     if before is None:
         return

@@ -1,6 +1,7 @@
 """The model that `fit` trains: towers by modality, heads, and a loss that reads what they give by name."""
 
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Self
 
@@ -78,6 +79,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             teacher.follow(**self.parts())
         self.teacher = teacher
         keras_contact.untracked(self, "compiled_functions", {})
+        keras_contact.untracked(self, "identity", object())  # what a weight of a loss remembers of its model
         keras_contact.untracked(self, "looked_at", set())  # names and dtypes of tensors whose values were seen
         self.build()
 
@@ -243,6 +245,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         check_compile(kwargs)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
+        self._own(loss)
         policy, optimizer = gradient_policy(gradients), resolve_optimizer(optimizer)
         check_optimizer(optimizer)
         policy.check(self)
@@ -255,6 +258,22 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             keras_contact.untracked(self, name, step)
         keras_contact.untracked(self, "epochs_made", 0)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
+
+    def _own(self, loss):
+        """Says that weights of a loss, such as a learnt temperature, go along to a second model."""
+        terms = [each for each in keras_contact.layers_within(loss) if isinstance(each, losses.Loss)]
+        fixed = {id(constant) for term in terms for constant in term.constants.values()}
+        own = [weight for weight in loss.weights if id(weight) not in fixed]
+        shared = [each.path for each in own if getattr(each, "trained_by", self.identity) is not self.identity]
+        if shared:
+            warnings.warn(
+                f"the loss was compiled with another model before: {len(shared)} of its weights (the first is "
+                f"{shared[0]}) are as that one left them, and both train them from now on; give each model a loss of "
+                "its own.",
+                stacklevel=3,
+            )
+        for weight in own:
+            keras_contact.untracked(weight, "trained_by", self.identity)
 
     def check_loss(self, loss) -> None:
         """Stops with a sentence where the model can never give what a loss reads."""

@@ -10,13 +10,20 @@ from kzoo.data.batches import Batches, Stretches
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.evaluation.results import Results, in_order
 from kzoo.evaluation.retrieval import recall_at_k
-from kzoo.models.checks import check_class_weight, check_compiled, check_fit
+from kzoo.models.checks import (
+    check_callbacks,
+    check_class_weight,
+    check_compiled,
+    check_fit,
+    check_split,
+    check_steps,
+)
 from kzoo.models.intake import Intake
-from kzoo.models.reading import EndOfData, to_test, to_train, to_validate
+from kzoo.models.reading import EndOfData, check_own, to_test, to_train, to_validate
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
-from kzoo.training.feed import source_of
+from kzoo.training.feed import is_data_set, source_of
 from kzoo.training.last_good import LastGood
 from kzoo.training.record import Record
 from kzoo.types import Array
@@ -49,6 +56,7 @@ class Fitting:
                 any data that Keras takes and that yields such dicts, such as a `DataLoader` of torch. A generator, or
                 another iterator, is read once: several epochs need `steps_per_epoch`, and where it ends, `fit` ends.
             y: not needed; a dict joins the batch, and all that is in it is read by the model or the loss.
+            batch_size: for arrays only: rows of a batch, 32 by default. A data set has batches of its own.
             shuffle: for arrays only. A data set has its own order, set by its seed and by the epochs that the model
                 has made since it was compiled; with `steps_per_epoch` an epoch goes on where the last one ended.
             sample_weight: array `(rows,)` or `(rows, 1)`, joins the batch. A data set yields it as an entry of its
@@ -65,7 +73,8 @@ class Fitting:
 
         Raises:
             TypeError: epochs or a batch_size that are no numbers.
-            ValueError: a batch that does not fit, or of one pair; weights that were locked or opened since `compile`.
+            ValueError: a batch that does not fit, or of one pair; a `batch_size` beside a data set that has another;
+                weights that were locked or opened since `compile`.
                 Whatever is raised, the model has the weights of the last complete step.
             FloatingPointError: the loss became NaN or infinite. The model has the weights of the last epoch in which it
                 was finite.
@@ -76,6 +85,10 @@ class Fitting:
         """
         check_fit(epochs, initial_epoch, batch_size)
         check_class_weight(class_weight)
+        check_steps(steps_per_epoch)
+        check_own(x, batch_size, shuffle)
+        callbacks = keras.tree.flatten(callbacks or [])
+        check_callbacks(callbacks)
         self.check_training()
         intake, validation = Intake(self, self.objective), Intake(self, self.objective)
         if validation_data is not None:
@@ -87,6 +100,9 @@ class Fitting:
         order, end = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None), EndOfData(x, steps_per_epoch)
         shuffle = shuffle and isinstance(x, dict)
         x, last_good = intake.whole(x, y, sample_weight, batch_size), LastGood()
+        check_split(
+            validation_split if validation_data is None else 0, x if isinstance(x, dict) else None, self.objective
+        )
         arguments = {"epochs": epochs, "verbose": verbose, "shuffle": shuffle, "initial_epoch": initial_epoch}
         arguments |= {"validation_split": validation_split, "validation_data": validation_data}
         arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs
@@ -97,7 +113,7 @@ class Fitting:
             order,
             end,
             record,
-            *keras.tree.flatten(callbacks or []),
+            *callbacks,
         ]
         try:
             with keras_contact.weights_kept(self), intake, validation:
@@ -147,6 +163,9 @@ class Fitting:
         """
         check_compiled(self)
         check_devices(self, training=False)
+        if keras_contact.within_fit(kwargs) and is_data_set(x):
+            batch_size = None  # that of the arrays which `fit` reads
+        check_own(x, batch_size)
         x = to_test(x, steps)
         intake = Intake(self, self.objective)
         given = x if keras_contact.within_fit(kwargs) else intake.whole(x, y, sample_weight, batch_size)
@@ -171,6 +190,7 @@ class Fitting:
 
         A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are.
         """
+        check_own(x, batch_size)
         intake = Intake(self)
         given = intake.whole(x if isinstance(x, Iterator) else to_test(x))  # which is read once
         with keras_contact.weights_kept(self), intake:

@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.losses.base import WeightedSum
@@ -37,6 +38,9 @@ class Intake:
     def __exit__(self, kind, error, traceback) -> None:
         if isinstance(error, Exception) and self.error is not None and error is not self.error:
             raise self.error from None
+        said = _said_by_worker(error)
+        if said:
+            raise kind(said) from None
 
     def whole(self, x, y=None, sample_weight=None, batch_size=None) -> Any:
         """What Keras shall read in place of what was given: a dict of arrays, or a data set of the same kind.
@@ -72,6 +76,7 @@ class Intake:
                 if not self.begun:
                     check_alone(self.loss, batch)
             self.begun = True
+            _check_numbers(batch)
             return self.finish(batch)
         except Exception as error:
             self.error = error
@@ -119,6 +124,24 @@ class Intake:
             raise ValueError(
                 f"y has {unread[0]!r}, which neither the model nor the loss reads; leave it out, or name it to the "
                 f"loss. Of targets {wanted}."
+            )
+
+
+def _said_by_worker(error):
+    """What an `Intake` in another process has said: torch's loaders hand over the text of a whole traceback."""
+    text, name = str(error), type(error).__name__
+    if not text.startswith(f"Caught {name} in DataLoader worker") or __file__ not in text:
+        return None
+    return text.rpartition(f"\n{name}: ")[2].strip()
+
+
+def _check_numbers(batch):
+    """What nothing reads goes to the backend with the rest, and is of numbers, too."""
+    for name, array in batch.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind in "OSUTMm":
+            raise ValueError(
+                f"{name!r} of the batch is of dtype {array.dtype}, but numbers are expected; leave it out: texts are "
+                "read as token_ids of model.preprocessor."
             )
 
 

@@ -4,11 +4,12 @@ What leaves can be opened again, also where layers were quantised or given LoRA;
 """
 
 import warnings
+from pathlib import Path
 from typing import Self
 
 from kzoo import actions
 from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
-from kzoo.keras_contact import memory_unsearched, written_as_h5
+from kzoo.keras_contact import left_over, memory_unsearched, written_as_h5
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
 
 NO_H5 = (
@@ -50,7 +51,19 @@ class Leaving:
         return super().save(filepath, overwrite, zipped, **kwargs)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
-        """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them."""
+        """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them.
+
+        Raises:
+            ValueError: a file of towers that have more than these, of which Keras would take a part in silence.
+        """
+        path = Path(filepath)
+        if not skip_mismatch and path.name.endswith(".weights.h5") and path.is_file():
+            left = [name for name in left_over(self, path) if name.partition("/")[0] in self.towers()]
+            if left:
+                raise ValueError(
+                    f"{filepath} has {len(left)} tensors for which this model has no place, such as {left[0]}; load it "
+                    "into a model of the same config, or say skip_mismatch=True."
+                )
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         revive_lora(self)
 

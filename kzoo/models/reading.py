@@ -7,7 +7,25 @@ from typing import Any
 import keras
 
 from kzoo.data.batches import Batches, Stretches
-from kzoo.training.feed import Counted, Held
+from kzoo.training.feed import Counted, Held, is_data_set
+
+
+def check_own(x, batch_size, shuffle=True) -> None:
+    """A data set has batches of its own, and one of kzoo an order: stops where others are asked for beside it.
+
+    Raises:
+        ValueError: a `batch_size` that is not the set's, or `shuffle=False` beside a set that is shuffled.
+    """
+    if batch_size is not None and is_data_set(x) and batch_size != getattr(x, "batch_size", None):
+        raise ValueError(
+            f"batch_size is {batch_size}, but a data set ({type(x).__name__}) is given, whose batches are its own; "
+            "make it with that batch_size, or leave it out here."
+        )
+    if not shuffle and isinstance(x, Batches) and x.shuffle:
+        raise ValueError(
+            f"shuffle is {shuffle}, but a data set ({type(x).__name__}) is given that is shuffled itself; make it with "
+            "shuffle=False, or leave it out here."
+        )
 
 
 def to_train(x, steps_per_epoch, epochs) -> tuple:

@@ -9,12 +9,14 @@ import warnings
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from kzoo.arguments import shown
 from kzoo.files import limits
 from kzoo.files.opening import open_regular
 from kzoo.files.words import said_by
 from kzoo.preprocessing.pixels import check_pixels
 
 AS_SHOWN, AS_TRAINED = "as_shown", "as_trained"
+SOURCES = "give a path, the bytes of a file, a PIL image or an array (height, width, 3)"
 DECODINGS = (AS_SHOWN, AS_TRAINED)
 DEEP = ("I", "F")  # modes of more than 8 bits, beside those of 16, "I;16" and its orders of bytes
 
@@ -46,7 +48,13 @@ def decode(source, decoding=AS_SHOWN) -> Image.Image:
         return _from_file(source, os.fspath(source), decoding)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _opened(io.BytesIO(source), f"{len(source)} bytes", decoding)
-    return Image.fromarray(_pixels(np.asarray(source)))
+    if not hasattr(source, "__array__") and not isinstance(source, (list, tuple)):
+        raise ValueError(f"a picture is {shown(source, typed=True)}; {SOURCES}.")
+    try:
+        array = np.asarray(source)
+    except Exception as error:  # rows of different lengths, values of another device
+        raise ValueError(f"a picture is {shown(source, typed=True)}; {SOURCES}.") from error
+    return Image.fromarray(_pixels(array))
 
 
 def _from_file(path, name, decoding):

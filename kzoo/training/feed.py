@@ -26,8 +26,12 @@ def joined(x, y=None, sample_weight=None) -> dict:
 
 
 def _array(value):
-    own = isinstance(value, (np.ndarray, keras.KerasTensor)) or ops.is_tensor(value)
-    return value if own or not hasattr(value, "__array__") else np.asarray(value)
+    if isinstance(value, keras.KerasTensor) or ops.is_tensor(value) or not hasattr(value, "__array__"):
+        return value
+    array = np.asarray(value)
+    if not array.dtype.isnative:  # torch takes one order of bytes, and no array that is read backwards
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.copy() if any(step < 0 for step in array.strides) else array
 
 
 def is_data_set(x) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from kzoo.arguments import FUNCTION, NOT_NEGATIVE, POSITIVE, SHARE, one_of, shown, takes
+from kzoo.keras_contact import SparesAll
 from kzoo.shown import AsCalled
 
 OWN = "clip_adamw"
@@ -13,7 +14,7 @@ UNDECAYED = ("bias", "gamma", "beta", "gain", "logit_scale", "logit_bias", "log_
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class AdamW(AsCalled, keras.optimizers.AdamW):
+class AdamW(AsCalled, SparesAll, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` with CLIP's settings: no decay on gains, biases and the similarity head.
 
     `model.compile("clip_adamw")` takes this one; `"adamw"` is that of Keras, with its own settings.

@@ -55,6 +55,23 @@ def test_text_that_spells_numbers_is_numbers(kind, tmp_path):
     assert pairs(["3", "0.5", "3", "2"], kind, tmp_path)[0]["species"].dtype == "float64"
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "list"])
+def test_codes_that_are_one_as_numbers_are_told_apart_or_refused(kind, tmp_path):
+    codes = ["007", "7", "10"]
+    with pytest.raises(
+        ValueError, match=r"species holds '007' and '7', which are one as numbers; .* classes=\{'species'"
+    ):
+        pairs(codes, kind, tmp_path)
+    assert pairs(codes, kind, tmp_path, classes={"species": codes})[0]["species"].tolist() == [0, 1, 2]
+    assert pairs(["007", "010", "007"], kind, tmp_path)[0]["species"].tolist() == [7, 10, 7]
+
+
+def test_names_with_underscores_are_no_numbers(tmp_path):
+    data = pairs(["1_23", "12_3", "1_23"], "csv", tmp_path)
+    assert data.classes["species"] == ("12_3", "1_23")
+    assert data[0]["species"].tolist() == [1, 0, 1]
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "records", "list"])
 def test_a_name_among_numbers_is_a_broken_row_and_no_class(kind, tmp_path):
     with pytest.raises(ValueError, match=r"1 rows .*: the species is 'x', which is no number; .* classes=\{'species'"):

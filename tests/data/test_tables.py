@@ -70,6 +70,13 @@ def test_fields_are_as_many_as_in_the_header(folder, name, mark):
     assert broken[1] == f"{name} row 2: it has 1 fields, but the header has 2"
 
 
+def test_a_table_divided_by_something_else_says_so(folder):
+    for mark in ";\t|":
+        table = written(folder / "t.csv", f"image{mark}caption\n0.png{mark}a dog\n")
+        with pytest.raises(ValueError, match="t.csv has one column, .* divided by .*; a .csv is divided by commas"):
+            read_source(table)
+
+
 def test_a_column_that_is_there_twice(folder):
     with pytest.raises(ValueError, match="t.csv has two columns 'caption'"):
         read_source(written(folder / "t.csv", "image,caption,caption\n0.png,a,b\n"))
@@ -235,6 +242,18 @@ def test_hidden_files_are_no_pictures(folder):
     assert captions_in(folder) == (["a"] * 5, [])
     data = kzoo.data.views(folder, STEPS, 2)
     assert [Path(image).name for image in data.images] == [f"{index}.png" for index in range(5)]
+
+
+def test_links_to_folders_are_followed_but_not_around(folder, tmp_path_factory):
+    pets = tmp_path_factory.mktemp("pets")
+    for name in ("cat", "dog", "ape"):
+        (pets / name).symlink_to(folder, target_is_directory=True)
+    (folder / "back").symlink_to(pets, target_is_directory=True)
+    data = kzoo.data.views(pets, STEPS, 2)
+    assert data.classes["labels"] == ("ape", "cat", "dog")
+    assert [Path(image).relative_to(pets).as_posix() for image in data.images] == [
+        f"{name}/{index}.png" for name in ("ape", "cat", "dog") for index in range(5)
+    ]
 
 
 def test_folders_without_captions_say_what_to_do(folder):

@@ -75,6 +75,23 @@ def modes(model):
 
 
 @pytest.mark.once
+def test_weights_of_a_deeper_model_are_not_taken_in_part(tmp_path):
+    tiny_model(depth=2).save_weights(tmp_path / "deep.weights.h5")
+    model = tiny_model(depth=1)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="tensors for which this model has no place, such as image_encoder"):
+        model.load_weights(tmp_path / "deep.weights.h5")
+    assert all(map(np.array_equal, model.get_weights(), before))
+    model.load_weights(tmp_path / "deep.weights.h5", skip_mismatch=True)
+    compiled = tiny_model(depth=1)
+    compiled.compile("adam")
+    compiled.fit(batch_of(compiled, 4), verbose=0)
+    compiled.save_weights(tmp_path / "compiled.weights.h5")
+    model.load_weights(tmp_path / "compiled.weights.h5")
+    assert np.array_equal(texts_of(model), texts_of(compiled))
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("changes", [(with_lora,), (in_int8,), *itertools.permutations(CHANGES)])
 def test_every_change_leaves_by_every_way(changes, dtype, tmp_path):

@@ -148,6 +148,13 @@ def test_towers_must_meet_in_one_space():
         DualEncoder(image, text)
 
 
+def test_one_array_is_one_picture(model):
+    picture = toy_pairs(1)["images"][0]
+    assert np.array_equal(model.encode_image(picture), model.encode_image([picture]))
+    with pytest.raises(TypeError, match="texts is .*; give a list of texts"):
+        model.encode_text({"a", "b"})
+
+
 def test_bad_batches(model):
     good = batch_of(model, 4)
     ids = good["token_ids"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from shared_case import batch_of, tiny_model
 
+import kzoo
 import kzoo.losses
 from kzoo.losses import InfoNCE
 
@@ -58,6 +59,8 @@ def test_arguments_come_by_position(compiled):
 @pytest.mark.parametrize(
     "options, sentence",
     [
+        ({"steps_per_epoch": 0}, "steps_per_epoch is 0; give a whole number of at least 1"),
+        ({"steps_per_epoch": 2.5}, "steps_per_epoch is 2.5; give a whole number of at least 1"),
         ({"epochs": -1}, "epochs is -1; give a whole number"),
         ({"epochs": 1.5}, "epochs is 1.5; give a whole number"),
         ({"initial_epoch": -1}, "initial_epoch is -1"),
@@ -68,6 +71,61 @@ def test_arguments_come_by_position(compiled):
 def test_what_fit_does_not_take(compiled, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         compiled.fit(batch_of(compiled, 4), verbose=0, **options)
+
+
+@pytest.mark.once
+def test_batches_of_a_data_set_are_its_own(compiled, pairs):
+    data, batch = kzoo.data.pairs(pairs, compiled.preprocessor, batch_size=12), batch_of(compiled, 4)
+    for call in (compiled.fit, compiled.evaluate, compiled.predict):
+        for given in (data, (each for each in (batch, batch))):
+            with pytest.raises(
+                ValueError, match="batch_size is 8, but a data set .* is given, whose batches are its own"
+            ):
+                call(given, batch_size=8, verbose=0)
+    with pytest.raises(ValueError, match="shuffle is False, but a data set .* is given that is shuffled itself"):
+        compiled.fit(data, shuffle=False, verbose=0)
+    assert compiled.evaluate(data, batch_size=12, verbose=0) == compiled.evaluate(data, verbose=0)
+    history = compiled.fit(batch, batch_size=2, validation_data=data.in_order(), verbose=0).history
+    assert history["val_loss"] == [pytest.approx(compiled.evaluate(data, verbose=0)["loss"], rel=1e-5)]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "split, sentence",
+    [
+        (0.2, "leaves one to measure, but a batch of one pair has no negative"),
+        (0.75, "leaves one to train on, but a batch of one pair has no negative"),
+        (30, "validation_split is 30; give a share of the rows"),
+        (-0.5, "validation_split is -0.5; give a share of the rows"),
+    ],
+)
+def test_shares_that_measure_nothing(compiled, split, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        compiled.fit(batch_of(compiled, 4), validation_split=split, verbose=0)
+
+
+@pytest.mark.once
+def test_a_data_set_has_no_share(compiled, pairs):
+    data = kzoo.data.pairs(pairs, compiled.preprocessor, batch_size=12)
+    with pytest.raises(ValueError, match="validation_split is of arrays, .* give another one as validation_data"):
+        compiled.fit(data, validation_split=0.5, verbose=0)
+    history = compiled.fit(batch_of(compiled, 4), validation_split=0.5, verbose=0).history
+    assert {"val_loss", "val_text_to_image_recall@1"} <= set(history)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("given", [keras.callbacks.TerminateOnNaN, [print], ["EarlyStopping"]])
+def test_what_is_no_callback(compiled, given):
+    with pytest.raises(TypeError, match="callbacks hold .*; give an object of one"):
+        compiled.fit(batch_of(compiled, 4), callbacks=given, verbose=0)
+
+
+@pytest.mark.once
+def test_where_all_is_locked_nothing_is_trained(model):
+    model.trainable = False
+    model.compile("clip_adamw")
+    with pytest.raises(ValueError, match="all weights of the model are locked, so nothing would be trained"):
+        model.fit(batch_of(model, 4), verbose=0)
 
 
 @pytest.mark.once
@@ -82,6 +140,20 @@ def test_a_model_that_is_not_compiled_says_so(model):
     for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
         with pytest.raises(ValueError, match="the model is not compiled; call model.compile"):
             call(batch)
+
+
+@pytest.mark.once
+def test_a_loss_with_weights_is_of_one_model(model, recwarn):
+    loss, others = InfoNCE(kzoo.losses.LearnableTemperature(0.1)), [tiny_model(depth=1) for _ in range(2)]
+    model.compile("sgd", loss=loss)
+    model.compile("sgd", loss=loss + InfoNCE(0.1))
+    for other in others:
+        other.compile("sgd", loss=InfoNCE(0.1) + kzoo.losses.SigmoidContrastive(scale=10.0, bias=-10.0))
+    assert not [each for each in recwarn if "another model" in str(each.message)]
+    with pytest.warns(
+        UserWarning, match="compiled with another model before: 1 of its weights .* give each model a loss"
+    ):
+        others[0].compile("sgd", loss=2.0 * loss)
 
 
 @pytest.mark.once

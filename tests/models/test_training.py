@@ -93,6 +93,14 @@ def test_frozen_towers_stay(model):
     assert all(np.array_equal(old, new) for old, new in zip(before, model.image_encoder.get_weights()))
 
 
+def test_weights_that_are_all_spared_from_decay_are_trained(model):
+    model.image_encoder.trainable = model.text_encoder.trainable = False
+    model.compile("clip_adamw")
+    before = float(numpy(model.similarity.scale))
+    model.fit(batch_of(model, 8), verbose=0)
+    assert float(numpy(model.similarity.scale)) != before
+
+
 def test_weight_decay_spares_gains_biases_and_the_scale(model):
     for part in (model.image_encoder, model.text_encoder):
         fill(part)

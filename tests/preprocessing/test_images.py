@@ -78,6 +78,9 @@ def test_a_picture_of_the_right_size_is_untouched():
         (np.full((8, 8, 3), 300.0), "pixels lie in"),
         (np.full((8, 8, 3), 0.5), "multiply by 255"),
         (np.full((8, 8, 3), np.nan), "pixels lie in"),
+        (None, "a picture is None; give a path, the bytes of a file, a PIL image or an array"),
+        (io.BytesIO(b"png"), "a picture is of type BytesIO; give a path, the bytes of a file"),
+        ((PIXELS, 1), r"a picture is .*\(tuple\); give a path"),
     ],
 )
 def test_what_cannot_be_read(source, sentence):

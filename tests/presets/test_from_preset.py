@@ -106,6 +106,16 @@ def test_folders_that_hold_something_else(tmp_path):
         kzoo.from_preset(tmp_path)
 
 
+def test_files_and_folders_that_another_function_opens(folder):
+    with pytest.raises(ValueError, match="model.safetensors is a file, .*; give the folder that it lies in"):
+        kzoo.from_preset(folder / "model.safetensors")
+    (folder / "model.keras").write_bytes(b"")
+    with pytest.raises(ValueError, match="model.keras is a file, .*; kzoo.load_model opens it"):
+        kzoo.from_preset(folder / "model.keras")
+    with pytest.raises(ValueError, match="is a folder, but a file .keras is expected; kzoo.from_preset opens folders"):
+        kzoo.load_model(folder)
+
+
 def test_incomplete_folders(folder):
     (folder / "tokenizer.json").rename(folder / "kept.json")
     with pytest.raises(ValueError, match=r"lacks tokenizer.json; the folder is incomplete"):
