@@ -259,7 +259,7 @@ ROWS = [
     (lambda f: f.export("x", tolerance=-1), ValueError, "tolerance is -1; "),
     (lambda f: export(None, "x"), TypeError, "model is None; give a model of kzoo."),
     (lambda f: runtime.load(None), TypeError, "folder is None; give a path."),
-    (lambda f: runtime.load("x", threads=0), ValueError, "threads is 0; give a whole number of at least 1"),
+    (lambda f: runtime.load("x", threads=0), ValueError, "threads is 0; give a whole number from 1 to 1024"),
     (lambda f: runtime.load("x", providers="CPU"), TypeError, "providers is 'CPU' (str); give a list of the names"),
     (lambda f: recall_at_k(np.eye(3), np.eye(3), ks=5), TypeError, "ks is 5 (int); give numbers of neighbours"),
     (lambda f: caption_scores(["a"], ["a"], metrics="cider"), TypeError, "metrics is 'cider' (str); "),
