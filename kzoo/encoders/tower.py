@@ -74,12 +74,14 @@ class Tower(Configured, Layer):
             - `context`: float tensor `(rows, S, any)` that the blocks attend to.
     """
 
-    kind = title = modality = None
+    kind: str | None = None
+    title: str | None = None
+    modality: str | None = None
     token_dim = num_blocks = grid = position_path = position_grid = None
     prefix_tokens = position_tail = 0
     pads_tokens = False
     image_size = context_length = vocab_size = pad_id = eot_id = None
-    options = frozenset()
+    options: frozenset = frozenset()
 
     @property
     def inputs(self) -> tuple:

@@ -2,7 +2,7 @@
 
 import fnmatch
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import keras
@@ -20,8 +20,8 @@ class Transform:
         to_tensor: list of arrays -> tensor.
     """
 
-    to_parameters: callable
-    to_tensor: callable
+    to_parameters: Callable
+    to_tensor: Callable
 
 
 def _split(parts, transpose=False):
