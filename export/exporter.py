@@ -16,7 +16,7 @@ from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, writes_captions
 from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
 from kzoo.files import disk
-from kzoo.files.fingerprint import sha256_of
+from kzoo.files.fingerprint import fingerprint_of
 from kzoo.files.layouts import files_of
 from kzoo.files.words import said_by
 from kzoo.files.writing import writing
@@ -100,7 +100,7 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
             "embed_dim": model.embed_dim,
             "similarity": dict(zip(("scale", "bias"), model.scale_and_bias())),
             "graphs": graphs,
-            "fingerprints": {name: sha256_of(place / name) for name in files_of(place, format)},
+            "fingerprints": {name: fingerprint_of(place / name) for name in files_of(place, format)},
             "worst_difference": {name: graph["worst_difference"] for name, graph in graphs.items()},
             "verified_batches": list(BATCHES),
             "preprocessor": model.preprocessor and model.preprocessor.save(place),  # with the fingerprint of its own

@@ -5,11 +5,12 @@ in one place, and that no failure loses a model is tested at each of them.
 """
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from kzoo.files.fingerprint import Fingerprint
 
 UNCHANGED = "what was there is unchanged"
 _REASONS = {
@@ -51,9 +52,9 @@ def write(path, content) -> str:
         content: bytes; or a function that hands them over piece by piece, to the function that it is called with.
 
     Returns:
-        str, the sha256 of what was written.
+        str, the fingerprint of what was written.
     """
-    digest = hashlib.sha256()
+    digest = Fingerprint()
     with open(path, "xb", buffering=0) as file:
 
         def put(piece):

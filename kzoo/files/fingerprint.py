@@ -1,21 +1,58 @@
 """Fingerprints of files, by which the parts of a model know each other."""
 
 import hashlib
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kzoo.files.layouts import is_within
 
-BLOCK = 2**23  # bytes at a time: each costs a thread one wait for the interpreter, which others hold
+BLOCK = 2**20  # bytes that have a checksum
+READ = 8 * BLOCK  # bytes at a time: each costs a thread one wait for the interpreter, which others hold
 
 
-def sha256_of(path) -> str:
-    """The sha256 of a file, as hexadecimal digits."""
-    digest, block = hashlib.sha256(), memoryview(bytearray(BLOCK))
+class Fingerprint:
+    """Of a file that comes in pieces: the sha256 of its checksums (crc32), one for each block.
+
+    It finds what was mixed up or damaged, at a quarter of the time of a sha256 of all bytes. It is no proof against
+    somebody who makes another file for it.
+
+    Example:
+        >>> found = Fingerprint()
+        >>> found.update(b"weights")
+        >>> found.hexdigest()[:12]
+    """
+
+    def __init__(self):
+        self._sums, self._crc, self._room = hashlib.sha256(), 0, BLOCK
+
+    def update(self, piece) -> None:
+        """Take more bytes, an object with a buffer of them."""
+        piece = memoryview(piece)
+        while len(piece):
+            part, piece = piece[: self._room], piece[self._room :]
+            self._crc, self._room = zlib.crc32(part, self._crc), self._room - len(part)
+            if not self._room:
+                self._close()
+
+    def hexdigest(self) -> str:
+        """The fingerprint, 64 hexadecimal digits; nothing can be added afterwards."""
+        if self._room < BLOCK:
+            self._close()
+        return self._sums.hexdigest()
+
+    def _close(self):
+        self._sums.update(self._crc.to_bytes(4, "big"))
+        self._crc, self._room = 0, BLOCK
+
+
+def fingerprint_of(path) -> str:
+    """The fingerprint of a file."""
+    found, block = Fingerprint(), memoryview(bytearray(READ))
     with open(path, "rb", buffering=0) as file:
         while count := file.readinto(block):
-            digest.update(block[:count])
-    return digest.hexdigest()
+            found.update(block[:count])
+    return found.hexdigest()
 
 
 class Fingerprints:
@@ -26,7 +63,7 @@ class Fingerprints:
 
     Args:
         folder: path.
-        recorded: dict of names of files in it -> sha256.
+        recorded: dict of names of files in it -> fingerprint.
         record: the file that has this record, for the sentence.
 
     Raises:
@@ -41,15 +78,17 @@ class Fingerprints:
         known = isinstance(recorded, dict) and all(isinstance(each, str) for each in recorded.values())
         if not known or not all(map(is_within, recorded)):
             raise ValueError(
-                f"{Path(folder) / record} has fingerprints that are no names of files with their sha256; save it anew, "
-                "or open it as it is with verify=False."
+                f"{Path(folder) / record} has fingerprints that are no names of files with 64 digits "
+                "each; save it anew, or open it as it is with verify=False."
             )
         self.folder, self.recorded, self.record = Path(folder), recorded, record
         self._thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> "Fingerprints":
         paths = {name: self.folder / name for name in self.recorded}
-        self._found = {name: self._thread.submit(sha256_of, path) for name, path in paths.items() if path.is_file()}
+        self._found = {
+            name: self._thread.submit(fingerprint_of, path) for name, path in paths.items() if path.is_file()
+        }
         return self
 
     def __exit__(self, kind, error, trace) -> None:

@@ -27,7 +27,7 @@ def write_tensors(path, give, metadata=None, check=None) -> str:
         check: function of the name and the array of each tensor, which stops at one that is not to be written.
 
     Returns:
-        str, the sha256 of the file.
+        str, the fingerprint of the file.
 
     Raises:
         TypeError: a dtype that the format does not have.
