@@ -1,6 +1,7 @@
 """Cases made by code of good files: what is changed, and what may become of it."""
 
 import contextlib
+import json
 import resource
 import signal
 import warnings
@@ -104,3 +105,9 @@ def replaced(content, path, value):
     else:
         copy[key] = value
     return copy
+
+
+def change_config(folder, path, value, file="config.json"):
+    """Put another value at a place of a config in a folder."""
+    config = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(replaced(config, path, value)))

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from reading import grown, mutations, outcome, refused, replaced, within
+from reading import change_config, grown, mutations, outcome, refused, within
 from safetensors.numpy import load_file, save_file
-from shared_case import TESTS, numpy, tiny_model
+from shared_case import TESTS, numpy
 
 import kzoo
 from kzoo.data.lines import read_lines
@@ -29,31 +29,6 @@ pytestmark = pytest.mark.once
 MIB = 2**20
 PREPROCESSOR = Preprocessor(ImageSteps(8))
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    tiny_model(depth=1).save_to_preset(folder)
-    config = json.loads((folder / "config.json").read_text())
-    del config["fingerprints"]  # which a stranger would make anew
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-@pytest.fixture
-def folder(saved, tmp_path):
-    return shutil.copytree(saved, tmp_path / "model")
-
-
-@pytest.fixture
-def clip(tmp_path):
-    return shutil.copytree(TESTS / "fixtures" / "hf_clip_tiny", tmp_path / "hf_clip_tiny")
-
-
-def change_config(folder, path, value, file="config.json"):
-    config = json.loads((folder / file).read_text())
-    (folder / file).write_text(json.dumps(replaced(config, path, value)))
 
 
 # -- opening --

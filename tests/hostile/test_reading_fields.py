@@ -1,11 +1,10 @@
 """Fields of configs that are not of their kind: each is named, with the file, the value and what was expected."""
 
 import json
-import shutil
 
 import pytest
-from reading import LACKING, outcome, refused, replaced, wrong_fields
-from shared_case import TESTS, tiny_model
+from reading import LACKING, change_config, outcome, refused, replaced, wrong_fields
+from shared_case import TESTS
 
 import kzoo
 from kzoo.presets import schema
@@ -18,31 +17,6 @@ LIBRARIES = ["oc_clip_vit_tiny", "oc_coca_tiny", "oc_clip_rn_tiny", "hf_align_ti
 def shown(value):
     """A name of a case: the path of its field."""
     return ".".join(value) if isinstance(value, tuple) else ""
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    tiny_model(depth=1).save_to_preset(folder)
-    config = json.loads((folder / "config.json").read_text())
-    del config["fingerprints"]  # which a stranger would make anew
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-@pytest.fixture
-def folder(saved, tmp_path):
-    return shutil.copytree(saved, tmp_path / "model")
-
-
-@pytest.fixture
-def clip(tmp_path):
-    return shutil.copytree(TESTS / "fixtures" / "hf_clip_tiny", tmp_path / "hf_clip_tiny")
-
-
-def change_config(folder, path, value, file="config.json"):
-    config = json.loads((folder / file).read_text())
-    (folder / file).write_text(json.dumps(replaced(config, path, value)))
 
 
 def test_wrong_fields_of_a_kzoo_config(saved):
