@@ -84,6 +84,10 @@ def gradients(model, forward, policy=None) -> tuple:
     policy = policy or GradientSum()
     backend, trained = keras.config.backend(), model.trainable_variables
     others = [*model.non_trainable_variables, *model.metrics_variables, *model.optimizer.variables]
+    by_values = backend == "jax" or (backend == "tensorflow" and policy.several_passes)
+    # read once: of two reads of a variable TensorFlow's optimizer of graphs may let one be as late as its assignment
+    values = [ops.stop_gradient(ops.convert_to_tensor(each)) for each in trained] if by_values else []
+    before = [ops.convert_to_tensor(each) for each in others] if by_values else []
     passes = []  # of each: total and results, and, where it changed no variable, what it would have changed
 
     def evaluated():
@@ -92,18 +96,18 @@ def gradients(model, forward, policy=None) -> tuple:
         scaled = [model.optimizer.scale_loss(each) for each in (losses if policy.by_term else (total,))]
         return scaled, (total, results)
 
-    def evaluated_at(values):
-        before = [each.value for each in others]
-        with keras.StatelessScope([*zip(trained, values), *zip(others, before)], collect_losses=True) as scope:
+    def evaluated_at(moved):
+        with keras.StatelessScope([*zip(trained, moved), *zip(others, before)], collect_losses=True) as scope:
             start = [scope.get_current_value(each) for each in others]
             scaled, kept = evaluated()
         after = [scope.get_current_value(each) for each in others]
         return scaled, (kept, [None if new is old else new for old, new in zip(start, after)])
 
     def compute(offsets=None):
-        if backend == "jax" or (backend == "tensorflow" and policy.several_passes):
+        if by_values:
             differentiate = _with_jax if backend == "jax" else _with_tensorflow
-            found, kept = differentiate(evaluated_at, _values(trained, offsets), policy.by_term)
+            moved = values if offsets is None else [each + ops.cast(by, each.dtype) for each, by in zip(values, offsets)]
+            found, kept = differentiate(evaluated_at, moved, policy.by_term)
         elif policy.several_passes:
             with _put_back([*trained, *others]):
                 for variable, offset in zip(trained, offsets or []):
@@ -151,12 +155,6 @@ def apply_gradients(model, found) -> None:
 
 def _tensor(each):
     return ops.convert_to_tensor(each) if isinstance(each, np.ndarray) else each  # as torch's `train_on_batch` hands it
-
-
-def _values(variables, offsets):
-    """Tensors of the weights, which a gradient can be asked for."""
-    values = [ops.stop_gradient(ops.convert_to_tensor(each)) for each in variables]
-    return values if offsets is None else [value + ops.cast(each, value.dtype) for value, each in zip(values, offsets)]
 
 
 def _copied(variable):
