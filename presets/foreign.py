@@ -148,7 +148,7 @@ def recognise(folder, title=None) -> Any:
     Raises:
         ValueError: the folder declares a model that this version does not read, or holds links that leave it.
     """
-    check_links(folder, {format.own_config for format in FORMATS if format.own_config})
+    check_links(folder, {name for format in FORMATS for name in format.own_configs})
     found = _declared(folder, title or folder.resolve().name)
     with_weights = [each for each in found if has_weights(folder, each.format.stem_in(folder), each.format.endings)]
     return next(iter(with_weights or found), None)

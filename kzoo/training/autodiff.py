@@ -106,7 +106,9 @@ def gradients(model, forward, policy=None) -> tuple:
     def compute(offsets=None):
         if by_values:
             differentiate = _with_jax if backend == "jax" else _with_tensorflow
-            moved = values if offsets is None else [each + ops.cast(by, each.dtype) for each, by in zip(values, offsets)]
+            moved = (
+                values if offsets is None else [each + ops.cast(by, each.dtype) for each, by in zip(values, offsets)]
+            )
             found, kept = differentiate(evaluated_at, moved, policy.by_term)
         elif policy.several_passes:
             with _put_back([*trained, *others]):

@@ -108,7 +108,11 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "squeeze_expansion_ratio": number(0.0, 1.0),
     "std": DEVIATIONS,
     "strides": OF_STAGES,
+    "timm_model_args": OBJECT,
     "timm_model_name": TEXT,
+    "timm_pool": TEXT,
+    "timm_proj": TEXT,
+    "timm_proj_bias": FLAG,
     "tokenizer_kwargs": Object({"clean": TEXT, "strip_sep_token": FLAG | NULL}),
     "type_vocab_size": whole(0, "WIDTH"),
     "use_square_size": FLAG,
@@ -170,6 +174,13 @@ class Fields:
             if name in self.values and self.values[name] not in (expected, None):
                 says = f"{self.place} says {name}={shown(self.values[name])}"
                 raise ValueError(f"{says}, which this version cannot build.")
+
+    def only(self, *known) -> None:
+        """Stops at the first field that is none of these: what it asks for is not built."""
+        for name, value in self.values.items():
+            if name not in known:
+                says = f"{self.place} says {name}={shown(value)}"
+                raise ValueError(f"{says}; this version knows {', '.join(known) or 'no field'} there.")
 
     def _checked(self, name):
         problem = next(FIELDS[name].problems(self.values[name], self.place, name), None)

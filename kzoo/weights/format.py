@@ -24,8 +24,9 @@ class Format:
         named_by_run: whether the file of weights may be called after something else, if it is the only one.
         endings: of files of weights.
         renames: function of a config; gives pairs of a pattern and what stands in its place in names of tensors.
-        own_config: another file that adds to the config, if there is one.
-        complete: function of the config and the content of `own_config`; gives both as one.
+        own_configs: names of other files that add to the config, if they are there.
+        complete: function of the config and the contents of `own_configs` by name, {} for one that is not there; gives
+            all as one.
     """
 
     name: str
@@ -41,12 +42,12 @@ class Format:
     named_by_run: bool = False
     endings: tuple = ENDINGS
     renames: Callable = lambda config: ()
-    own_config: str | None = None
+    own_configs: tuple = ()
     complete: Callable = lambda config, own: config
 
     def completed(self, config, read) -> dict:
         """A config with what other files of the checkpoint add to it; `read` gives the content of one by its name."""
-        return self.complete(config, read(self.own_config)) if self.own_config else config
+        return self.complete(config, {name: read(name) for name in self.own_configs})
 
     def stem_in(self, folder) -> str:
         """Name, without ending, of the file in a folder that holds the weights."""

@@ -3,21 +3,20 @@
 Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
 """
 
-from kzoo.weights import open_clip_text, open_clip_vision
+from kzoo.weights import open_clip_text, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
 
 CONFIG_FILE = "open_clip_config.json"
+TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
+OWN_CONFIGS = (open_clip_text.OWN_CONFIG, TIMM_CONFIG)
 DROP = ("*.num_batches_tracked", "text.transformer.pooler.*", "*.position_ids", "*.token_type_ids", "attn_mask")
 
 HOLDS = frozenset(
     {
-        ("vit", "text_transformer"),
-        ("vit", "bert"),
+        *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in ("text_transformer", "bert")),
         ("vit", "text_transformer", "multimodal_decoder"),
-        ("resnet", "text_transformer"),
-        ("resnet", "bert"),
     }
 )
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
@@ -30,6 +29,33 @@ def _model(config):
 def _is_custom(model):
     """Whether the text tower lies under `text.`, and not at the root."""
     return model.get("custom_text", False) or "multimodal_cfg" in model or "hf_model_name" in model.part("text_cfg")
+
+
+def complete(config, own) -> dict:
+    """A config with what others add to its parts: `hf_config` of a text tower, `timm_model_args` of an image tower.
+
+    Args:
+        config: content of `open_clip_config.json`.
+        own: contents of `OWN_CONFIGS` by name.
+
+    Raises:
+        ValueError: the config of timm is that of another tower.
+    """
+    model = config.get("model_cfg")
+    if not isinstance(model, dict):
+        return config
+    hf, timm = (own[name] for name in OWN_CONFIGS)
+    if hf and isinstance(model.get("text_cfg"), dict):
+        model = model | {"text_cfg": model["text_cfg"] | {"hf_config": hf}}
+    vision = model.get("vision_cfg")
+    if "architecture" in timm and isinstance(vision, dict) and "timm_model_name" in vision:
+        if timm["architecture"] != vision["timm_model_name"]:
+            raise ValueError(
+                f"{TIMM_CONFIG} is of {timm['architecture']!r}, but {CONFIG_FILE} names {vision['timm_model_name']!r}; "
+                "they belong to two models."
+            )
+        model = model | {"vision_cfg": vision | {trunks.ARGUMENTS: timm.get("model_args", {})}}
+    return config | {"model_cfg": model}
 
 
 def renames(config) -> list:
@@ -102,7 +128,9 @@ def write_config(row) -> dict:
     if row["model"] == "matching_encoder":
         raise ValueError("open_clip has no image-text matching head")
     words, files = open_clip_text.write_text(row)
-    vision = open_clip_vision.write_vision(image)
+    vision, arguments = open_clip_vision.write_vision(image)
+    if arguments:
+        files |= {TIMM_CONFIG: {"architecture": vision["timm_model_name"], "model_args": arguments}}
     layout = row.get("layout", {})
     # only models with a tower of their own kind know these
     special = {"eos_id", "embed_cls", "hf_model_name"} & set(words) or "timm_model_name" in vision
@@ -140,6 +168,6 @@ FORMAT = Format(
     write_config,
     stem="open_clip_model",
     renames=renames,
-    own_config=open_clip_text.OWN_CONFIG,
-    complete=open_clip_text.complete,
+    own_configs=OWN_CONFIGS,
+    complete=complete,
 )

@@ -92,19 +92,6 @@ DECODER = [
 ]
 
 
-def complete(config, own) -> dict:
-    """A config with that of a text tower of transformers in its `text_cfg`, as `hf_config`.
-
-    Args:
-        config: content of `open_clip_config.json`.
-        own: content of `OWN_CONFIG`, {} where there is none.
-    """
-    model = config.get("model_cfg")
-    if own and isinstance(model, dict) and isinstance(model.get("text_cfg"), dict):
-        config = config | {"model_cfg": model | {"text_cfg": model["text_cfg"] | {"hf_config": own}}}
-    return config
-
-
 def read_text(model) -> dict:
     """The text tower that `model_cfg` describes, as in a table of presets."""
     text, embed_dim = model.part("text_cfg"), model.get("embed_dim")

@@ -1,18 +1,13 @@
-"""Image towers as open_clip stores them: its own ViT, with CoCa's poolers or without, its ResNet, timm's SigLIP trunk.
+"""Image towers as open_clip stores them: its own ViT, with CoCa's poolers or without, its ResNet, and towers of timm.
 
 Read from open_clip 3.3.0.
 """
 
-import re
-
 from kzoo.weights.mapping import (
     CONVOLUTION,
-    HALVES,
-    HALVES_TRANSPOSE,
     ROW,
     SPLIT,
     TRANSPOSE,
-    UNBATCHED,
     Entry,
     batch_norm,
     dense,
@@ -20,21 +15,10 @@ from kzoo.weights.mapping import (
     norm,
     query_key_value,
 )
+from kzoo.weights.trunks import read_trunk, trunk_entries, write_trunk
 
 _POOLS = {"tok": "class_token", "avg": "average"}
 _LAYOUTS = {True: "single", "parallel": "parallel", "cascade": "cascade"}
-
-# of timm's trunks, by the name that open_clip gives: width, depth, heads, MLP; "nano" is for tests
-_TRUNKS = {
-    "nano": (48, 2, 3, 120),
-    "base": (768, 12, 12, 3072),
-    "large": (1024, 24, 16, 4096),
-    "so400m": (1152, 27, 16, 4304),
-    "giantopt": (1536, 40, 16, 6144),
-}
-_TRUNK_NAME = re.compile(r"vit_(?P<size>[a-z0-9]+)_patch(?P<patch>\d+)_siglip_(?P<image>\d+)")
-# trunks that timm runs with the tanh form of GELU, as the others were trained, too
-_TANH_TRUNKS = re.compile(r"vit_(nano_|base_patch32_|large_patch16_siglip_512|so400m_patch16_|giantopt_)")
 
 
 def blocks(tensor, tower, name="blocks") -> list:
@@ -57,7 +41,7 @@ def vision_entries(model) -> list:
     """The lines of the image tower that `model_cfg` describes."""
     vision = model.part("vision_cfg")
     if "timm_model_name" in vision:
-        return _TRUNK
+        return trunk_entries(vision, model.get("embed_dim"))
     if isinstance(vision.get("layers", 12), list):
         return _resnet(len(vision.get("layers")))
     entries = [
@@ -121,35 +105,6 @@ def _resnet(stages):
     return entries
 
 
-def _trunk():
-    trunk, block, layer = "visual.trunk", "visual.trunk.blocks.{n}", "image_encoder.blocks.{n}"
-    pool, head = f"{trunk}.attn_pool", "image_encoder.attention_pool"
-    key_value = [f"{head}.attention.{name}" for name in ("key", "value")]
-    return [
-        Entry(f"{trunk}.patch_embed.proj.weight", "image_encoder.embedding.kernel", CONVOLUTION),
-        Entry(f"{trunk}.patch_embed.proj.bias", "image_encoder.embedding.projection_bias"),
-        Entry(f"{trunk}.pos_embed", "image_encoder.embedding.position_embedding", UNBATCHED),
-        *norm(f"{block}.norm1", f"{layer}.norm_1"),
-        *norm(f"{block}.norm2", f"{layer}.norm_2"),
-        *fused_attention(f"{block}.attn.qkv.weight", f"{block}.attn.qkv.bias", f"{layer}.attention"),
-        *dense(f"{block}.attn.proj", f"{layer}.attention.out"),
-        *dense(f"{block}.mlp.fc1", f"{layer}.mlp_up"),
-        *dense(f"{block}.mlp.fc2", f"{layer}.mlp_down"),
-        *norm(f"{trunk}.norm", "image_encoder.post_norm"),
-        Entry(f"{pool}.latent", f"{head}.probe", UNBATCHED),
-        *dense(f"{pool}.q", f"{head}.attention.query"),
-        Entry(f"{pool}.kv.weight", tuple(f"{each}.kernel" for each in key_value), HALVES_TRANSPOSE),
-        Entry(f"{pool}.kv.bias", tuple(f"{each}.bias" for each in key_value), HALVES),
-        *dense(f"{pool}.proj", f"{head}.attention.out"),
-        *norm(f"{pool}.norm", f"{head}.norm"),
-        *dense(f"{pool}.mlp.fc1", f"{head}.mlp_up"),
-        *dense(f"{pool}.mlp.fc2", f"{head}.mlp_down"),
-    ]
-
-
-_TRUNK = _trunk()
-
-
 def activation(config, quick) -> str:
     """`quick_gelu` of the model, else the GELU that the tower's `act_kwargs` choose."""
     config.refuse(
@@ -169,7 +124,7 @@ def read_vision(model, statistics) -> dict:
     vision, embed_dim = model.part("vision_cfg"), model.get("embed_dim")
     image_size = vision.get("image_size", 224)
     if "timm_model_name" in vision:
-        return _read_trunk(vision, image_size) | statistics
+        return read_trunk(vision, embed_dim) | statistics
     if isinstance(vision.get("layers", 12), list):
         return {
             "kind": "resnet",
@@ -210,50 +165,25 @@ def read_vision(model, statistics) -> dict:
     return row
 
 
-def _read_trunk(vision, image_size):
-    vision.refuse(timm_pool="map", timm_proj="none")
-    name = vision.get("timm_model_name")
-    match = _TRUNK_NAME.fullmatch(name)
-    if match is None or match["size"] not in _TRUNKS:
-        raise ValueError(
-            f"{vision.place} says timm_model_name={name!r}; of timm's towers this version builds "
-            f"vit_SIZE_patchN_siglip_N with SIZE one of {', '.join(_TRUNKS)}."
-        )
-    width, depth, num_heads, mlp_dim = _TRUNKS[match["size"]]
-    return {
-        "kind": "vit",
-        "image_size": image_size,
-        "patch_size": int(match["patch"]),
-        "width": width,
-        "depth": depth,
-        "num_heads": num_heads,
-        "mlp_dim": mlp_dim,
-        "activation": "gelu_tanh" if _TANH_TRUNKS.match(name) else "gelu",
-        "epsilon": 1e-6,
-        "class_token": False,
-        "pool": "attention",
-        "pre_norm": False,
-        "patch_bias": True,
-    }
-
-
-def write_vision(image) -> dict:
-    """The inverse of `read_vision`: `vision_cfg`.
+def write_vision(image) -> tuple:
+    """The inverse of `read_vision`: `vision_cfg`, and the `model_args` of timm's own config.
 
     Raises:
         ValueError: a tower that open_clip has not.
     """
     size = list(image["image_size"])
-    vision = {"image_size": size[0] if size[0] == size[1] else size}
+    vision, trunk = {"image_size": size[0] if size[0] == size[1] else size}, write_trunk(image)
+    if trunk is not None:
+        return vision | trunk[0], trunk[1]
     if image["kind"] == "resnet":
         return vision | {
             "layers": list(image["depths"]),
             "width": image["width"],
             "head_width": image["head_width"],
             "patch_size": None,
-        }
-    if image["pool"] == "attention":
-        return vision | _write_trunk(image)
+        }, {}
+    if image["kind"] != "vit":
+        raise ValueError(f"it has no image tower of kind {image['kind']!r}")
     vision |= {
         "patch_size": image["patch_size"],
         "width": image["width"],
@@ -273,16 +203,7 @@ def write_vision(image) -> dict:
             "attn_pooler_heads": image["query_heads"],
             "output_tokens": True,
         }
-    return vision
-
-
-def _write_trunk(image):
-    sizes = tuple(image[name] for name in ("width", "depth", "num_heads", "mlp_dim"))
-    size = next((name for name, numbers in _TRUNKS.items() if numbers == sizes), None)
-    if size is None:
-        raise ValueError(f"timm has no SigLIP tower of width, depth, heads and MLP {sizes}")
-    name = f"vit_{size}_patch{image['patch_size']}_siglip_{image['image_size'][0]}"
-    return {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
+    return vision, {}
 
 
 def written_numerics(tower) -> dict:

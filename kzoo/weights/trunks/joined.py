@@ -1,0 +1,95 @@
+"""How open_clip joins a tower of timm to its config: which tower, which pool, and whose projection."""
+
+from kzoo.weights.fields import Fields
+from kzoo.weights.mapping import dense
+from kzoo.weights.trunks.siglip import SIGLIP
+from kzoo.weights.trunks.trunk import TOWER, TRUNK
+
+TRUNKS = (SIGLIP,)
+KINDS = {trunk.kind for trunk in TRUNKS}
+ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
+
+
+def read_trunk(vision, embed_dim) -> dict:
+    """The image tower that `vision_cfg` describes by timm's name, as in a table of presets.
+
+    Raises:
+        ValueError: a tower, pool or projection that is not known.
+    """
+    name = vision.get("timm_model_name")
+    trunk, row = _found(name, vision.place)
+    row = {"image_size": vision.get("image_size", 224)} | row
+    row = trunk.arguments(row, Fields(vision.get(ARGUMENTS, {}), f"config.json of {name}, model_args"))
+    row |= vision.choice("timm_pool", trunk.pools, "avg")
+    return row | _projection(vision, embed_dim)
+
+
+def _found(name, place):
+    for trunk in TRUNKS:
+        row = trunk.row(name)
+        if row is not None:
+            return trunk, row
+    raise ValueError(
+        f"{place} says timm_model_name={name!r}; of timm's towers this version builds "
+        f"{', '.join(trunk.names for trunk in TRUNKS)}."
+    )
+
+
+def _projection(vision, embed_dim):
+    """What follows the pool: timm's own head, or one that open_clip adds, or nothing."""
+    proj = vision.optional("timm_proj") if "timm_proj" in vision else "linear"
+    if proj == "none":
+        return {}
+    row = {"embed_dim": embed_dim, "projection_bias": proj is None or vision.get("timm_proj_bias", False)}
+    if proj == "mlp":
+        return row | {"hidden_dim": 2 * embed_dim}
+    if proj not in (None, "linear"):
+        raise ValueError(
+            f"{vision.place} says timm_proj={proj!r}; this version knows null, 'linear', 'mlp' and 'none'."
+        )
+    return row
+
+
+def trunk_entries(vision, embed_dim) -> list:
+    """The lines of the image tower that `vision_cfg` describes by timm's name."""
+    trunk = _found(vision.get("timm_model_name"), vision.place)[0]
+    row, projection = read_trunk(vision, embed_dim), f"{TOWER}.projection"
+    if row.get("embed_dim") is None:
+        added = []
+    elif row.get("hidden_dim"):
+        added = [
+            *dense("visual.head.mlp.fc1", f"{projection}.hidden"),
+            *dense("visual.head.mlp.fc2", f"{projection}.final"),
+        ]
+    elif "timm_proj" in vision and vision.optional("timm_proj") is None:
+        added = dense(f"{TRUNK}.{trunk.head}", projection)
+    else:
+        added = dense("visual.head.proj", projection)
+    return [*trunk.entries(row), *added]
+
+
+def write_trunk(image) -> tuple | None:
+    """The inverse of `read_trunk`: what `vision_cfg` says of timm, and the `model_args` of timm's own config.
+
+    Returns:
+        `(fields, model_args)`, the second empty where the name says all; None where the tower is none of timm's.
+
+    Raises:
+        ValueError: the tower is of a kind of timm's, but of none of its sizes.
+    """
+    for trunk in TRUNKS:
+        found = trunk.name(image) if trunk.kind == image["kind"] else None
+        if found is not None:
+            name, arguments = found
+            pool = next(pool for pool, changes in trunk.pools.items() if changes.items() <= image.items())
+            fields = {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": pool}
+            return fields | _written(image), arguments
+    return None
+
+
+def _written(image):
+    if image["embed_dim"] is None:
+        return {"timm_proj": "none"}
+    if image.get("hidden_dim"):
+        return {"timm_proj": "mlp", "timm_proj_bias": image["projection_bias"]}
+    return {"timm_proj": None if image["projection_bias"] else "linear"}
