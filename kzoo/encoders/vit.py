@@ -6,10 +6,11 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.layers.attention import dense
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
-from kzoo.layers.transformer import dense, transformer_blocks
+from kzoo.layers.transformer import transformer_blocks
 from kzoo.types import Tensor
 
 POOLS = ("class_token", "average", "attention", "queries")
