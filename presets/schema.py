@@ -79,6 +79,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "pad_id": ID,
     "patch_bias": FLAG,
     "patch_size": SIDE,
+    "patch_tokens": FLAG,
     "pool": TEXT,
     "pool_heads": WIDTH | NULL,
     "pool_mlp_dim": WIDTH | NULL,
