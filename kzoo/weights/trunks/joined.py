@@ -2,10 +2,12 @@
 
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
+from kzoo.weights.trunks.eva import EVA
+from kzoo.weights.trunks.pe import PE
 from kzoo.weights.trunks.siglip import SIGLIP
-from kzoo.weights.trunks.trunk import TOWER, TRUNK
+from kzoo.weights.trunks.trunk import OWN, TOWER, TRUNK
 
-TRUNKS = (SIGLIP,)
+TRUNKS = (SIGLIP, EVA, PE)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
@@ -16,12 +18,26 @@ def read_trunk(vision, embed_dim) -> dict:
     Raises:
         ValueError: a tower, pool or projection that is not known.
     """
+    row = _row(vision, embed_dim)[1]
+    row.pop(OWN, None)
+    return row
+
+
+def _row(vision, embed_dim):
+    """The trunk of a config, and its row with what the trunk keeps for itself."""
     name = vision.get("timm_model_name")
     trunk, row = _found(name, vision.place)
     row = {"image_size": vision.get("image_size", 224)} | row
     row = trunk.arguments(row, Fields(vision.get(ARGUMENTS, {}), f"config.json of {name}, model_args"))
-    row |= vision.choice("timm_pool", trunk.pools, "avg")
-    return row | _projection(vision, embed_dim)
+    projection = _projection(vision, embed_dim)
+    pool = vision.choice("timm_pool", trunk.pools, "avg")
+    return trunk, row | _changed_by(pool, projection) | projection
+
+
+def _changed_by(pool, projection):
+    """What a pool changes: behind it, timm's own head has another norm, but a projection of open_clip's has not."""
+    own_head = projection.get("embed_dim") is None or (projection["projection_bias"] and "hidden_dim" not in projection)
+    return pool if own_head else {name: value for name, value in pool.items() if name != "norm_tokens"}
 
 
 def _found(name, place):
@@ -50,10 +66,22 @@ def _projection(vision, embed_dim):
     return row
 
 
-def trunk_entries(vision, embed_dim) -> list:
-    """The lines of the image tower that `vision_cfg` describes by timm's name."""
-    trunk = _found(vision.get("timm_model_name"), vision.place)[0]
-    row, projection = read_trunk(vision, embed_dim), f"{TOWER}.projection"
+def trunk_entries(vision, embed_dim, names=()) -> list:
+    """The lines of the image tower that `vision_cfg` describes by timm's name.
+
+    Args:
+        vision: `vision_cfg`.
+        embed_dim: of the model.
+        names: of the stored tensors.
+
+    Raises:
+        ValueError: the file is in the layout of somebody else.
+    """
+    trunk, row = _row(vision, embed_dim)
+    projection = f"{TOWER}.projection"
+    for tensor, other in trunk.others.items():
+        if tensor in names:
+            raise ValueError(f"the file of weights holds {tensor!r}: it {other}.")
     if row.get("embed_dim") is None:
         added = []
     elif row.get("hidden_dim"):
@@ -81,7 +109,8 @@ def write_trunk(image) -> tuple | None:
         found = trunk.name(image) if trunk.kind == image["kind"] else None
         if found is not None:
             name, arguments = found
-            pool = next(pool for pool, changes in trunk.pools.items() if changes.items() <= image.items())
+            pools = {pool: _changed_by(changes, image) for pool, changes in trunk.pools.items()}
+            pool = next(pool for pool, changes in pools.items() if changes.items() <= image.items())
             fields = {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": pool}
             return fields | _written(image), arguments
     return None
