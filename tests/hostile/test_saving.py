@@ -25,7 +25,7 @@ from kzoo.cli.train import ALWAYS
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.export import runtime
 from kzoo.files import limits
-from kzoo.files.writing import locked
+from kzoo.files.locks import locked
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.tokenizer import Tokenizer
 from kzoo.presets import kept
