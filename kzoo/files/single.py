@@ -42,17 +42,11 @@ def replacing(path) -> Iterator:
         a file object, open for writing.
 
     Raises:
-        OSError: as `writing`.
+        OSError: as `kzoo.files.writing.writing`.
     """
     path = Path(path)
     with disk.in_words(path):
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder, but a file is to be written; give it another name.")
-        if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
-            raise FileExistsError(f"{path} is no regular file, and would be replaced by one; give it another name.")
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
-        staged = path.parent / f"{STAGING}-{sha256(path.name.encode('utf-8', 'replace')).hexdigest()[:12]}"
+        staged = _place_for(path)
         with _staged_file(staged, path) as file:
             try:
                 yield file
@@ -68,6 +62,47 @@ def replacing(path) -> Iterator:
                     disk.remove(staged)
                 raise
             disk.sync(path.parent)
+
+
+@contextmanager
+def replacing_by_name(path) -> Iterator:
+    """As `replacing`, for a writer that opens the file itself, by a name.
+
+    Yields:
+        `pathlib.Path` beside `path`, of the same ending, to be written.
+
+    Raises:
+        OSError: as `replacing`.
+
+    Example:
+        >>> with replacing_by_name("my.weights.h5") as name:
+        ...     model.save_weights(name)
+    """
+    path = Path(path)
+    with disk.in_words(path):
+        staged = _place_for(path)
+        named = staged.with_name(staged.name + "".join(path.suffixes[-2:]))
+        with _staged_file(staged, path):  # the lock: HDF5 wants the file that it writes for itself
+            try:
+                yield named
+                disk.sync(named)
+                disk.rename(named, path)
+                disk.sync(path.parent)
+            finally:
+                for each in (named, staged):
+                    with suppress(OSError):
+                        disk.remove(each)
+
+
+def _place_for(path):
+    """Where a file is written before it has its place."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but a file is to be written; give it another name.")
+    if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
+        raise FileExistsError(f"{path} is no regular file, and would be replaced by one; give it another name.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
+    return path.parent / f"{STAGING}-{sha256(path.name.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 class TriedError(Exception):
