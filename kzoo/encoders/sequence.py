@@ -72,6 +72,7 @@ class SequenceTower(Tower):
         layers=(),
         until=None,
         training=None,
+        position_biases=None,
         **of_blocks,
     ):
         """Through the blocks and out.
@@ -85,6 +86,7 @@ class SequenceTower(Tower):
                 their order in `x`; else None.
             prompts, layers, until: the options.
             training: as ever.
+            position_biases: what each block adds to its products of queries and keys, `position_bias` of `Attention`.
             **of_blocks: for each block.
 
         Returns:
@@ -104,6 +106,8 @@ class SequenceTower(Tower):
                 of_blocks["padding_mask"] = with_real(padding_mask, start, put)
             if order is not None:
                 of_blocks["visible"] = visible_in(order, start, put)
+            if position_biases is not None:
+                of_blocks["position_bias"] = position_biases[number]
             x = self.blocks[number](x, training=training, **of_blocks)
         embedding, tokens = found[last]
         outputs = {"embedding": embedding, "tokens": tokens}
