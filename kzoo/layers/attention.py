@@ -6,19 +6,29 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
-from kzoo.layers.numerics import NEGATIVE
+from kzoo.layers.numerics import NEGATIVE, layer_norm
+from kzoo.layers.rotary import rotate
 from kzoo.types import Tensor
 
+BIASES = {  # which of the projections have one
+    "all": ("query", "key", "value", "out"),
+    "query_value": ("query", "value", "out"),  # of a key it changes no weight of the softmax: EVA, BEiT
+    "out": ("out",),
+    "none": (),
+}
 
-def attend(query, key, value, causal=False, padding_mask=None, visible=None) -> Tensor:
+
+def attend(query, key, value, causal=False, padding_mask=None, visible=None, position_bias=None) -> Tensor:
     """Softmax attention, `softmax(q k^T / sqrt(d)) v` per head, with the softmax in float32.
 
     `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
     TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
     which makes a causal training step 1.3 times slower (`benchmarks/attention.py`) and doubles the
-    nodes of the exported graph. So they are for float16 on jax, whose op does not run on CPUs.
+    nodes of the exported graph. So they are for float16 on jax, whose op does not run on CPUs, and where a bias is
+    added, which torch's op does not take.
 
     Args:
         query: float tensor `(batch, T, heads, d)`.
@@ -26,6 +36,8 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None) -> 
         causal: position t sees positions 0..t only.
         padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
         visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
+        position_bias: float tensor `(heads, T, S)` or `(batch, heads, T, S)`, added to the scaled products of each
+            query and key; or None.
 
     Returns:
         float tensor `(batch, T, heads, d)`.
@@ -40,13 +52,16 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None) -> 
     if visible is not None:
         mask, causal = visible if mask is None else ops.logical_and(mask, visible), False
     backend = keras.config.backend()
-    if backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16"):
+    has_op = backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16")
+    if has_op and position_bias is None:
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
 
     query = ops.transpose(query * query.shape[-1] ** -0.5, (0, 2, 1, 3))  # (batch, heads, T, d)
     key = ops.transpose(key, (0, 2, 3, 1))  # (batch, heads, d, S)
     value = ops.transpose(value, (0, 2, 1, 3))  # (batch, heads, S, d)
     scores = ops.cast(ops.matmul(query, key), "float32")  # (batch, heads, T, S)
+    if position_bias is not None:
+        scores = scores + ops.cast(position_bias, "float32")
     if causal:
         scores = ops.add(scores, np.triu(np.full(scores.shape[-2:], NEGATIVE, "float32"), k=1))
     if mask is not None:
@@ -76,12 +91,18 @@ class Attention(Configured, keras.layers.Layer):
         fused: one matmul for query, key and value (self-attention only).
         out_width: width of the output; default `width`.
         out_stddev: standard deviation that the output projection starts from; default `width**-0.5`.
+        bias: which projections have one: `"all"`, `"query_value"` (all but the key), `"out"` or `"none"`.
+        inner_norm: a layer norm over all heads together, before the output projection.
+        epsilon: of that norm.
 
     Inputs:
         x: float tensor `(batch, T, any)`.
         context: float tensor `(batch, S, any)` for the keys and values; default `x`.
         padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
         visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
+        rotary: sines and cosines of the places of the tokens, as `kzoo.layers.rotary.rotate` takes them, or None.
+        position_bias: float tensor `(heads, T, S)` or `(batch, heads, T, S)`, added to the scaled products of each
+            query and key; or None.
 
     Returns:
         float tensor `(batch, T, out_width)`.
@@ -97,33 +118,51 @@ class Attention(Configured, keras.layers.Layer):
         Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762.
     """
 
-    def __init__(self, width, num_heads, causal=False, fused=False, out_width=None, out_stddev=None, **kwargs):
+    arguments = {"bias": one_of(*BIASES)}
+
+    def __init__(
+        self,
+        width,
+        num_heads,
+        causal=False,
+        fused=False,
+        out_width=None,
+        out_stddev=None,
+        bias="all",
+        inner_norm=False,
+        epsilon=1e-5,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if width % num_heads:
             raise ValueError(f"num_heads={num_heads} does not divide width={width}; choose a divisor.")
         self.width, self.num_heads, self.causal, self.fused = width, num_heads, causal, fused
 
+        def projection(name, units=width, stddev=None):
+            return dense(units, stddev or width**-0.5, self.dtype_policy, name, name in BIASES[bias])
+
         # -- layers --
-        self.query = dense(width, width**-0.5, self.dtype_policy, "query")
-        self.key = dense(width, width**-0.5, self.dtype_policy, "key")
-        self.value = dense(width, width**-0.5, self.dtype_policy, "value")
-        self.out = dense(out_width or width, out_stddev or width**-0.5, self.dtype_policy, "out")
+        self.query, self.key, self.value = (projection(name) for name in ("query", "key", "value"))
+        self.inner_norm = layer_norm(epsilon, "inner_norm") if inner_norm else None
+        self.out = projection("out", out_width or width, out_stddev)
 
     def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
         self.query.build(x_shape)
         self.key.build(context_shape or x_shape)
         self.value.build(context_shape or x_shape)
+        if self.inner_norm is not None:
+            self.inner_norm.build((None, None, self.width))
         self.out.build((None, None, self.width))
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, visible=None) -> Tensor:
+    def call(self, x, context=None, padding_mask=None, visible=None, rotary=None, position_bias=None) -> Tensor:
         plain = not any(part.quantization_mode for part in (self.query, self.key, self.value))
         if self.fused and plain and context is None:
             query, key, value = self._project_fused(x)
         else:
             context = x if context is None else context
             query, key, value = self.query(x), self.key(context), self.value(context)
-        return self._attended(query, key, value, self.causal, padding_mask, visible)
+        return self._attended(query, key, value, self.causal, padding_mask, visible, rotary, position_bias)
 
     def keys_values(self, context) -> tuple:
         """Keys and values of a context, `(batch, S, width)` each, for `read`."""
@@ -149,17 +188,25 @@ class Attention(Configured, keras.layers.Layer):
         cache = tuple(ops.where(here, new, old) for new, old in zip(self.keys_values(x), cache))
         return self.read(x, cache, visible), cache
 
-    def _attended(self, query, key, value, causal=False, padding_mask=None, visible=None):
+    def _attended(
+        self, query, key, value, causal=False, padding_mask=None, visible=None, rotary=None, position_bias=None
+    ):
         length = query.shape[1]
         query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
-        mixed = attend(query, key, value, causal, padding_mask, visible)  # (batch, T, heads, d)
-        return self.out(ops.reshape(mixed, (-1, length, self.width)))
+        if rotary is not None:
+            query, key = rotate(query, rotary), rotate(key, rotary)
+        mixed = attend(query, key, value, causal, padding_mask, visible, position_bias)  # (batch, T, heads, d)
+        mixed = ops.reshape(mixed, (-1, length, self.width))
+        return self.out(mixed if self.inner_norm is None else self.inner_norm(mixed))
 
     def _project_fused(self, x):
         parts = (self.query, self.key, self.value)
-        kernel = ops.concatenate([part.kernel for part in parts], axis=1)  # (width, 3 width)
-        bias = ops.concatenate([part.bias for part in parts], axis=0)
-        return ops.split(ops.matmul(x, kernel) + bias, 3, axis=-1)
+        x = ops.matmul(x, ops.concatenate([part.kernel for part in parts], axis=1))  # (batch, T, 3 width)
+        if any(part.use_bias for part in parts):
+            none = np.zeros(self.width, "float32")
+            biases = [part.bias if part.use_bias else ops.cast(none, x.dtype) for part in parts]
+            x = x + ops.concatenate(biases, axis=0)
+        return ops.split(x, 3, axis=-1)
 
     def _split_heads(self, x):
         # the length is a Python int and the batch only ever -1: the exporters need it so

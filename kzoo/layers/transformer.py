@@ -3,10 +3,13 @@
 import keras
 from keras import ops
 
-from kzoo.layers.attention import Attention, dense
+from kzoo.arguments import one_of
+from kzoo.layers.attention import BIASES, Attention, dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.types import Tensor
+
+GATES = {"plain": None, "swiglu": "silu", "geglu": "gelu"}  # MLP -> the activation of its gate
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -37,7 +40,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         width: width of the residual stream.
         num_heads: attention heads.
         mlp_dim: hidden width of the MLP.
-        activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
+        activation: of the plain MLP: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         causal: mask the future.
         cross: keys and values come from a context, through a norm of its own.
         layer_scale: initial gain of both branches, or None for no gain.
@@ -45,12 +48,20 @@ class TransformerBlock(Configured, keras.layers.Layer):
         fused: see `Attention`.
         epsilon: of both layer norms.
         depth: blocks in the tower; the last projection of a branch starts smaller by `sqrt(2 depth)`.
+        attention_bias: `bias` of the `Attention`.
+        inner_norm: of the `Attention`.
+        mlp: `"plain"`, `down(activation(up(x)))`; `"swiglu"` or `"geglu"`, `down(g(gate(x)) * up(x))` where g is SiLU
+            or the exact GELU.
+        mlp_norm: a layer norm before `down`.
+        mlp_input_norm: a layer norm of the MLP's own before `up` and `gate`, behind that of the block.
+        res_post_norm: norms stand behind the branches and not before them, `x + norm(attention(x))`.
 
     Inputs:
         x: float tensor `(batch, length, width)`.
         context: float tensor `(batch, S, any)`, where `cross`.
         padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
         visible: bool tensor `(batch, length, length)`, the positions that each one sees, in place of `causal`; or None.
+        rotary, position_bias: as of `Attention`; or None.
 
     Returns:
         float tensor `(batch, length, width)`.
@@ -61,8 +72,12 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
     Reference:
         Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; the scaled initialisation is that of
-        Radford et al., CLIP, 2021, arXiv 2103.00020.
+        Radford et al., CLIP, 2021, arXiv 2103.00020; gated MLPs: Shazeer, GLU Variants Improve Transformer, 2020,
+        arXiv 2002.05202; inner norms: Shleifer et al., NormFormer, 2021, arXiv 2110.09456; norms behind the branches:
+        Liu et al., Swin Transformer V2, 2021, arXiv 2111.09883.
     """
+
+    arguments = {"attention_bias": one_of(*BIASES), "mlp": one_of(*GATES)}
 
     def __init__(
         self,
@@ -77,42 +92,88 @@ class TransformerBlock(Configured, keras.layers.Layer):
         fused=False,
         epsilon=1e-5,
         depth=1,
+        attention_bias="all",
+        inner_norm=False,
+        mlp="plain",
+        mlp_norm=False,
+        mlp_input_norm=False,
+        res_post_norm=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         branch_stddev = width**-0.5 * (2 * depth) ** -0.5
+        self.res_post_norm = res_post_norm
 
         # -- layers --
         self.norm_1 = layer_norm(epsilon, "norm_1")
         self.norm_context = layer_norm(epsilon, "norm_context") if cross else None
         self.attention = Attention(
-            width, num_heads, causal, fused, out_stddev=branch_stddev, dtype=policy, name="attention"
+            width,
+            num_heads,
+            causal,
+            fused,
+            out_stddev=branch_stddev,
+            bias=attention_bias,
+            inner_norm=inner_norm,
+            epsilon=epsilon,
+            dtype=policy,
+            name="attention",
         )
         self.scale_1 = LayerScale(layer_scale, dtype=policy, name="scale_1") if layer_scale else None
         self.norm_2 = layer_norm(epsilon, "norm_2")
+        self.mlp_input_norm = layer_norm(epsilon, "mlp_input_norm") if mlp_input_norm else None
+        self.mlp_gate = dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_gate") if GATES[mlp] else None
         self.mlp_up = dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_up")
+        self.mlp_norm = layer_norm(epsilon, "mlp_norm") if mlp_norm else None
         self.mlp_down = dense(width, branch_stddev, policy, "mlp_down")
         self.scale_2 = LayerScale(layer_scale, dtype=policy, name="scale_2") if layer_scale else None
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
-        self.activation = activation_function(activation)
+        self.activation = activation_function(GATES[mlp] or activation)
 
     def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
-        for layer in (self.norm_1, self.scale_1, self.norm_2, self.mlp_up, self.scale_2):
+        of_width = (
+            self.norm_1,
+            self.scale_1,
+            self.norm_2,
+            self.mlp_input_norm,
+            self.mlp_gate,
+            self.mlp_up,
+            self.scale_2,
+        )
+        for layer in of_width:
             if layer is not None:
                 layer.build(x_shape)
         if self.norm_context is not None:
             self.norm_context.build(context_shape or x_shape)
         self.attention.build(x_shape, context_shape)
-        self.mlp_down.build((*x_shape[:-1], self.mlp_up.units))
+        for layer in (self.mlp_norm, self.mlp_down):
+            if layer is not None:
+                layer.build((*x_shape[:-1], self.mlp_up.units))
         if self.dropout is not None:
             self.dropout.build(x_shape)
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, visible=None, training=None) -> Tensor:
+    def call(
+        self,
+        x,
+        context=None,
+        padding_mask=None,
+        visible=None,
+        rotary=None,
+        position_bias=None,
+        training=None,
+    ) -> Tensor:
         if self.norm_context is not None:
             context = self.norm_context(context)
-        mixed = self.attention(self.norm_1(x), context=context, padding_mask=padding_mask, visible=visible)
+        mixed = self.attention(
+            self._before(x, self.norm_1),
+            context=context,
+            padding_mask=padding_mask,
+            visible=visible,
+            rotary=rotary,
+            position_bias=position_bias,
+        )
         return self._after(x, mixed, training)
 
     def memory(self, context) -> tuple:
@@ -122,20 +183,32 @@ class TransformerBlock(Configured, keras.layers.Layer):
     def read(self, x, memory) -> Tensor:
         """The block with `cross`, for `x` `(batch, T, width)` and the `memory` of its context."""
         x = ops.cast(x, self.compute_dtype)
-        return self._after(x, self.attention.read(self.norm_1(x), memory))
+        return self._after(x, self.attention.read(self._before(x, self.norm_1), memory))
 
     def step(self, x, cache, at, visible) -> tuple:
         """The causal block at one position of each row; arguments and result as in `Attention.step`."""
         x = ops.cast(x, self.compute_dtype)
-        mixed, cache = self.attention.step(self.norm_1(x), cache, at, visible)
+        mixed, cache = self.attention.step(self._before(x, self.norm_1), cache, at, visible)
         return self._after(x, mixed), cache
 
     def _after(self, x, mixed, training=None):
-        x = x + self._branch(mixed, self.scale_1, training)
-        mixed = self.mlp_down(self.activation(self.mlp_up(self.norm_2(x))))
-        return x + self._branch(mixed, self.scale_2, training)
+        x = x + self._branch(mixed, self.norm_1, self.scale_1, training)
+        mixed = self._mlp(self._before(x, self.norm_2))
+        return x + self._branch(mixed, self.norm_2, self.scale_2, training)
 
-    def _branch(self, x, scale, training):
+    def _mlp(self, x):
+        if self.mlp_input_norm is not None:
+            x = self.mlp_input_norm(x)
+        hidden = self.mlp_up(x)  # (batch, length, mlp_dim)
+        hidden = self.activation(hidden) if self.mlp_gate is None else self.activation(self.mlp_gate(x)) * hidden
+        return self.mlp_down(hidden if self.mlp_norm is None else self.mlp_norm(hidden))
+
+    def _before(self, x, norm):
+        return x if self.res_post_norm else norm(x)
+
+    def _branch(self, x, norm, scale, training):
+        if self.res_post_norm:
+            x = ops.cast(norm(x), self.compute_dtype)
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         return x if scale is None else scale(x)
