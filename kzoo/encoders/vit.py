@@ -1,16 +1,20 @@
 """The vision transformer: raw pixels in, embedding and tokens out."""
 
+from functools import partial
+
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.arguments import one_of
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
-from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.encoders.sequence import SequenceTower, kept, unturned
 from kzoo.layers.attention import dense
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
 from kzoo.layers.relative_positions import RelativePositions, relative_offsets
+from kzoo.layers.rotary import ORDERS, rotary_angles
 from kzoo.layers.stems import stem_layer
 from kzoo.layers.transformer import transformer_blocks
 from kzoo.types import Tensor
@@ -59,6 +63,13 @@ class VisionTransformer(SequenceTower, ImageTower):
             `"mbconv"` (ViTamin). A stem leaves a token for 16 x 16 pixels, which is then the `patch_size`.
         stem_width: channels of the first convolutions of the stem `"mbconv"`.
         stem_stages: `(channels, blocks)` of each of its two stages.
+        rotary: `"rows"` or `"columns"`: beside the table, queries and keys of the patches are turned by their place,
+            with the channels of that axis first; None for no rotary positions.
+        rotary_grid: rows and columns that the grid of every image is stretched to for them; default none.
+        rotary_offset: place of the first row and column for them.
+        attention_bias, inner_norm, mlp, mlp_norm, mlp_input_norm, res_post_norm: of each block, see
+            `kzoo.layers.TransformerBlock`.
+        pool_heads, pool_mlp_dim: of the pool `"attention"`; default those of the blocks.
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
@@ -72,8 +83,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         pooled queries `(batch, queries, embed_dim)`.
 
     Raises:
-        ValueError: unknown pool, `"class_token"` pooling without a class token, a stem with another patch size, images
-            of another shape.
+        ValueError: unknown pool, `"class_token"` pooling without a class token, rotary positions of heads whose width
+            is no multiple of 4, a stem with another patch size, images of another shape.
 
     Example:
         >>> tower = VisionTransformer(image_size=32, patch_size=8, width=64, depth=2, num_heads=4, embed_dim=16)
@@ -82,12 +93,19 @@ class VisionTransformer(SequenceTower, ImageTower):
 
     Reference:
         Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; Radford et al., CLIP, 2021, arXiv 2103.00020; Yu et al.,
-        CoCa, 2022, arXiv 2205.01917; positions by an MLP: Liu et al., Swin Transformer V2, 2021, arXiv 2111.09883.
+        CoCa, 2022, arXiv 2205.01917; rotary positions and gated MLPs: Fang et al., EVA-02, 2023, arXiv 2303.11331;
+        positions by an MLP: Liu et al., Swin Transformer V2, 2021, arXiv 2111.09883; stems of convolutions: Xiao et
+        al., Early Convolutions Help Transformers See Better, 2021, arXiv 2106.14881.
     """
 
     kind, title = "vit", "vision transformer"
     options = SequenceTower.options | {"any_size"}
-    arguments = {"pool": one_of(*POOLS), "query_layout": one_of(*QUERY_LAYOUTS), "stem": one_of(*STEMS)}
+    arguments = {
+        "pool": one_of(*POOLS),
+        "query_layout": one_of(*QUERY_LAYOUTS),
+        "rotary": one_of(*ORDERS),
+        "stem": one_of(*STEMS),
+    }
 
     def __init__(
         self,
@@ -121,6 +139,17 @@ class VisionTransformer(SequenceTower, ImageTower):
         stem=None,
         stem_width=None,
         stem_stages=(),
+        rotary=None,
+        rotary_grid=None,
+        rotary_offset=0.0,
+        attention_bias="all",
+        inner_norm=False,
+        mlp="plain",
+        mlp_norm=False,
+        mlp_input_norm=False,
+        res_post_norm=False,
+        pool_heads=None,
+        pool_mlp_dim=None,
         **kwargs,
     ):
         # no autocast: pixels are normalised in float32, each sub-layer casts for itself
@@ -135,6 +164,11 @@ class VisionTransformer(SequenceTower, ImageTower):
         self.class_token, self.pool, self.query_layout = class_token, pool, query_layout
         self.norm_first = norm_tokens or pool == "attention" or (pool == "queries" and query_layout != "single")
         self.mean, self.std = tuple(mean), tuple(std)
+        self.angles_of = None
+        if rotary is not None:
+            rules = {"order": rotary, "reference": rotary_grid, "offset": rotary_offset}
+            self.angles_of = partial(rotary_angles, head_width=width // num_heads, **rules)
+            self.angles_of((1, 1))  # stops where heads cannot be turned
         mlp_dim = mlp_dim or 4 * width
         policy = self.dtype_policy
 
@@ -170,13 +204,18 @@ class VisionTransformer(SequenceTower, ImageTower):
             dropout=dropout,
             fused=fused,
             epsilon=epsilon,
+            attention_bias=attention_bias,
+            inner_norm=inner_norm,
+            mlp=mlp,
+            mlp_norm=mlp_norm,
+            mlp_input_norm=mlp_input_norm,
+            res_post_norm=res_post_norm,
         )
         self.post_norm = layer_norm(epsilon, "post_norm")
         self.attention_pool = None
         if pool == "attention":
-            self.attention_pool = AttentionPooling(
-                width, num_heads, mlp_dim, activation, epsilon, dtype=policy, name="attention_pool"
-            )
+            of_pool = (pool_heads or num_heads, pool_mlp_dim or mlp_dim, activation, epsilon)
+            self.attention_pool = AttentionPooling(width, *of_pool, dtype=policy, name="attention_pool")
         self.query_pool = self.contrastive_pool = None
         if pool == "queries":
             self.query_pool = QueryPooling(
@@ -254,12 +293,23 @@ class VisionTransformer(SequenceTower, ImageTower):
             x = kept(x, keep, before=start)  # (batch, [1 +] kept, width)
         if self.pre_norm is not None:
             x = self.pre_norm(x)
-        biases = self._relative((rows, columns), keep, prompts)
-        run = {"prompts": prompts, "layers": layers, "until": until, "training": training}
-        return self._run(x, self._finished, start, position_biases=biases, **run)
+        places = {"rotary": self._rotary((rows, columns), keep)}
+        places["position_biases"] = self._relative((rows, columns), keep, prompts)
+        options = {"prompts": prompts, "layers": layers, "until": until, "training": training}
+        return self._run(x, self._finished, start, **places, **options)
 
     def embed(self, images, training=None) -> Tensor:
         return self.embedding(normalize_pixels(images, self.mean, self.std), placed=False, training=training)
+
+    def _rotary(self, grid, keep):
+        """Sines and cosines of the places of the tokens; a class token has none, kept patches have their own."""
+        if self.angles_of is None:
+            return None
+        angles = self.angles_of(grid)
+        waves = (np.sin(angles).astype("float32"), np.cos(angles).astype("float32"))
+        if keep is not None:
+            waves = tuple(ops.take(wave, keep, axis=0) for wave in waves)  # (batch, kept, head_width / 2)
+        return unturned(waves, 0, int(self.class_token))
 
     def _relative(self, grid, keep, prompts):
         """The bias of each block by relative positions, `(num_heads, num_tokens, num_tokens)`; None without them."""

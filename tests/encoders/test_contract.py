@@ -73,6 +73,9 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
         **SMALL,
     ),
     "vit_relative": lambda: VisionTransformer((8, 56), 8, positions=None, relative_dim=4, **SMALL),
+    "vit_rotary": lambda: VisionTransformer(
+        (8, 56), 8, embed_dim=6, pool="attention", pool_heads=4, rotary="columns", rotary_grid=(2, 8), **SMALL
+    ),
     "text": lambda: text(embed_dim=6),
     "text_class": lambda: text(pool="class_embedding", pad_id=1),
     "text_last": lambda: text(pool="last", causal=False, mask_padding=True),
