@@ -35,11 +35,13 @@ from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
 
 COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
 FACTOR = number(0.0, 100.0, beyond=True)
+OF_STAGES = several(WIDTH, 1, 16)
 SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and inverse
 
 TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take
     "activation": TEXT,
     "antialias": FLAG,
+    "attention_bias": FLAG,
     "causal": FLAG,
     "class_mask": TEXT,
     "class_token": FLAG,
@@ -56,20 +58,22 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "eot_id": ID | NULL,
     "epsilon": EPSILON,
     "fused": FLAG,
-    "head_width": WIDTH,
+    "head_width": WIDTH | NULL,
     "hidden_activation": TEXT,
     "hidden_dim": WIDTH | NULL,
     "image_size": SIZE,
+    "kernel_sizes": WIDTH | OF_STAGES,
     "layer_scale": number(-1e6, 1e6) | NULL,
     "mask_padding": FLAG,
     "mask_token": FLAG,
     "max_patches": LENGTH,
     "mean": MEANS,
     "mlp_dim": WIDTH | NULL,
+    "mlp_ratio": number(0.0, 1000.0, beyond=True),
     "momentum": number(0.0, 1.0),
     "noise": number(0.0, 1e6),
     "norm_tokens": FLAG,
-    "num_heads": WIDTH,
+    "num_heads": WIDTH | OF_STAGES,
     "num_positions": LENGTH | NULL,
     "num_queries": LENGTH,
     "pad_id": ID,
@@ -94,6 +98,8 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "vocab_size": TOKENS,
     "width": WIDTH,
     "width_coefficient": FACTOR,
+    "widths": OF_STAGES,
+    "window_size": WIDTH | OF_STAGES,
 }
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 

@@ -62,7 +62,7 @@ class SwinTransformer(ImageTower):
     options = frozenset({"any_size"})
     arguments = {
         "depths": sequence(COUNT, "blocks of each stage, at least 1", 1),
-        "num_heads": COUNT | sequence(COUNT, "heads of each stage", 1),
+        "num_heads": sequence(COUNT, "heads of each stage", 1),
         "window_size": COUNT | sequence(COUNT, "one for each stage", 1),
         "mlp_ratio": POSITIVE,
     }

@@ -135,9 +135,7 @@ class WindowAttention(Configured, keras.layers.Layer):
     def _windows(self, x, grid):
         (rows, columns), (height, width), channels = grid, self.window, x.shape[-1]
         x = ops.reshape(x, (-1, rows // height, height, columns // width, width, channels))
-        x = ops.transpose(
-            x, (0, 1, 3, 2, 4, 5)
-        )  # (batch, rows, columns of windows, height, width, channels)
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (batch, rows, columns of windows, height, width, channels)
         return ops.reshape(x, (-1, (rows // height) * (columns // width), height * width, channels))
 
     def _joined(self, x, grid):

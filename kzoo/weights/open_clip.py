@@ -11,7 +11,15 @@ from kzoo.weights.mapping import SCALAR, SINGLE, Entry
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
 OWN_CONFIGS = (open_clip_text.OWN_CONFIG, TIMM_CONFIG)
-DROP = ("*.num_batches_tracked", "text.transformer.pooler.*", "*.position_ids", "*.token_type_ids", "attn_mask")
+DROP = (
+    "*.num_batches_tracked",
+    "text.transformer.pooler.*",
+    "*.position_ids",
+    "*.token_type_ids",
+    "attn_mask",
+    "*.attn_mask",
+    "*.relative_position_index",
+)
 
 HOLDS = frozenset(
     {

@@ -1,7 +1,7 @@
 """ConvNeXt in its plain form: norms after the pool, MLPs of linear layers, no response norms."""
 
 from kzoo.weights.mapping import CONVOLUTION, DEPTHWISE, Entry, dense, norm
-from kzoo.weights.trunks.trunk import TOWER, TRUNK, Trunk
+from kzoo.weights.trunks.trunk import TOWER, TRUNK, Trunk, changed
 
 # by the name that timm gives: blocks and channels of the stages
 _SIZES = {
@@ -70,16 +70,9 @@ def arguments(row, given) -> dict:
 
 def name(tower) -> tuple | None:
     """timm's name of a tower, and what differs from the tower of that name."""
-    sizes = tuple(tower["depths"]), tuple(tower["widths"])
-    named = next((name for name, each in _NAMES.items() if each == sizes), "convnext_base")
-    usual, arguments = row(named), {}
-    theirs = {ours: theirs for theirs, ours in _OURS.items()}
-    theirs |= {"layer_scale": "ls_init_value", "activation": "act_layer", "epsilon": "norm_eps"}
-    for ours, name in theirs.items():
-        value = list(tower[ours]) if isinstance(tower[ours], (list, tuple)) else tower[ours]
-        if value != usual[ours]:
-            arguments[name] = value
-    return named, arguments
+    names = _OURS | {"ls_init_value": "layer_scale", "act_layer": "activation", "norm_eps": "epsilon"}
+    differing = {name: changed(tower, row(name), names) for name in _NAMES}
+    return min(differing.items(), key=lambda each: len(each[1]))
 
 
 def entries(row) -> list:
