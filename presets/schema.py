@@ -35,12 +35,13 @@ from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
 
 COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
 FACTOR = number(0.0, 100.0, beyond=True)
+OF_STAGES = several(WIDTH, 1, 16)
 SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and inverse
 
 TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take
     "activation": TEXT,
     "antialias": FLAG,
-    "attention_bias": TEXT,
+    "attention_bias": TEXT | FLAG,
     "causal": FLAG,
     "class_mask": TEXT,
     "class_token": FLAG,
@@ -57,11 +58,12 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "eot_id": ID | NULL,
     "epsilon": EPSILON,
     "fused": FLAG,
-    "head_width": WIDTH,
+    "head_width": WIDTH | NULL,
     "hidden_activation": TEXT,
     "hidden_dim": WIDTH | NULL,
     "image_size": SIZE,
     "inner_norm": FLAG,
+    "kernel_sizes": WIDTH | OF_STAGES,
     "layer_scale": number(-1e6, 1e6) | NULL,
     "mask_padding": FLAG,
     "mask_token": FLAG,
@@ -71,10 +73,11 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "mlp_dim": WIDTH | NULL,
     "mlp_input_norm": FLAG,
     "mlp_norm": FLAG,
+    "mlp_ratio": number(0.0, 1000.0, beyond=True),
     "momentum": number(0.0, 1.0),
     "noise": number(0.0, 1e6),
     "norm_tokens": FLAG,
-    "num_heads": WIDTH,
+    "num_heads": WIDTH | OF_STAGES,
     "num_positions": LENGTH | NULL,
     "num_queries": LENGTH,
     "pad_id": ID,
@@ -110,6 +113,8 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "vocab_size": TOKENS,
     "width": WIDTH,
     "width_coefficient": FACTOR,
+    "widths": OF_STAGES,
+    "window_size": WIDTH | OF_STAGES,
 }
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 
