@@ -35,6 +35,7 @@ from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
 
 COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
 FACTOR = number(0.0, 100.0, beyond=True)
+FLAGS = several(FLAG, 1, 16)
 SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and inverse
 
 TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take
@@ -50,11 +51,16 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "depth_coefficient": FACTOR,
     "depths": several(BLOCKS, 1, 16),
     "divisor": WIDTH,
+    "down_activation": FLAG,
+    "down_kernel": SIDE,
+    "down_strides": SIDE,
+    "downsamples": FLAGS,
     "dropout": RATE,
     "embed_dim": WIDTH | NULL,
     "embedding_tokens": LENGTH | NULL,
     "eot_id": ID | NULL,
     "epsilon": EPSILON,
+    "expansion": FACTOR,
     "fused": FLAG,
     "head_width": WIDTH,
     "hidden_activation": TEXT,
@@ -65,9 +71,14 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "mask_token": FLAG,
     "max_patches": LENGTH,
     "mean": MEANS,
+    "merged": FLAG,
+    "mixer_kernel": SIDE,
+    "mixers": several(TEXT, 1, 16),
     "mlp_dim": WIDTH | NULL,
+    "mlp_ratios": several(number(0.0, 1000.0, beyond=True), 1, 16),
     "momentum": number(0.0, 1.0),
     "noise": number(0.0, 1e6),
+    "norm": TEXT,
     "norm_tokens": FLAG,
     "num_heads": WIDTH,
     "num_positions": LENGTH | NULL,
@@ -77,15 +88,18 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "patch_size": SIDE,
     "pool": TEXT,
     "positions": choice("learned", "sin_cos"),
+    "positions_before": FLAGS,
     "positions_from_padding": FLAG,
     "pre_norm": FLAG,
     "projection_bias": FLAG,
     "query_heads": WIDTH,
     "query_layout": TEXT,
     "se_ratio": number(0.0, 1.0),
+    "squeezes": FLAGS,
     "stages": several(several(whole(1, "WIDTH"), 6), 1, 64),
     "start_id": ID | NULL,
     "std": DEVIATIONS,
+    "stem_branches": FLAG,
     "symmetric_padding": several(BLOCKS, 0, 1000),
     "table_size": SIDE,
     "token_dim": WIDTH | NULL,
@@ -94,6 +108,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "vocab_size": TOKENS,
     "width": WIDTH,
     "width_coefficient": FACTOR,
+    "widths": several(WIDTH, 1, 16),
 }
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 

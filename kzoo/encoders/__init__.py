@@ -8,6 +8,7 @@ from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.efficientnet import EfficientNet
+from kzoo.encoders.fastvit import FastViT
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
@@ -22,6 +23,7 @@ KINDS = (
     BertDecoder,
     BertEncoder,
     EfficientNet,
+    FastViT,
     LayerTower,
     MultimodalDecoder,
     NaFlexVisionTransformer,
@@ -36,6 +38,7 @@ __all__ = [
     "BertDecoder",
     "BertEncoder",
     "EfficientNet",
+    "FastViT",
     "Input",
     "LayerTower",
     "MultimodalDecoder",

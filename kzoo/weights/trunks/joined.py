@@ -2,10 +2,11 @@
 
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
+from kzoo.weights.trunks.fastvit import FASTVIT
 from kzoo.weights.trunks.siglip import SIGLIP
 from kzoo.weights.trunks.trunk import TOWER, TRUNK
 
-TRUNKS = (SIGLIP,)
+TRUNKS = (SIGLIP, FASTVIT)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
