@@ -113,8 +113,8 @@ def as_float32(model) -> Any:
 
 
 def as_exported(model) -> Any:
-    """A model of float32 as it leaves in graphs: itself where its towers are what graphs hold, else a copy in which they
-    stand in the place of its own (see `Tower.for_export`), and without a teacher, which no graph asks."""
+    """A model of float32 as it leaves in graphs: itself where its towers are what graphs hold, else a copy where they
+    stand in the place of its own (see `Tower.for_export`), without a teacher, which no graph asks."""
     towers = model.towers()
     forms = {name: tower.for_export() for name, tower in towers.items() if isinstance(tower, encoders.Tower)}
     forms = {name: form for name, form in forms.items() if form is not towers[name]}

@@ -1,15 +1,20 @@
 """The vision transformer: raw pixels in, embedding and tokens out."""
 
+from functools import partial
+
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.arguments import one_of
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
-from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.encoders.sequence import SequenceTower, kept, unturned
+from kzoo.layers.attention import dense
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
-from kzoo.layers.transformer import dense, transformer_blocks
+from kzoo.layers.rotary import ORDERS, rotary_angles
+from kzoo.layers.transformer import transformer_blocks
 from kzoo.types import Tensor
 
 POOLS = ("class_token", "average", "attention", "queries")
@@ -34,6 +39,8 @@ class VisionTransformer(SequenceTower, ImageTower):
             pooled queries are the tokens that a captioning decoder reads.
         norm_tokens: apply the last norm to all tokens, not to the pooled one only: the pooled one is the same, the
             tokens are what BLIP's text towers read.
+        patch_tokens: give out the tokens of the patches alone, without the class token, as open_clip's CoCa reads them
+            where no queries pool.
         num_queries, query_heads: of the pool `"queries"`.
         query_layout: how it makes the embedding. `"single"` (every released CoCa): the first query is the
             embedding, the others are the tokens. `"parallel"` and `"cascade"` (the paper): a query of its own reads
@@ -48,6 +55,12 @@ class VisionTransformer(SequenceTower, ImageTower):
         mean, std: per channel, in units of [0, 1] pixels.
         mask_token: have a learned vector for hidden patches.
         positions: `"learned"`, or `"sin_cos"`: those of MAE and MoCo v3, which stay as they are.
+        rotary: `"rows"` or `"columns"`: beside the table, queries and keys of the patches are turned by their place,
+            with the channels of that axis first; None for no rotary positions.
+        rotary_grid: rows and columns that the grid of every image is stretched to for them; default none.
+        rotary_offset: place of the first row and column for them.
+        attention_bias, inner_norm, mlp, mlp_norm, res_post_norm: of each block, see `kzoo.layers.TransformerBlock`.
+        pool_heads, pool_mlp_dim: of the pool `"attention"`; default those of the blocks.
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
@@ -61,7 +74,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         pooled queries `(batch, queries, embed_dim)`.
 
     Raises:
-        ValueError: unknown pool, `"class_token"` pooling without a class token, images of another shape.
+        ValueError: unknown pool, `"class_token"` pooling without a class token, rotary positions of heads whose width
+            is no multiple of 4, images of another shape.
 
     Example:
         >>> tower = VisionTransformer(image_size=32, patch_size=8, width=64, depth=2, num_heads=4, embed_dim=16)
@@ -70,13 +84,13 @@ class VisionTransformer(SequenceTower, ImageTower):
 
     Reference:
         Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; Radford et al., CLIP, 2021, arXiv 2103.00020; Yu et al.,
-        CoCa, 2022, arXiv 2205.01917.
+        CoCa, 2022, arXiv 2205.01917; rotary positions and gated MLPs: Fang et al., EVA-02, 2023, arXiv 2303.11331.
     """
 
     kind, title = "vit", "vision transformer"
     position_path = "embedding.position_embedding"
     options = SequenceTower.options | {"any_size"}
-    arguments = {"pool": one_of(*POOLS), "query_layout": one_of(*QUERY_LAYOUTS)}
+    arguments = {"pool": one_of(*POOLS), "query_layout": one_of(*QUERY_LAYOUTS), "rotary": one_of(*ORDERS)}
 
     def __init__(
         self,
@@ -91,6 +105,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         class_token=True,
         pool="class_token",
         norm_tokens=False,
+        patch_tokens=False,
         num_queries=256,
         query_heads=8,
         query_layout="single",
@@ -105,6 +120,16 @@ class VisionTransformer(SequenceTower, ImageTower):
         std=CLIP_STD,
         mask_token=False,
         positions="learned",
+        rotary=None,
+        rotary_grid=None,
+        rotary_offset=0.0,
+        attention_bias="all",
+        inner_norm=False,
+        mlp="plain",
+        mlp_norm=False,
+        res_post_norm=False,
+        pool_heads=None,
+        pool_mlp_dim=None,
         **kwargs,
     ):
         # no autocast: pixels are normalised in float32, each sub-layer casts for itself
@@ -115,10 +140,16 @@ class VisionTransformer(SequenceTower, ImageTower):
         self.width, self.embed_dim = width, embed_dim or width
         self._declare_sequence(depth, mask_token)
         self.token_dim = self.embed_dim if pool == "queries" else width
-        self.prefix_tokens = int(class_token and pool != "queries")
+        self.prefix_tokens = int(class_token and pool != "queries" and not patch_tokens)
         self.class_token, self.pool, self.query_layout = class_token, pool, query_layout
+        self.patch_tokens = patch_tokens
         self.norm_first = norm_tokens or pool == "attention" or (pool == "queries" and query_layout != "single")
         self.mean, self.std = tuple(mean), tuple(std)
+        self.angles_of = None
+        if rotary is not None:
+            rules = {"order": rotary, "reference": rotary_grid, "offset": rotary_offset}
+            self.angles_of = partial(rotary_angles, head_width=width // num_heads, **rules)
+            self.angles_of((1, 1))  # stops where heads cannot be turned
         mlp_dim = mlp_dim or 4 * width
         policy = self.dtype_policy
 
@@ -138,13 +169,17 @@ class VisionTransformer(SequenceTower, ImageTower):
             dropout=dropout,
             fused=fused,
             epsilon=epsilon,
+            attention_bias=attention_bias,
+            inner_norm=inner_norm,
+            mlp=mlp,
+            mlp_norm=mlp_norm,
+            res_post_norm=res_post_norm,
         )
         self.post_norm = layer_norm(epsilon, "post_norm")
         self.attention_pool = None
         if pool == "attention":
-            self.attention_pool = AttentionPooling(
-                width, num_heads, mlp_dim, activation, epsilon, dtype=policy, name="attention_pool"
-            )
+            of_pool = (pool_heads or num_heads, pool_mlp_dim or mlp_dim, activation, epsilon)
+            self.attention_pool = AttentionPooling(width, *of_pool, dtype=policy, name="attention_pool")
         self.query_pool = self.contrastive_pool = None
         if pool == "queries":
             self.query_pool = QueryPooling(
@@ -215,7 +250,25 @@ class VisionTransformer(SequenceTower, ImageTower):
             x = kept(x, keep, before=start)  # (batch, [1 +] kept, width)
         if self.pre_norm is not None:
             x = self.pre_norm(x)
-        return self._run(x, self._finished, start, prompts=prompts, layers=layers, until=until, training=training)
+        rotary = None if self.angles_of is None else self._rotary(images, keep)
+        return self._run(
+            x,
+            self._finished,
+            start,
+            rotary=rotary,
+            prompts=prompts,
+            layers=layers,
+            until=until,
+            training=training,
+        )
+
+    def _rotary(self, images, keep):
+        """Sines and cosines of the places of the tokens; a class token has none, kept patches have their own."""
+        angles = self.angles_of(self.embedding.grid_of(images))
+        waves = (np.sin(angles).astype("float32"), np.cos(angles).astype("float32"))
+        if keep is not None:
+            waves = tuple(ops.take(wave, keep, axis=0) for wave in waves)  # (batch, kept, head_width / 2)
+        return unturned(waves, 0, int(self.class_token))
 
     def embed(self, images) -> Tensor:
         return self.embedding(normalize_pixels(images, self.mean, self.std), placed=False)
@@ -235,7 +288,7 @@ class VisionTransformer(SequenceTower, ImageTower):
             return self._pooled_by_queries(x)
         patches = x[:, int(self.class_token) :]
         embedding = x[:, 0] if self.pool == "class_token" else ops.mean(patches, axis=1)
-        return embedding if self.norm_first else self.post_norm(embedding), x
+        return embedding if self.norm_first else self.post_norm(embedding), patches if self.patch_tokens else x
 
     def _pooled_by_queries(self, x):
         tokens = self.query_pool(x)  # (batch, num_queries, embed_dim)

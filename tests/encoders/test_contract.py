@@ -58,6 +58,9 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "vit_queries": lambda: VisionTransformer(
         (8, 56), 8, pool="queries", num_queries=3, query_heads=2, embed_dim=6, **SMALL
     ),
+    "vit_rotary": lambda: VisionTransformer(
+        (8, 56), 8, embed_dim=6, pool="attention", pool_heads=4, rotary="columns", rotary_grid=(2, 8), **SMALL
+    ),
     "text": lambda: text(embed_dim=6),
     "text_class": lambda: text(pool="class_embedding", pad_id=1),
     "text_last": lambda: text(pool="last", causal=False, mask_padding=True),
