@@ -36,6 +36,7 @@ from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
 COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
 FACTOR = number(0.0, 100.0, beyond=True)
 OF_STAGES = several(WIDTH, 1, 16)
+FLAGS = several(FLAG, 1, 16)
 SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and inverse
 
 TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take
@@ -52,11 +53,16 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "depth_coefficient": FACTOR,
     "depths": several(BLOCKS, 1, 16),
     "divisor": WIDTH,
+    "down_activation": FLAG,
+    "down_kernel": SIDE,
+    "down_strides": SIDE,
+    "downsamples": FLAGS,
     "dropout": RATE,
     "embed_dim": WIDTH | NULL,
     "embedding_tokens": LENGTH | NULL,
     "eot_id": ID | NULL,
     "epsilon": EPSILON,
+    "expansion": FACTOR,
     "fused": FLAG,
     "head_width": WIDTH | NULL,
     "hidden_activation": TEXT,
@@ -69,13 +75,18 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "mask_token": FLAG,
     "max_patches": LENGTH,
     "mean": MEANS,
+    "merged": FLAG,
+    "mixer_kernel": SIDE,
+    "mixers": several(TEXT, 1, 16),
     "mlp": TEXT,
     "mlp_dim": WIDTH | NULL,
     "mlp_input_norm": FLAG,
     "mlp_norm": FLAG,
     "mlp_ratio": number(0.0, 1000.0, beyond=True),
+    "mlp_ratios": several(number(0.0, 1000.0, beyond=True), 1, 16),
     "momentum": number(0.0, 1.0),
     "noise": number(0.0, 1e6),
+    "norm": TEXT,
     "norm_tokens": FLAG,
     "num_heads": WIDTH | OF_STAGES,
     "num_positions": LENGTH | NULL,
@@ -89,6 +100,8 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "positions": choice("learned", "sin_cos") | NULL,
     "pool_heads": WIDTH | NULL,
     "pool_mlp_dim": WIDTH | NULL,
+    "positions": choice("learned", "sin_cos"),
+    "positions_before": FLAGS,
     "positions_from_padding": FLAG,
     "pre_norm": FLAG,
     "projection_bias": FLAG,
@@ -100,12 +113,14 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "rotary_grid": several(LENGTH, 2) | NULL,
     "rotary_offset": number(-1e6, 1e6),
     "se_ratio": number(0.0, 1.0),
+    "squeezes": FLAGS,
     "stages": several(several(whole(1, "WIDTH"), 6), 1, 64),
     "start_id": ID | NULL,
     "std": DEVIATIONS,
     "stem": TEXT | NULL,
     "stem_stages": several(several(whole(1, "WIDTH"), 2), 0, 2),
     "stem_width": WIDTH | NULL,
+    "stem_branches": FLAG,
     "symmetric_padding": several(BLOCKS, 0, 1000),
     "table_size": SIDE,
     "token_dim": WIDTH | NULL,
@@ -116,6 +131,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "width_coefficient": FACTOR,
     "widths": OF_STAGES,
     "window_size": WIDTH | OF_STAGES,
+    "widths": several(WIDTH, 1, 16),
 }
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 
