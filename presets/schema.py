@@ -100,7 +100,6 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "positions": choice("learned", "sin_cos") | NULL,
     "pool_heads": WIDTH | NULL,
     "pool_mlp_dim": WIDTH | NULL,
-    "positions": choice("learned", "sin_cos"),
     "positions_before": FLAGS,
     "positions_from_padding": FLAG,
     "pre_norm": FLAG,
@@ -131,7 +130,6 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "width_coefficient": FACTOR,
     "widths": OF_STAGES,
     "window_size": WIDTH | OF_STAGES,
-    "widths": several(WIDTH, 1, 16),
 }
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 
