@@ -20,6 +20,7 @@ from kzoo.weights.mapping import (
 )
 from kzoo.weights.trunks.siglip import probe
 from kzoo.weights.trunks.trunk import OWN, TOWER, TRUNK, Trunk
+from kzoo.weights.trunks.vision_transformer import pooled
 
 _CLASS = {  # what timm's class has of itself
     "patch_size": 16,
@@ -66,9 +67,9 @@ _PLAIN = {  # what is built in one way only
 }
 _INDEXING = {"ij": "rows", "xy": "columns"}
 _POOLS = {
-    "token": {"pool": "class_token", "norm_tokens": True},
-    "avg": {"pool": "average", "norm_tokens": False},
-    "map": {"pool": "attention", "norm_tokens": True},
+    "token": {"pool": "class_token"},
+    "avg": {"pool": "average"},
+    "map": {"pool": "attention"},
 }
 
 _EVA02 = {
@@ -107,10 +108,11 @@ def of_class(towers, epsilon, pool, **more) -> Trunk:
             return None
         own = _CLASS | {"global_pool": pool} | towers[name]
         usual = {"kind": "vit", "activation": "gelu", "epsilon": epsilon, "image_size": own["img_size"]}
-        return usual | _POOLS[own.pop("global_pool")] | {OWN: own}
+        return usual | _POOLS[own.pop("global_pool")] | {"norm_tokens": None, OWN: own}  # as the pool wants it
 
     rows = {name: row(name) for name in towers}
-    return Trunk("vit", ", ".join(towers), row, entries, arguments, partial(_name, rows), _POOLS | {"": {}}, **more)
+    pools = _POOLS | {"": {}}
+    return Trunk("vit", ", ".join(towers), row, entries, arguments, partial(_name, rows), pools, pooled=pooled, **more)
 
 
 def arguments(row, given) -> dict:
@@ -135,11 +137,11 @@ def _tower(own):
     biases = "out" if not own["qkv_bias"] else "all" if own["attn_type"] == "rope" else "query_value"
     turned = {}
     if own["use_rot_pos_emb"]:
-        grid = (
-            None if reference is None else list(reference) if isinstance(reference, (list, tuple)) else [reference] * 2
-        )
-        order = _INDEXING[own["rope_grid_indexing"]]
-        turned = {"rotary": order, "rotary_grid": grid, "rotary_offset": float(own["rope_grid_offset"])}
+        turned = {
+            "rotary": _INDEXING[own["rope_grid_indexing"]],
+            "rotary_grid": [reference] * 2 if isinstance(reference, int) else _plain(reference),
+            "rotary_offset": float(own["rope_grid_offset"]),
+        }
     return turned | {
         "patch_size": own["patch_size"],
         "width": width,
@@ -229,7 +231,7 @@ def ratio_of(hidden, width) -> float:
 def entries(row) -> list:
     """The lines of the tower."""
     own, block, layer = row[OWN], f"{TRUNK}.blocks.{{n}}", f"{TOWER}.blocks.{{n}}"
-    last = "norm" if row["norm_tokens"] or row["pool"] == "attention" else "fc_norm"
+    last = "norm" if row["norm_tokens"] else "fc_norm"
     return [
         Entry(f"{TRUNK}.patch_embed.proj.weight", f"{TOWER}.embedding.kernel", CONVOLUTION),
         Entry(f"{TRUNK}.patch_embed.proj.bias", f"{TOWER}.embedding.projection_bias"),

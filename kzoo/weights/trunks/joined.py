@@ -2,12 +2,15 @@
 
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
+from kzoo.weights.trunks.convnext import CONVNEXT
 from kzoo.weights.trunks.eva import EVA
+from kzoo.weights.trunks.fastvit import FASTVIT
 from kzoo.weights.trunks.pe import PE
 from kzoo.weights.trunks.siglip import SIGLIP
+from kzoo.weights.trunks.swin import SWIN
 from kzoo.weights.trunks.trunk import OWN, TOWER, TRUNK
 
-TRUNKS = (SIGLIP, EVA, PE)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, EVA, PE)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
@@ -29,15 +32,14 @@ def _row(vision, embed_dim):
     trunk, row = _found(name, vision.place)
     row = {"image_size": vision.get("image_size", 224)} | row
     row = trunk.arguments(row, Fields(vision.get(ARGUMENTS, {}), f"config.json of {name}, model_args"))
+    if "image_size" in vision and _sides(vision.get("image_size")) != _sides(row["image_size"]):
+        raise ValueError(
+            f"{vision.place} says image_size={vision.get('image_size')}, but {name} takes pictures of "
+            f"{row['image_size']}; give it in the model_args of a {name} that is made for another size."
+        )
     projection = _projection(vision, embed_dim)
-    pool = vision.choice("timm_pool", trunk.pools, "avg")
-    return trunk, row | _changed_by(pool, projection) | projection
-
-
-def _changed_by(pool, projection):
-    """What a pool changes: behind it, timm's own head has another norm, but a projection of open_clip's has not."""
-    own_head = projection.get("embed_dim") is None or (projection["projection_bias"] and "hidden_dim" not in projection)
-    return pool if own_head else {name: value for name, value in pool.items() if name != "norm_tokens"}
+    own_head = "timm_proj" in vision and vision.optional("timm_proj") in (None, "none")
+    return trunk, trunk.pooled(row, vision.choice("timm_pool", trunk.pools, "avg"), own_head) | projection
 
 
 def _found(name, place):
@@ -51,9 +53,18 @@ def _found(name, place):
     )
 
 
+def _sides(size):
+    return list(size) if isinstance(size, (list, tuple)) else [size, size]
+
+
 def _projection(vision, embed_dim):
     """What follows the pool: timm's own head, or one that open_clip adds, or nothing."""
     proj = vision.optional("timm_proj") if "timm_proj" in vision else "linear"
+    if proj in (None, "none") and vision.get("timm_pool", "avg") == "":
+        raise ValueError(
+            f"{vision.place} says timm_pool='' and timm_proj={proj!r}: without a projection of open_clip's, '' leaves "
+            "the pool out, and nothing is embedded."
+        )
     if proj == "none":
         return {}
     row = {"embed_dim": embed_dim, "projection_bias": proj is None or vision.get("timm_proj_bias", False)}
@@ -109,8 +120,7 @@ def write_trunk(image) -> tuple | None:
         found = trunk.name(image) if trunk.kind == image["kind"] else None
         if found is not None:
             name, arguments = found
-            pools = {pool: _changed_by(changes, image) for pool, changes in trunk.pools.items()}
-            pool = next(pool for pool, changes in pools.items() if changes.items() <= image.items())
+            pool = next(pool for pool, changes in trunk.pools.items() if changes.items() <= image.items())
             fields = {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": pool}
             return fields | _written(image), arguments
     return None

@@ -23,8 +23,10 @@ class Trunk:
         name: the inverse of `row` and `arguments`: function of a row; gives `(name, model_args)`, the second empty
             where the name says all; None where the tower is none of this kind.
         pools: what the config calls `timm_pool` -> what it changes in the row. `""` is the pool that the tower has of
-            itself; with a projection of open_clip's, timm keeps the norm of that, whichever pool takes its place.
+            itself.
         head: where its own projection lies under `visual.trunk`.
+        pooled: function of a row, of what the pool changes in it, and of whether timm's own head is the projection;
+            gives the row with that pool.
         others: name of a tensor -> what a file that has it is, the end of a sentence: the same tower in the layout of
             somebody else.
     """
@@ -37,4 +39,28 @@ class Trunk:
     name: Callable
     pools: dict = field(default_factory=dict)
     head: str = "head"
+    pooled: Callable = lambda row, changes, own_head: row | changes
     others: dict = field(default_factory=dict)
+
+
+def changed(row, usual, names) -> dict:
+    """The `model_args` that make a tower of the one of timm's name.
+
+    Args:
+        row: the tower, as a model says it.
+        usual: the tower of that name.
+        names: timm's name of an argument -> ours.
+
+    Example:
+        >>> changed({"depths": (1, 1), "patch_size": 4}, {"depths": [3, 3], "patch_size": 4}, {"depths": "depths"})
+        {'depths': [1, 1]}
+    """
+    ours = {theirs: (_spelled(row[name], usual[name]), usual[name]) for theirs, name in names.items()}
+    return {theirs: value for theirs, (value, other) in ours.items() if value != other}
+
+
+def _spelled(value, usual):
+    """A value as JSON has it, and a list of numbers that are all alike as the usual one says it."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return list(value) if isinstance(usual, list) or len(set(value)) > 1 else value[0]
