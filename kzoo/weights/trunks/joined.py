@@ -6,11 +6,14 @@ from kzoo.weights.trunks.convnext import CONVNEXT
 from kzoo.weights.trunks.eva import EVA
 from kzoo.weights.trunks.fastvit import FASTVIT
 from kzoo.weights.trunks.pe import PE
+from kzoo.weights.trunks.relpos import RELPOS
 from kzoo.weights.trunks.siglip import SIGLIP
 from kzoo.weights.trunks.swin import SWIN
 from kzoo.weights.trunks.trunk import OWN, TOWER, TRUNK
+from kzoo.weights.trunks.vit import VIT
+from kzoo.weights.trunks.vitamin import VITAMIN
 
-TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, EVA, PE)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, EVA, PE, VIT, RELPOS, VITAMIN)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
