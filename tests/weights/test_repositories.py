@@ -1,7 +1,6 @@
 """Every row with weights of open_clip is what its wheel says of the config and the tag, and opens from a repository as
 the hub's client lays it out; every tag of the wheel has a row."""
 
-import inspect
 import json
 
 import pytest
@@ -10,7 +9,7 @@ from test_wheel import LEFT
 from wheel import WHEEL, config_of, pairs
 
 import kzoo
-from kzoo.presets.build import PARTS, TOWERS, parts_of
+from kzoo.presets.build import PARTS, complete, parts_of
 from kzoo.presets.foreign import Checkpoint, plain, unread
 from kzoo.presets.table import preset_of, read_row
 from kzoo.weights import open_clip
@@ -33,13 +32,6 @@ def pair_of(row):
     config, tag = row["open_clip"], row["weights"]["tag"]
     quick = f"{config}{QUICK}"
     return (quick if quick in WHEEL and tag in WHEEL[quick]["tags"] else config), tag
-
-
-def complete(tower):
-    """Config of a tower with what its constructor takes for what is not said."""
-    parameters = inspect.signature(TOWERS[tower["kind"]].__init__).parameters.values()
-    usual = {each.name: each.default for each in parameters if each.default is not each.empty}
-    return {name: plain(value) for name, value in (usual | tower).items()}
 
 
 def laid_out(cache, tmp_path, repo, config):
@@ -69,7 +61,7 @@ def test_a_row_is_what_the_wheel_says(name, tmp_path):
     for part in {*PARTS, *parts_of(row)}:
         assert (part in own) == (part in row)
         if part in row:
-            of_wheel, of_row = complete(own[part]), complete(row[part])
+            of_wheel, of_row = ({name: plain(each) for name, each in complete(of[part]).items()} for of in (own, row))
             assert of_wheel.keys() == of_row.keys()
             compared = of_row.keys() - chosen - unread(row[part])
             assert {key: of_wheel[key] for key in compared} == {key: of_row[key] for key in compared}
@@ -94,9 +86,18 @@ def test_a_row_opens_from_its_repository(name, offline, tmp_path):
         kzoo.from_preset(name)  # which came as far as the weights
 
 
-def test_what_changes_numbers_is_compared(offline, tmp_path):
+@pytest.mark.parametrize(
+    "part, said, sentence",
+    [
+        ("text_cfg", {"context_length": 78}, "text_encoder context_length=77, but the checkpoint in .* says 78"),
+        # what the row leaves to the tower
+        ("text_cfg", {"no_causal_mask": True}, "text_encoder causal=True, but the checkpoint in .* says False"),
+        ("vision_cfg", {"no_ln_pre": True}, "image_encoder pre_norm=True, but the checkpoint in .* says False"),
+    ],
+)
+def test_what_changes_numbers_is_compared(part, said, sentence, offline, tmp_path):
     config = config_of(*pair_of(ROWS["clip_base"]))
-    config["model_cfg"] = config["model_cfg"] | {"text_cfg": config["model_cfg"]["text_cfg"] | {"context_length": 78}}
+    config["model_cfg"] = config["model_cfg"] | {part: config["model_cfg"][part] | said}
     laid_out(offline, tmp_path, ROWS["clip_base"]["weights"]["repo"], config)
-    with pytest.raises(ValueError, match="clip_base has text_encoder context_length=77, but the checkpoint in .* 78"):
+    with pytest.raises(ValueError, match=f"clip_base has {sentence}"):
         kzoo.from_preset("clip_base")
