@@ -9,6 +9,7 @@ from pathlib import Path
 from kzoo.arguments import NAME, takes
 from kzoo.html import html_table
 from kzoo.preprocessing.decoding import AS_TRAINED
+from kzoo.preprocessing.images import FLOOR
 from kzoo.presets.other_names import known_as, on_hub
 
 TABLES = Path(__file__).parent
@@ -69,7 +70,9 @@ def read_row(name) -> dict:
     for layer in (table["defaults"], architecture, row):
         top = _merged(top, flat(layer))
     if (top.get("weights") or {}).get("repo"):  # which were trained on the pixels of their own library
-        top["images"] = {"decoding": AS_TRAINED} | top["images"]
+        floored = top["weights"].get("format") == "transformers" and top["image_encoder"]["kind"] != "naflex_vit"
+        rounding = {"crop_rounding": FLOOR} if floored else {}
+        top["images"] = {"decoding": AS_TRAINED} | rounding | top["images"]
     return copy.deepcopy(top)
 
 

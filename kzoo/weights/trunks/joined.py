@@ -1,6 +1,5 @@
 """How open_clip joins a tower of timm to its config: which tower, which pool, and whose projection."""
 
-from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
 from kzoo.weights.trunks.siglip import SIGLIP
 from kzoo.weights.trunks.trunk import TOWER, TRUNK
@@ -19,7 +18,7 @@ def read_trunk(vision, embed_dim) -> dict:
     name = vision.get("timm_model_name")
     trunk, row = _found(name, vision.place)
     row = {"image_size": vision.get("image_size", 224)} | row
-    row = trunk.arguments(row, Fields(vision.get(ARGUMENTS, {}), f"config.json of {name}, model_args"))
+    row = trunk.arguments(row, vision.part(ARGUMENTS, {}, f"config.json of {name}, model_args"))
     row |= vision.choice("timm_pool", trunk.pools, "avg")
     return row | _projection(vision, embed_dim)
 
