@@ -11,7 +11,7 @@ from kzoo.export import runtime
 from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
 from kzoo.export.manifest import FIRST_OPSET, MANIFEST_FILE, describe_towers
-from kzoo.export.onnx_writers import OPSET, halve, write_onnx
+from kzoo.export.onnx_writers import OPSET, check_opset, halve, write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, writes_captions
 from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
@@ -83,6 +83,8 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
+    if format == "onnx":
+        check_opset(opset)
     with writing(folder, format, overwrite) as place:
         model = as_float32(model)
         if format == "onnx":

@@ -75,6 +75,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "pad_id": ID,
     "patch_bias": FLAG,
     "patch_size": SIDE,
+    "patch_tokens": FLAG,
     "pool": TEXT,
     "positions": choice("learned", "sin_cos"),
     "positions_from_padding": FLAG,

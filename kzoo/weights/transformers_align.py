@@ -1,5 +1,7 @@
 """ALIGN as transformers stores it: `config.json` with model_type "align", `model.safetensors`."""
 
+import math
+
 from kzoo.weights import harmless
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
@@ -74,15 +76,10 @@ def read_row(config, preprocessing) -> dict:
     steps, statistics = image_steps(_normalised(preprocessing), "EfficientNet", image_size)
     if not preprocessing.values:
         steps = {"resize": "squash", "interpolation": "bilinear", "resize_size": round(image_size * RESIZE)}
-    side = vision.get("hidden_dim", 2560)  # of the window that is averaged over, which is to be the whole map
-    if side < image_size // 2:
-        raise ValueError(
-            f"{vision.place} says hidden_dim={side}, over whose square its pool averages; with pictures of "
-            f"{image_size} pixels this version builds a mean over all, so at least {image_size // 2} is expected."
-        )
     columns = [vision.get(name, default) for name, default in _STAGES.items()]
     if len(set(map(len, columns))) > 1:
         raise ValueError(f"{vision.place} has lists {', '.join(_STAGES)} of different lengths; each is of the stages.")
+    _check_pool(vision, image_size)
     return {
         "image_encoder": {
             "kind": "efficientnet",
@@ -109,6 +106,18 @@ def read_row(config, preprocessing) -> dict:
         "images": steps,
         "tokenizer": {"kind": "wordpiece", "clean": "none", "pad_id": text.get("pad_token_id", 0)},
     }
+
+
+def _check_pool(vision, image_size):
+    """Stops at a pool whose window, of side `hidden_dim`, is not the whole map."""
+    side = image_size
+    for stride in (2, *vision.get("strides", _STAGES["strides"])):
+        side = math.ceil(side / stride)
+    if vision.get("hidden_dim", side) < side:
+        raise ValueError(
+            f"{vision.place} says hidden_dim={vision.get('hidden_dim')}, the side of its pool, but the "
+            f"map of {image_size} pixels has a side of {side}; this version pools the whole map."
+        )
 
 
 def _normalised(steps):
@@ -144,7 +153,7 @@ def write_config(row) -> dict:
             "squeeze_expansion_ratio": image["se_ratio"],
             "depthwise_padding": list(image["symmetric_padding"]),
             "hidden_act": "swish" if image["activation"] == "silu" else image["activation"],
-            "hidden_dim": text["embed_dim"],
+            "hidden_dim": max(text["embed_dim"], height),  # the window of its pool
             "batch_norm_eps": image["epsilon"],
             "batch_norm_momentum": image["momentum"],
         },
