@@ -9,6 +9,7 @@ from pathlib import Path
 from kzoo.arguments import NAME, takes
 from kzoo.html import html_table
 from kzoo.preprocessing.decoding import AS_TRAINED
+from kzoo.preprocessing.images import FLOOR
 from kzoo.presets.other_names import OpenClipNames, known_as, on_hub
 
 TABLES = Path(__file__).parent
@@ -105,7 +106,9 @@ def _complete(family, name):
     for layer in (table["defaults"], architecture, row):
         top = _merged(top, flat(layer))
     if (top.get("weights") or {}).get("repo"):  # which were trained on the pixels of their own library
-        top["images"] = {"decoding": AS_TRAINED} | top["images"]
+        floored = top["weights"].get("format") == "transformers" and top["image_encoder"]["kind"] != "naflex_vit"
+        rounding = {"crop_rounding": FLOOR} if floored else {}
+        top["images"] = {"decoding": AS_TRAINED} | rounding | top["images"]
     return top
 
 
