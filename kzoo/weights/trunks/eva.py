@@ -20,7 +20,7 @@ from kzoo.weights.mapping import (
 )
 from kzoo.weights.trunks.siglip import probe
 from kzoo.weights.trunks.trunk import OWN, TOWER, TRUNK, Trunk
-from kzoo.weights.trunks.vision_transformer import pooled
+from kzoo.weights.trunks.vision_transformer import pooled as normed
 
 _CLASS = {  # what timm's class has of itself
     "patch_size": 16,
@@ -37,6 +37,8 @@ _CLASS = {  # what timm's class has of itself
     "attn_type": "eva",
     "init_values": None,
     "class_token": True,
+    "use_abs_pos_emb": True,
+    "no_embed_class": False,
     "use_rot_pos_emb": False,
     "rope_grid_offset": 0.0,
     "rope_grid_indexing": "ij",
@@ -56,8 +58,6 @@ _WITHOUT_NUMBERS = (
 _PLAIN = {  # what is built in one way only
     "in_chans": 3,
     "num_reg_tokens": 0,
-    "no_embed_class": False,
-    "use_abs_pos_emb": True,
     "rope_type": "cat",
     "rope_temperature": 10000.0,
     "rope_rotate_half": False,
@@ -127,13 +127,22 @@ def arguments(row, given) -> dict:
     return row | {OWN: own, "image_size": own["img_size"]} | _tower(own)
 
 
+def pooled(row, changes, own_head) -> dict:
+    """The tower with the pool that open_clip's config says, and with what is of that pool alone."""
+    row = normed(row, changes, own_head)
+    if row["pool"] != "attention":
+        return row | {"pool_heads": None, "pool_mlp_dim": None}
+    own = row[OWN]
+    ratio = own["attn_pool_mlp_ratio"] or own["mlp_ratio"]
+    heads = own["attn_pool_num_heads"] or own["num_heads"]
+    return row | {"pool_heads": heads, "pool_mlp_dim": int(own["embed_dim"] * ratio)}
+
+
 def _tower(own):
     """What timm's arguments make of the blocks."""
     width, hidden = own["embed_dim"], int(own["embed_dim"] * own["mlp_ratio"])  # cut, as timm does
     align = own["swiglu_align_to"] if own["swiglu_mlp"] else 0
-    reference, pool_ratio = own["ref_feat_shape"], own["attn_pool_mlp_ratio"]
-    if align and not pool_ratio:
-        pool_ratio = own["mlp_ratio"]  # whose MLP is not aligned
+    reference = own["ref_feat_shape"]
     biases = "out" if not own["qkv_bias"] else "all" if own["attn_type"] == "rope" else "query_value"
     turned = {}
     if own["use_rot_pos_emb"]:
@@ -149,6 +158,8 @@ def _tower(own):
         "num_heads": own["num_heads"],
         "mlp_dim": hidden + (-hidden % align if align else 0),
         "class_token": own["class_token"],
+        "positions": "learned" if own["use_abs_pos_emb"] else None,
+        "position_prefix": not own["no_embed_class"],
         "pre_norm": own["use_pre_transformer_norm"],
         "patch_bias": not own["use_pre_transformer_norm"],
         "layer_scale": None if own["use_post_norm"] else own["init_values"],  # timm ignores it behind such norms
@@ -157,8 +168,6 @@ def _tower(own):
         "mlp": "swiglu" if own["swiglu_mlp"] else "plain",
         "mlp_norm": own["scale_mlp"],
         "res_post_norm": own["use_post_norm"],
-        "pool_heads": own["attn_pool_num_heads"],
-        "pool_mlp_dim": int(width * pool_ratio) if pool_ratio else None,
     }
 
 
@@ -176,9 +185,10 @@ def _name(rows, row):
 def _difference(own, usual):
     """The `model_args` that make one tower of another."""
     changes = {name: value for name, value in own.items() if value != _plain(usual[name])}
-    for ratio, size in (("mlp_ratio", "mlp_dim"), ("attn_pool_mlp_ratio", "pool_mlp_dim")):
-        if _tower(usual | own | {ratio: usual[ratio]})[size] == _tower(usual | own)[size]:
-            changes.pop(ratio, None)  # the usual one makes the same of this width
+    for ratio in ("mlp_ratio", "attn_pool_mlp_ratio"):
+        hidden = {int(own["embed_dim"] * each) for each in (changes.get(ratio), usual[ratio]) if each is not None}
+        if ratio in changes and usual[ratio] is not None and len(hidden) == 1:
+            del changes[ratio]  # the usual one makes the same of this width
     return changes
 
 
@@ -204,6 +214,8 @@ def _arguments_of(row):
         "attn_type": "rope" if biases == "all" else "eva",
         "init_values": row["layer_scale"],
         "class_token": row["class_token"],
+        "use_abs_pos_emb": row["positions"] is not None,
+        "no_embed_class": not row["position_prefix"],
         "use_rot_pos_emb": row["rotary"] is not None,
         "use_post_norm": row["res_post_norm"],
         "use_pre_transformer_norm": row["pre_norm"],

@@ -6,7 +6,11 @@ from kzoo.weights.trunks.trunk import TRUNK
 NAME = "eva_model_name"  # in `vision_cfg`
 # how the sums are computed, and how it was trained: they change no number
 _WITHOUT_NUMBERS = ("xattn", "fusedLN", "patch_dropout", "drop_path_rate", "grad_checkpointing")
+_SIZES = "image_size patch_size width layers head_width mlp_ratio ls_init_value pt_hw_seq_len".split()
+_SWITCHES = "qkv_bias rope postnorm intp_freq naiveswiglu subln".split()
 _PLAIN = {"global_average_pool": False}
+# names of its MLP with a gate -> those of timm
+_GATED = {"w1": "fc1_g", "w2": "fc1_x", "w3": "fc2"}
 
 
 def in_words_of_timm(model, place) -> dict:
@@ -20,7 +24,7 @@ def in_words_of_timm(model, place) -> dict:
         ValueError: a field that is not known, or says what is not built.
     """
     vision = Fields(model["vision_cfg"], f"{place}, model_cfg, vision_cfg")
-    vision.only(NAME, "timm_model_args", *_FIELDS, *_SWITCHES, *_PLAIN, *_WITHOUT_NUMBERS)
+    vision.only(NAME, *_SIZES, *_SWITCHES, *_PLAIN, *_WITHOUT_NUMBERS)
     vision.refuse(**_PLAIN)
     width, patch_size = vision.get("width", 768), vision.get("patch_size", 16)
     image_size, inner_norms = vision.get("image_size", 224), vision.get("subln", False)
@@ -51,25 +55,13 @@ def in_words_of_timm(model, place) -> dict:
         "timm_pool": "token",
         "timm_proj": None,
     }
-    text = {name: value for name, value in model.get("text_cfg", {}).items() if name not in _WITHOUT_NUMBERS}
+    text = Fields(model.get("text_cfg"), f"{place}, model_cfg, text_cfg").values
+    text = {name: value for name, value in text.items() if name not in _WITHOUT_NUMBERS}
     return model | {"custom_text": True, "vision_cfg": tower, "text_cfg": text}
 
 
-_FIELDS = (
-    "image_size",
-    "patch_size",
-    "width",
-    "layers",
-    "head_width",
-    "mlp_ratio",
-    "ls_init_value",
-    "pt_hw_seq_len",
-)
-_SWITCHES = ("qkv_bias", "rope", "postnorm", "intp_freq", "naiveswiglu", "subln")
-
-
 def _reference(vision, image_size, patch_size):
-    """Side of the grid that rotary positions are stretched to; without `intp_freq` they are those of the grid itself."""
+    """Side of the grid that rotary positions are stretched to; without `intp_freq` they are the grid's own."""
     side = vision.get("pt_hw_seq_len", 16)
     height, width = image_size if isinstance(image_size, (list, tuple)) else (image_size, image_size)
     if not vision.get("intp_freq", False) and {height // patch_size, width // patch_size} != {side}:
@@ -86,7 +78,7 @@ def renames(vision) -> list:
         return []
     block = rf"^({TRUNK}\.blocks\.\d+)"
     apart = [(rf"{block}\.attn\.([qv])_bias$", r"\1.attn.\2_proj.bias")]
-    gated = [(rf"{block}\.mlp\.{own}\.", rf"\1.mlp.{theirs}.") for own, theirs in (("w1", "fc1_g"), ("w2", "fc1_x"), ("w3", "fc2"))]
+    gated = [(rf"{block}\.mlp\.{own}\.", rf"\1.mlp.{theirs}.") for own, theirs in _GATED.items()]
     arguments = vision["timm_model_args"]
     return [
         (r"^visual\.(?!trunk\.)", f"{TRUNK}."),
