@@ -9,10 +9,10 @@ from kzoo.arguments import one_of
 from kzoo.encoders.bert_body import BertBody
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.token_ids import TextTower, check_token_ids
+from kzoo.layers.attention import dense
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.pooling import pool_max, pool_mean
 from kzoo.layers.projection import Projection
-from kzoo.layers.transformer import dense
 
 POOLS = ("first", "mean", "max")
 

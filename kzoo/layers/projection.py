@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
+from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import activation_function
-from kzoo.layers.transformer import dense
 from kzoo.types import Tensor
 
 

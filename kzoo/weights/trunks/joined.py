@@ -3,11 +3,12 @@
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
 from kzoo.weights.trunks.convnext import CONVNEXT
+from kzoo.weights.trunks.fastvit import FASTVIT
 from kzoo.weights.trunks.siglip import SIGLIP
 from kzoo.weights.trunks.swin import SWIN
 from kzoo.weights.trunks.trunk import TOWER, TRUNK
 
-TRUNKS = (SIGLIP, CONVNEXT, SWIN)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
