@@ -6,10 +6,10 @@ from keras import ops
 from kzoo.arguments import COUNT, FLAG, POSITIVE, one_of, sequence, whole
 from kzoo.encoders.fastvit_stage import MIXERS, NORMS, Stage
 from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
+from kzoo.layers.attention import dense
 from kzoo.layers.branches import LARGEST_KERNEL, BranchedConv, merge, multiplier, rounded_share
 from kzoo.layers.convolution import feature_tokens
 from kzoo.layers.patch_embedding import as_size
-from kzoo.layers.transformer import dense
 
 OF_STAGES = sequence(FLAG, "True or False for each stage", 1)
 

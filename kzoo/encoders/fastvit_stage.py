@@ -4,11 +4,12 @@ import keras
 from keras import ops
 
 from kzoo.arguments import COUNT, FLAG, one_of
+from kzoo.layers.attention import attend, dense
 from kzoo.layers.branches import BranchedConv, ConditionalPositions, RepMixer, multiplier, rounded_share
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, batch_norm, feature_tokens
 from kzoo.layers.numerics import activation_function, layer_norm
-from kzoo.layers.transformer import LayerScale, attend, dense
+from kzoo.layers.transformer import LayerScale
 from kzoo.types import Tensor
 
 MIXERS, NORMS = ("repmixer", "attention"), ("batch", "layer")

@@ -11,11 +11,12 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import COUNT, FLAG, sequence, whole
+from kzoo.layers.attention import dense
 from kzoo.layers.changed import copy_weights
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, as_float64, batch_norm, gain_and_shift
 from kzoo.layers.numerics import activation_function
-from kzoo.layers.transformer import LayerScale, dense
+from kzoo.layers.transformer import LayerScale
 from kzoo.types import Tensor
 
 LARGEST_KERNEL = 255  # side in pixels; larger ones are no convolutions
