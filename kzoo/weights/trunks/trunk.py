@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 TRUNK, TOWER = "visual.trunk", "image_encoder"  # where open_clip has the tensors, and the model their tower
+OWN = "own"  # what a file of this room keeps for itself in its rows: no option of the tower
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class Trunk:
         kind: of the tower that it becomes, as in a table of presets.
         names: what a sentence says that this version knows of it, such as `"convnext_{tiny, small}"`.
         row: function of timm's name; gives the tower as in a table of presets, without what the wrapper says (the
-            projection) and without `image_size` where the config decides it; None for a name of another kind.
+            projection) and without `image_size` where the config decides it; None for a name of another kind. Under
+            `OWN` it may hold what `arguments` and `entries` need beside.
         entries: function of a row; gives the map, from `visual.trunk` to `image_encoder`, without the projection.
         arguments: function of a row and the `model_args` of timm's own `config.json`; gives the changed row. It refuses
             by `Fields.only` what it does not know.
@@ -23,6 +25,10 @@ class Trunk:
         pools: what the config calls `timm_pool` -> what it changes in the row. `""` is the pool that the tower has of
             itself.
         head: where its own projection lies under `visual.trunk`.
+        pooled: function of a row, of what the pool changes in it, and of whether timm's own head is the projection;
+            gives the row with that pool.
+        others: name of a tensor -> what a file that has it is, the end of a sentence: the same tower in the layout of
+            somebody else.
     """
 
     kind: str
@@ -33,6 +39,8 @@ class Trunk:
     name: Callable
     pools: dict = field(default_factory=dict)
     head: str = "head"
+    pooled: Callable = lambda row, changes, own_head: row | changes
+    others: dict = field(default_factory=dict)
 
 
 def changed(row, usual, names) -> dict:
