@@ -82,8 +82,8 @@ class Tower:
 
 
 def writes_captions(model) -> bool:
-    """Whether a model is a captioner."""
-    return isinstance(model, Captioner)
+    """Whether a model is a captioner that can write id by id."""
+    return isinstance(model, Captioner) and model.can_write
 
 
 def towers_of(model) -> list:

@@ -9,6 +9,7 @@ from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.convnext import ConvNeXt
 from kzoo.encoders.efficientnet import EfficientNet
+from kzoo.encoders.fastvit import FastViT
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
@@ -25,6 +26,7 @@ KINDS = (
     BertEncoder,
     ConvNeXt,
     EfficientNet,
+    FastViT,
     LayerTower,
     MultimodalDecoder,
     NaFlexVisionTransformer,
@@ -41,6 +43,7 @@ __all__ = [
     "BertEncoder",
     "ConvNeXt",
     "EfficientNet",
+    "FastViT",
     "Input",
     "LayerTower",
     "MultimodalDecoder",

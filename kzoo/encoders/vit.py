@@ -42,6 +42,8 @@ class VisionTransformer(SequenceTower, ImageTower):
             pooled queries are the tokens that a captioning decoder reads.
         norm_tokens: apply the last norm to all tokens, not to the pooled one only: the pooled one is the same, the
             tokens are what BLIP's text towers read.
+        patch_tokens: give out the tokens of the patches alone, without the class token, as open_clip's CoCa reads them
+            where no queries pool.
         num_queries, query_heads: of the pool `"queries"`.
         query_layout: how it makes the embedding. `"single"` (every released CoCa): the first query is the
             embedding, the others are the tokens. `"parallel"` and `"cascade"` (the paper): a query of its own reads
@@ -121,6 +123,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         class_token=True,
         pool="class_token",
         norm_tokens=False,
+        patch_tokens=False,
         num_queries=256,
         query_heads=8,
         query_layout="single",
@@ -162,8 +165,9 @@ class VisionTransformer(SequenceTower, ImageTower):
         self.width, self.embed_dim = width, embed_dim or width
         self._declare_sequence(depth, mask_token)
         self.token_dim = self.embed_dim if pool == "queries" else width
-        self.prefix_tokens = int(class_token and pool != "queries")
+        self.prefix_tokens = int(class_token and pool != "queries" and not patch_tokens)
         self.class_token, self.pool, self.query_layout = class_token, pool, query_layout
+        self.patch_tokens = patch_tokens
         self.norm_first = norm_tokens or pool == "attention" or (pool == "queries" and query_layout != "single")
         self.mean, self.std = tuple(mean), tuple(std)
         self.angles_of = None
@@ -338,7 +342,7 @@ class VisionTransformer(SequenceTower, ImageTower):
             return self._pooled_by_queries(x)
         patches = x[:, int(self.class_token) :]
         embedding = x[:, 0] if self.pool == "class_token" else ops.mean(patches, axis=1)
-        return embedding if self.norm_first else self.post_norm(embedding), x
+        return embedding if self.norm_first else self.post_norm(embedding), patches if self.patch_tokens else x
 
     def _pooled_by_queries(self, x):
         tokens = self.query_pool(x)  # (batch, num_queries, embed_dim)

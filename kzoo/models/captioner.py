@@ -177,6 +177,12 @@ class Captioner(Writer, EmbeddingModel):
         """Whether both sides of a pair have an embedding."""
         return self.text_encoder is not None
 
+    @property
+    def can_write(self) -> bool:
+        """Whether captions can be written id by id: not where the decoder reads the tokens of a text tower that looks
+        ahead, for these change with every id that follows."""
+        return not self.text_decoder.reads_text_tokens or getattr(self.text_encoder, "causal", False)
+
     def towers(self) -> dict:
         return super().towers() | {"text_decoder": self.text_decoder}
 
@@ -272,6 +278,12 @@ class Captioner(Writer, EmbeddingModel):
     caption_start_id = property(lambda self: self.text_decoder.start_id)
 
     def open_decoder(self, batch) -> CaptionDecoder:
+        if not self.can_write:
+            raise ValueError(
+                f"{self.name} writes no captions: its decoder reads the tokens of a "
+                f"{type(self.text_encoder).__name__}, which looks at the ids that are still to come; take a captioner "
+                "with a causal text tower."
+            )
         self.check_batch(batch)
         return CaptionDecoder(self, batch)
 

@@ -24,7 +24,7 @@ DROP = (
 HOLDS = frozenset(
     {
         *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in ("text_transformer", "bert")),
-        ("vit", "text_transformer", "multimodal_decoder"),
+        *(("vit", text, "multimodal_decoder") for text in ("text_transformer", "bert")),
     }
 )
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
@@ -112,7 +112,7 @@ def read_row(config, preprocessing=None) -> dict:
     }
     if "multimodal_cfg" in model:
         row["model"] = "captioner"
-        row["text_decoder"] = open_clip_text.read_decoder(model, row["text_encoder"]["vocab_size"])
+        row["text_decoder"] = open_clip_text.read_decoder(model, row["image_encoder"], row["text_encoder"])
         row["loss"].append({"loss": "Captioning", "weight": 2.0})
     elif row["similarity"]:
         row["loss"] = [{"loss": "SigmoidContrastive"}]
@@ -153,6 +153,7 @@ def write_config(row) -> dict:
     }
     if row.get("text_decoder"):
         model["multimodal_cfg"] = open_clip_text.write_decoder(row["text_decoder"], text)
+        model["text_cfg"] |= {"output_tokens": True, "vocab_size": row["text_decoder"]["vocab_size"]}
     if similarity["bias"] is not None:
         model["init_logit_bias"] = similarity["bias"]
     steps = {

@@ -11,7 +11,7 @@ from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import ROW, TRANSPOSE, Entry, dense, norm
 from kzoo.weights.open_clip_vision import activation, blocks, epsilon, written_numerics
 
-TOKENS = 77  # to which open_clip pads where the config says nothing
+TOKENS, VOCABULARY = 77, 49408  # ids that open_clip pads to, and that it knows, where the config says nothing
 POOLS = {"argmax": "end_of_text", "eos": "end_of_text", "last": "last"}
 _HF_POOLS = {"mean_pooler": "mean", "cls_last_hidden_state_pooler": "first"}
 
@@ -97,7 +97,7 @@ def read_text(model) -> dict:
     text, embed_dim = model.part("text_cfg"), model.get("embed_dim")
     if "hf_model_name" in text:
         return _read_hf(text, embed_dim)
-    width, vocab_size = text.get("width", 512), text.get("vocab_size", 49408)
+    width, vocab_size = text.get("width", 512), text.get("vocab_size", VOCABULARY)
     row = {
         "kind": "text_transformer",
         "vocab_size": vocab_size,
@@ -152,13 +152,23 @@ def _read_hf(text, embed_dim):
     return row if projection is None and row["width"] == embed_dim else row | {"embed_dim": embed_dim}
 
 
-def read_decoder(model, vocab_size) -> dict:
-    """CoCa's decoder, as in a table of presets."""
+def read_decoder(model, image, text) -> dict:
+    """CoCa's decoder between two towers, as in a table of presets.
+
+    Raises:
+        ValueError: a tower that gives no tokens in open_clip, or none that the decoder could read.
+    """
     config = model.part("multimodal_cfg")
     width = config.get("width", 512)
+    if image["kind"] != "vit" or "timm_model_name" in model.part("vision_cfg"):
+        raise ValueError(f"{config.place} is of a decoder that reads tokens, but only the ViT of open_clip gives them.")
+    widths = {"vision_cfg": image["embed_dim"] if image["pool"] == "queries" else image["width"]}
+    for part, tokens in {**widths, "text_cfg": text["width"]}.items():
+        if tokens != width:
+            raise ValueError(f"{config.place} says width={width}, but the tokens of {part} have {tokens} channels.")
     return {
         "kind": "multimodal_decoder",
-        "vocab_size": vocab_size,
+        "vocab_size": model.part("text_cfg").get("vocab_size", VOCABULARY),  # whatever the text tower has
         "width": width,
         "depth": config.get("layers", 12),
         "num_heads": config.get("heads", 8),

@@ -162,6 +162,8 @@ def read_vision(model, statistics) -> dict:
             "num_queries": vision.get("attn_pooler_queries", 256),
             "query_heads": vision.get("attn_pooler_heads", 8),
         }
+    elif "multimodal_cfg" in model:  # its decoder reads the patches, with the last norm unless that follows the pool
+        row |= {"patch_tokens": True, "norm_tokens": not vision.get("final_ln_after_pool", False)}
     return row
 
 
@@ -196,6 +198,8 @@ def write_vision(image) -> tuple:
         vision["no_ln_pre"] = True
     if image["pool"] == "average":
         vision |= {"pool_type": "avg", "final_ln_after_pool": not image["norm_tokens"]}
+    if image["patch_tokens"]:
+        vision |= {"output_tokens": True, "final_ln_after_pool": not image["norm_tokens"]}
     if image["pool"] == "queries":
         vision |= {
             "attentional_pool": {ours: theirs for theirs, ours in _LAYOUTS.items()}[image["query_layout"]],

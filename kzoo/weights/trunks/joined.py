@@ -3,6 +3,7 @@
 from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
 from kzoo.weights.trunks.convnext import CONVNEXT
+from kzoo.weights.trunks.fastvit import FASTVIT
 from kzoo.weights.trunks.relpos import RELPOS
 from kzoo.weights.trunks.siglip import SIGLIP
 from kzoo.weights.trunks.swin import SWIN
@@ -10,7 +11,7 @@ from kzoo.weights.trunks.trunk import TOWER, TRUNK
 from kzoo.weights.trunks.vit import VIT
 from kzoo.weights.trunks.vitamin import VITAMIN
 
-TRUNKS = (SIGLIP, CONVNEXT, SWIN, VIT, RELPOS, VITAMIN)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, VIT, RELPOS, VITAMIN)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
