@@ -36,12 +36,13 @@ from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
 COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
 FACTOR = number(0.0, 100.0, beyond=True)
 FLAGS = several(FLAG, 1, 16)
+OF_STAGES = several(WIDTH, 1, 16)
 SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and inverse
 
 TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take
     "activation": TEXT,
     "antialias": FLAG,
-    "attention_bias": TEXT,
+    "attention_bias": TEXT | FLAG,
     "causal": FLAG,
     "class_mask": TEXT,
     "class_token": FLAG,
@@ -63,11 +64,12 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "epsilon": EPSILON,
     "expansion": FACTOR,
     "fused": FLAG,
-    "head_width": WIDTH,
+    "head_width": WIDTH | NULL,
     "hidden_activation": TEXT,
     "hidden_dim": WIDTH | NULL,
     "image_size": SIZE,
     "inner_norm": FLAG,
+    "kernel_sizes": WIDTH | OF_STAGES,
     "layer_scale": number(-1e6, 1e6) | NULL,
     "mask_padding": FLAG,
     "mask_token": FLAG,
@@ -79,12 +81,13 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "mlp": TEXT,
     "mlp_dim": WIDTH | NULL,
     "mlp_norm": FLAG,
+    "mlp_ratio": number(0.0, 1000.0, beyond=True),
     "mlp_ratios": several(number(0.0, 1000.0, beyond=True), 1, 16),
     "momentum": number(0.0, 1.0),
     "noise": number(0.0, 1e6),
     "norm": TEXT,
     "norm_tokens": FLAG,
-    "num_heads": WIDTH,
+    "num_heads": WIDTH | OF_STAGES,
     "num_positions": LENGTH | NULL,
     "num_queries": LENGTH,
     "pad_id": ID,
@@ -119,7 +122,8 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "vocab_size": TOKENS,
     "width": WIDTH,
     "width_coefficient": FACTOR,
-    "widths": several(WIDTH, 1, 16),
+    "widths": OF_STAGES,
+    "window_size": WIDTH | OF_STAGES,
 }
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 

@@ -11,7 +11,15 @@ from kzoo.weights.mapping import SCALAR, SINGLE, Entry
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
 OWN_CONFIGS = (open_clip_text.OWN_CONFIG, TIMM_CONFIG)
-DROP = ("*.num_batches_tracked", "text.transformer.pooler.*", "*.position_ids", "*.token_type_ids", "attn_mask")
+DROP = (
+    "*.num_batches_tracked",
+    "text.transformer.pooler.*",
+    "*.position_ids",
+    "*.token_type_ids",
+    "attn_mask",
+    "*.attn_mask",
+    "*.relative_position_index",
+)
 
 HOLDS = frozenset(
     {
@@ -132,13 +140,13 @@ def write_config(row) -> dict:
     if arguments:
         files |= {TIMM_CONFIG: {"architecture": vision["timm_model_name"], "model_args": arguments}}
     layout = row.get("layout", {})
-    # only models with a tower of their own kind know these
-    special = {"eos_id", "embed_cls", "hf_model_name"} & set(words) or "timm_model_name" in vision
+    special = {"eos_id", "embed_cls", "hf_model_name"} & set(words)  # only models with a tower of their own know these
+    custom_text = bool(words.get("proj_bias")) or "timm_model_name" in vision
     activations = {tower["activation"] for tower in (image, text) if "activation" in tower}
     model = {
         "embed_dim": image["embed_dim"] or image["width"],
         "quick_gelu": "quick_gelu" in activations,
-        "custom_text": bool(special) or layout.get("custom_text", bool(words.get("proj_bias"))),
+        "custom_text": bool(special) or layout.get("custom_text", custom_text),
         "nonscalar_logit_scale": layout.get("nonscalar_logit_scale", False),
         "vision_cfg": vision,
         "text_cfg": words,
