@@ -3,7 +3,7 @@
 Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
 """
 
-from kzoo.weights import open_clip_text, open_clip_vision, trunks
+from kzoo.weights import harmless, open_clip_text, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
@@ -27,6 +27,14 @@ HOLDS = frozenset(
         *(("vit", text, "multimodal_decoder") for text in ("text_transformer", "bert")),
     }
 )
+MARKS = {  # fields that no CLIP of open_clip has
+    ("model_cfg",): {
+        "audio_cfg": "CLAP (sound and text)",
+        "genlip_cfg": "GenLIP (texts written from pictures)",
+        "image_cfg": "MobileCLIP's own code",
+    },
+    ("model_cfg", "vision_cfg"): {"eva_model_name": "EVA-CLIP's own code"},
+}
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
 
 
@@ -89,23 +97,23 @@ def read_row(config, preprocessing=None) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `open_clip_config.json`.
+        config: `Fields` of `open_clip_config.json`.
         preprocessing: not used, the config holds it.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    model, steps = _model(config), Fields(config, CONFIG_FILE).part("preprocess_cfg")
+    model, steps = config.part("model_cfg"), config.part("preprocess_cfg", {})
     row = {
         "image_encoder": open_clip_vision.read_vision(
-            model, {name: steps.get(name) for name in ("mean", "std") if name in steps}
+            model, {name: steps.optional(name) for name in ("mean", "std") if steps.optional(name)}
         ),
         "text_encoder": open_clip_text.read_text(model),
         "similarity": _similarity(model),
         "loss": [{"loss": "InfoNCE"}],
         "images": {
-            "resize": steps.get("resize_mode", "shortest"),
-            "interpolation": steps.get("interpolation", "bicubic"),
+            "resize": steps.optional("resize_mode") or "shortest",
+            "interpolation": steps.optional("interpolation") or "bicubic",
         },
         "tokenizer": open_clip_text.read_tokenizer(model.part("text_cfg")),
         "layout": {name: model.get(name, False) for name in LAYOUT},
@@ -179,4 +187,6 @@ FORMAT = Format(
     renames=renames,
     own_configs=OWN_CONFIGS,
     complete=complete,
+    harmless=harmless.OPEN_CLIP,
+    marks=MARKS,
 )

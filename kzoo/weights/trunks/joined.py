@@ -1,6 +1,5 @@
 """How open_clip joins a tower of timm to its config: which tower, which pool, and whose projection."""
 
-from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
 from kzoo.weights.trunks.convnext import CONVNEXT
 from kzoo.weights.trunks.fastvit import FASTVIT
@@ -25,7 +24,7 @@ def read_trunk(vision, embed_dim) -> dict:
     name = vision.get("timm_model_name")
     trunk, row = _found(name, vision.place)
     row = {"image_size": vision.get("image_size", 224)} | row
-    row = trunk.arguments(row, Fields(vision.get(ARGUMENTS, {}), f"config.json of {name}, model_args"))
+    row = trunk.arguments(row, vision.part(ARGUMENTS, {}, f"config.json of {name}, model_args"))
     if "image_size" in vision and _sides(vision.get("image_size")) != _sides(row["image_size"]):
         raise ValueError(
             f"{vision.place} says image_size={vision.get('image_size')}, but {name} takes pictures of "
