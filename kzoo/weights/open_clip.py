@@ -77,7 +77,7 @@ def entries(config, names) -> list:
     model = _model(config)
     scalar = SINGLE if model.get("nonscalar_logit_scale", False) else SCALAR
     return [
-        *open_clip_vision.vision_entries(model),
+        *open_clip_vision.vision_entries(model, names),
         *open_clip_text.text_entries(model, "text." if _is_custom(model) else ""),
         *(open_clip_text.DECODER if "multimodal_cfg" in model else []),
         Entry("logit_scale", "similarity.log_scale", scalar),

@@ -67,9 +67,14 @@ def _projection(vision, embed_dim):
     return row
 
 
-def trunk_entries(vision, embed_dim) -> list:
-    """The lines of the image tower that `vision_cfg` describes by timm's name."""
+def trunk_entries(vision, embed_dim, names=()) -> list:
+    """The lines of the image tower that `vision_cfg` describes by timm's name.
+
+    Raises:
+        ValueError: the names of a file's tensors are those of a form of the tower that is not read.
+    """
     trunk = _found(vision.get("timm_model_name"), vision.place)[0]
+    trunk.check(names)
     row, projection = read_trunk(vision, embed_dim), f"{TOWER}.projection"
     if row.get("embed_dim") is None:
         added = []

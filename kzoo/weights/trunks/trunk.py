@@ -23,6 +23,7 @@ class Trunk:
         pools: what the config calls `timm_pool` -> what it changes in the row. `""` is the pool that the tower has of
             itself.
         head: where its own projection lies under `visual.trunk`.
+        check: function of the names of a file's tensors; stops at a form of the tower that is not read.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Trunk:
     name: Callable
     pools: dict = field(default_factory=dict)
     head: str = "head"
+    check: Callable = lambda names: None
 
 
 def changed(row, usual, names) -> dict:
