@@ -94,9 +94,7 @@ def trunk_entries(vision, embed_dim, names=()) -> list:
     """
     trunk, row = _row(vision, embed_dim)
     projection = f"{TOWER}.projection"
-    for tensor, other in trunk.others.items():
-        if tensor in names:
-            raise ValueError(f"the file of weights holds {tensor!r}: it {other}.")
+    trunk.check(names)
     if row.get("embed_dim") is None:
         added = []
     elif row.get("hidden_dim"):

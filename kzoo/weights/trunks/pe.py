@@ -43,6 +43,6 @@ PE = of_class(
     epsilon=1e-5,
     pool="map",
     others={
-        "visual.conv1.weight": "is in the layout of Meta's own files; take one of open_clip's, as timm/PE-Core-B-16"
+        "visual.conv1.weight": "it is in the layout of Meta's own files; take one of open_clip's, as timm/PE-Core-B-16"
     },
 )

@@ -1,5 +1,6 @@
 """What a file of this room says of one kind of timm's towers."""
 
+import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,8 +28,8 @@ class Trunk:
         head: where its own projection lies under `visual.trunk`.
         pooled: function of a row, of what the pool changes in it, and of whether timm's own head is the projection;
             gives the row with that pool.
-        others: name of a tensor -> what a file that has it is, the end of a sentence: the same tower in the layout of
-            somebody else.
+        others: pattern of the name of a tensor -> what is said of a file that has it: the same tower in a form or a
+            layout that is not read.
     """
 
     kind: str
@@ -41,6 +42,16 @@ class Trunk:
     head: str = "head"
     pooled: Callable = lambda row, changes, own_head: row | changes
     others: dict = field(default_factory=dict)
+
+    def check(self, names) -> None:
+        """Stops where the names of a file's tensors are those of a form of the tower that is not read.
+
+        Raises:
+            ValueError: that.
+        """
+        for pattern, said in self.others.items():
+            for tensor in fnmatch.filter(names, pattern):
+                raise ValueError(f"the file of weights holds {tensor}: {said}.")
 
 
 def changed(row, usual, names) -> dict:

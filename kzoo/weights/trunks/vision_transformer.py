@@ -18,6 +18,7 @@ PLAIN = {  # a row of timm's defaults; `norm_tokens` None: as the pool wants tha
     "positions": "learned",
     "position_prefix": True,
     # what makes a tower of another kind
+    "patch_tokens": False,
     "relative_dim": None,
     "stem": None,
     "mlp": "plain",
