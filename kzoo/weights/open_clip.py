@@ -67,13 +67,14 @@ def complete(config, own) -> dict:
     vision = model.get("vision_cfg")
     if isinstance(vision, dict) and eva_own.NAME in vision:
         return config | {"model_cfg": eva_own.in_words_of_timm(model, CONFIG_FILE)}
-    if "architecture" in timm and isinstance(vision, dict) and "timm_model_name" in vision:
+    # a name alone may be another one of the same tower: that of EVA-01's weights is eva_giant_patch14_clip_224
+    if "architecture" in timm and timm.get("model_args") and isinstance(vision, dict) and "timm_model_name" in vision:
         if timm["architecture"] != vision["timm_model_name"]:
             raise ValueError(
                 f"{TIMM_CONFIG} is of {timm['architecture']!r}, but {CONFIG_FILE} names {vision['timm_model_name']!r}; "
                 "they belong to two models."
             )
-        model = model | {"vision_cfg": vision | {trunks.ARGUMENTS: timm.get("model_args", {})}}
+        model = model | {"vision_cfg": vision | {trunks.ARGUMENTS: timm["model_args"]}}
     return config | {"model_cfg": model}
 
 
