@@ -11,6 +11,7 @@ from kzoo.weights.mapping import (
     dense,
     grouped,
     norm,
+    query_key_value,
 )
 from kzoo.weights.trunks.trunk import TOWER, TRUNK, Trunk
 
@@ -170,20 +171,16 @@ def entries(row) -> list:
 
 
 def _blocks(block, layer, row, attention):
+    mixer = f"{block}.token_mixer"
     if attention:
-        mixer = f"{block}.token_mixer"
+        kernels = tuple(f"{each}.kernel" for each in query_key_value(f"{layer}.attention"))
         lines = [
             *(batch_norm if row["norm"] == "batch" else norm)(f"{block}.norm", f"{layer}.norm"),
-            Entry(
-                f"{mixer}.qkv.weight",
-                tuple(f"{layer}.{each}.kernel" for each in ("query", "key", "value")),
-                SPLIT_TRANSPOSE,
-            ),
-            *dense(f"{mixer}.proj", f"{layer}.out"),
+            Entry(f"{mixer}.qkv.weight", kernels, SPLIT_TRANSPOSE),
+            *dense(f"{mixer}.proj", f"{layer}.attention.out"),
             Entry(f"{block}.layer_scale_1.gamma", f"{layer}.scale.gain", VECTOR),
         ]
     else:
-        mixer = f"{block}.token_mixer"
         lines = [
             *_branched(f"{mixer}.mixer", f"{layer}.mixer.mixer", row["mixer_kernel"] > 1, 1),
             *batch_norm(f"{mixer}.norm.identity", f"{layer}.mixer.norm"),

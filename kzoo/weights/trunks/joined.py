@@ -3,11 +3,14 @@
 from kzoo.weights.mapping import dense
 from kzoo.weights.trunks.convnext import CONVNEXT
 from kzoo.weights.trunks.fastvit import FASTVIT
+from kzoo.weights.trunks.relpos import RELPOS
 from kzoo.weights.trunks.siglip import SIGLIP
 from kzoo.weights.trunks.swin import SWIN
 from kzoo.weights.trunks.trunk import TOWER, TRUNK
+from kzoo.weights.trunks.vit import VIT
+from kzoo.weights.trunks.vitamin import VITAMIN
 
-TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, VIT, RELPOS, VITAMIN)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
@@ -27,8 +30,9 @@ def read_trunk(vision, embed_dim) -> dict:
             f"{vision.place} says image_size={vision.get('image_size')}, but {name} takes pictures of "
             f"{row['image_size']}; give it in the model_args of a {name} that is made for another size."
         )
-    row |= vision.choice("timm_pool", trunk.pools, "avg")
-    return row | _projection(vision, embed_dim)
+    projection = _projection(vision, embed_dim)
+    own_head = "timm_proj" in vision and vision.optional("timm_proj") in (None, "none")
+    return trunk.pooled(row, vision.choice("timm_pool", trunk.pools, "avg"), own_head) | projection
 
 
 def _found(name, place):

@@ -23,6 +23,8 @@ class Trunk:
         pools: what the config calls `timm_pool` -> what it changes in the row. `""` is the pool that the tower has of
             itself.
         head: where its own projection lies under `visual.trunk`.
+        pooled: function of a row, of what the pool changes in it, and of whether timm's own head is the projection;
+            gives the row with that pool.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class Trunk:
     name: Callable
     pools: dict = field(default_factory=dict)
     head: str = "head"
+    pooled: Callable = lambda row, changes, own_head: row | changes
 
 
 def changed(row, usual, names) -> dict:
