@@ -10,9 +10,11 @@ from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.efficientnet import EfficientNet
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
+from kzoo.encoders.m2m100 import M2M100Encoder
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
+from kzoo.encoders.t5 import T5Encoder
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.tower import Input, Tower, table_of
@@ -23,9 +25,11 @@ KINDS = (
     BertEncoder,
     EfficientNet,
     LayerTower,
+    M2M100Encoder,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
+    T5Encoder,
     TextDecoder,
     TextTransformer,
     VisionTransformer,
@@ -38,9 +42,11 @@ __all__ = [
     "EfficientNet",
     "Input",
     "LayerTower",
+    "M2M100Encoder",
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
     "ResNet",
+    "T5Encoder",
     "TextDecoder",
     "TextTransformer",
     "Tower",

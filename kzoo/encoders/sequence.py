@@ -68,6 +68,7 @@ class SequenceTower(Tower):
         start,
         padding_mask=None,
         order=None,
+        position_bias=None,
         prompts=None,
         layers=(),
         until=None,
@@ -83,6 +84,8 @@ class SequenceTower(Tower):
             padding_mask: bool tensor `(rows, length)`, True where a token is real, or None.
             order: int tensor `(rows, length)`, the places of the tokens in their text, where a causal mask cannot go by
                 their order in `x`; else None.
+            position_bias: float tensor `(1 or rows, heads, length, length)`, what each pair of positions adds to the
+                scores, or None; prompts, which have no position, add nothing.
             prompts, layers, until: the options.
             training: as ever.
             **of_blocks: for each block.
@@ -104,6 +107,8 @@ class SequenceTower(Tower):
                 of_blocks["padding_mask"] = with_real(padding_mask, start, put)
             if order is not None:
                 of_blocks["visible"] = visible_in(order, start, put)
+            if position_bias is not None:
+                of_blocks["position_bias"] = with_nothing(position_bias, start, put)
             x = self.blocks[number](x, training=training, **of_blocks)
         embedding, tokens = found[last]
         outputs = {"embedding": embedding, "tokens": tokens}
@@ -169,6 +174,16 @@ def with_real(mask, start, count) -> Tensor:
     mask = ops.cast(mask, "int32")
     behind = ops.pad(mask[:, start:], ((0, 0), (count, 0)), constant_values=1)
     return ops.cast(ops.concatenate([mask[:, :start], behind], axis=1), "bool")
+
+
+def with_nothing(bias, start, count) -> Tensor:
+    """What pairs of positions add to the scores, with zeros for `count` tokens behind the first `start`."""
+    for axis in (2, 3) if count else ():
+        around = [(0, 0)] * 4
+        around[axis] = (count, 0)
+        before, behind = ops.split(bias, [start], axis=axis)
+        bias = ops.concatenate([before, ops.pad(behind, around)], axis=axis)
+    return bias
 
 
 def visible_in(order, start, count) -> Tensor:

@@ -39,7 +39,8 @@ WHOLE_NUMBERS = """
 FROM_ZERO = "eot_id pad_id prefix_tokens skip start_id token_types"
 FLAGS = """
     antialias any_size batch_norm causal class_token cross depthwise fused mask_padding mask_token norm_tokens
-    output_norm patch_bias patch_tokens positions_from_padding pre_norm projection_bias residual shortcut
+    output_norm patch_bias patch_tokens positions_from_padding pre_norm projection_bias residual
+    scale_embedding shortcut
 """
 
 BY_NAME = (

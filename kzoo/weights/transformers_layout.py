@@ -20,7 +20,7 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-_NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "relu": "relu", "silu": "silu"}
+NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "relu": "relu", "silu": "silu"}
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
 
@@ -148,7 +148,7 @@ def write_tower(row) -> dict:
         "num_hidden_layers": row["depth"],
         "num_attention_heads": row["num_heads"],
         "intermediate_size": row["mlp_dim"],
-        "hidden_act": _NAMES[row["activation"]],
+        "hidden_act": NAMES[row["activation"]],
         "layer_norm_eps": row["epsilon"],
     }
 
