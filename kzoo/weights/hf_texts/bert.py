@@ -47,7 +47,7 @@ def write(row) -> dict:
     return {"model_type": "xlm-roberta" if row["positions_from_padding"] else "bert", **bert.write_tower(row)}
 
 
-def entries() -> list:
+def entries(row) -> list:
     """The lines of the tower."""
     return [*bert.body(TENSORS, TOWER), *dense(f"{TENSORS}.pooler.dense", f"{TOWER}.pooler")]
 

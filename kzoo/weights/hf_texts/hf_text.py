@@ -17,7 +17,7 @@ class HfText:
         read: function of the `Fields` of a config and the ids per text; gives the tower as in a table of presets,
             without its pool and projection.
         write: the inverse: function of a row; gives the config.
-        entries: function of no argument; gives the map, from `text.transformer` to `text_encoder`.
+        entries: function of a row; gives the map, from `text.transformer` to `text_encoder`.
         pools: what the config calls `hf_pooler_type` -> the pool of the tower.
         default_pool: function of the `model_type`; gives the name of the pool where the config says null.
     """

@@ -40,8 +40,9 @@ def read_hf_text(text, embed_dim) -> dict:
 def hf_text_entries(text) -> list:
     """The lines of the tower that `text_cfg` names."""
     final = "text.proj.2.weight" if _projection(text) == "mlp" else "text.proj.weight"
+    kind, config = _found(text)
     return [
-        *_found(text)[0].entries(),
+        *kind.entries(kind.read(config, TOKENS)),
         Entry("text.proj.0.weight", f"{TOWER}.projection.hidden.kernel", TRANSPOSE),
         Entry(final, f"{TOWER}.projection.final.kernel", TRANSPOSE),
     ]

@@ -45,7 +45,7 @@ def write(row) -> dict:
     }
 
 
-def entries() -> list:
+def entries(row) -> list:
     """The lines of the tower."""
     block, layer = f"{TENSORS}.layers.{{n}}", f"{TOWER}.blocks.{{n}}"
     return [

@@ -71,16 +71,16 @@ def write(row) -> dict:
     }
 
 
-def entries() -> list:
+def entries(row) -> list:
     """The lines of the tower."""
     block, layer = f"{TENSORS}.block.{{n}}.layer", f"{TOWER}.blocks.{{n}}"
     attention, feed_forward = f"{block}.0.SelfAttention", f"{block}.1.DenseReluDense"
     dense = {
         **{f"{attention}.{name[0]}": f"attention.{name}" for name in ("query", "key", "value", "out")},
-        f"{feed_forward}.wi_0": "mlp_gate",
-        f"{feed_forward}.wi_1": "mlp_up",
         f"{feed_forward}.wo": "mlp_down",
     }
+    names = {"wi_0": "mlp_gate", "wi_1": "mlp_up"} if row["gated"] else {"wi": "mlp_up"}
+    dense |= {f"{feed_forward}.{theirs}": ours for theirs, ours in names.items()}
     return [
         Entry(f"{TENSORS}.embed_tokens.weight", f"{TOWER}.token_embedding"),
         Entry(f"{TENSORS}.block.0.layer.0.SelfAttention.relative_attention_bias.weight", f"{TOWER}.distance_embedding"),
