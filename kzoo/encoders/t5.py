@@ -129,9 +129,10 @@ class T5Encoder(PooledText):
 
     def _between(self, length, keep):
         """What each pair of positions adds to the scores: `(1 or batch, heads, length, length)`."""
-        places = np.arange(length, dtype="int32")[None] if keep is None else ops.cast(keep, "int32")
+        places = np.arange(length)[None] if keep is None else ops.cast(keep, "int32")
         distances = places[:, None, :] - places[:, :, None] + (self.context_length - 1)  # of the key from the query
-        bias = embed(self.distance_embedding, ops.take(self.buckets, distances, axis=0))
+        rows = self.buckets[distances] if keep is None else ops.take(self.buckets, distances, axis=0)
+        bias = embed(self.distance_embedding, rows)  # (1 or batch, length, length, heads)
         return {"position_bias": ops.transpose(bias, (0, 3, 1, 2))}
 
     def _tokens(self, x):
