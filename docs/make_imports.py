@@ -63,6 +63,7 @@ Written by `make docs` from the files: every layer that is registered with Keras
 '''
 LAYERS = ROOT / "kzoo" / "layers"
 NO_HEADS = {  # public layers and functions beside the heads
+    "kzoo.layers.attention": ["Attention"],
     "kzoo.layers.embedding_memory": ["EmbeddingMemory"],
     "kzoo.layers.embedding_noise": ["GaussianEmbeddingNoise"],
     "kzoo.layers.linear_logits": ["LinearLogits"],
@@ -72,7 +73,7 @@ NO_HEADS = {  # public layers and functions beside the heads
     "kzoo.layers.projection": ["Projection"],
     "kzoo.layers.projector": ["Projector"],
     "kzoo.layers.similarity": ["SimilarityHead"],
-    "kzoo.layers.transformer": ["Attention", "LayerScale", "TransformerBlock"],
+    "kzoo.layers.transformer": ["LayerScale", "TransformerBlock"],
 }
 LAYERS_HEAD = '''"""What multiplies: attention, transformer blocks, patches, pooling, similarity, heads of models.
 

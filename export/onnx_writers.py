@@ -16,6 +16,18 @@ TWO_GIGABYTES = 2**31 - 1
 PURPOSE = "Exporting to ONNX"
 
 
+def check_opset(opset) -> None:
+    """Stops at a version of ONNX's operators that the library installed here does not know.
+
+    Raises:
+        ValueError: that.
+        ImportError: the library is missing.
+    """
+    latest = require("onnx", "export", "Writing ONNX").defs.onnx_opset_version()
+    if opset > latest:
+        raise ValueError(f"opset is {opset}, but the onnx that is installed here knows versions up to {latest}.")
+
+
 def write_onnx(tower, path, opset=OPSET) -> str:
     """Write one tower with the exporter of the running backend, tidied and checked.
 

@@ -2,14 +2,20 @@
 
 from collections import Counter
 
+import keras
 import numpy as np
 
 from kzoo.files.findings import Findings, check_files
 from kzoo.files.numbers import check_finite
 from kzoo.files.strict_json import read_json
+from kzoo.files.words import said_by
 from kzoo.files.writing import readable
+from kzoo.layers.changed import quantise_again
+from kzoo.layers.initializers import without_values
+from kzoo.losses.spec import from_spec
 from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept, schema
+from kzoo.presets.build import build
 from kzoo.presets.foreign import recognise
 from kzoo.presets.table import flat
 from kzoo.weights.fields import problems_of_config
@@ -73,7 +79,12 @@ def _check_shapes(folder, config, preprocessor, file, found):
     from kzoo.presets.loader import described
 
     model = found.attempt(described, folder, config, preprocessor)
-    if model is None or config.get("quantised"):
+    if model is None:
+        return
+    for name, made in (("loss", _loss), ("compile", _options), ("quantised", _quantised)):
+        if config.get(name):
+            found.attempt(_tried, folder, name, made, config, preprocessor)
+    if config.get("quantised"):
         return
     found.attempt(check_kinds, file, model.variables)
     needed = Counter(tuple(weight.shape) for weight in model.weights)
@@ -81,6 +92,33 @@ def _check_shapes(folder, config, preprocessor, file, found):
     if lacking:
         shown = ", ".join(map(str, list(lacking)[:LISTED]))
         found.note(f"{file.path} lacks {lacking.total()} tensors of the model of its config, of the shapes {shown}.")
+
+
+def _tried(folder, name, made, *of_model):
+    """What the config of a folder asks for, made without memory."""
+    try:
+        made(*of_model)
+    except Exception as error:  # losses, optimizers and layers, also those of others, raise what they like
+        place = folder / preset_folder.CONFIG_FILE
+        raise ValueError(f"{place} says under {name!r} what cannot be done: {said_by(error)}.") from error
+
+
+def _loss(config, preprocessor):
+    without_values(from_spec, config["loss"])
+
+
+def _options(config, preprocessor):
+    """What `compile` was given; an optimizer counts its steps, so it is made with values."""
+    options = {name: each for name, each in config["compile"].items() if name != "epochs_made"}
+    without_values(keras.saving.deserialize_keras_object, options.pop("loss", None))
+    keras.saving.deserialize_keras_object(options)
+
+
+def _quantised(config, preprocessor):
+    def changed():
+        quantise_again(build(config, preprocessor=preprocessor), config["quantised"])
+
+    without_values(changed)
 
 
 def _check_checkpoint(checkpoint, found):

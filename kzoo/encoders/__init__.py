@@ -7,13 +7,16 @@ here, and a preset row can name it.
 from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
+from kzoo.encoders.convnext import ConvNeXt
 from kzoo.encoders.efficientnet import EfficientNet
+from kzoo.encoders.fastvit import FastViT
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.m2m100 import M2M100Encoder
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
+from kzoo.encoders.swin import SwinTransformer
 from kzoo.encoders.t5 import T5Encoder
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.encoders.text_transformer import TextTransformer
@@ -23,12 +26,15 @@ from kzoo.encoders.vit import VisionTransformer
 KINDS = (
     BertDecoder,
     BertEncoder,
+    ConvNeXt,
     EfficientNet,
+    FastViT,
     LayerTower,
     M2M100Encoder,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
+    SwinTransformer,
     T5Encoder,
     TextDecoder,
     TextTransformer,
@@ -39,13 +45,16 @@ __all__ = [
     "KINDS",
     "BertDecoder",
     "BertEncoder",
+    "ConvNeXt",
     "EfficientNet",
+    "FastViT",
     "Input",
     "LayerTower",
     "M2M100Encoder",
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
     "ResNet",
+    "SwinTransformer",
     "T5Encoder",
     "TextDecoder",
     "TextTransformer",

@@ -5,12 +5,12 @@ from keras import ops
 
 from kzoo.arguments import COUNT, one_of, sequence
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
+from kzoo.layers.attention import Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, average_pool, feature_tokens, max_pool
 from kzoo.layers.initializers import Normal
 from kzoo.layers.patch_embedding import as_size, image_grid
 from kzoo.layers.projection import Projection
-from kzoo.layers.transformer import Attention
 from kzoo.types import Tensor
 
 POOLS = ("attention", "average")

@@ -68,11 +68,12 @@ class SequenceTower(Tower):
         start,
         padding_mask=None,
         order=None,
-        position_bias=None,
+        rotary=None,
         prompts=None,
         layers=(),
         until=None,
         training=None,
+        position_biases=None,
         **of_blocks,
     ):
         """Through the blocks and out.
@@ -84,10 +85,11 @@ class SequenceTower(Tower):
             padding_mask: bool tensor `(rows, length)`, True where a token is real, or None.
             order: int tensor `(rows, length)`, the places of the tokens in their text, where a causal mask cannot go by
                 their order in `x`; else None.
-            position_bias: float tensor `(1 or rows, heads, length, length)`, what each pair of positions adds to the
-                scores, or None; prompts, which have no position, add nothing.
+            rotary: sines and cosines of the places of the tokens, as `kzoo.layers.Attention` takes them, or None.
             prompts, layers, until: the options.
             training: as ever.
+            position_biases: what each block adds to its products of queries and keys, `position_bias` of `Attention`;
+                prompts, which have no position, add nothing.
             **of_blocks: for each block.
 
         Returns:
@@ -107,8 +109,10 @@ class SequenceTower(Tower):
                 of_blocks["padding_mask"] = with_real(padding_mask, start, put)
             if order is not None:
                 of_blocks["visible"] = visible_in(order, start, put)
-            if position_bias is not None:
-                of_blocks["position_bias"] = with_nothing(position_bias, start, put)
+            if position_biases is not None:
+                of_blocks["position_bias"] = with_nothing(position_biases[number], start, put)
+            if rotary is not None:
+                of_blocks["rotary"] = unturned(rotary, start, put)
             x = self.blocks[number](x, training=training, **of_blocks)
         embedding, tokens = found[last]
         outputs = {"embedding": embedding, "tokens": tokens}
@@ -178,12 +182,24 @@ def with_real(mask, start, count) -> Tensor:
 
 def with_nothing(bias, start, count) -> Tensor:
     """What pairs of positions add to the scores, with zeros for `count` tokens behind the first `start`."""
-    for axis in (2, 3) if count else ():
-        around = [(0, 0)] * 4
+    for axis in (-2, -1) if count else ():
+        around = [(0, 0)] * len(bias.shape)
         around[axis] = (count, 0)
         before, behind = ops.split(bias, [start], axis=axis)
         bias = ops.concatenate([before, ops.pad(behind, around)], axis=axis)
     return bias
+
+
+def unturned(rotary, start, count) -> tuple:
+    """Sines and cosines `([rows,] length, pairs)` with `count` tokens of no place behind the first `start`."""
+    if not count:
+        return rotary
+    waves = []
+    for wave, constant in zip(rotary, (0.0, 1.0)):  # sine and cosine of an angle of 0
+        room = ((0, 0),) * (len(wave.shape) - 2) + ((count, 0), (0, 0))
+        behind = ops.pad(wave[..., start:, :], room, constant_values=constant)
+        waves.append(ops.concatenate([wave[..., :start, :], behind], axis=-2) if start else behind)
+    return tuple(waves)
 
 
 def visible_in(order, start, count) -> Tensor:

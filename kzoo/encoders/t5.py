@@ -128,12 +128,12 @@ class T5Encoder(PooledText):
         return x if self.embedding_dropout is None else self.embedding_dropout(x, training=training)
 
     def _between(self, length, keep):
-        """What each pair of positions adds to the scores: `(1 or batch, heads, length, length)`."""
+        """What pairs of positions add to the scores of every block, `(1 or batch, heads, length, length)`."""
         places = np.arange(length)[None] if keep is None else ops.cast(keep, "int32")
         distances = places[:, None, :] - places[:, :, None] + (self.context_length - 1)  # of the key from the query
         rows = self.buckets[distances] if keep is None else ops.take(self.buckets, distances, axis=0)
         bias = embed(self.distance_embedding, rows)  # (1 or batch, length, length, heads)
-        return {"position_bias": ops.transpose(bias, (0, 3, 1, 2))}
+        return {"position_biases": [ops.transpose(bias, (0, 3, 1, 2))] * self.num_blocks}
 
     def _tokens(self, x):
         return self.final_norm(x)

@@ -3,6 +3,7 @@
 Written by `make docs`.
 """
 
+from kzoo.layers.attention import Attention
 from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.heads import (
@@ -31,7 +32,7 @@ from kzoo.layers.pooling import AttentionPooling, pool_end_of_text
 from kzoo.layers.projection import Projection
 from kzoo.layers.projector import Projector
 from kzoo.layers.similarity import SimilarityHead
-from kzoo.layers.transformer import Attention, LayerScale, TransformerBlock
+from kzoo.layers.transformer import LayerScale, TransformerBlock
 
 __all__ = [
     "AdversarialStates",

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from kzoo.layers.attention import Attention, dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
-from kzoo.layers.transformer import Attention, dense
 from kzoo.types import Tensor
 
 

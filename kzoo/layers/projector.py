@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function, l2_normalize
-from kzoo.layers.transformer import dense
 from kzoo.types import Tensor
 
 

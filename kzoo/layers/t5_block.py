@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from kzoo.arguments import FLAG
+from kzoo.layers.attention import attend, dense
 from kzoo.layers.configured import Configured
-from kzoo.layers.numerics import NEGATIVE, activation_function, rms_norm
-from kzoo.layers.transformer import dense
+from kzoo.layers.numerics import activation_function, rms_norm
 from kzoo.types import Tensor
 
 
@@ -54,13 +54,8 @@ class DistanceAttention(Configured, keras.layers.Layer):
     # -- forward --
     def call(self, x, position_bias, padding_mask=None) -> Tensor:
         query, key, value = (self._split_heads(layer(x)) for layer in (self.query, self.key, self.value))
-        query, value = (ops.transpose(each, (0, 2, 1, 3)) for each in (query, value))  # (batch, heads, length, d)
-        scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (batch, heads, length, length)
-        scores = ops.cast(scores, "float32") + ops.cast(position_bias, "float32")
-        if padding_mask is not None:
-            scores = ops.where(ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2)), scores, NEGATIVE)
-        weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
-        mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+        query = query * self.head_width**0.5  # which `attend` divides by
+        mixed = attend(query, key, value, padding_mask=padding_mask, position_bias=position_bias)
         return self.out(ops.reshape(mixed, (-1, x.shape[1], self.num_heads * self.head_width)))
 
     def _split_heads(self, x):

@@ -1,169 +1,15 @@
-"""Attention and the pre-norm transformer block."""
-
-from typing import Any
+"""The pre-norm transformer block."""
 
 import keras
-import numpy as np
 from keras import ops
 
+from kzoo.arguments import one_of
+from kzoo.layers.attention import BIASES, Attention, dense
 from kzoo.layers.configured import Configured
-from kzoo.layers.initializers import Normal
-from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
+from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.types import Tensor
 
-
-def attend(query, key, value, causal=False, padding_mask=None, visible=None) -> Tensor:
-    """Softmax attention, `softmax(q k^T / sqrt(d)) v` per head, with the softmax in float32.
-
-    `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
-    TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
-    which makes a causal training step 1.3 times slower (`benchmarks/attention.py`) and doubles the
-    nodes of the exported graph. So they are for float16 on jax, whose op does not run on CPUs.
-
-    Args:
-        query: float tensor `(batch, T, heads, d)`.
-        key, value: float tensors `(batch, S, heads, d)`.
-        causal: position t sees positions 0..t only.
-        padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
-        visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
-
-    Returns:
-        float tensor `(batch, T, heads, d)`.
-    """
-    mask = None
-    if padding_mask is not None:
-        mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
-    if visible is not None:
-        visible = ops.expand_dims(visible, 1)  # (batch, 1, T, S)
-    elif causal and mask is not None:  # torch takes one of the two only
-        visible = np.tril(np.ones((query.shape[1], key.shape[1]), "bool"))
-    if visible is not None:
-        mask, causal = visible if mask is None else ops.logical_and(mask, visible), False
-    backend = keras.config.backend()
-    if backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16"):
-        return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
-
-    query = ops.transpose(query * query.shape[-1] ** -0.5, (0, 2, 1, 3))  # (batch, heads, T, d)
-    key = ops.transpose(key, (0, 2, 3, 1))  # (batch, heads, d, S)
-    value = ops.transpose(value, (0, 2, 1, 3))  # (batch, heads, S, d)
-    scores = ops.cast(ops.matmul(query, key), "float32")  # (batch, heads, T, S)
-    if causal:
-        scores = ops.add(scores, np.triu(np.full(scores.shape[-2:], NEGATIVE, "float32"), k=1))
-    if mask is not None:
-        scores = ops.where(mask, scores, NEGATIVE)
-    weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
-    return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-
-
-def dense(units, stddev, policy, name, use_bias=True) -> Any:
-    """A linear layer whose kernel starts from a normal distribution."""
-    kernel = Normal(stddev=stddev)
-    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=kernel, dtype=policy, name=name)
-
-
-@keras.saving.register_keras_serializable(package="kzoo")
-class Attention(Configured, keras.layers.Layer):
-    """Multi-head attention with separate query, key, value and output projections.
-
-    The weights have one layout whatever the checkpoint stored: query, key and value apart, so that freezing
-    and LoRA reach each of them. `fused=True` joins the three kernels at call time into one matmul, unless they are
-    quantised.
-
-    Args:
-        width: width of queries, keys and values, all heads together.
-        num_heads: number of heads; must divide `width`.
-        causal: mask the future.
-        fused: one matmul for query, key and value (self-attention only).
-        out_width: width of the output; default `width`.
-        out_stddev: standard deviation that the output projection starts from; default `width**-0.5`.
-
-    Inputs:
-        x: float tensor `(batch, T, any)`.
-        context: float tensor `(batch, S, any)` for the keys and values; default `x`.
-        padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
-        visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
-
-    Returns:
-        float tensor `(batch, T, out_width)`.
-
-    Raises:
-        ValueError: `num_heads` does not divide `width`.
-
-    Example:
-        >>> Attention(width=64, num_heads=4)(np.zeros((2, 5, 64))).shape
-        (2, 5, 64)
-
-    Reference:
-        Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762.
-    """
-
-    def __init__(self, width, num_heads, causal=False, fused=False, out_width=None, out_stddev=None, **kwargs):
-        super().__init__(**kwargs)
-        if width % num_heads:
-            raise ValueError(f"num_heads={num_heads} does not divide width={width}; choose a divisor.")
-        self.width, self.num_heads, self.causal, self.fused = width, num_heads, causal, fused
-
-        # -- layers --
-        self.query = dense(width, width**-0.5, self.dtype_policy, "query")
-        self.key = dense(width, width**-0.5, self.dtype_policy, "key")
-        self.value = dense(width, width**-0.5, self.dtype_policy, "value")
-        self.out = dense(out_width or width, out_stddev or width**-0.5, self.dtype_policy, "out")
-
-    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
-        self.query.build(x_shape)
-        self.key.build(context_shape or x_shape)
-        self.value.build(context_shape or x_shape)
-        self.out.build((None, None, self.width))
-
-    # -- forward --
-    def call(self, x, context=None, padding_mask=None, visible=None) -> Tensor:
-        plain = not any(part.quantization_mode for part in (self.query, self.key, self.value))
-        if self.fused and plain and context is None:
-            query, key, value = self._project_fused(x)
-        else:
-            context = x if context is None else context
-            query, key, value = self.query(x), self.key(context), self.value(context)
-        return self._attended(query, key, value, self.causal, padding_mask, visible)
-
-    def keys_values(self, context) -> tuple:
-        """Keys and values of a context, `(batch, S, width)` each, for `read`."""
-        return self.key(context), self.value(context)
-
-    def read(self, x, memory, visible=None) -> Tensor:
-        """Attention of `x` `(batch, T, any)` to keys and values made before; `visible` as `padding_mask`."""
-        return self._attended(self.query(x), *memory, padding_mask=visible)
-
-    def step(self, x, cache, at, visible) -> tuple:
-        """Causal self-attention at one position of each row, whose past is in a cache.
-
-        Args:
-            x: float tensor `(rows, 1, any)`.
-            cache: keys and values `(rows, S, width)` of the positions before.
-            at: bool tensor `(rows, S)`, True at the position of `x`.
-            visible: bool tensor `(rows, S)`, True at the positions that it sees.
-
-        Returns:
-            `(output, cache)`: `(rows, 1, out_width)`, and the cache with this position.
-        """
-        here = ops.expand_dims(at, -1)
-        cache = tuple(ops.where(here, new, old) for new, old in zip(self.keys_values(x), cache))
-        return self.read(x, cache, visible), cache
-
-    def _attended(self, query, key, value, causal=False, padding_mask=None, visible=None):
-        length = query.shape[1]
-        query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
-        mixed = attend(query, key, value, causal, padding_mask, visible)  # (batch, T, heads, d)
-        return self.out(ops.reshape(mixed, (-1, length, self.width)))
-
-    def _project_fused(self, x):
-        parts = (self.query, self.key, self.value)
-        kernel = ops.concatenate([part.kernel for part in parts], axis=1)  # (width, 3 width)
-        bias = ops.concatenate([part.bias for part in parts], axis=0)
-        return ops.split(ops.matmul(x, kernel) + bias, 3, axis=-1)
-
-    def _split_heads(self, x):
-        # the length is a Python int and the batch only ever -1: the exporters need it so
-        return ops.reshape(x, (-1, x.shape[1], self.num_heads, self.width // self.num_heads))
+GATES = {"plain": None, "swiglu": "silu", "geglu": "gelu"}  # MLP -> the activation of its gate
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -194,7 +40,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         width: width of the residual stream.
         num_heads: attention heads.
         mlp_dim: hidden width of the MLP.
-        activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
+        activation: of the plain MLP: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         causal: mask the future.
         cross: keys and values come from a context, through a norm of its own.
         layer_scale: initial gain of both branches, or None for no gain.
@@ -202,12 +48,20 @@ class TransformerBlock(Configured, keras.layers.Layer):
         fused: see `Attention`.
         epsilon: of both layer norms.
         depth: blocks in the tower; the last projection of a branch starts smaller by `sqrt(2 depth)`.
+        attention_bias: `bias` of the `Attention`.
+        inner_norm: of the `Attention`.
+        mlp: `"plain"`, `down(activation(up(x)))`; `"swiglu"` or `"geglu"`, `down(g(gate(x)) * up(x))` where g is SiLU
+            or the exact GELU.
+        mlp_norm: a layer norm before `down`.
+        mlp_input_norm: a layer norm of the MLP's own before `up` and `gate`, behind that of the block.
+        res_post_norm: norms stand behind the branches and not before them, `x + norm(attention(x))`.
 
     Inputs:
         x: float tensor `(batch, length, width)`.
         context: float tensor `(batch, S, any)`, where `cross`.
         padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
         visible: bool tensor `(batch, length, length)`, the positions that each one sees, in place of `causal`; or None.
+        rotary, position_bias: as of `Attention`; or None.
 
     Returns:
         float tensor `(batch, length, width)`.
@@ -218,8 +72,12 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
     Reference:
         Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; the scaled initialisation is that of
-        Radford et al., CLIP, 2021, arXiv 2103.00020.
+        Radford et al., CLIP, 2021, arXiv 2103.00020; gated MLPs: Shazeer, GLU Variants Improve Transformer, 2020,
+        arXiv 2002.05202; inner norms: Shleifer et al., NormFormer, 2021, arXiv 2110.09456; norms behind the branches:
+        Liu et al., Swin Transformer V2, 2021, arXiv 2111.09883.
     """
+
+    arguments = {"attention_bias": one_of(*BIASES), "mlp": one_of(*GATES)}
 
     def __init__(
         self,
@@ -234,42 +92,88 @@ class TransformerBlock(Configured, keras.layers.Layer):
         fused=False,
         epsilon=1e-5,
         depth=1,
+        attention_bias="all",
+        inner_norm=False,
+        mlp="plain",
+        mlp_norm=False,
+        mlp_input_norm=False,
+        res_post_norm=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         branch_stddev = width**-0.5 * (2 * depth) ** -0.5
+        self.res_post_norm = res_post_norm
 
         # -- layers --
         self.norm_1 = layer_norm(epsilon, "norm_1")
         self.norm_context = layer_norm(epsilon, "norm_context") if cross else None
         self.attention = Attention(
-            width, num_heads, causal, fused, out_stddev=branch_stddev, dtype=policy, name="attention"
+            width,
+            num_heads,
+            causal,
+            fused,
+            out_stddev=branch_stddev,
+            bias=attention_bias,
+            inner_norm=inner_norm,
+            epsilon=epsilon,
+            dtype=policy,
+            name="attention",
         )
         self.scale_1 = LayerScale(layer_scale, dtype=policy, name="scale_1") if layer_scale else None
         self.norm_2 = layer_norm(epsilon, "norm_2")
+        self.mlp_input_norm = layer_norm(epsilon, "mlp_input_norm") if mlp_input_norm else None
+        self.mlp_gate = dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_gate") if GATES[mlp] else None
         self.mlp_up = dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_up")
+        self.mlp_norm = layer_norm(epsilon, "mlp_norm") if mlp_norm else None
         self.mlp_down = dense(width, branch_stddev, policy, "mlp_down")
         self.scale_2 = LayerScale(layer_scale, dtype=policy, name="scale_2") if layer_scale else None
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
-        self.activation = activation_function(activation)
+        self.activation = activation_function(GATES[mlp] or activation)
 
     def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
-        for layer in (self.norm_1, self.scale_1, self.norm_2, self.mlp_up, self.scale_2):
+        of_width = (
+            self.norm_1,
+            self.scale_1,
+            self.norm_2,
+            self.mlp_input_norm,
+            self.mlp_gate,
+            self.mlp_up,
+            self.scale_2,
+        )
+        for layer in of_width:
             if layer is not None:
                 layer.build(x_shape)
         if self.norm_context is not None:
             self.norm_context.build(context_shape or x_shape)
         self.attention.build(x_shape, context_shape)
-        self.mlp_down.build((*x_shape[:-1], self.mlp_up.units))
+        for layer in (self.mlp_norm, self.mlp_down):
+            if layer is not None:
+                layer.build((*x_shape[:-1], self.mlp_up.units))
         if self.dropout is not None:
             self.dropout.build(x_shape)
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, visible=None, training=None) -> Tensor:
+    def call(
+        self,
+        x,
+        context=None,
+        padding_mask=None,
+        visible=None,
+        rotary=None,
+        position_bias=None,
+        training=None,
+    ) -> Tensor:
         if self.norm_context is not None:
             context = self.norm_context(context)
-        mixed = self.attention(self.norm_1(x), context=context, padding_mask=padding_mask, visible=visible)
+        mixed = self.attention(
+            self._before(x, self.norm_1),
+            context=context,
+            padding_mask=padding_mask,
+            visible=visible,
+            rotary=rotary,
+            position_bias=position_bias,
+        )
         return self._after(x, mixed, training)
 
     def memory(self, context) -> tuple:
@@ -279,20 +183,32 @@ class TransformerBlock(Configured, keras.layers.Layer):
     def read(self, x, memory) -> Tensor:
         """The block with `cross`, for `x` `(batch, T, width)` and the `memory` of its context."""
         x = ops.cast(x, self.compute_dtype)
-        return self._after(x, self.attention.read(self.norm_1(x), memory))
+        return self._after(x, self.attention.read(self._before(x, self.norm_1), memory))
 
     def step(self, x, cache, at, visible) -> tuple:
         """The causal block at one position of each row; arguments and result as in `Attention.step`."""
         x = ops.cast(x, self.compute_dtype)
-        mixed, cache = self.attention.step(self.norm_1(x), cache, at, visible)
+        mixed, cache = self.attention.step(self._before(x, self.norm_1), cache, at, visible)
         return self._after(x, mixed), cache
 
     def _after(self, x, mixed, training=None):
-        x = x + self._branch(mixed, self.scale_1, training)
-        mixed = self.mlp_down(self.activation(self.mlp_up(self.norm_2(x))))
-        return x + self._branch(mixed, self.scale_2, training)
+        x = x + self._branch(mixed, self.norm_1, self.scale_1, training)
+        mixed = self._mlp(self._before(x, self.norm_2))
+        return x + self._branch(mixed, self.norm_2, self.scale_2, training)
 
-    def _branch(self, x, scale, training):
+    def _mlp(self, x):
+        if self.mlp_input_norm is not None:
+            x = self.mlp_input_norm(x)
+        hidden = self.mlp_up(x)  # (batch, length, mlp_dim)
+        hidden = self.activation(hidden) if self.mlp_gate is None else self.activation(self.mlp_gate(x)) * hidden
+        return self.mlp_down(hidden if self.mlp_norm is None else self.mlp_norm(hidden))
+
+    def _before(self, x, norm):
+        return x if self.res_post_norm else norm(x)
+
+    def _branch(self, x, norm, scale, training):
+        if self.res_post_norm:
+            x = ops.cast(norm(x), self.compute_dtype)
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         return x if scale is None else scale(x)

@@ -280,8 +280,9 @@ class Captioner(Writer, EmbeddingModel):
     def open_decoder(self, batch) -> CaptionDecoder:
         if not self.can_write:
             raise ValueError(
-                f"{self.name} writes no captions: its decoder reads tokens of a {type(self.text_encoder).__name__}, "
-                "which looks at the ids that are still to come; take a captioner with a causal text tower."
+                f"{self.name} writes no captions: its decoder reads the tokens of a "
+                f"{type(self.text_encoder).__name__}, which looks at the ids that are still to come; take a captioner "
+                "with a causal text tower."
             )
         self.check_batch(batch)
         return CaptionDecoder(self, batch)

@@ -3,7 +3,7 @@
 Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
 """
 
-from kzoo.weights import hf_texts, open_clip_text, open_clip_vision, trunks
+from kzoo.weights import harmless, hf_texts, open_clip_text, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
@@ -11,7 +11,15 @@ from kzoo.weights.mapping import SCALAR, SINGLE, Entry
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
 OWN_CONFIGS = (hf_texts.OWN_CONFIG, TIMM_CONFIG)
-DROP = ("*.num_batches_tracked", "text.transformer.pooler.*", "*.position_ids", "*.token_type_ids", "attn_mask")
+DROP = (
+    "*.num_batches_tracked",
+    "text.transformer.pooler.*",
+    "*.position_ids",
+    "*.token_type_ids",
+    "attn_mask",
+    "*.attn_mask",
+    "*.relative_position_index",
+)
 
 TEXTS = ("text_transformer", *hf_texts.KINDS)
 HOLDS = frozenset(
@@ -20,6 +28,14 @@ HOLDS = frozenset(
         *(("vit", text, "multimodal_decoder") for text in TEXTS),
     }
 )
+MARKS = {  # fields that no CLIP of open_clip has
+    ("model_cfg",): {
+        "audio_cfg": "CLAP (sound and text)",
+        "genlip_cfg": "GenLIP (texts written from pictures)",
+        "image_cfg": "MobileCLIP's own code",
+    },
+    ("model_cfg", "vision_cfg"): {"eva_model_name": "EVA-CLIP's own code"},
+}
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
 NAMES = ("hf_model_name", "hf_tokenizer_name")  # of a text tower, of which two may have the same sizes
 
@@ -83,23 +99,23 @@ def read_row(config, preprocessing=None) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `open_clip_config.json`.
+        config: `Fields` of `open_clip_config.json`.
         preprocessing: not used, the config holds it.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    model, steps = _model(config), Fields(config, CONFIG_FILE).part("preprocess_cfg")
+    model, steps = config.part("model_cfg"), config.part("preprocess_cfg", {})
     row = {
         "image_encoder": open_clip_vision.read_vision(
-            model, {name: steps.get(name) for name in ("mean", "std") if name in steps}
+            model, {name: steps.optional(name) for name in ("mean", "std") if steps.optional(name)}
         ),
         "text_encoder": open_clip_text.read_text(model),
         "similarity": _similarity(model),
         "loss": [{"loss": "InfoNCE"}],
         "images": {
-            "resize": steps.get("resize_mode", "shortest"),
-            "interpolation": steps.get("interpolation", "bicubic"),
+            "resize": steps.optional("resize_mode") or "shortest",
+            "interpolation": steps.optional("interpolation") or "bicubic",
         },
         "tokenizer": open_clip_text.read_tokenizer(model.part("text_cfg")),
         "layout": {name: model.get(name, False) for name in LAYOUT},
@@ -136,13 +152,13 @@ def write_config(row) -> dict:
     if arguments:
         files |= {TIMM_CONFIG: {"architecture": vision["timm_model_name"], "model_args": arguments}}
     layout = row.get("layout", {})
-    # only models with a tower of their own kind know these
-    special = {"eos_id", "embed_cls", "hf_model_name"} & set(words) or "timm_model_name" in vision
+    special = {"eos_id", "embed_cls", "hf_model_name"} & set(words)  # only models with a tower of their own know these
+    custom_text = bool(words.get("proj_bias")) or "timm_model_name" in vision
     activations = {tower["activation"] for tower in (image, text) if "activation" in tower}
     model = {
         "embed_dim": image["embed_dim"] or image["width"],
         "quick_gelu": "quick_gelu" in activations,
-        "custom_text": bool(special) or layout.get("custom_text", bool(words.get("proj_bias"))),
+        "custom_text": bool(special) or layout.get("custom_text", custom_text),
         "nonscalar_logit_scale": layout.get("nonscalar_logit_scale", False),
         "vision_cfg": vision,
         "text_cfg": words,
@@ -175,4 +191,6 @@ FORMAT = Format(
     renames=renames,
     own_configs=OWN_CONFIGS,
     complete=complete,
+    harmless=harmless.OPEN_CLIP,
+    marks=MARKS,
 )

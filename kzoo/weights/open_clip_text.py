@@ -6,7 +6,7 @@ Read from open_clip 3.3.0.
 
 from kzoo.weights.hf_texts import KINDS, TOKENS, hf_text_entries, read_hf_text, write_hf_text
 from kzoo.weights.mapping import ROW, Entry, dense, norm
-from kzoo.weights.open_clip_vision import activation, blocks, epsilon, written_numerics
+from kzoo.weights.open_clip_vision import OF_A_TRANSFORMER, activation, blocks, epsilon, written_numerics
 
 VOCABULARY = 49408  # ids, where the config says nothing
 POOLS = {"argmax": "end_of_text", "eos": "end_of_text", "last": "last"}
@@ -19,13 +19,21 @@ _TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does d
     ("roberta", "roberta_bpe"),
     ("bert", "wordpiece"),
 )
+_OF_ITS_OWN = (  # fields that a tower of transformers is not given
+    *OF_A_TRANSFORMER,
+    "embed_cls",
+    "no_causal_mask",
+    "proj_bias",
+    "proj_type",
+    "vocab_size",
+)
 _CLEAN = {"canonicalize": "canonicalize", "lower": "openai", "whitespace": "whitespace"}
 
 
 def text_entries(model, prefix) -> list:
     """The lines of the text tower that `model_cfg` describes; `prefix` is `"text."` or nothing."""
     text = model.part("text_cfg")
-    if "hf_model_name" in text:
+    if text.optional("hf_model_name"):
         return hf_text_entries(text)
     if text.get("proj_bias", False):
         projection = dense(f"{prefix}text_projection", "text_encoder.projection")
@@ -52,8 +60,10 @@ DECODER = [
 def read_text(model) -> dict:
     """The text tower that `model_cfg` describes, as in a table of presets."""
     text, embed_dim = model.part("text_cfg"), model.get("embed_dim")
-    if "hf_model_name" in text:
+    if text.optional("hf_model_name"):
+        text.ignore(*_OF_ITS_OWN)
         return read_hf_text(text, embed_dim)
+    text.ignore("hf_proj_type", "hf_pooler_type")
     width, vocab_size = text.get("width", 512), text.get("vocab_size", VOCABULARY)
     row = {
         "kind": "text_transformer",
@@ -73,7 +83,7 @@ def read_text(model) -> dict:
         "eot_id": text.get("eos_id", 2) if text.get("pool_type", "argmax") == "eos" else vocab_size - 1,
         "projection_bias": text.get("proj_bias", False),
     }
-    if text.get("proj_type", "linear") == "none":
+    if text.choice("proj_type", {"linear": False, None: False, "none": True}, "linear"):
         row["embed_dim"] = None
     if text.get("embed_cls", False):
         row |= {"pool": "class_embedding", "pad_id": text.get("pad_id", 0)}
@@ -113,14 +123,17 @@ def read_decoder(model, image, text) -> dict:
 
 def read_tokenizer(text) -> dict:
     """Rules of the tokenizer that `text_cfg` names."""
-    name, arguments = text.optional("hf_tokenizer_name") or "", text.get("tokenizer_kwargs", {})
+    name, arguments = text.optional("hf_tokenizer_name") or "", text.part("tokenizer_kwargs", {})
+    text.refuse(tokenizer_mode="")
     if not name:
-        return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": "openai"}
+        clean = arguments.choice("clean", _CLEAN, "lower")
+        return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": clean}
     kind = next((kind for part, kind in _TOKENIZERS if part in name), None)
     if kind is None:
+        arguments.ignore("clean", "strip_sep_token")
         return {"kind": name, "clean": "none", "pad_id": 0}
-    rules = {"kind": kind, "clean": _CLEAN.get(arguments.get("clean", "whitespace"), "none"), "pad_id": _PAD[kind]}
-    return rules | ({"eot_id": 0} if arguments.get("strip_sep_token") else {})
+    rules = {"kind": kind, "clean": arguments.choice("clean", _CLEAN, "whitespace"), "pad_id": _PAD[kind]}
+    return rules | ({"eot_id": 0} if arguments.optional("strip_sep_token") else {})
 
 
 def write_text(row) -> tuple:

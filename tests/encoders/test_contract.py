@@ -61,6 +61,24 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "vit_queries": lambda: VisionTransformer(
         (8, 56), 8, pool="queries", num_queries=3, query_heads=2, embed_dim=6, **SMALL
     ),
+    "vit_convolutions": lambda: VisionTransformer(
+        (16, 112), 16, stem="convolutions", position_prefix=False, embed_dim=6, **SMALL
+    ),
+    "vit_mbconv": lambda: VisionTransformer(
+        (23, 56),
+        16,
+        stem="mbconv",
+        stem_width=8,
+        stem_stages=((8, 1), (16, 2)),
+        class_token=False,
+        pool="average",
+        positions=None,
+        **SMALL,
+    ),
+    "vit_relative": lambda: VisionTransformer((8, 56), 8, positions=None, relative_dim=4, **SMALL),
+    "vit_rotary": lambda: VisionTransformer(
+        (8, 56), 8, embed_dim=6, pool="attention", pool_heads=4, rotary="columns", rotary_grid=(2, 8), **SMALL
+    ),
     "text": lambda: text(embed_dim=6),
     "text_class": lambda: text(pool="class_embedding", pad_id=1),
     "text_last": lambda: text(pool="last", causal=False, mask_padding=True),

@@ -219,6 +219,7 @@ def test_half_the_size_with_another_opset(exported, tmp_path):
         ({"dtype": "int8"}, "dtype 'int8' is unknown; choose one of float32, float16"),
         ({"opset": 5}, "opset is 5; give a version of ONNX's operators, 13 or later"),
         ({"opset": "18"}, "opset is '18'"),
+        ({"opset": 10**6}, "opset is 1000000, but the onnx that is installed here knows versions up to"),
         ({"format": "tf_saved_model", "dtype": "float16"}, "a tf_saved_model is of float32 and has no opset"),
         ({"format": "tf_saved_model", "opset": 20}, "a tf_saved_model is of float32 and has no opset"),
     ],

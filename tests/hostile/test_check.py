@@ -60,6 +60,26 @@ def test_everything_comes_at_once(folder):
         assert part in said
 
 
+def test_what_a_config_asks_for_is_tried(tmp_path):
+    model = tiny_model(depth=1)
+    model.compile("adamw", loss="InfoNCE")
+    model.save_to_preset(tmp_path, optimizer=True)
+    assert checking.problems(tmp_path) == ("kzoo", [])
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["loss"][0]["loss"] = "InfoMCE"
+    config["compile"]["optimizer"]["config"]["beta_9"] = 0.9
+    config["quantised"] = {"1": {"mode": "int3", "config": None}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    _, problems = checking.problems(tmp_path)
+    said = "\n".join(problems)
+    for part in (
+        "under 'loss' what cannot be done: kzoo.losses has no 'InfoMCE'; did you mean InfoNCE",
+        "under 'compile'",
+    ):
+        assert part in said, said
+    assert len(problems) == 3 and "under 'quantised'" in said
+
+
 def test_weights_and_vocabulary_are_looked_into(folder):
     tensors = load_file(folder / "model.safetensors")
     names = [name for name, tensor in tensors.items() if tensor.ndim == 2]

@@ -6,7 +6,7 @@ import pytest
 from shared_case import fill, numpy
 
 from kzoo.layers import Attention, TransformerBlock
-from kzoo.layers.transformer import attend
+from kzoo.layers.attention import attend
 
 random = np.random.default_rng(0)
 X = random.normal(size=(2, 5, 8)).astype("float32")

@@ -81,7 +81,7 @@ def test_one_step_is_that_of_two_plain_ones():
     tested.train_on_batch(BATCH)
     for weight, old, own, here, there in zip(tested.trainable_variables, before, learns, first, second, strict=True):
         expected = old - RATE * (there if own else here)
-        np.testing.assert_allclose(numpy(weight), expected, rtol=1e-4, atol=2e-5, err_msg=weight.path)
+        np.testing.assert_allclose(numpy(weight), expected, rtol=1e-5, atol=2e-6, err_msg=weight.path)
     differ = [np.abs(there - here).max() for here, there, own in zip(first, second, learns) if own]
     assert max(differ) > 1e-3  # so that the step ahead is seen
 

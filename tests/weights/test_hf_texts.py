@@ -164,5 +164,5 @@ def test_a_captioner_whose_towers_do_not_fit_its_decoder(part, change, sentence,
 def test_a_text_tower_that_looks_ahead_writes_no_captions():
     model = kzoo.from_preset(TESTS / "fixtures" / "oc_coca_roberta_tiny")
     assert not model.can_write
-    with pytest.raises(ValueError, match="writes no captions: its decoder reads tokens of a BertEncoder, which looks"):
+    with pytest.raises(ValueError, match="writes no captions: its decoder reads the tokens of a BertEncoder, which"):
         model.generate(np.zeros((1, 32, 32, 3), "uint8"), prefix=[0], end_id=None)

@@ -4,11 +4,11 @@ import keras
 from keras import ops
 
 from kzoo.arguments import FINITE
+from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.inner_gradient import inner_gradient
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import l2_normalize
-from kzoo.layers.transformer import dense
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -25,10 +25,13 @@ def read_hf_text(text, embed_dim) -> dict:
         ValueError: a tower, pool or projection that is not known.
     """
     kind, config = _found(text)
-    tokens = text.get("context_length", TOKENS)
-    row = kind.read(config, tokens)
-    pool = text.choice("hf_pooler_type", {**kind.pools, None: None}, "mean_pooler")
-    row["pool"] = pool or kind.pools[kind.default_pool(config.get("model_type"))]
+    row = kind.read(config, text.get("context_length", TOKENS))
+    pooler = _pooler(text) or kind.default_pool(config.get("model_type"))
+    if pooler not in kind.pools:
+        raise ValueError(
+            f"{text.place} says hf_pooler_type={pooler!r}; this version knows {', '.join(map(repr, kind.pools))}."
+        )
+    row["pool"] = kind.pools[pooler]
     projection = _projection(text)
     if projection == "mlp":
         row["hidden_dim"] = (row["width"] + embed_dim) // 2
@@ -51,18 +54,31 @@ def hf_text_entries(text) -> list:
 def _found(text):
     """The kind of the tower that `text_cfg` names, and the fields of its config."""
     name = text.get("hf_model_name")
-    config = text.optional("hf_config") or _BY_LAST.get(PurePosixPath(name).name)
-    if config is None:
+    known = _BY_LAST.get(PurePosixPath(name).name)
+    if not text.optional("hf_config") and known is None:
         raise ValueError(
             f"{text.place} says hf_model_name={name!r}; this version knows {', '.join(CONFIGS)}, or reads the tower's "
             f"own config from {OWN_CONFIG} in the folder."
         )
-    config = Fields(config, OWN_CONFIG)
+    config = text.part("hf_config", known, OWN_CONFIG)
     return config.choice("model_type", _BY_TYPE, None), config
 
 
+def _pooler(text):
+    """What `hf_pooler_type` says; None for that of the kind. `pooler_type` is what older versions called it."""
+    names = [name for name in ("pooler_type", "hf_pooler_type") if name in text]
+    if names and all(text.optional(name) is None for name in names):
+        return None
+    return text.renamed("pooler_type", "hf_pooler_type", "mean_pooler")
+
+
 def _projection(text):
-    return text.optional("hf_proj_type") if "hf_proj_type" in text else "mlp"
+    """`"mlp"`, `"linear"` or None; `proj` is what older versions called it."""
+    names = [name for name in ("hf_proj_type", "proj") if name in text]
+    found = {text.optional(name) for name in names} or {"mlp"}
+    if len(found) > 1:
+        raise ValueError(f"{text.place} says {' and '.join(names)}, which are one field, with two values.")
+    return found.pop() or None
 
 
 def is_known(name, config) -> bool:

@@ -11,10 +11,18 @@ _SIZES = {  # width, depth, heads, MLP
     "nllb-200-3.3B": (2048, 24, 16, 8192),
 }
 _SIZE_FIELDS = ("d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim")
+_UNREAD = (  # of the decoder, of training, and of fairseq's models, whose fields older files hold
+    *("decoder_attention_heads", "decoder_ffn_dim", "decoder_layerdrop", "decoder_layers", "is_encoder_decoder"),
+    *("activation_dropout", "classif_dropout", "encoder_layerdrop", "init_std"),
+    *("add_bias_logits", "add_final_layer_norm", "extra_pos_embeddings", "force_bos_token_to_be_generated"),
+    *("max_position_embeddings", "normalize_before", "normalize_embedding", "num_hidden_layers"),
+    "static_position_embeddings",
+)
 
 
 def read(config, tokens) -> dict:
     """The tower of a config."""
+    config.ignore(*_UNREAD)
     width, depth, num_heads, mlp_dim = map(config.get, _SIZE_FIELDS, _SIZES["nllb-200-distilled-600M"])
     return {
         "kind": "m2m100",

@@ -22,10 +22,13 @@ _SIZES = {  # width, depth, heads, MLP
     "xxl": (4096, 24, 64, 10240),
 }
 _SIZE_FIELDS = ("d_model", "num_layers", "num_heads", "d_ff")
+# of the decoder, and what its class makes of `feed_forward_proj` itself
+_UNREAD = ("dense_act_fn", "is_encoder_decoder", "is_gated_act", "n_positions", "num_decoder_layers")
 
 
 def read(config, tokens) -> dict:
     """The tower of a config."""
+    config.ignore(*_UNREAD)
     activation, gated = config.choice("feed_forward_proj", _FEED_FORWARD, "gated-gelu")
     width, depth, num_heads, mlp_dim = map(config.get, _SIZE_FIELDS, _SIZES["small"])
     return {

@@ -1,11 +1,13 @@
 """How open_clip joins a tower of timm to its config: which tower, which pool, and whose projection."""
 
-from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import dense
+from kzoo.weights.trunks.convnext import CONVNEXT
+from kzoo.weights.trunks.fastvit import FASTVIT
 from kzoo.weights.trunks.siglip import SIGLIP
+from kzoo.weights.trunks.swin import SWIN
 from kzoo.weights.trunks.trunk import TOWER, TRUNK
 
-TRUNKS = (SIGLIP,)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
@@ -19,7 +21,12 @@ def read_trunk(vision, embed_dim) -> dict:
     name = vision.get("timm_model_name")
     trunk, row = _found(name, vision.place)
     row = {"image_size": vision.get("image_size", 224)} | row
-    row = trunk.arguments(row, Fields(vision.get(ARGUMENTS, {}), f"config.json of {name}, model_args"))
+    row = trunk.arguments(row, vision.part(ARGUMENTS, {}, f"config.json of {name}, model_args"))
+    if "image_size" in vision and _sides(vision.get("image_size")) != _sides(row["image_size"]):
+        raise ValueError(
+            f"{vision.place} says image_size={vision.get('image_size')}, but {name} takes pictures of "
+            f"{row['image_size']}; give it in the model_args of a {name} that is made for another size."
+        )
     row |= vision.choice("timm_pool", trunk.pools, "avg")
     return row | _projection(vision, embed_dim)
 
@@ -35,9 +42,18 @@ def _found(name, place):
     )
 
 
+def _sides(size):
+    return list(size) if isinstance(size, (list, tuple)) else [size, size]
+
+
 def _projection(vision, embed_dim):
     """What follows the pool: timm's own head, or one that open_clip adds, or nothing."""
     proj = vision.optional("timm_proj") if "timm_proj" in vision else "linear"
+    if proj in (None, "none") and vision.get("timm_pool", "avg") == "":
+        raise ValueError(
+            f"{vision.place} says timm_pool='' and timm_proj={proj!r}: without a projection of open_clip's, '' leaves "
+            "the pool out, and nothing is embedded."
+        )
     if proj == "none":
         return {}
     row = {"embed_dim": embed_dim, "projection_bias": proj is None or vision.get("timm_proj_bias", False)}

@@ -33,3 +33,26 @@ class Trunk:
     name: Callable
     pools: dict = field(default_factory=dict)
     head: str = "head"
+
+
+def changed(row, usual, names) -> dict:
+    """The `model_args` that make a tower of the one of timm's name.
+
+    Args:
+        row: the tower, as a model says it.
+        usual: the tower of that name.
+        names: timm's name of an argument -> ours.
+
+    Example:
+        >>> changed({"depths": (1, 1), "patch_size": 4}, {"depths": [3, 3], "patch_size": 4}, {"depths": "depths"})
+        {'depths': [1, 1]}
+    """
+    ours = {theirs: (_spelled(row[name], usual[name]), usual[name]) for theirs, name in names.items()}
+    return {theirs: value for theirs, (value, other) in ours.items() if value != other}
+
+
+def _spelled(value, usual):
+    """A value as JSON has it, and a list of numbers that are all alike as the usual one says it."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return list(value) if isinstance(usual, list) or len(set(value)) > 1 else value[0]

@@ -1,0 +1,213 @@
+"""Multi-head attention: the softmax, and the layer around it."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kzoo.arguments import one_of
+from kzoo.layers.configured import Configured
+from kzoo.layers.initializers import Normal
+from kzoo.layers.numerics import NEGATIVE, layer_norm
+from kzoo.layers.rotary import rotate
+from kzoo.types import Tensor
+
+BIASES = {  # which of the projections have one
+    "all": ("query", "key", "value", "out"),
+    "query_value": ("query", "value", "out"),  # of a key it changes no weight of the softmax: EVA, BEiT
+    "out": ("out",),
+    "none": (),
+}
+
+
+def attend(query, key, value, causal=False, padding_mask=None, visible=None, position_bias=None) -> Tensor:
+    """Softmax attention, `softmax(q k^T / sqrt(d)) v` per head, with the softmax in float32.
+
+    `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
+    TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
+    which makes a causal training step 1.3 times slower (`benchmarks/attention.py`) and doubles the
+    nodes of the exported graph. So they are for float16 on jax, whose op does not run on CPUs, and where a bias is
+    added, which torch's op does not take.
+
+    Args:
+        query: float tensor `(batch, T, heads, d)`.
+        key, value: float tensors `(batch, S, heads, d)`.
+        causal: position t sees positions 0..t only.
+        padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
+        visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
+        position_bias: float tensor `(heads, T, S)` or `(batch, heads, T, S)`, added to the scaled products of each
+            query and key; or None.
+
+    Returns:
+        float tensor `(batch, T, heads, d)`.
+    """
+    mask = None
+    if padding_mask is not None:
+        mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
+    if visible is not None:
+        visible = ops.expand_dims(visible, 1)  # (batch, 1, T, S)
+    elif causal and mask is not None:  # torch takes one of the two only
+        visible = np.tril(np.ones((query.shape[1], key.shape[1]), "bool"))
+    if visible is not None:
+        mask, causal = visible if mask is None else ops.logical_and(mask, visible), False
+    backend = keras.config.backend()
+    has_op = backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16")
+    if has_op and position_bias is None:
+        return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
+
+    query = ops.transpose(query * query.shape[-1] ** -0.5, (0, 2, 1, 3))  # (batch, heads, T, d)
+    key = ops.transpose(key, (0, 2, 3, 1))  # (batch, heads, d, S)
+    value = ops.transpose(value, (0, 2, 1, 3))  # (batch, heads, S, d)
+    scores = ops.cast(ops.matmul(query, key), "float32")  # (batch, heads, T, S)
+    if position_bias is not None:
+        scores = scores + ops.cast(position_bias, "float32")
+    if causal:
+        scores = ops.add(scores, np.triu(np.full(scores.shape[-2:], NEGATIVE, "float32"), k=1))
+    if mask is not None:
+        scores = ops.where(mask, scores, NEGATIVE)
+    weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+    return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+
+
+def dense(units, stddev, policy, name, use_bias=True) -> Any:
+    """A linear layer whose kernel starts from a normal distribution."""
+    kernel = Normal(stddev=stddev)
+    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=kernel, dtype=policy, name=name)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class Attention(Configured, keras.layers.Layer):
+    """Multi-head attention with separate query, key, value and output projections.
+
+    The weights have one layout whatever the checkpoint stored: query, key and value apart, so that freezing
+    and LoRA reach each of them. `fused=True` joins the three kernels at call time into one matmul, unless they are
+    quantised.
+
+    Args:
+        width: width of queries, keys and values, all heads together.
+        num_heads: number of heads; must divide `width`.
+        causal: mask the future.
+        fused: one matmul for query, key and value (self-attention only).
+        out_width: width of the output; default `width`.
+        out_stddev: standard deviation that the output projection starts from; default `width**-0.5`.
+        bias: which projections have one: `"all"`, `"query_value"` (all but the key), `"out"` or `"none"`.
+        inner_norm: a layer norm over all heads together, before the output projection.
+        epsilon: of that norm.
+
+    Inputs:
+        x: float tensor `(batch, T, any)`.
+        context: float tensor `(batch, S, any)` for the keys and values; default `x`.
+        padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
+        visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
+        rotary: sines and cosines of the places of the tokens, as `kzoo.layers.rotary.rotate` takes them, or None.
+        position_bias: float tensor `(heads, T, S)` or `(batch, heads, T, S)`, added to the scaled products of each
+            query and key; or None.
+
+    Returns:
+        float tensor `(batch, T, out_width)`.
+
+    Raises:
+        ValueError: `num_heads` does not divide `width`.
+
+    Example:
+        >>> Attention(width=64, num_heads=4)(np.zeros((2, 5, 64))).shape
+        (2, 5, 64)
+
+    Reference:
+        Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762.
+    """
+
+    arguments = {"bias": one_of(*BIASES)}
+
+    def __init__(
+        self,
+        width,
+        num_heads,
+        causal=False,
+        fused=False,
+        out_width=None,
+        out_stddev=None,
+        bias="all",
+        inner_norm=False,
+        epsilon=1e-5,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if width % num_heads:
+            raise ValueError(f"num_heads={num_heads} does not divide width={width}; choose a divisor.")
+        self.width, self.num_heads, self.causal, self.fused = width, num_heads, causal, fused
+
+        def projection(name, units=width, stddev=None):
+            return dense(units, stddev or width**-0.5, self.dtype_policy, name, name in BIASES[bias])
+
+        # -- layers --
+        self.query, self.key, self.value = (projection(name) for name in ("query", "key", "value"))
+        self.inner_norm = layer_norm(epsilon, "inner_norm") if inner_norm else None
+        self.out = projection("out", out_width or width, out_stddev)
+
+    def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
+        self.query.build(x_shape)
+        self.key.build(context_shape or x_shape)
+        self.value.build(context_shape or x_shape)
+        if self.inner_norm is not None:
+            self.inner_norm.build((None, None, self.width))
+        self.out.build((None, None, self.width))
+
+    # -- forward --
+    def call(self, x, context=None, padding_mask=None, visible=None, rotary=None, position_bias=None) -> Tensor:
+        plain = not any(part.quantization_mode for part in (self.query, self.key, self.value))
+        if self.fused and plain and context is None:
+            query, key, value = self._project_fused(x)
+        else:
+            context = x if context is None else context
+            query, key, value = self.query(x), self.key(context), self.value(context)
+        return self._attended(query, key, value, self.causal, padding_mask, visible, rotary, position_bias)
+
+    def keys_values(self, context) -> tuple:
+        """Keys and values of a context, `(batch, S, width)` each, for `read`."""
+        return self.key(context), self.value(context)
+
+    def read(self, x, memory, visible=None) -> Tensor:
+        """Attention of `x` `(batch, T, any)` to keys and values made before; `visible` as `padding_mask`."""
+        return self._attended(self.query(x), *memory, padding_mask=visible)
+
+    def step(self, x, cache, at, visible) -> tuple:
+        """Causal self-attention at one position of each row, whose past is in a cache.
+
+        Args:
+            x: float tensor `(rows, 1, any)`.
+            cache: keys and values `(rows, S, width)` of the positions before.
+            at: bool tensor `(rows, S)`, True at the position of `x`.
+            visible: bool tensor `(rows, S)`, True at the positions that it sees.
+
+        Returns:
+            `(output, cache)`: `(rows, 1, out_width)`, and the cache with this position.
+        """
+        here = ops.expand_dims(at, -1)
+        cache = tuple(ops.where(here, new, old) for new, old in zip(self.keys_values(x), cache))
+        return self.read(x, cache, visible), cache
+
+    def _attended(
+        self, query, key, value, causal=False, padding_mask=None, visible=None, rotary=None, position_bias=None
+    ):
+        length = query.shape[1]
+        query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
+        if rotary is not None:
+            query, key = rotate(query, rotary), rotate(key, rotary)
+        mixed = attend(query, key, value, causal, padding_mask, visible, position_bias)  # (batch, T, heads, d)
+        mixed = ops.reshape(mixed, (-1, length, self.width))
+        return self.out(mixed if self.inner_norm is None else self.inner_norm(mixed))
+
+    def _project_fused(self, x):
+        parts = (self.query, self.key, self.value)
+        x = ops.matmul(x, ops.concatenate([part.kernel for part in parts], axis=1))  # (batch, T, 3 width)
+        if any(part.use_bias for part in parts):
+            none = np.zeros(self.width, "float32")
+            biases = [part.bias if part.use_bias else ops.cast(none, x.dtype) for part in parts]
+            x = x + ops.concatenate(biases, axis=0)
+        return ops.split(x, 3, axis=-1)
+
+    def _split_heads(self, x):
+        # the length is a Python int and the batch only ever -1: the exporters need it so
+        return ops.reshape(x, (-1, x.shape[1], self.num_heads, self.width // self.num_heads))

@@ -1,0 +1,124 @@
+"""Every config of open_clip's wheel: a row, and a model with the names and shapes that open_clip has."""
+
+import contextlib
+import fnmatch
+import json
+import math
+
+import pytest
+from wheel import CONFIGS, WHEEL, Shapes, config_of
+
+from kzoo.layers.initializers import without_values
+from kzoo.layers.patch_embedding import as_size
+from kzoo.presets import build as building
+from kzoo.presets.foreign import Checkpoint
+from kzoo.weights import open_clip
+
+pytestmark = pytest.mark.once
+# what changes no shape: towers that differ in nothing else are built once
+NUMERICS = ("activation", "epsilon", "mean", "std", "causal", "eot_id", "pad_id")
+# configs whose towers are not read yet: what they are refused with is no concern of this file
+LEFT = (
+    "EVA01-g-14-plus",
+    "EVA01-g-14",
+    "EVA02-B-16",
+    "EVA02-E-14-plus",
+    "EVA02-E-14",
+    "EVA02-L-14-336",
+    "EVA02-L-14",
+    "PE-Core-B-16",
+    "PE-Core-L-14-336",
+    "PE-Core-S-16-384",
+    "PE-Core-T-16-384",
+    "PE-Core-bigG-14-448",
+    "MobileCLIP-B",
+    "MobileCLIP2-B",
+    "MobileCLIP2-L-14",
+    "ViTamin-B-LTT",
+    "ViTamin-B",
+    "ViTamin-L-256",
+    "ViTamin-L-336",
+    "ViTamin-L-384",
+    "ViTamin-L",
+    "ViTamin-L2-256",
+    "ViTamin-L2-336",
+    "ViTamin-L2-384",
+    "ViTamin-L2",
+    "ViTamin-S-LTT",
+    "ViTamin-S",
+    "ViTamin-XL-256",
+    "ViTamin-XL-336",
+    "ViTamin-XL-384",
+    "vit_medium_patch16_gap_256",
+    "vit_relpos_medium_patch16_cls_224",
+    "MobileCLIP-S1",
+    "MobileCLIP-S2",
+    "MobileCLIP2-S0",
+    "MobileCLIP2-S2",
+    "MobileCLIP2-S3",
+    "MobileCLIP2-S4",
+    "convnext_base",
+    "convnext_base_w",
+    "convnext_base_w_320",
+    "convnext_large",
+    "convnext_large_d",
+    "convnext_large_d_320",
+    "convnext_small",
+    "convnext_tiny",
+    "convnext_xlarge",
+    "convnext_xxlarge",
+    "convnext_xxlarge_320",
+    "swin_base_patch4_window7_224",
+)
+
+
+@pytest.fixture(scope="module")
+def towers():
+    """Towers by their config, of shapes only."""
+    return {}
+
+
+@pytest.fixture
+def once_each(towers, monkeypatch):
+    """Towers that differ in no shape are one: the giants take a second each to build."""
+
+    def remembering(owner):
+        def tower(**config):
+            key = json.dumps([owner.kind, {name: config[name] for name in config if name not in NUMERICS}], default=str)
+            if key not in towers:
+                towers[key] = owner.from_config(config)
+            return towers[key]
+
+        return tower
+
+    for kind, owner in building.TOWERS.items():
+        if isinstance(owner, type):
+            monkeypatch.setitem(building.TOWERS, kind, remembering(owner))
+
+
+def test_it_is_the_wheel_that_is_installed():
+    assert CONFIGS.keys() == WHEEL.keys() and len(WHEEL) == 144
+
+
+@pytest.mark.parametrize("name", WHEEL)
+def test_names_shapes_and_count_of_a_config(name, once_each, tmp_path):
+    made = WHEEL[name]
+    checkpoint = Checkpoint(tmp_path, name, open_clip.FORMAT, config_of(name))
+    with contextlib.suppress(ValueError) if name in LEFT else contextlib.nullcontext():
+        row = checkpoint.row()
+        assert as_size(row["image_encoder"]["image_size"]) == as_size(made["image_size"])
+        model = without_values(building.build, row)
+        checkpoint.check_tensors(Shapes(made["tensors"]), model)
+        dropped = [each for each in made["tensors"] if any(fnmatch.fnmatchcase(each, drop) for drop in open_clip.DROP)]
+        assert model_count(model) + parameters_among(dropped, made["tensors"]) == made["params"]
+
+
+def model_count(model):
+    """Parameters, as torch counts them: without running statistics."""
+    weights = (each for each in model.weights if "/moving_" not in each.path and "seed_generator" not in each.path)
+    return sum(math.prod(each.shape) for each in weights)
+
+
+def parameters_among(names, tensors):
+    """Numbers of those tensors that torch counts: no buffers."""
+    return sum(math.prod(tensors[name]) for name in names if not name.endswith(("_ids", "num_batches_tracked", "mask")))
