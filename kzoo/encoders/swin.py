@@ -111,7 +111,7 @@ class SwinTransformer(ImageTower):
         grid = image_grid(self.image_size, patch_size)
         for stage, depth in enumerate(depths):
             if stage:
-                grid = image_grid(grid, 2)  # cut to whole pairs: what the windows are made for
+                grid = tuple((side + 1) // 2 for side in grid)
             self.stages.append(
                 SwinStage(
                     depth,

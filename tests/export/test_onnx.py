@@ -311,6 +311,8 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
         "oc_coca_cascade_tiny",
         "oc_mt5_tiny",
         "oc_nllb_tiny",
+        "oc_convnext_mlp_tiny",
+        "oc_swin_tiny",
     ],
 )
 def test_towers_of_other_families_export(name, tmp_path):
