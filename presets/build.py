@@ -1,5 +1,6 @@
 """From a complete row to a model."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -24,6 +25,17 @@ def parts_of(row) -> dict:
     """Name of a tower or decoder -> its config, in the order of a row, the decoder last."""
     names = [name for name in row if name.endswith(TOWER)]
     return {name: row[name] for name in sorted([*names, DECODER], key=DECODER.__eq__) if row.get(name)}
+
+
+def complete(config) -> dict:
+    """The config of a tower with what its constructor takes for what is not said.
+
+    Example:
+        >>> complete({"kind": "vit", "image_size": 224, "patch_size": 32})["class_token"]
+        True
+    """
+    parameters = inspect.signature(TOWERS[config["kind"]]).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty} | config
 
 
 def token_tower_of(row) -> dict | None:

@@ -11,7 +11,7 @@ from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.vocabularies import KINDS
 from kzoo.presets import schema
-from kzoo.presets.build import PARTS, image_steps, vocabulary_of
+from kzoo.presets.build import complete, image_steps, parts_of, vocabulary_of
 from kzoo.weights import (
     TensorFiles,
     big_vision,
@@ -27,10 +27,9 @@ from kzoo.weights import (
     transformers_clip,
     transformers_siglip,
 )
-from kzoo.weights.format import Format
+from kzoo.weights.format import STEPS_FILE, Format
 
-# of transformers 4, and of 5, which has in one file what the tokenizer and the image processor are made of
-STEPS_FILE, PROCESSOR_FILE = "preprocessor_config.json", "processor_config.json"
+PROCESSOR_FILE = "processor_config.json"  # of transformers 5: what tokenizer and image processor are made of
 UNREAD = {
     "eot_id": {"pool": ("end_of_text",)}
 }  # what changes numbers only where another option has one of these values
@@ -61,7 +60,7 @@ class Checkpoint:
     def row(self) -> dict:
         """The complete row that its config describes."""
         try:
-            row = self.format.read_row(self.config, self._steps())
+            row = self.format.row(self.config, *self._steps())
         except ValueError:
             raise
         except Exception as error:  # of what the fields say one by one, each rightly, but not together
@@ -72,20 +71,26 @@ class Checkpoint:
         return row
 
     def _steps(self):
-        """What the library's image processor is made of: of either file that it writes, in its order."""
+        """What the library's image processor is made of, of either file that it writes, in its order; and where."""
         whole = read_json(self.folder / PROCESSOR_FILE).get("image_processor")
-        return whole if isinstance(whole, dict) else read_json(self.folder / STEPS_FILE)
+        if isinstance(whole, dict):
+            return whole, f"{PROCESSOR_FILE}, image_processor"
+        return read_json(self.folder / STEPS_FILE), STEPS_FILE
 
     def check(self, row) -> None:
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
         own, chosen = self.row(), row["weights"].get("overrides", {})
-        for tower in PARTS:
-            shared = own.get(tower, {}).keys() & row.get(tower, {}).keys() - set(chosen) - unread(row.get(tower, {}))
-            for key in sorted(shared):
-                if plain(own[tower][key]) != plain(row[tower][key]):
+        for name in (name for name in parts_of(row) if name in own):
+            theirs, ours = complete(own[name]), complete(row[name])
+            # a config need not say of which pixels it is
+            silent = {key for key in ("mean", "std") if key not in own[name]} | unread(row[name])
+            for key in sorted(
+                (theirs.keys() | ours.keys()) - silent - set(chosen), key=lambda key: (key != "kind", key)
+            ):
+                if plain(theirs.get(key)) != plain(ours.get(key)):
                     raise ValueError(
-                        f"{row['preset']} has {tower} {key}={row[tower][key]!r}, but the checkpoint in {self.folder} "
-                        f"says {own[tower][key]!r}; open the folder itself to go by its config."
+                        f"{row['preset']} has {name} {key}={ours.get(key)!r}, but the checkpoint in {self.folder} "
+                        f"says {theirs.get(key)!r}; open the folder itself to go by its config."
                     )
 
     def preprocessor(self, row) -> Preprocessor:

@@ -13,12 +13,13 @@ from kzoo.preprocessing.preprocessor import STEPS, TOKENIZER_FILE
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.build import PARTS, TOWERS
 from kzoo.presets.card import write_card
-from kzoo.presets.foreign import FORMATS, STEPS_FILE, plain
+from kzoo.presets.foreign import FORMATS, plain
 from kzoo.weights import collect_tensors
+from kzoo.weights.format import STEPS_FILE
 
-# how a tower computes, where the scale starts and ends, what becomes of odd pictures: no other
+# how a tower computes, where the scale starts and ends, what becomes of odd pictures and half pixels: no other
 # library's config says these
-UNSTORED = ("name", "dtype", "trainable", "fused", "scale", "max_scale", "momentum", "decoding")
+UNSTORED = ("name", "dtype", "trainable", "fused", "scale", "max_scale", "momentum", "decoding", "crop_rounding")
 COMPARED = (*PARTS, "similarity", "images")
 WRITTEN = ("transformers", "open_clip")
 
@@ -94,7 +95,7 @@ def _described(format, row):
         if format.value and files[format.file]["model_type"] != format.value:
             return None, "is another model"
         config = format.completed(files[format.file], lambda name: files.get(name, {}))
-        again = format.read_row(config, files.get(STEPS_FILE, {}))
+        again = format.row(config, files.get(STEPS_FILE, {}))
     except (ValueError, KeyError, TypeError) as error:
         return None, f"cannot say it: {error}"
     for part in COMPARED:
@@ -123,6 +124,11 @@ def _complete(part, row):
     config = {"kind": kind} | {key: plain(value) for key, value in (defaults | config).items()}
     if "mlp_dim" in config:
         config["mlp_dim"] = config["mlp_dim"] or 4 * config["width"]
+    if "pool_heads" in config:
+        heads, mlp_dim = config["pool_heads"] or config["num_heads"], config["pool_mlp_dim"] or config["mlp_dim"]
+        unread = {"pool_heads": None, "pool_mlp_dim": None}
+        of_pool = {"pool_heads": heads, "pool_mlp_dim": mlp_dim, "norm_tokens": True}
+        config |= of_pool if config["pool"] == "attention" else unread
     if part == "images":
         config |= {"image_size": None, "patch_size": None, "max_patches": None}  # the tower's
     elif "image_size" in config:

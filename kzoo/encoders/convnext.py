@@ -6,13 +6,14 @@ from keras import ops
 from kzoo.arguments import COUNT, FINITE, FLAG, sequence
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.encoders.stages import of_stages
+from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import feature_tokens
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.patch_embedding import as_size, image_grid
 from kzoo.layers.projection import tower_projection
-from kzoo.layers.transformer import LayerScale, dense
+from kzoo.layers.transformer import LayerScale
 from kzoo.types import Tensor
 
 EXPANSION = 4  # channels inside a block, in units of those that enter

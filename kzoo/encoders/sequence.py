@@ -73,6 +73,7 @@ class SequenceTower(Tower):
         layers=(),
         until=None,
         training=None,
+        position_biases=None,
         **of_blocks,
     ):
         """Through the blocks and out.
@@ -87,6 +88,7 @@ class SequenceTower(Tower):
             rotary: sines and cosines of the places of the tokens, as `kzoo.layers.Attention` takes them, or None.
             prompts, layers, until: the options.
             training: as ever.
+            position_biases: what each block adds to its products of queries and keys, `position_bias` of `Attention`.
             **of_blocks: for each block.
 
         Returns:
@@ -106,6 +108,8 @@ class SequenceTower(Tower):
                 of_blocks["padding_mask"] = with_real(padding_mask, start, put)
             if order is not None:
                 of_blocks["visible"] = visible_in(order, start, put)
+            if position_biases is not None:
+                of_blocks["position_bias"] = position_biases[number]
             if rotary is not None:
                 of_blocks["rotary"] = unturned(rotary, start, put)
             x = self.blocks[number](x, training=training, **of_blocks)

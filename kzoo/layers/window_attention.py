@@ -7,10 +7,10 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import AMOUNT, COUNT, sequence
+from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function, embed, layer_norm
-from kzoo.layers.transformer import dense
 from kzoo.types import Tensor
 
 STDDEV = 0.02  # that all kernels and tables start from

@@ -12,6 +12,8 @@ from kzoo.types import Array
 
 RESIZES = ("shortest", "squash", "longest")
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+EVEN, FLOOR = "even", "floor"
+ROUNDINGS = {EVEN: round, FLOOR: math.floor}  # of a place at half a pixel: Python's `round` goes to the even one
 LONG = 16  # a picture of which the crop shows less than one part in so many is cropped before it is resized
 
 
@@ -30,8 +32,8 @@ class Pictures(Checked):
 class ImageSteps(Pictures):
     """Decode, RGB, resize, crop: the image half of a preprocessor. Normalisation is inside the tower.
 
-    Resizing is Pillow's, which antialiases; sizes and crops are rounded as open_clip rounds them, so the
-    pixels equal those that its checkpoints were trained on.
+    Resizing is Pillow's, which antialiases; sizes are rounded as open_clip and transformers round them, and crops as
+    `crop_rounding` says, so the pixels equal those that their checkpoints were trained on.
 
     Args:
         image_size: side in pixels, or `(height, width)`.
@@ -43,6 +45,8 @@ class ImageSteps(Pictures):
         decoding: `"as_shown"`, the picture as a viewer shows it: upright by its EXIF orientation, over white where it
             is transparent, more than 8 bits scaled to 8; or `"as_trained"`, the pixels that open_clip and transformers
             make, which presets of their checkpoints ask for. See `kzoo.preprocessing.decoding.decode`.
+        crop_rounding: where a crop begins that would begin at half a pixel: `"even"`, at the even pixel beside it, as
+            in open_clip; or `"floor"`, at the one before, as in transformers.
 
     Example:
         >>> ImageSteps(224)("cat.jpg").shape
@@ -56,12 +60,22 @@ class ImageSteps(Pictures):
         "interpolation": one_of(*INTERPOLATIONS),
         "resize_size": SIZE,
         "decoding": one_of(*DECODINGS),
+        "crop_rounding": one_of(*ROUNDINGS),
     }
 
-    def __init__(self, image_size, resize="shortest", interpolation="bicubic", resize_size=None, decoding=AS_SHOWN):
+    def __init__(
+        self,
+        image_size,
+        resize="shortest",
+        interpolation="bicubic",
+        resize_size=None,
+        decoding=AS_SHOWN,
+        crop_rounding=EVEN,
+    ):
         self.image_size, self.decoding = _pair(image_size), decoding
         self.resize, self.interpolation = resize, interpolation
         self.resize_size = None if resize_size is None else _pair(resize_size)
+        self.crop_rounding = crop_rounding
 
     def __call__(self, source) -> Array:
         """One picture to pixels.
@@ -109,6 +123,7 @@ class ImageSteps(Pictures):
             "interpolation": self.interpolation,
             "resize_size": self.resize_size and list(self.resize_size),
             "decoding": self.decoding,
+            "crop_rounding": self.crop_rounding,
         }
 
     def _scaled_centre(self, picture, size):
@@ -116,10 +131,29 @@ class ImageSteps(Pictures):
         sampling, full = INTERPOLATIONS[self.interpolation], (size[1], size[0])
         shown = tuple(map(min, full, self.image_size[::-1]))
         if math.prod(full) > LONG * math.prod(shown):  # of a line of 10,000 x 1 pixels, gigabytes would be made first
-            picture = picture.resize(shown, sampling, box=_shown_box(picture.size, full, shown))
+            picture = picture.resize(shown, sampling, box=self._shown_box(picture.size, full, shown))
         elif picture.size != full:
             picture = picture.resize(full, sampling)
-        return _centre(picture, self.image_size)
+        return self._centre(picture)
+
+    def _centre(self, picture):
+        """Crop or pad with black around the centre to `image_size`."""
+        height, width = self.image_size
+        if picture.size == (width, height):
+            return picture
+        left, top = (self._offset(have, want) for have, want in zip(picture.size, (width, height)))
+        return picture.crop((left, top, left + width, top + height))
+
+    def _shown_box(self, have, full, shown):
+        """Where the centre `shown` of a picture scaled from `have` to `full` lies in it; all `(width, height)`."""
+        starts = [self._offset(whole, part) for whole, part in zip(full, shown)]
+        ends = [start + part for start, part in zip(starts, shown)]
+        return [place * side / whole for places in (starts, ends) for place, side, whole in zip(places, have, full)]
+
+    def _offset(self, have, want):
+        if have < want and self.crop_rounding == EVEN:
+            return -((want - have) // 2)  # open_clip pads before it crops
+        return ROUNDINGS[self.crop_rounding]((have - want) / 2)
 
 
 def _pair(size):
@@ -149,23 +183,3 @@ def _cover(picture, size):
     short, long = sorted((height, width))
     long = int(size[0] * long / short)  # truncated, as torchvision's Resize does for square targets
     return (size[0], long) if height <= width else (long, size[0])
-
-
-def _centre(picture, size):
-    """Crop or pad with black around the centre to `(height, width)`."""
-    height, width = size
-    if picture.size == (width, height):
-        return picture
-    left, top = (_offset(have, want) for have, want in zip(picture.size, (width, height)))
-    return picture.crop((left, top, left + width, top + height))
-
-
-def _shown_box(have, full, shown):
-    """Where the centre `shown` of a picture scaled from `have` to `full` lies in it; all `(width, height)`."""
-    starts = [_offset(whole, part) for whole, part in zip(full, shown)]
-    ends = [start + part for start, part in zip(starts, shown)]
-    return [place * side / whole for places in (starts, ends) for place, side, whole in zip(places, have, full)]
-
-
-def _offset(have, want):
-    return round((have - want) / 2) if have >= want else -((want - have) // 2)

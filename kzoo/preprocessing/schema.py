@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from kzoo.files.schema import FLAG, ID, LENGTH, NULL, SIDE, SIZE, TEXT, TOKENS, Each, Object, choice, several
 from kzoo.preprocessing.cleaning import CLEANERS
 from kzoo.preprocessing.decoding import DECODINGS
-from kzoo.preprocessing.images import INTERPOLATIONS, RESIZES
+from kzoo.preprocessing.images import INTERPOLATIONS, RESIZES, ROUNDINGS
 
 STEPS = {
     "resize": choice(*RESIZES),
     "interpolation": choice(*INTERPOLATIONS),
     "resize_size": SIZE | NULL,
     "decoding": choice(*DECODINGS),
+    "crop_rounding": choice(*ROUNDINGS),
 }
 IMAGES = {
     "pixels": Object({"kind": TEXT, "image_size": SIZE, **STEPS}, ("image_size",), closed=True),

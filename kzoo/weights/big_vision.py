@@ -70,7 +70,7 @@ def _blocks(array, tower, depth, stacked):
 
 def entries(config, names) -> list:
     """The map of one checkpoint; its names say whether blocks are stacked."""
-    row = read_row(config)
+    row = FORMAT.row(config)
     pool = "image_encoder.attention_pool"
     lines = [
         ("img/embedding/kernel", "image_encoder.embedding.kernel", _COPY),

@@ -28,23 +28,31 @@ from kzoo.files.schema import (
     whole,
     written,
 )
+from kzoo.files.words import on_one_line
 
 FACTOR = number(0.0, 100.0, beyond=True)
 OF_STAGES = several(whole(1, "WIDTH"), 1, 64)
 FLAGS = several(FLAG, 1, 16)
 FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever they stand
-    "act_kwargs": Object({"approximate": TEXT | NULL}),
+    "act_kwargs": OBJECT,
+    "act_layer": TEXT,
+    "approximate": TEXT,
     "architectures": LIST | NULL,
     "attentional_pool": FLAG | TEXT,
+    "attn_pool_mlp_ratio": number(0.0, 1000.0, beyond=True),
+    "attn_pool_num_heads": WIDTH,
     "attn_pooler_heads": WIDTH,
     "attn_pooler_queries": LENGTH,
+    "attn_type": TEXT,
     "batch_norm_eps": EPSILON,
     "batch_norm_momentum": number(0.0, 1.0),
     "bos_token_id": ID,
+    "class_token": FLAG,
     "cls_ratio": FACTOR,
     "context_length": LENGTH,
     "crop_size": SIDE | OBJECT,
     "custom_text": FLAG,
+    "depth": BLOCKS,
     "depth_coefficient": FACTOR,
     "depth_divisor": WIDTH,
     "depths": OF_STAGES,
@@ -56,13 +64,18 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "downsamples": FLAGS,
     "drop_path_rate": RATE,
     "drop_rate": RATE,
+    "embed_cfg": Object({"embed_dim": OF_STAGES, "depths": OF_STAGES, "stem_width": WIDTH}, closed=True),
     "embed_cls": FLAG,
     "embed_dim": WIDTH,
     "embed_dims": OF_STAGES,
     "encoder_hidden_size": WIDTH,
     "eos_id": ID,
     "eos_token_id": ID,
+    "eps": EPSILON,
+    "eva_model_name": TEXT,
     "expand_ratios": OF_STAGES,
+    "fc_norm": FLAG,
+    "feature_extractor_type": TEXT,
     "final_ln_after_pool": FLAG,
     "fork_feat": FLAG,
     "global_pool": TEXT,
@@ -71,11 +84,14 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "heads": WIDTH,
     "hf_config": OBJECT,
     "hf_model_name": TEXT,
+    "hf_pooler_type": TEXT,
     "hf_proj_type": TEXT,
     "hf_tokenizer_name": TEXT,
+    "hidden_dim": WIDTH,
     "hidden_dropout_prob": RATE,
     "hidden_size": WIDTH,
     "image_mean": MEANS,
+    "image_processor_type": TEXT,
     "image_size": SIZE,
     "image_std": DEVIATIONS,
     "image_text_hidden_size": WIDTH,
@@ -84,16 +100,18 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "in_chans": WIDTH,
     "inference_mode": FLAG,
     "init_logit_bias": number(-1e30, 1e30),
+    "init_values": number(-1e6, 1e6),
     "intermediate_size": WIDTH,
     "interpolation": TEXT,
+    "intp_freq": FLAG,
     "kernel_sizes": WIDTH | OF_STAGES,
     "label_smoothing": RATE,
     "layer_norm_eps": EPSILON,
+    "layer_scale_init_value": number(-1e6, 1e6) | NULL,
     "layers": Rule(
         lambda: f"{BLOCKS} or a list of them",
         lambda value: BLOCKS.accepts(value) or several(BLOCKS, 1, 16).accepts(value),
     ),
-    "layer_scale_init_value": number(-1e6, 1e6) | NULL,
     "lkc_use_act": FLAG,
     "ls_init_value": number(-1e6, 1e6),
     "max_num_patches": LENGTH,
@@ -102,11 +120,14 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "mlp_ratio": number(0.0, 1000.0, beyond=True),
     "mlp_ratios": several(number(0.0, 1000.0, beyond=True), 1, 16),
     "model_type": TEXT,
+    "n_queries": LENGTH,
+    "naiveswiglu": FLAG,
     "no_causal_mask": FLAG,
+    "no_embed_class": FLAG,
     "no_ln_pre": FLAG,
     "nonscalar_logit_scale": FLAG,
     "norm_eps": EPSILON,
-    "norm_kwargs": Object({"eps": EPSILON}),
+    "norm_kwargs": OBJECT,
     "num_attention_heads": WIDTH,
     "num_block_repeats": OF_STAGES,
     "num_classes": whole(0, "WIDTH"),
@@ -118,32 +139,56 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "pad_token_id": ID,
     "patch_size": SIDE,
     "pool_type": TEXT,
+    "pooler_type": TEXT,
+    "pos_embed": TEXT,
     "pos_embs": several(NULL, 1, 16),
+    "postnorm": FLAG,
+    "pre_norm": FLAG,
+    "proj": TEXT,
     "proj_bias": FLAG,
     "proj_drop_rate": RATE,
     "proj_type": TEXT,
     "project_dim": WIDTH,
     "projection_dim": WIDTH,
     "projection_size": WIDTH,
+    "pt_hw_seq_len": SIDE,
     "qkv_bias": FLAG,
+    "qkv_fused": FLAG,
     "quick_gelu": FLAG,
+    "ref_feat_shape": SIZE,
+    "rel_pos_dim": WIDTH,
     "repmixer_kernel_size": SIDE,
+    "resample": whole(0, "WIDTH"),
     "rescale_factor": FACTOR,
+    "rescale_offset": FLAG,
     "resize_mode": TEXT,
+    "rope": FLAG,
+    "rope_grid_indexing": TEXT,
+    "rope_grid_offset": number(-1e6, 1e6),
+    "scale_attn_inner": FLAG,
+    "scale_mlp": FLAG,
     "se_downsamples": FLAGS,
     "size": Rule("a side or an object of sides", lambda value: SIDE.accepts(value) or _are_sides(value)),
     "squeeze_expansion_ratio": number(0.0, 1.0),
     "std": DEVIATIONS,
     "stem_use_scale_branch": FLAG,
     "strides": OF_STAGES,
+    "strip_sep_token": FLAG,
+    "subln": FLAG,
+    "swiglu_align_to": whole(0, "WIDTH"),
+    "swiglu_mlp": FLAG,
     "timm_model_args": OBJECT,
     "timm_model_name": TEXT,
     "timm_pool": TEXT,
     "timm_proj": TEXT,
     "timm_proj_bias": FLAG,
     "token_mixers": several(TEXT, 1, 16),
-    "tokenizer_kwargs": Object({"clean": TEXT, "strip_sep_token": FLAG | NULL}),
+    "tokenizer_kwargs": OBJECT,
     "type_vocab_size": whole(0, "WIDTH"),
+    "use_abs_pos_emb": FLAG,
+    "use_post_norm": FLAG,
+    "use_pre_transformer_norm": FLAG,
+    "use_rot_pos_emb": FLAG,
     "use_square_size": FLAG,
     "vocab_size": TOKENS,
     "width": WIDTH,
@@ -152,11 +197,22 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
 }
 
 
-PARTS = ("text_config", "vision_config", "model_cfg", "text_cfg", "vision_cfg", "multimodal_cfg", "preprocess_cfg")
+PARTS = (
+    "text_config",
+    "vision_config",
+    "model_cfg",
+    "text_cfg",
+    "vision_cfg",
+    "multimodal_cfg",
+    "preprocess_cfg",
+    "act_kwargs",
+    "norm_kwargs",
+    "tokenizer_kwargs",
+)
 
 
 class Fields:
-    """A dict of a config file that names itself in its errors.
+    """A dict of a config file that names itself in its errors, and remembers what of it was read.
 
     Args:
         values: content.
@@ -167,30 +223,63 @@ class Fields:
         if not isinstance(values, dict):
             raise ValueError(f"{place} holds {written(values)}, but an object is expected.")
         self.values, self.place = values, place
+        self._read, self._parts = set(), {}
 
     def __contains__(self, name) -> bool:
         return name in self.values
 
     def get(self, name, default=None) -> Any:
         """A field, of the kind that `FIELDS` says; without a default it must be there."""
+        self._read.add(name)
         value = self.values.get(name, default)
         if value is None:
-            raise ValueError(f"{self.place} has no {name!r}, which the architecture needs.")
+            raise self._missing(name)
         return self._checked(name)[name] if name in self.values else value
 
     def optional(self, name) -> Any:
         """A field that may be null or lacking, which is None."""
+        self._read.add(name)
         return None if self.values.get(name) is None else self._checked(name)[name]
 
-    def part(self, name) -> "Fields":
-        """A field that is an object itself."""
-        value = self.values.get(name, {})
-        if value is None:
-            raise ValueError(f"{self.place} has no {name!r}, which the architecture needs.")
-        return Fields(value, f"{self.place}, {name}")
+    def over(self, values) -> "Fields":
+        """The same file with other values in the place of some, which are read as its own."""
+        fields = Fields(self.values | values, self.place)
+        fields._read, fields._parts = self._read, self._parts
+        return fields
+
+    def ignore(self, *names) -> None:
+        """Fields that the library itself does not look at, next to what else this config says."""
+        self._read |= set(names)
+
+    def renamed(self, old, new, default) -> Any:
+        """A field that older versions of the library called otherwise."""
+        value = self.get(old, default)
+        if {old, new} <= self.values.keys() and value != self.values[new]:
+            raise ValueError(
+                f"{self.place} says {old}={shown(value)} and {new}={shown(self.values[new])}, which are one field."
+            )
+        return self.get(new, value)
+
+    def part(self, name, default=None, place=None) -> "Fields":
+        """A field that is an object itself, whose fields are read one by one, too.
+
+        Args:
+            name: of the field.
+            default: what stands in the place of one that lacks or is null; None: it must be there.
+            place: what to call it in messages, if not after this object and its field.
+        """
+        self._read.add(name)
+        if name not in self._parts:
+            value = self.values.get(name)
+            value = default if value is None else value
+            if value is None:
+                raise self._missing(name)
+            self._parts[name] = Fields(value, place or f"{self.place}, {name}")
+        return self._parts[name]
 
     def choice(self, name, known, default) -> Any:
         """A field that stands for one of a few things."""
+        self._read.add(name)
         value = self.values.get(name, default)
         if isinstance(value, (dict, list)) or value not in known:
             raise ValueError(
@@ -201,6 +290,7 @@ class Fields:
     def refuse(self, **plain) -> None:
         """Stops at a field whose value is not the plain one: what it asks for is not built."""
         for name, expected in plain.items():
+            self._read.add(name)
             if name in self.values and self.values[name] not in (expected, None):
                 says = f"{self.place} says {name}={shown(self.values[name])}"
                 raise ValueError(f"{says}, which this version cannot build.")
@@ -211,6 +301,24 @@ class Fields:
             if name not in known:
                 says = f"{self.place} says {name}={shown(value)}"
                 raise ValueError(f"{says}; this version knows {', '.join(known) or 'no field'} there.")
+        self._read |= set(known)
+
+    def unread(self, harmless, part=None) -> Iterator[str]:
+        """`"place says name=value"` of all fields, those of parts too, that nobody read and that may change numbers.
+
+        Args:
+            harmless: function of the name of a part (None for the whole), of a field and of its value: whether such
+                a field changes nothing there.
+            part: which this is.
+        """
+        for name, value in self.values.items():
+            if name in self._parts:
+                yield from self._parts[name].unread(harmless, name)
+            elif name not in self._read and not harmless(part, name, value):
+                yield f"{self.place} says {on_one_line(name)}={shown(value)}"
+
+    def _missing(self, name):
+        return ValueError(f"{self.place} has no {name!r}, which the architecture needs.")
 
     def _checked(self, name):
         problem = next(FIELDS[name].problems(self.values[name], self.place, name), None)

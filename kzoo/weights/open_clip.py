@@ -3,10 +3,11 @@
 Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
 """
 
-from kzoo.weights import open_clip_text, open_clip_vision, trunks
+from kzoo.weights import harmless, open_clip_text, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
+from kzoo.weights.trunks import eva_own
 
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
@@ -19,6 +20,7 @@ DROP = (
     "attn_mask",
     "*.attn_mask",
     "*.relative_position_index",
+    "*.rope.freqs_*",
 )
 
 HOLDS = frozenset(
@@ -27,6 +29,13 @@ HOLDS = frozenset(
         *(("vit", text, "multimodal_decoder") for text in ("text_transformer", "bert")),
     }
 )
+MARKS = {  # fields that no CLIP of open_clip has
+    ("model_cfg",): {
+        "audio_cfg": "CLAP (sound and text)",
+        "genlip_cfg": "GenLIP (texts written from pictures)",
+        "image_cfg": "MobileCLIP's own code",
+    },
+}
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
 
 
@@ -56,6 +65,8 @@ def complete(config, own) -> dict:
     if hf and isinstance(model.get("text_cfg"), dict):
         model = model | {"text_cfg": model["text_cfg"] | {"hf_config": hf}}
     vision = model.get("vision_cfg")
+    if isinstance(vision, dict) and eva_own.NAME in vision:
+        return config | {"model_cfg": eva_own.in_words_of_timm(model, CONFIG_FILE)}
     if "architecture" in timm and isinstance(vision, dict) and "timm_model_name" in vision:
         if timm["architecture"] != vision["timm_model_name"]:
             raise ValueError(
@@ -68,8 +79,11 @@ def complete(config, own) -> dict:
 
 def renames(config) -> list:
     """Older files of models with a tower of their own kind have it at the root still; open_clip moves it."""
-    root = r"^(token_embedding|positional_embedding|transformer|ln_final|text_projection|cls_emb)\b"
-    return [(root, r"text.\1")] if _is_custom(_model(config)) else []
+    root, model = (
+        r"^(token_embedding|positional_embedding|transformer|ln_final|text_projection|cls_emb)\b",
+        _model(config),
+    )
+    return [*([(root, r"text.\1")] if _is_custom(model) else []), *eva_own.renames(model.part("vision_cfg").values)]
 
 
 def entries(config, names) -> list:
@@ -89,23 +103,23 @@ def read_row(config, preprocessing=None) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `open_clip_config.json`.
+        config: `Fields` of `open_clip_config.json`.
         preprocessing: not used, the config holds it.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    model, steps = _model(config), Fields(config, CONFIG_FILE).part("preprocess_cfg")
+    model, steps = config.part("model_cfg"), config.part("preprocess_cfg", {})
     row = {
         "image_encoder": open_clip_vision.read_vision(
-            model, {name: steps.get(name) for name in ("mean", "std") if name in steps}
+            model, {name: steps.optional(name) for name in ("mean", "std") if steps.optional(name)}
         ),
         "text_encoder": open_clip_text.read_text(model),
         "similarity": _similarity(model),
         "loss": [{"loss": "InfoNCE"}],
         "images": {
-            "resize": steps.get("resize_mode", "shortest"),
-            "interpolation": steps.get("interpolation", "bicubic"),
+            "resize": steps.optional("resize_mode") or "shortest",
+            "interpolation": steps.optional("interpolation") or "bicubic",
         },
         "tokenizer": open_clip_text.read_tokenizer(model.part("text_cfg")),
         "layout": {name: model.get(name, False) for name in LAYOUT},
@@ -179,4 +193,6 @@ FORMAT = Format(
     renames=renames,
     own_configs=OWN_CONFIGS,
     complete=complete,
+    harmless=harmless.OPEN_CLIP,
+    marks=MARKS,
 )

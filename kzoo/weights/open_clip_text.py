@@ -7,9 +7,8 @@ Read from open_clip 3.3.0.
 from pathlib import PurePosixPath
 
 from kzoo.weights import transformers_bert as bert
-from kzoo.weights.fields import Fields
 from kzoo.weights.mapping import ROW, TRANSPOSE, Entry, dense, norm
-from kzoo.weights.open_clip_vision import activation, blocks, epsilon, written_numerics
+from kzoo.weights.open_clip_vision import OF_A_TRANSFORMER, activation, blocks, epsilon, written_numerics
 
 TOKENS, VOCABULARY = 77, 49408  # ids that open_clip pads to, and that it knows, where the config says nothing
 POOLS = {"argmax": "end_of_text", "eos": "end_of_text", "last": "last"}
@@ -54,13 +53,21 @@ _TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does d
     ("roberta", "roberta_bpe"),
     ("bert", "wordpiece"),
 )
+_OF_ITS_OWN = (  # fields that a tower of transformers is not given
+    *OF_A_TRANSFORMER,
+    "embed_cls",
+    "no_causal_mask",
+    "proj_bias",
+    "proj_type",
+    "vocab_size",
+)
 _CLEAN = {"canonicalize": "canonicalize", "lower": "openai", "whitespace": "whitespace"}
 
 
 def text_entries(model, prefix) -> list:
     """The lines of the text tower that `model_cfg` describes; `prefix` is `"text."` or nothing."""
     text = model.part("text_cfg")
-    if "hf_model_name" in text:
+    if text.optional("hf_model_name"):
         return [
             *bert.body("text.transformer", "text_encoder"),
             Entry("text.proj.0.weight", "text_encoder.projection.hidden.kernel", TRANSPOSE),
@@ -95,8 +102,10 @@ DECODER = [
 def read_text(model) -> dict:
     """The text tower that `model_cfg` describes, as in a table of presets."""
     text, embed_dim = model.part("text_cfg"), model.get("embed_dim")
-    if "hf_model_name" in text:
+    if text.optional("hf_model_name"):
+        text.ignore(*_OF_ITS_OWN)
         return _read_hf(text, embed_dim)
+    text.ignore("hf_proj_type", "hf_pooler_type")
     width, vocab_size = text.get("width", 512), text.get("vocab_size", VOCABULARY)
     row = {
         "kind": "text_transformer",
@@ -116,7 +125,7 @@ def read_text(model) -> dict:
         "eot_id": text.get("eos_id", 2) if text.get("pool_type", "argmax") == "eos" else vocab_size - 1,
         "projection_bias": text.get("proj_bias", False),
     }
-    if text.get("proj_type", "linear") == "none":
+    if text.choice("proj_type", {"linear": False, None: False, "none": True}, "linear"):
         row["embed_dim"] = None
     if text.get("embed_cls", False):
         row |= {"pool": "class_embedding", "pad_id": text.get("pad_id", 0)}
@@ -124,7 +133,12 @@ def read_text(model) -> dict:
 
 
 def _hf_projection(text):
-    return text.optional("hf_proj_type") if "hf_proj_type" in text else "mlp"
+    """`"mlp"`, `"linear"` or None; `proj` is what older versions called it."""
+    names = [name for name in ("hf_proj_type", "proj") if name in text]
+    found = {text.optional(name) for name in names} or {"mlp"}
+    if len(found) > 1:
+        raise ValueError(f"{text.place} says {' and '.join(names)}, which are one field, with two values.")
+    return found.pop() or None
 
 
 def _read_hf(text, embed_dim):
@@ -134,7 +148,7 @@ def _read_hf(text, embed_dim):
             f"{text.place} says hf_model_name={text.get('hf_model_name')!r}; this version knows "
             f"{', '.join(HF_CONFIGS)}, or reads the tower's own config from {OWN_CONFIG} in the folder."
         )
-    config = Fields(text.optional("hf_config") or HF_CONFIGS[name], OWN_CONFIG)
+    config = text.part("hf_config", HF_CONFIGS.get(name), OWN_CONFIG)
     roberta = config.choice("model_type", {"roberta": True, "xlm-roberta": True, "bert": False}, None)
     row = bert.tower(
         config,
@@ -143,7 +157,12 @@ def _read_hf(text, embed_dim):
         positions_from_padding=roberta,
         pad_id=1 if roberta else 0,
     )
-    row["pool"] = text.choice("hf_pooler_type", _HF_POOLS, "mean_pooler")
+    pooler = text.renamed("pooler_type", "hf_pooler_type", "mean_pooler")
+    if pooler not in _HF_POOLS:
+        raise ValueError(
+            f"{text.place} says hf_pooler_type={pooler!r}; this version knows {', '.join(map(repr, _HF_POOLS))}."
+        )
+    row["pool"] = _HF_POOLS[pooler]
     projection = _hf_projection(text)
     if projection == "mlp":
         row["hidden_dim"] = (row["width"] + embed_dim) // 2
@@ -181,14 +200,17 @@ def read_decoder(model, image, text) -> dict:
 
 def read_tokenizer(text) -> dict:
     """Rules of the tokenizer that `text_cfg` names."""
-    name, arguments = text.optional("hf_tokenizer_name") or "", text.get("tokenizer_kwargs", {})
+    name, arguments = text.optional("hf_tokenizer_name") or "", text.part("tokenizer_kwargs", {})
+    text.refuse(tokenizer_mode="")
     if not name:
-        return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": "openai"}
+        clean = arguments.choice("clean", _CLEAN, "lower")
+        return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": clean}
     kind = next((kind for part, kind in _TOKENIZERS if part in name), None)
     if kind is None:
+        arguments.ignore("clean", "strip_sep_token")
         return {"kind": name, "clean": "none", "pad_id": 0}
-    rules = {"kind": kind, "clean": _CLEAN.get(arguments.get("clean", "whitespace"), "none"), "pad_id": _PAD[kind]}
-    return rules | ({"eot_id": 0} if arguments.get("strip_sep_token") else {})
+    rules = {"kind": kind, "clean": arguments.choice("clean", _CLEAN, "whitespace"), "pad_id": _PAD[kind]}
+    return rules | ({"eot_id": 0} if arguments.optional("strip_sep_token") else {})
 
 
 def write_text(row) -> tuple:

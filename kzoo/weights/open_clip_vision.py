@@ -17,6 +17,28 @@ from kzoo.weights.mapping import (
 )
 from kzoo.weights.trunks import read_trunk, trunk_entries, write_trunk
 
+OF_A_TRANSFORMER = (  # fields that no other kind of tower is given
+    "act_kwargs",
+    "heads",
+    "layers",
+    "ls_init_value",
+    "mlp_ratio",
+    "norm_kwargs",
+    "pool_type",
+    "width",
+)
+_OF_A_VIT = (
+    *OF_A_TRANSFORMER,
+    "attentional_pool",
+    "attn_pooler_heads",
+    "attn_pooler_queries",
+    "final_ln_after_pool",
+    "head_width",
+    "n_queries",
+    "no_ln_pre",
+    "patch_size",
+    "pos_embed_type",
+)
 _POOLS = {"tok": "class_token", "avg": "average"}
 _LAYOUTS = {True: "single", "parallel": "parallel", "cascade": "cascade"}
 
@@ -38,9 +60,9 @@ def blocks(tensor, tower, name="blocks") -> list:
 
 
 def vision_entries(model, names=()) -> list:
-    """The lines of the image tower that `model_cfg` describes, for a file with tensors of these names."""
+    """The lines of the image tower that `model_cfg` describes; `names` are those of the stored tensors."""
     vision = model.part("vision_cfg")
-    if "timm_model_name" in vision:
+    if is_of_timm(vision):
         return trunk_entries(vision, model.get("embed_dim"), names)
     if isinstance(vision.get("layers", 12), list):
         return _resnet(len(vision.get("layers")))
@@ -58,6 +80,11 @@ def vision_entries(model, names=()) -> list:
         entries += _pooler("visual.attn_pool", "image_encoder.query_pool", fused)
         entries += _pooler("visual.attn_pool_contrastive", "image_encoder.contrastive_pool", fused)
     return entries
+
+
+def is_of_timm(vision) -> bool:
+    """Whether `vision_cfg` names a tower of timm."""
+    return bool(vision.optional("timm_model_name"))
 
 
 def _pooler(tensor, layer, fused):
@@ -107,25 +134,25 @@ def _resnet(stages):
 
 def activation(config, quick) -> str:
     """`quick_gelu` of the model, else the GELU that the tower's `act_kwargs` choose."""
-    config.refuse(
-        **{name: False for name in ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn", "scale_fc")}
-    )
-    tanh = config.get("act_kwargs", {}).get("approximate") == "tanh"
-    return "quick_gelu" if quick else "gelu_tanh" if tanh else "gelu"
+    gelu = config.part("act_kwargs", {}).choice("approximate", {"tanh": "gelu_tanh", "none": "gelu"}, "none")
+    return "quick_gelu" if quick else gelu
 
 
 def epsilon(config) -> float:
     """Of the tower's layer norms."""
-    return config.get("norm_kwargs", {}).get("eps", 1e-5)
+    return config.part("norm_kwargs", {}).get("eps", 1e-5)
 
 
 def read_vision(model, statistics) -> dict:
     """The image tower that `model_cfg` describes, as in a table of presets."""
     vision, embed_dim = model.part("vision_cfg"), model.get("embed_dim")
     image_size = vision.get("image_size", 224)
-    if "timm_model_name" in vision:
+    if is_of_timm(vision):
+        vision.ignore(*_OF_A_VIT)
         return read_trunk(vision, embed_dim) | statistics
+    vision.ignore("timm_pool", "timm_proj", "timm_proj_bias")
     if isinstance(vision.get("layers", 12), list):
+        vision.ignore(*_OF_A_VIT)
         return {
             "kind": "resnet",
             "image_size": image_size,
@@ -136,6 +163,7 @@ def read_vision(model, statistics) -> dict:
             **statistics,
         }
     vision.refuse(pos_embed_type="learnable")
+    vision.ignore("attentional_pool", "attn_pooler_heads", "attn_pooler_queries", "n_queries")  # read if it is true
     width = vision.get("width", 768)
     row = {
         "kind": "vit",
@@ -156,10 +184,13 @@ def read_vision(model, statistics) -> dict:
     if row["pool"] == "average":
         row["norm_tokens"] = not vision.get("final_ln_after_pool", False)
     if vision.get("attentional_pool", False):
+        vision.ignore("final_ln_after_pool")
+        if vision.get("attentional_pool") is True:
+            vision.refuse(pool_type="tok")
         row |= {
             "pool": "queries",
             "query_layout": vision.choice("attentional_pool", _LAYOUTS, True),
-            "num_queries": vision.get("attn_pooler_queries", 256),
+            "num_queries": vision.renamed("n_queries", "attn_pooler_queries", 256),
             "query_heads": vision.get("attn_pooler_heads", 8),
         }
     elif "multimodal_cfg" in model:  # its decoder reads the patches, with the last norm unless that follows the pool

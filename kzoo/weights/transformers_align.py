@@ -1,10 +1,13 @@
 """ALIGN as transformers stores it: `config.json` with model_type "align", `model.safetensors`."""
 
+import math
+
+from kzoo.weights import harmless
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
-from kzoo.weights.fields import Fields
 from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import CONVOLUTION, DEPTHWISE, POINTWISE, SCALAR, Entry, batch_norm, dense
+from kzoo.weights.transformers_steps import image_steps, write_steps
 
 DROP = (*layout.DROP, *bert.DROP, "*.num_batches_tracked")
 HOLDS = frozenset({("efficientnet", "bert")})
@@ -61,22 +64,22 @@ def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `config.json`.
-        preprocessing: content of `preprocessor_config.json`, or {}.
+        config: `Fields` of `config.json`.
+        preprocessing: those of `preprocessor_config.json`, or of {}.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    config = Fields(config, "config.json")
-    vision, text = config.part("vision_config"), config.part("text_config")
+    vision, text = layout.parts(config)
     vision.refuse(pooling_type="mean", num_channels=3)
     image_size = vision.get("image_size", 600)
-    steps, statistics = layout.image_steps(_normalised(preprocessing), "squash", image_size)
-    if not preprocessing:
+    steps, statistics = image_steps(_normalised(preprocessing), "EfficientNet", image_size)
+    if not preprocessing.values:
         steps = {"resize": "squash", "interpolation": "bilinear", "resize_size": round(image_size * RESIZE)}
     columns = [vision.get(name, default) for name, default in _STAGES.items()]
     if len({len(column) if isinstance(column, list) else None for column in columns}) > 1:
         raise ValueError(f"{vision.place} has lists {', '.join(_STAGES)} of different lengths; each is of the stages.")
+    _check_pool(vision, image_size)
     return {
         "image_encoder": {
             "kind": "efficientnet",
@@ -105,16 +108,27 @@ def read_row(config, preprocessing) -> dict:
     }
 
 
-def _normalised(preprocessing):
+def _check_pool(vision, image_size):
+    """Stops at a pool whose window, of side `hidden_dim`, is not the whole map."""
+    side = image_size
+    for stride in (2, *vision.get("strides", _STAGES["strides"])):
+        side = math.ceil(side / stride)
+    if vision.get("hidden_dim", side) < side:
+        raise ValueError(
+            f"{vision.place} says hidden_dim={vision.get('hidden_dim')}, the side of its pool, but the "
+            f"map of {image_size} pixels has a side of {side}; this version pools the whole map."
+        )
+
+
+def _normalised(steps):
     """Image steps as other families have them: `x f - 1`, which ALIGN's processor makes, is `(x / 255 - s) / s`."""
-    steps = Fields(preprocessing, layout.STEPS_FILE)
     steps.refuse(include_top=False)  # which divides by std once more
-    if not preprocessing.get("rescale_offset"):
-        return preprocessing
+    if not steps.optional("rescale_offset"):
+        return steps
     steps.refuse(do_normalize=False)
     s = 1.0 / (255.0 * steps.get("rescale_factor", 1 / 255))
     numbers = {"image_mean": [s] * 3, "image_std": [s] * 3, "rescale_factor": 1 / 255, "do_normalize": True}
-    return preprocessing | numbers
+    return steps.over(numbers)
 
 
 def write_config(row) -> dict:
@@ -139,14 +153,17 @@ def write_config(row) -> dict:
             "squeeze_expansion_ratio": image["se_ratio"],
             "depthwise_padding": list(image["symmetric_padding"]),
             "hidden_act": "swish" if image["activation"] == "silu" else image["activation"],
-            "hidden_dim": text["embed_dim"],
+            "hidden_dim": max(text["embed_dim"], height),  # the window of its pool
             "batch_norm_eps": image["epsilon"],
             "batch_norm_momentum": image["momentum"],
         },
         "text_config": {"model_type": "align_text_model", **bert.write_tower(text)},
     }
-    steps = layout.write_steps(row, "EfficientNetImageProcessor") | {"include_top": False}  # else divided by std twice
+    steps = write_steps(row, "EfficientNetImageProcessor")
+    steps["include_top"] = False  # else divided by std twice
     return {"config.json": config, "preprocessor_config.json": steps}
 
 
-FORMAT = of_transformers("align", read_row, entries, DROP, HOLDS, write_config)
+FORMAT = of_transformers(
+    "align", read_row, entries, DROP, HOLDS, write_config, harmless=harmless.ALIGN, classes=("AlignModel",)
+)

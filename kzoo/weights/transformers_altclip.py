@@ -1,10 +1,11 @@
 """AltCLIP as transformers stores it: `config.json` with model_type "altclip", `model.safetensors`."""
 
+from kzoo.weights import harmless
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
-from kzoo.weights.fields import Fields
 from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import TRANSPOSE, Entry, dense, norm
+from kzoo.weights.transformers_steps import image_steps, write_steps
 
 DROP = (*layout.DROP, *bert.DROP)
 RENAMES = [(r"^vision_model\.encoder\.layer\.", "vision_model.encoder.layers.")]  # newer versions write the singular
@@ -30,16 +31,15 @@ def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `config.json`.
-        preprocessing: content of `preprocessor_config.json`, or {}.
+        config: `Fields` of `config.json`.
+        preprocessing: those of `preprocessor_config.json`, or of {}.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    config = Fields(config, "config.json")
-    vision, text = config.part("vision_config"), config.part("text_config")
+    vision, text = layout.parts(config)
     embed_dim = config.get("projection_dim", 768)
-    steps, statistics = layout.image_steps(preprocessing, "shortest", vision.get("image_size", 224))
+    steps, statistics = image_steps(preprocessing, "CLIP", vision.get("image_size", 224))
     large = {"vocab_size": 250002, "width": 1024, "depth": 24, "num_heads": 16, "mlp_dim": 4096, "num_positions": 514}
     return {
         "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
@@ -69,7 +69,18 @@ def write_config(row) -> dict:
             **bert.write_tower(text),
         },
     }
-    return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "CLIPImageProcessor")}
+    return {"config.json": config, "preprocessor_config.json": write_steps(row, "CLIPImageProcessor")}
 
 
-FORMAT = of_transformers("altclip", read_row, entries, DROP, HOLDS, write_config, renames=lambda config: RENAMES)
+FORMAT = of_transformers(
+    "altclip",
+    read_row,
+    entries,
+    DROP,
+    HOLDS,
+    write_config,
+    renames=lambda config: RENAMES,
+    complete=layout.complete,
+    harmless=harmless.ALTCLIP,
+    classes=("AltCLIPModel",),
+)

@@ -4,11 +4,13 @@ Its "architectures" say which of two models it is: the one for retrieval, with a
 for captions.
 """
 
+from kzoo.weights import harmless
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import UNBATCHED, Entry, dense, fused_attention, norm
+from kzoo.weights.transformers_steps import image_steps, write_steps
 
 # the output matrix of the captioning head is the token table, and its bias stands there twice
 DROP = (*layout.DROP, *bert.DROP, "*.cls.predictions.decoder.*")
@@ -68,16 +70,15 @@ def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `config.json`.
-        preprocessing: content of `preprocessor_config.json`, or {}.
+        config: `Fields` of `config.json`.
+        preprocessing: those of `preprocessor_config.json`, or of {}.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    config = Fields(config, "config.json")
     architecture = _architecture(config)
-    vision, text = config.part("vision_config"), config.part("text_config")
-    steps, statistics = layout.image_steps(preprocessing, "squash", vision.get("image_size", 384), crops=False)
+    vision, text = layout.parts(config)
+    steps, statistics = image_steps(preprocessing, "Blip", vision.get("image_size", 384))
     image = {
         "kind": "vit",
         "image_size": vision.get("image_size", 384),
@@ -91,7 +92,7 @@ def read_row(config, preprocessing) -> dict:
     # the class's default of 8 heads is not BERT's 12: a config without the field means the class
     words = bert.tower(text, TOKENS, token_types=0, vocab_size=30524, num_heads=8)
     words["dropout"] = text.get("hidden_dropout_prob", 0.0)
-    words["cross_width"] = text.get("encoder_hidden_size", image["width"])
+    words["cross_width"] = image["width"]  # whatever encoder_hidden_size says
     row = {"images": steps, "image_encoder": image}
     rules = {"kind": "wordpiece", "clean": "none", "pad_id": words["pad_id"], "added_tokens": ["[DEC]", "[ENC]"]}
     if architecture == RETRIEVAL:
@@ -135,7 +136,7 @@ def write_config(row) -> dict:
         "text_config": words,
         **({} if captions else {"image_text_hidden_size": image["embed_dim"]}),
     }
-    return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "BlipImageProcessor")}
+    return {"config.json": config, "preprocessor_config.json": write_steps(row, "BlipImageProcessor")}
 
 
-FORMAT = of_transformers("blip", read_row, entries, DROP, HOLDS, write_config)
+FORMAT = of_transformers("blip", read_row, entries, DROP, HOLDS, write_config, harmless=harmless.BLIP)

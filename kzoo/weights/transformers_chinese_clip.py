@@ -1,10 +1,11 @@
 """Chinese-CLIP as transformers stores it: `config.json` with model_type "chinese_clip", `model.safetensors`."""
 
+from kzoo.weights import harmless
 from kzoo.weights import transformers_bert as bert
 from kzoo.weights import transformers_layout as layout
-from kzoo.weights.fields import Fields
 from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import TRANSPOSE, Entry
+from kzoo.weights.transformers_steps import image_steps, write_steps
 
 DROP = (*layout.DROP, *bert.DROP)
 HOLDS = frozenset({("vit", "bert")})
@@ -27,18 +28,15 @@ def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `config.json`.
-        preprocessing: content of `preprocessor_config.json`, or {}.
+        config: `Fields` of `config.json`.
+        preprocessing: those of `preprocessor_config.json`, or of {}.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    config = Fields(config, "config.json")
-    vision, text = config.part("vision_config"), config.part("text_config")
+    vision, text = layout.parts(config)
     embed_dim = config.get("projection_dim", 512)
-    steps, statistics = layout.image_steps(
-        preprocessing, "shortest" if preprocessing else "squash", vision.get("image_size", 224), "shortest"
-    )
+    steps, statistics = image_steps(preprocessing, "ChineseCLIP", vision.get("image_size", 224), untold="squash")
     return {
         "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
         "text_encoder": {**bert.tower(text, TOKENS, token_types=2), "embed_dim": embed_dim},
@@ -61,7 +59,20 @@ def write_config(row) -> dict:
         "vision_config": layout.write_clip_vision(image, "chinese_clip_vision_model"),
         "text_config": {"model_type": "chinese_clip_text_model", **bert.write_tower(text)},
     }
-    return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "ChineseCLIPImageProcessor")}
+    return {
+        "config.json": config,
+        "preprocessor_config.json": write_steps(row, "ChineseCLIPImageProcessor"),
+    }
 
 
-FORMAT = of_transformers("chinese_clip", read_row, entries, DROP, HOLDS, write_config)
+FORMAT = of_transformers(
+    "chinese_clip",
+    read_row,
+    entries,
+    DROP,
+    HOLDS,
+    write_config,
+    complete=layout.complete,
+    harmless=harmless.BERT,
+    classes=("ChineseCLIPModel",),
+)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from kzoo.weights import transformers_layout as layout
-from kzoo.weights.fields import Fields
 from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import TRANSPOSE, Entry
+from kzoo.weights.transformers_steps import image_steps, write_steps
 
 DROP = layout.DROP
 HOLDS = frozenset({("vit", "text_transformer")})
@@ -29,17 +29,16 @@ def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `config.json`.
-        preprocessing: content of `preprocessor_config.json`, or {}.
+        config: `Fields` of `config.json`.
+        preprocessing: those of `preprocessor_config.json`, or of {}.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    config = Fields(config, "config.json")
     metaclip = config.get("model_type") == METACLIP
-    vision, text = config.part("vision_config"), config.part("text_config")
+    vision, text = layout.parts(config)
     embed_dim = config.get("projection_dim", 512)
-    steps, statistics = layout.image_steps(preprocessing, "shortest", vision.get("image_size", 224))
+    steps, statistics = image_steps(preprocessing, "CLIP", vision.get("image_size", 224))
     vocab_size, eos = text.get("vocab_size", 49408), text.get("eos_token_id", 49407)
     # CLIP's vocabulary ends with its end of text, so the largest id is the last; MetaCLIP 2 means what it says
     eot_id = vocab_size - 1 if eos == LEGACY_EOS and not metaclip else eos
@@ -84,8 +83,10 @@ def write_config(row) -> dict:
             "pad_token_id": row["tokenizer"]["pad_id"],
         },
     }
-    return {"config.json": config, "preprocessor_config.json": layout.write_steps(row, "CLIPImageProcessor")}
+    return {"config.json": config, "preprocessor_config.json": write_steps(row, "CLIPImageProcessor")}
 
 
-FORMAT = of_transformers("clip", read_row, entries, DROP, HOLDS, write_config)
-METACLIP_FORMAT = replace(FORMAT, value=METACLIP)
+FORMAT = of_transformers(
+    "clip", read_row, entries, DROP, HOLDS, write_config, complete=layout.complete, classes=("CLIPModel",)
+)
+METACLIP_FORMAT = replace(FORMAT, value=METACLIP, classes=("MetaClip2Model",))

@@ -3,12 +3,10 @@
 Read from transformers 5.24 (CLIP and its kin, BERT and its kin, their image processors).
 """
 
-import math
-
-from kzoo.weights.fields import Fields
+from kzoo.weights.fields import FIELDS
 from kzoo.weights.mapping import CONVOLUTION, ROW, SCALAR, TRANSPOSE, Entry, dense, norm
 
-CONFIG_FILE, STEPS_FILE = "config.json", "preprocessor_config.json"
+CONFIG_FILE = "config.json"
 DROP = ("*.position_ids", "*.token_type_ids")  # 0, 1, 2, ... and 0: files of older versions hold them
 
 ACTIVATIONS = {
@@ -20,8 +18,9 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
+PARTS = ("vision_config", "text_config")
+_OF_A_TOWER = {*FIELDS, "hidden_act"} - {"architectures", "model_type"}
 _NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "relu": "relu", "silu": "silu"}
-_RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
 
 def blocks(tensor, tower) -> list:
@@ -60,6 +59,28 @@ CLIP_VISION = [  # of CLIP, Chinese-CLIP and AltCLIP, whole
 LOGIT_SCALE = Entry("logit_scale", "similarity.log_scale", SCALAR)
 
 
+def parts(config) -> tuple:
+    """The `Fields` of the image tower and of the text tower; one that lacks has the defaults of its class."""
+    return tuple(config.part(name, {}) for name in PARTS)
+
+
+def complete(config, own) -> dict:
+    """A config in which `text_config_dict` and `vision_config_dict`, of older versions, are what the library makes of
+    them: each stands above the part that it is called after, with the defaults of the class for what it leaves out.
+
+    Args:
+        config: content of `config.json`.
+        own: not used.
+    """
+    config = dict(config)
+    for name in PARTS:
+        above = config.pop(f"{name}_dict", None)
+        if isinstance(above, dict):
+            below = config.get(name) if isinstance(config.get(name), dict) else {}
+            config[name] = {key: value for key, value in below.items() if key not in _OF_A_TOWER} | above
+    return config
+
+
 def tower(config, **defaults) -> dict:
     """Width, depth, heads, MLP, activation and epsilon of one tower's config; the library leaves out defaults."""
     return {
@@ -83,62 +104,6 @@ def clip_vision(vision, embed_dim, statistics) -> dict:
         "embed_dim": embed_dim,
         **statistics,
     }
-
-
-def image_steps(preprocessing, default_resize, image_size, of_a_number=None, crops=True) -> tuple:
-    """Image steps of `preprocessor_config.json`, and the mean and std that belong into the tower.
-
-    Args:
-        preprocessing: content of the file, or {}.
-        default_resize: what a file that says no size means: `"shortest"` or `"squash"`.
-        image_size: side of the tower's pictures; None where they keep their shape.
-        of_a_number: what one number for a size means to the family's own processor; default `default_resize`.
-        crops: whether that processor crops the centre where it resizes the shortest edge and is told nothing else.
-
-    Raises:
-        ValueError: steps that give other pixels than any of kzoo.
-    """
-    steps = Fields(preprocessing, STEPS_FILE)
-    steps.refuse(do_resize=True, do_rescale=True, do_normalize=True)
-    if not math.isclose(steps.optional("rescale_factor") or 1 / 255, 1 / 255, rel_tol=1e-5):
-        steps.refuse(rescale_factor=1 / 255)
-    statistics = {ours: steps.get(f"image_{ours}") for ours in ("mean", "std") if f"image_{ours}" in steps}
-    interpolation = steps.choice("resample", _RESAMPLE, 3)
-    if image_size is None:  # pictures keep their shape
-        return {"interpolation": interpolation if "resample" in steps else "bilinear"}, statistics
-    size = steps.get("size", {})
-    resize, target = default_resize, image_size
-    if isinstance(size, int):
-        resize, target = of_a_number or default_resize, size
-    elif "shortest_edge" in size:
-        resize, target = "shortest", size["shortest_edge"]
-    elif {"height", "width"} <= set(size):
-        resize, target = "squash", [size["height"], size["width"]]
-    if resize == "shortest" and steps.get("use_square_size", False):
-        resize = "squash"
-    cropped = steps.get("do_center_crop", crops and (resize == "shortest" or "crop_size" in steps))
-    if resize == "shortest" and not cropped:
-        raise ValueError(
-            f"{STEPS_FILE} resizes the shortest edge and crops no centre, which gives pictures of every shape, "
-            f"but the tower takes {' x '.join(map(str, sides(image_size)))}; it cannot be built from this."
-        )
-    crop = steps.get("crop_size", image_size)
-    if cropped and sides(crop) != sides(image_size):
-        raise ValueError(
-            f"{STEPS_FILE} crops pictures to crop_size={crop!r}, but the tower takes "
-            f"{' x '.join(map(str, sides(image_size)))}; it cannot be built from this."
-        )
-    row = {"resize": resize, "interpolation": interpolation}
-    if sides(target) != sides(image_size) and cropped:
-        row["resize_size"] = target  # larger than the tower's, whose size is cropped out of the centre
-    return row, statistics
-
-
-def sides(size) -> list:
-    """`[height, width]` of a side, a pair, or a dict of both."""
-    if isinstance(size, dict):
-        return [size.get("height"), size.get("width")]
-    return [size, size] if isinstance(size, int) else list(size)
 
 
 def write_tower(row) -> dict:
@@ -172,36 +137,4 @@ def write_clip_vision(image, model_type) -> dict:
         "projection_dim": image["embed_dim"],
         **write_tower(image),
         **write_images(image),
-    }
-
-
-def write_steps(row, processor) -> dict:
-    """The inverse of `image_steps`: the content of `preprocessor_config.json`.
-
-    Raises:
-        ValueError: a resize that the library has not.
-    """
-    image, steps = row["image_encoder"], row["images"]
-    common = {
-        "image_processor_type": processor,
-        "do_resize": True,
-        "resample": {name: code for code, name in _RESAMPLE.items()}[steps["interpolation"]],
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(image["mean"]),
-        "image_std": list(image["std"]),
-        "do_convert_rgb": True,
-    }
-    if image["kind"] == "naflex_vit":
-        return common | {"patch_size": image["patch_size"], "max_num_patches": image["max_patches"]}
-    height, width = image["image_size"]
-    target = sides(steps["resize_size"] or image["image_size"])
-    if steps["resize"] == "longest":
-        raise ValueError("transformers has no image step that fits the longest side")
-    squash = steps["resize"] == "squash"
-    return common | {
-        "size": dict(zip(("height", "width"), target)) if squash else {"shortest_edge": target[0]},
-        "do_center_crop": not squash or steps["resize_size"] is not None,
-        "crop_size": {"height": height, "width": width},
     }

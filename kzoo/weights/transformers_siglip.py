@@ -8,6 +8,7 @@ from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import of_transformers
 from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, Transform, dense, fused_attention, norm
+from kzoo.weights.transformers_steps import image_steps, write_steps
 
 DROP = layout.DROP
 HOLDS = frozenset({("vit", "text_transformer"), ("naflex_vit", "text_transformer")})
@@ -47,15 +48,14 @@ def read_row(config, preprocessing) -> dict:
     """A complete row, as in a table of presets, from the library's own config.
 
     Args:
-        config: content of `config.json`.
-        preprocessing: content of `preprocessor_config.json`, or {}.
+        config: `Fields` of `config.json`.
+        preprocessing: those of `preprocessor_config.json`, or of {}.
 
     Raises:
         ValueError: a field is missing, or says what this version cannot build.
     """
-    config = Fields(config, "config.json")
     naflex = config.get("model_type") == NAFLEX
-    vision, text = config.part("vision_config"), config.part("text_config")
+    vision, text = layout.parts(config)
     vision.refuse(vision_use_head=True, num_channels=3)
     common = {"num_heads": 12, "mlp_dim": 3072, "activation": "gelu_pytorch_tanh", "epsilon": 1e-6}
     tower = {
@@ -93,19 +93,24 @@ def read_row(config, preprocessing) -> dict:
 
 def _fixed(vision, preprocessing, tower):
     image_size = vision.get("image_size", 224)
-    steps, statistics = layout.image_steps(preprocessing, "squash", image_size, "shortest", crops=False)
+    steps, statistics = image_steps(preprocessing, "Siglip", image_size)
     image = {"kind": "vit", "image_size": image_size, "class_token": False, "pool": "attention", "pre_norm": False}
     return image | tower | {"patch_bias": True, "mean": [0.5] * 3, "std": [0.5] * 3} | statistics, steps
 
 
 def _naflex(vision, preprocessing, tower):
-    steps, statistics = layout.image_steps(preprocessing, "squash", None)
+    steps, statistics = image_steps(preprocessing, "Siglip2", None)
+    patch = preprocessing.get("patch_size", tower["patch_size"])
+    if patch != tower["patch_size"]:
+        raise ValueError(
+            f"{preprocessing.place} cuts pictures into patch_size={patch}, but the tower takes {tower['patch_size']}."
+        )
     positions = vision.get("num_patches", 256)
     if math.isqrt(positions) ** 2 != positions:
         raise ValueError(f"{vision.place} says num_patches={positions}, which is no square table of positions.")
     image = {
         "kind": "naflex_vit",
-        "max_patches": Fields(preprocessing, layout.STEPS_FILE).get("max_num_patches", positions),
+        "max_patches": preprocessing.get("max_num_patches", positions),
         "table_size": math.isqrt(positions),
     }
     return image | tower | statistics, steps
@@ -133,9 +138,9 @@ def write_config(row) -> dict:
             "projection_size": text["embed_dim"],
         },
     }
-    steps = layout.write_steps(row, "Siglip2ImageProcessor" if naflex else "SiglipImageProcessor")
+    steps = write_steps(row, "Siglip2ImageProcessor" if naflex else "SiglipImageProcessor")
     return {"config.json": config, "preprocessor_config.json": steps}
 
 
-FORMAT = of_transformers("siglip", read_row, entries, DROP, HOLDS, write_config)
-NAFLEX_FORMAT = replace(FORMAT, value=NAFLEX)
+FORMAT = of_transformers("siglip", read_row, entries, DROP, HOLDS, write_config, classes=("SiglipModel",))
+NAFLEX_FORMAT = replace(FORMAT, value=NAFLEX, classes=("Siglip2Model",))

@@ -10,11 +10,13 @@ from shared_case import numpy
 from kzoo.encoders import (
     BertDecoder,
     BertEncoder,
+    ConvNeXt,
     EfficientNet,
     FastViT,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
+    SwinTransformer,
     TextDecoder,
     TextTransformer,
     VisionTransformer,
@@ -65,6 +67,21 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "vit_queries": lambda: VisionTransformer(
         (8, 56), 8, pool="queries", num_queries=3, query_heads=2, embed_dim=6, **SMALL
     ),
+    "vit_convolutions": lambda: VisionTransformer(
+        (16, 112), 16, stem="convolutions", position_prefix=False, embed_dim=6, **SMALL
+    ),
+    "vit_mbconv": lambda: VisionTransformer(
+        (23, 56),
+        16,
+        stem="mbconv",
+        stem_width=8,
+        stem_stages=((8, 1), (16, 2)),
+        class_token=False,
+        pool="average",
+        positions=None,
+        **SMALL,
+    ),
+    "vit_relative": lambda: VisionTransformer((8, 56), 8, positions=None, relative_dim=4, **SMALL),
     "vit_rotary": lambda: VisionTransformer(
         (8, 56), 8, embed_dim=6, pool="attention", pool_heads=4, rotary="columns", rotary_grid=(2, 8), **SMALL
     ),
@@ -77,6 +94,8 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "resnet": lambda: ResNet(32, (1, 1), 4, 6, head_width=16),
     "resnet_average": lambda: ResNet(32, (1, 1), 4, 6, antialias=False, pool="average"),
     "efficientnet": lambda: EfficientNet((33, 17), 1.0, 1.0, stages=STAGES),
+    "convnext": lambda: ConvNeXt((32, 48), (1, 1), (4, 8), hidden_dim=10, embed_dim=6),
+    "swin": lambda: SwinTransformer((24, 36), (2, 1), 4, (1, 2), window_size=4),
     "fastvit": lambda: fastvit(embed_dim=6),
     "fastvit_merged": lambda: fastvit(norm="layer", merged=True),
     "hub_image": hub_image,

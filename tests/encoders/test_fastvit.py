@@ -197,7 +197,7 @@ def test_what_timm_cannot_say():
     with pytest.raises(ValueError, match="its branches are merged; write the model that it was made of"):
         fastvit.name(row | {"merged": True})
     with pytest.raises(ValueError, match=r"holds visual.trunk.stem.0.reparam_conv.weight: .*\(reparam_conv\)"):
-        fastvit.check(["logit_scale", "visual.trunk.stem.0.reparam_conv.weight"])
+        fastvit.FASTVIT.check(["logit_scale", "visual.trunk.stem.0.reparam_conv.weight"])
 
 
 @pytest.mark.once

@@ -18,7 +18,7 @@ from kzoo.weights.trunks.trunk import TOWER, TRUNK, Trunk
 MERGED = "reparam_conv"  # what timm calls the one convolution that it merges branches into
 UNTRAINED = (
     f"its branches are merged ({MERGED}), and what they were cannot be found again; take the checkpoint that was not "
-    "merged, which an export of kzoo merges."
+    "merged, which an export of kzoo merges"
 )
 _SIZES = {  # by the name that timm gives: depths, widths
     "fastvit_mci0": ([2, 6, 10, 2], [64, 128, 256, 512]),
@@ -87,7 +87,7 @@ def arguments(row, given) -> dict:
     given.only(*_LISTS, *_SINGLE, _POSITIONS, *_PLAIN, *_UNREAD, "inference_mode")
     given.refuse(**_PLAIN)
     if given.get("inference_mode", False):
-        raise ValueError(f"{given.place} says inference_mode=True: {UNTRAINED}")
+        raise ValueError(f"{given.place} says inference_mode=True: {UNTRAINED}.")
     row = dict(row)
     for theirs, ours in _LISTS.items():
         row[ours] = given.get(theirs, row[ours])
@@ -106,13 +106,6 @@ def arguments(row, given) -> dict:
             )
         row[ours] = row[ours][:stages]  # timm reads no more
     return row
-
-
-def check(names) -> None:
-    """Stops at the tensors of a tower whose branches are merged."""
-    merged = next((name for name in names if f".{MERGED}." in name), None)
-    if merged is not None:
-        raise ValueError(f"the checkpoint holds {merged}: {UNTRAINED}")
 
 
 def name(row) -> tuple:
@@ -236,5 +229,5 @@ FASTVIT = Trunk(
     name,
     pools={"avg": {}, "": {}},
     head="head.fc",
-    check=check,
+    others={f"*.{MERGED}.*": UNTRAINED},
 )
