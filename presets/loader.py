@@ -239,6 +239,13 @@ def _with_table(model):
 
 def _resampling(stored, model):
     """Path of a position table -> function that resamples it from the size that is stored to the model's."""
+    tables = {id(table_of(part)) for _, part in _with_table(stored)}
+    for old, new in zip(stored.weights, model.weights, strict=True):
+        if id(old) not in tables and tuple(old.shape) != tuple(new.shape):  # windows of Swin, where a map is too small
+            raise ValueError(
+                f"in the size that is asked for, {new.path} has shape {tuple(new.shape)}, but {tuple(old.shape)} is "
+                "stored, and it is no table of positions that could be resampled; choose another image_size."
+            )
     functions = {}
     for (path, old), (_, new) in zip(_with_table(stored), _with_table(model)):
         if old.position_grid is not None:

@@ -1,23 +1,26 @@
 """Swin transformers of the first version."""
 
-import re
-
 from kzoo.weights.mapping import CONVOLUTION, TRANSPOSE, Entry, dense, fused_attention, norm
 from kzoo.weights.trunks.trunk import TOWER, TRUNK, Trunk, changed
 
-# by the name that timm gives: blocks and heads of the stages, channels of the first
+# by the name that timm gives: channels of the first stage, blocks and heads of the stages
 _SIZES = {
-    "tiny": ((2, 2, 6, 2), (3, 6, 12, 24), 96),
-    "small": ((2, 2, 18, 2), (3, 6, 12, 24), 96),
-    "base": ((2, 2, 18, 2), (4, 8, 16, 32), 128),
-    "large": ((2, 2, 18, 2), (6, 12, 24, 48), 192),
+    "tiny": (96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "small": (96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "base": (128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "large": (192, (2, 2, 18, 2), (6, 12, 24, 48)),
 }
-_NAME = re.compile(rf"swin_(?P<size>{'|'.join(_SIZES)})_patch4_window(?P<window>7|12)_(?P<image>224|384)")
-_NAMES = [
-    *(f"swin_{size}_patch4_window7_224" for size in _SIZES),
-    *(f"swin_{size}_patch4_window12_384" for size in ("base", "large")),
-]
-_PLAIN = {"in_chans": 3, "always_partition": False, "strict_img_size": True, "norm_layer": None, "weight_init": ""}
+_NAMES = {f"swin_{size}_patch4_window7_224": (size, 7, 224) for size in _SIZES} | {
+    f"swin_{size}_patch4_window12_384": (size, 12, 384) for size in ("base", "large")
+}
+_PLAIN = {  # what timm's Swin is otherwise, and this one is not
+    "always_partition": False,
+    "strict_img_size": True,
+    "dynamic_img_size": False,
+    "norm_layer": None,
+    "weight_init": "",
+    "in_chans": 3,
+}
 _OF_TRAINING = ("drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")  # which change no trained tower
 _OURS = {
     "img_size": "image_size",
@@ -36,16 +39,16 @@ def row(name) -> dict | None:
     """The tower of this name."""
     if name not in _NAMES:
         return None
-    match = _NAME.fullmatch(name)
-    depths, num_heads, width = _SIZES[match["size"]]
+    size, window_size, image_size = _NAMES[name]
+    width, depths, num_heads = _SIZES[size]
     return {
         "kind": "swin",
-        "image_size": int(match["image"]),
+        "image_size": image_size,
         "patch_size": 4,
         "width": width,
         "depths": list(depths),
         "num_heads": list(num_heads),
-        "window_size": int(match["window"]),
+        "window_size": window_size,
         "mlp_ratio": 4.0,
         "head_width": None,
         "attention_bias": True,
