@@ -35,8 +35,8 @@ from kzoo.presets.kept import H5_FILE, WEIGHTS_FILE
 
 COUNT = Rule("a whole number from 0", lambda value: is_whole(value) and 0 <= value < 2**63)
 FACTOR = number(0.0, 100.0, beyond=True)
-OF_STAGES = several(WIDTH, 1, 16)
 FLAGS = several(FLAG, 1, 16)
+OF_STAGES = several(WIDTH, 1, 16)
 SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and inverse
 
 TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take

@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from kzoo.arguments import COUNT, FLAG, POSITIVE, one_of, sequence, whole
+from kzoo.arguments import COUNT, FINITE, FLAG, POSITIVE, one_of, sequence, whole
 from kzoo.encoders.fastvit_stage import MIXERS, NORMS, Stage
 from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
-from kzoo.layers.attention import dense
 from kzoo.layers.branches import LARGEST_KERNEL, BranchedConv, merge, multiplier, rounded_share
 from kzoo.layers.convolution import feature_tokens
 from kzoo.layers.patch_embedding import as_size
+from kzoo.layers.projection import tower_projection
 
 OF_STAGES = sequence(FLAG, "True or False for each stage", 1)
 
@@ -38,8 +38,9 @@ class FastViT(ImageTower):
         expansion: channels of the last feature map, in units of the last width.
         layer_scale: initial gain of the branches of a block, or None for no gain.
         norm: before attention, `"batch"` or `"layer"`.
-        embed_dim: width of the projection; None for no projection.
-        projection_bias: whether the projection has a bias.
+        embed_dim: width of the embedding; None for no projection.
+        hidden_dim: width between two layers of the projection, with a GELU; None for one layer.
+        projection_bias: bias of its last layer.
         activation: of convolutions and MLPs.
         epsilon: of all norms.
         momentum: share of the running statistics that a training step keeps.
@@ -84,6 +85,7 @@ class FastViT(ImageTower):
         "down_activation": FLAG,
         "stem_branches": FLAG,
         "expansion": POSITIVE,
+        "layer_scale": FINITE | None,
         "norm": one_of(*NORMS),
         "merged": FLAG,
     }
@@ -107,6 +109,7 @@ class FastViT(ImageTower):
         layer_scale=1e-5,
         norm="batch",
         embed_dim=None,
+        hidden_dim=None,
         projection_bias=False,
         activation="gelu",
         epsilon=1e-5,
@@ -168,10 +171,8 @@ class FastViT(ImageTower):
             name="final_conv",
             **common,
         )
-        self.embed_dim, self.projection = embed_dim or self.token_dim, None
-        if embed_dim is not None:
-            stddev = self.token_dim**-0.5
-            self.projection = dense(embed_dim, stddev, self.dtype_policy, "projection", projection_bias)
+        self.embed_dim = embed_dim or self.token_dim
+        self.projection = tower_projection(embed_dim, hidden_dim, self.token_dim, projection_bias, self.dtype_policy)
         self.build((None, *self.image_size, 3))
 
     @property

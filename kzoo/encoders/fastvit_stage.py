@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.arguments import COUNT, FLAG, one_of
-from kzoo.layers.attention import attend, dense
+from kzoo.arguments import COUNT, FINITE, FLAG, one_of
+from kzoo.layers.attention import Attention, dense
 from kzoo.layers.branches import BranchedConv, ConditionalPositions, RepMixer, multiplier, rounded_share
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, batch_norm, feature_tokens
@@ -36,9 +36,12 @@ class Stage(Configured, keras.layers.Layer):
         float tensor `(batch, rows, columns, width)`.
     """
 
-    arguments = {"width_before": COUNT, "mixer": one_of(*MIXERS), "norm": one_of(*NORMS)} | dict.fromkeys(
-        ("positions", "downsample", "squeeze", "merged"), FLAG
-    )
+    arguments = {
+        "width_before": COUNT,
+        "layer_scale": FINITE | None,
+        "mixer": one_of(*MIXERS),
+        "norm": one_of(*NORMS),
+    } | dict.fromkeys(("positions", "downsample", "squeeze", "merged"), FLAG)
 
     def __init__(
         self,
@@ -126,6 +129,8 @@ class MixerBlock(Configured, keras.layers.Layer):
         epsilon, momentum, merged: see `FastViT`.
     """
 
+    arguments = {"layer_scale": FINITE | None}
+
     def __init__(
         self,
         mixer_kernel,
@@ -170,7 +175,7 @@ class AttentionBlock(Configured, keras.layers.Layer):
         ValueError: the heads do not divide the width.
     """
 
-    arguments = {"norm": one_of(*NORMS), "merged": FLAG}
+    arguments = {"norm": one_of(*NORMS), "layer_scale": FINITE | None, "merged": FLAG}
 
     def __init__(
         self,
@@ -189,10 +194,7 @@ class AttentionBlock(Configured, keras.layers.Layer):
             raise ValueError(f"a stage with attention has {width} channels; give a multiple of {HEAD_WIDTH}.")
         policy = self.dtype_policy
         self.norm = batch_norm(epsilon, momentum, "norm") if norm == "batch" else layer_norm(epsilon, "norm")
-        self.query, self.key, self.value = (
-            dense(width, width**-0.5, policy, name, use_bias=False) for name in ("query", "key", "value")
-        )
-        self.out = dense(width, width**-0.5, policy, "out")
+        self.attention = Attention(width, width // HEAD_WIDTH, bias="out", dtype=policy, name="attention")
         self.scale = None if layer_scale is None else LayerScale(layer_scale, dtype=policy, name="scale")
         common = {"epsilon": epsilon, "momentum": momentum, "merged": merged, "dtype": policy}
         self.mlp = ConvMLP(mlp_dim, activation, layer_scale, name="mlp", **common)
@@ -201,19 +203,17 @@ class AttentionBlock(Configured, keras.layers.Layer):
     @property
     def parts(self) -> tuple:
         """Its layers in their order."""
-        layers = (self.norm, self.query, self.key, self.value, self.out, self.scale, self.mlp)
+        layers = (self.norm, self.attention, self.scale, self.mlp)
         return tuple(layer for layer in layers if layer is not None)
 
     def build(self, x_shape) -> None:
         for layer in self.parts:
-            layer.build(x_shape)
+            layer.build((None, None, x_shape[-1]) if layer is self.attention else x_shape)
 
     # -- forward --
     def call(self, x, training=None) -> Tensor:
-        tokens = feature_tokens(self.norm(x, training=training) if self.batch else self.norm(x))
-        heads = (-1, tokens.shape[1], tokens.shape[2] // HEAD_WIDTH, HEAD_WIDTH)
-        query, key, value = (ops.reshape(layer(tokens), heads) for layer in (self.query, self.key, self.value))
-        mixed = self.out(ops.reshape(attend(query, key, value), (-1, *tokens.shape[1:])))
+        normed = self.norm(x, training=training) if self.batch else self.norm(x)
+        mixed = self.attention(feature_tokens(normed))  # (batch, height * width, channels)
         if self.scale is not None:
             mixed = self.scale(mixed)
         x = ops.add(x, ops.reshape(mixed, (-1, *x.shape[1:])))
@@ -238,7 +238,7 @@ class ConvMLP(Configured, keras.layers.Layer):
         float tensor of the same shape.
     """
 
-    arguments = {"merged": FLAG}
+    arguments = {"layer_scale": FINITE | None, "merged": FLAG}
 
     def __init__(
         self,

@@ -9,10 +9,10 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept, unturned
-from kzoo.layers.attention import dense
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
+from kzoo.layers.projection import tower_projection
 from kzoo.layers.relative_positions import RelativePositions, relative_offsets
 from kzoo.layers.rotary import ORDERS, rotary_angles
 from kzoo.layers.stems import stem_layer
@@ -35,7 +35,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         depth: number of blocks.
         num_heads: attention heads per block.
         mlp_dim: hidden width of the MLPs; default `4 * width`.
-        embed_dim: width of the embedding after a linear projection; None for no projection.
+        embed_dim: width of the embedding after a projection; None for no projection.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         class_token: prepend a learned token to the patches.
         pool: `"class_token"`, `"average"` (over the patches), `"attention"` (MAP head) or `"queries"`: CoCa's, whose
@@ -50,6 +50,7 @@ class VisionTransformer(SequenceTower, ImageTower):
             the patches, or the pooled queries.
         pre_norm: a layer norm between the embedding and the first block, as in CLIP.
         patch_bias: bias of the patch projection.
+        hidden_dim: width between two layers of the projection, with a GELU; None for one layer.
         projection_bias: bias of the last projection.
         layer_scale: initial gain of the block branches, or None.
         dropout: rate in the blocks while training.
@@ -153,6 +154,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         res_post_norm=False,
         pool_heads=None,
         pool_mlp_dim=None,
+        hidden_dim=None,
         **kwargs,
     ):
         # no autocast: pixels are normalised in float32, each sub-layer casts for itself
@@ -230,9 +232,7 @@ class VisionTransformer(SequenceTower, ImageTower):
                     self.embed_dim, 1, query_heads, epsilon, dtype=policy, name="contrastive_pool"
                 )
         self.pooled_width = self.embed_dim if pool == "queries" else width
-        self.projection = None
-        if embed_dim is not None:
-            self.projection = dense(embed_dim, self.pooled_width**-0.5, policy, "projection", projection_bias)
+        self.projection = tower_projection(embed_dim, hidden_dim, self.pooled_width, projection_bias, policy)
         self.build((None, *self.image_size, 3))
 
     def build(self, images_shape) -> None:

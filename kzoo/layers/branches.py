@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.arguments import COUNT, FLAG, sequence, whole
+from kzoo.arguments import COUNT, FINITE, FLAG, sequence, whole
 from kzoo.layers.attention import dense
 from kzoo.layers.changed import copy_weights
 from kzoo.layers.configured import Configured
@@ -224,7 +224,7 @@ class RepMixer(Configured, keras.layers.Layer):
         Vasu et al., FastViT, 2023, arXiv 2303.14189.
     """
 
-    arguments = {"merged": FLAG}
+    arguments = {"layer_scale": FINITE | None, "merged": FLAG}
 
     def __init__(self, kernel_size=3, layer_scale=1e-5, epsilon=1e-5, momentum=0.9, merged=False, **kwargs):
         super().__init__(**kwargs)

@@ -60,6 +60,9 @@ class ConvNorm(Configured, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
+        # a kernel of one pixel strides over pixels that it never reads: they are left out before, since the gradient of
+        # such a strided kernel writes beyond its memory on CPUs in torch (oneDNN, few channels, even sides)
+        self.skip, strides = (strides, 1) if kernel_size == 1 else (1, strides)
         common = {"strides": strides, "use_bias": merged, "data_format": _LAST, "dtype": policy, "name": "convolution"}
 
         # -- layers --
@@ -88,12 +91,15 @@ class ConvNorm(Configured, keras.layers.Layer):
     def compute_output_shape(self, x_shape) -> tuple:
         if self.pad is not None:
             x_shape = self.pad.compute_output_shape(x_shape)
-        return self.convolution.compute_output_shape(x_shape)
+        rows, columns = (side and -(-side // self.skip) for side in x_shape[1:3])
+        return self.convolution.compute_output_shape((x_shape[0], rows, columns, x_shape[3]))
 
     # -- forward --
     def call(self, x, training=None) -> Tensor:
         if self.pad is not None:
             x = self.pad(x)
+        if self.skip > 1:
+            x = x[:, :: self.skip, :: self.skip]
         x = self.convolution(x)
         if self.norm is not None:
             x = self.norm(x, training=training)

@@ -139,13 +139,20 @@ class MBConvStem(Configured, keras.layers.Layer):
         self.convolution_1 = convolution(stem_width, 3, 2, policy, "convolution_1")
         self.norm = layer_norm(EPSILON, "norm")
         self.convolution_2 = convolution(stem_width, 3, 1, policy, "convolution_2")
-        self.stages, filters = [], stem_width
-        for stage, (channels, blocks) in enumerate(stages):
-            self.stages.append([])
-            for number in range(blocks):
-                name = f"stage_{stage}_{number}"
-                self.stages[-1].append(MBConv(filters, channels, 1 if number else 2, dtype=policy, name=name))
-                filters = channels
+        filters = [stem_width, *(channels for channels, _ in stages)]
+        self.stages = [  # whole, as Keras does not see what is put into a list within a list
+            [
+                MBConv(
+                    filters[stage + (number > 0)],
+                    filters[stage + 1],
+                    strides=1 if number else 2,
+                    dtype=policy,
+                    name=f"stage_{stage}_{number}",
+                )
+                for number in range(blocks)
+            ]
+            for stage, (_, blocks) in enumerate(stages)
+        ]
         self.last_norm = layer_norm(EPSILON, "last_norm")
         self.projection = convolution(width, 3, 2, policy, "projection")
 

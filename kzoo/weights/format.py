@@ -78,9 +78,7 @@ class Format:
         if unread:
             more = f" (and {len(unread) - LISTED} more such fields)" if len(unread) > LISTED else ""
             said = "; ".join(unread[:LISTED])
-            raise ValueError(
-                f"{said}{more}: this version does not know what that changes, so this model cannot be opened."
-            )
+            raise ValueError(f"{said}{more}, which this version cannot build and does not skip: it may change numbers.")
         return row
 
     def _check_kind(self, config):

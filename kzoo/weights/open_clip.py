@@ -7,6 +7,7 @@ from kzoo.weights import harmless, open_clip_text, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
+from kzoo.weights.trunks import eva_own
 
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
@@ -19,6 +20,7 @@ DROP = (
     "attn_mask",
     "*.attn_mask",
     "*.relative_position_index",
+    "*.rope.freqs_*",
 )
 
 HOLDS = frozenset(
@@ -33,7 +35,6 @@ MARKS = {  # fields that no CLIP of open_clip has
         "genlip_cfg": "GenLIP (texts written from pictures)",
         "image_cfg": "MobileCLIP's own code",
     },
-    ("model_cfg", "vision_cfg"): {"eva_model_name": "EVA-CLIP's own code"},
 }
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
 
@@ -64,6 +65,8 @@ def complete(config, own) -> dict:
     if hf and isinstance(model.get("text_cfg"), dict):
         model = model | {"text_cfg": model["text_cfg"] | {"hf_config": hf}}
     vision = model.get("vision_cfg")
+    if isinstance(vision, dict) and eva_own.NAME in vision:
+        return config | {"model_cfg": eva_own.in_words_of_timm(model, CONFIG_FILE)}
     if "architecture" in timm and isinstance(vision, dict) and "timm_model_name" in vision:
         if timm["architecture"] != vision["timm_model_name"]:
             raise ValueError(
@@ -76,8 +79,11 @@ def complete(config, own) -> dict:
 
 def renames(config) -> list:
     """Older files of models with a tower of their own kind have it at the root still; open_clip moves it."""
-    root = r"^(token_embedding|positional_embedding|transformer|ln_final|text_projection|cls_emb)\b"
-    return [(root, r"text.\1")] if _is_custom(_model(config)) else []
+    root, model = (
+        r"^(token_embedding|positional_embedding|transformer|ln_final|text_projection|cls_emb)\b",
+        _model(config),
+    )
+    return [*([(root, r"text.\1")] if _is_custom(model) else []), *eva_own.renames(model.part("vision_cfg").values)]
 
 
 def entries(config, names) -> list:
@@ -85,7 +91,7 @@ def entries(config, names) -> list:
     model = _model(config)
     scalar = SINGLE if model.get("nonscalar_logit_scale", False) else SCALAR
     return [
-        *open_clip_vision.vision_entries(model),
+        *open_clip_vision.vision_entries(model, names),
         *open_clip_text.text_entries(model, "text." if _is_custom(model) else ""),
         *(open_clip_text.DECODER if "multimodal_cfg" in model else []),
         Entry("logit_scale", "similarity.log_scale", scalar),

@@ -100,6 +100,11 @@ def _fixed(vision, preprocessing, tower):
 
 def _naflex(vision, preprocessing, tower):
     steps, statistics = image_steps(preprocessing, "Siglip2", None)
+    patch = preprocessing.get("patch_size", tower["patch_size"])
+    if patch != tower["patch_size"]:
+        raise ValueError(
+            f"{preprocessing.place} cuts pictures into patch_size={patch}, but the tower takes {tower['patch_size']}."
+        )
     positions = vision.get("num_patches", 256)
     if math.isqrt(positions) ** 2 != positions:
         raise ValueError(f"{vision.place} says num_patches={positions}, which is no square table of positions.")

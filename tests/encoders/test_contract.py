@@ -12,6 +12,7 @@ from kzoo.encoders import (
     BertEncoder,
     ConvNeXt,
     EfficientNet,
+    FastViT,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
@@ -31,6 +32,12 @@ STAGES = ((3, 1, 32, 8, 1, 1), (3, 2, 8, 16, 2, 2))
 
 def text(**options):
     return TextTransformer(50, 8, eot_id=3, **SMALL, **options)
+
+
+def fastvit(**options):
+    stages = {"depths": (1, 1), "widths": (8, 32), "mlp_ratios": (2, 1), "mixers": ("repmixer", "attention")}
+    stages |= {"positions_before": (False, True), "downsamples": (False, True), "squeezes": (False, True)}
+    return FastViT((16, 32), **stages, **options)
 
 
 def hub_image():
@@ -89,6 +96,8 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "efficientnet": lambda: EfficientNet((33, 17), 1.0, 1.0, stages=STAGES),
     "convnext": lambda: ConvNeXt((32, 48), (1, 1), (4, 8), hidden_dim=10, embed_dim=6),
     "swin": lambda: SwinTransformer((24, 36), (2, 1), 4, (1, 2), window_size=4),
+    "fastvit": lambda: fastvit(embed_dim=6),
+    "fastvit_merged": lambda: fastvit(norm="layer", merged=True),
     "hub_image": hub_image,
     "hub_siglip": hub_siglip,
     "hub_text": hub_text,

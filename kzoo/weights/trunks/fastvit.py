@@ -11,10 +11,15 @@ from kzoo.weights.mapping import (
     dense,
     grouped,
     norm,
+    query_key_value,
 )
 from kzoo.weights.trunks.trunk import TOWER, TRUNK, Trunk
 
 MERGED = "reparam_conv"  # what timm calls the one convolution that it merges branches into
+UNTRAINED = (
+    f"its branches are merged ({MERGED}), and what they were cannot be found again; take the checkpoint that was not "
+    "merged, which an export of kzoo merges"
+)
 _SIZES = {  # by the name that timm gives: depths, widths
     "fastvit_mci0": ([2, 6, 10, 2], [64, 128, 256, 512]),
     "fastvit_mci1": ([4, 12, 20, 4], [64, 128, 256, 512]),
@@ -82,7 +87,7 @@ def arguments(row, given) -> dict:
     given.only(*_LISTS, *_SINGLE, _POSITIONS, *_PLAIN, *_UNREAD, "inference_mode")
     given.refuse(**_PLAIN)
     if given.get("inference_mode", False):
-        raise ValueError(f"{given.place} says inference_mode=True: {of_merged(given.place)}")
+        raise ValueError(f"{given.place} says inference_mode=True: {UNTRAINED}.")
     row = dict(row)
     for theirs, ours in _LISTS.items():
         row[ours] = given.get(theirs, row[ours])
@@ -101,14 +106,6 @@ def arguments(row, given) -> dict:
             )
         row[ours] = row[ours][:stages]  # timm reads no more
     return row
-
-
-def of_merged(place) -> str:
-    """What to say of a tower whose branches are merged."""
-    return (
-        f"the branches of {place} are merged ({MERGED}), and cannot be trained on; take the checkpoint that timm has "
-        "not merged. An export of kzoo merges them."
-    )
 
 
 def name(row) -> tuple:
@@ -170,20 +167,16 @@ def entries(row) -> list:
 
 
 def _blocks(block, layer, row, attention):
+    mixer = f"{block}.token_mixer"
     if attention:
-        mixer = f"{block}.token_mixer"
+        kernels = tuple(f"{each}.kernel" for each in query_key_value(f"{layer}.attention"))
         lines = [
             *(batch_norm if row["norm"] == "batch" else norm)(f"{block}.norm", f"{layer}.norm"),
-            Entry(
-                f"{mixer}.qkv.weight",
-                tuple(f"{layer}.{each}.kernel" for each in ("query", "key", "value")),
-                SPLIT_TRANSPOSE,
-            ),
-            *dense(f"{mixer}.proj", f"{layer}.out"),
+            Entry(f"{mixer}.qkv.weight", kernels, SPLIT_TRANSPOSE),
+            *dense(f"{mixer}.proj", f"{layer}.attention.out"),
             Entry(f"{block}.layer_scale_1.gamma", f"{layer}.scale.gain", VECTOR),
         ]
     else:
-        mixer = f"{block}.token_mixer"
         lines = [
             *_branched(f"{mixer}.mixer", f"{layer}.mixer.mixer", row["mixer_kernel"] > 1, 1),
             *batch_norm(f"{mixer}.norm.identity", f"{layer}.mixer.norm"),
@@ -229,11 +222,12 @@ def _pointwise(tensor, layer):
 
 FASTVIT = Trunk(
     "fastvit",
-    f"{', '.join(_SIZES)}",
+    "fastvit_mci{0, 1, 2, 3, 4}",
     row,
     entries,
     arguments,
     name,
     pools={"avg": {}, "": {}},
     head="head.fc",
+    others={f"*.{MERGED}.*": UNTRAINED},
 )

@@ -3,7 +3,7 @@
 from kzoo.weights.mapping import CONVOLUTION, UNBATCHED, Entry, dense, fused_attention, norm
 from kzoo.weights.trunks.trunk import TOWER, TRUNK
 
-PLAIN = {  # a row of timm's defaults; `norm_tokens` None: as the pool that timm builds it with wants
+PLAIN = {  # a row of timm's defaults; `norm_tokens` None: as the pool wants that timm builds it with
     "kind": "vit",
     "patch_size": 16,
     "activation": "gelu",
@@ -17,17 +17,16 @@ PLAIN = {  # a row of timm's defaults; `norm_tokens` None: as the pool that timm
     "attention_bias": "all",
     "positions": "learned",
     "position_prefix": True,
-}
-# what makes a tower of another kind
-_OTHERS = {
+    # what makes a tower of another kind
+    "patch_tokens": False,
+    "relative_dim": None,
+    "stem": None,
     "mlp": "plain",
     "mlp_input_norm": False,
     "mlp_norm": False,
     "inner_norm": False,
     "res_post_norm": False,
     "rotary": None,
-    "relative_dim": None,
-    "stem": None,
 }
 # timm's name of an argument -> ours, and where the values are called otherwise, timm's -> ours
 _ARGUMENTS = {
@@ -65,18 +64,22 @@ _OF_TRAINING = """
 """.split()
 
 
-def arguments(row, given, more=None, without=()) -> dict:
+_UNSAID = object()
+
+
+def arguments(row, given, more=None, without=(), refused=None) -> dict:
     """The tower with timm's arguments over its own.
 
     Args:
         row: tower of the name.
         given: `Fields` of the arguments.
-        more: arguments that this class of timm has beside the usual ones, as in `_ARGUMENTS`.
+        more: arguments that this class of timm has beside the usual ones: their name -> ours.
         without: usual arguments that it has not.
+        refused: arguments of one value each that is built.
     """
-    known = {name: each for name, each in (_ARGUMENTS | (more or {})).items() if name not in without}
-    given.only(*known, "mlp_ratio", *_REFUSED, *_OF_TRAINING)
-    given.refuse(**_REFUSED)
+    known, refused = _known(more, without), _REFUSED | (refused or {})
+    given.only(*known, "mlp_ratio", *refused, *_OF_TRAINING)
+    given.refuse(**refused)
     tower = dict(row)
     for theirs, (ours, values) in known.items():
         if theirs in given:
@@ -87,6 +90,11 @@ def arguments(row, given, more=None, without=()) -> dict:
         ratio = given.get("mlp_ratio", row["mlp_dim"] / row["width"])
         tower["mlp_dim"] = int(tower["width"] * ratio)  # cut, as timm does
     return tower
+
+
+def _known(more, without):
+    more = {theirs: (ours, None) for theirs, ours in (more or {}).items()}
+    return {name: each for name, each in (_ARGUMENTS | more).items() if name not in without}
 
 
 def pooled(row, changes, own_head) -> dict:
@@ -111,13 +119,13 @@ def name(tower, names, row, more=None, without=()) -> tuple | None:
         row: function of a name, that gives its tower.
         more, without: as of `arguments`.
     """
-    table = {name: each for name, each in (_ARGUMENTS | (more or {})).items() if name not in without}
-    differing = {each: _differing(tower, row(each), table) for each in names}
+    known = _known(more, without)
+    differing = {each: _differing(tower, row(each), known) for each in names}
     possible = [(each, changes) for each, changes in differing.items() if changes is not None]
     return min(possible, key=lambda each: len(each[1]), default=None)
 
 
-def _differing(tower, usual, table):
+def _differing(tower, usual, known):
     """The arguments that make `tower` of the one of a name; None where none do."""
     own_head = tower["embed_dim"] is None or (tower["projection_bias"] and not tower.get("hidden_dim"))
     built = dict(tower) if own_head else tower | {"pool": usual["pool"]}  # what timm's constructor is told
@@ -129,20 +137,19 @@ def _differing(tower, usual, table):
     if built["stem"] is None and built["patch_bias"] == built["pre_norm"]:
         return None
     arguments = {}
-    for theirs, (ours, values) in table.items():
+    for theirs, (ours, values) in known.items():
         value = _spelled(built[ours])
-        if value != _spelled(usual[ours]) and not (own_head and theirs == "global_pool"):
-            if values and value not in values.values():
-                return None
-            said = next(each for each, known in values.items() if known == value) if values else value
-            arguments[theirs] = said
-    if built["mlp_dim"] != int(built["width"] * (usual["mlp_dim"] / usual["width"])):
-        ratio = built["mlp_dim"] / built["width"]
-        arguments["mlp_ratio"] = (
-            ratio if int(built["width"] * ratio) == built["mlp_dim"] else ratio + 0.5 / built["width"]
-        )
-    said = {ours for ours, _ in table.values()} | {"kind", "mlp_dim", "patch_bias"}
-    unsaid = usual.keys() - said
+        if value == _spelled(usual.get(ours, value)) or (own_head and theirs == "global_pool"):
+            continue
+        said = next((each for each, mine in values.items() if mine == value), _UNSAID) if values else value
+        if said is _UNSAID:
+            return None
+        arguments[theirs] = said
+    width, mlp_dim = built["width"], built["mlp_dim"]
+    if mlp_dim != int(width * (usual["mlp_dim"] / usual["width"])):
+        ratio = mlp_dim / width
+        arguments["mlp_ratio"] = ratio if int(width * ratio) == mlp_dim else (mlp_dim + 0.5) / width
+    unsaid = usual.keys() - {ours for ours, _ in known.values()} - {"kind", "mlp_dim", "patch_bias"}
     return None if any(_spelled(built[each]) != _spelled(usual[each]) for each in unsaid) else arguments
 
 
@@ -172,6 +179,11 @@ def entries(row) -> list:
         Entry(f"{block}.ls2.gamma", f"{layer}.scale_2.gain"),
         *norm(f"{TRUNK}.{'norm' if row['norm_tokens'] else 'fc_norm'}", f"{TOWER}.post_norm"),
     ]
+
+
+def convolution(tensor, layer) -> list:
+    """The two lines of a convolution with a bias in torch's names."""
+    return [Entry(f"{tensor}.weight", f"{layer}.kernel", CONVOLUTION), Entry(f"{tensor}.bias", f"{layer}.bias")]
 
 
 def _mlp(row, tensor, layer):

@@ -2,9 +2,10 @@
 
 import re
 
+from kzoo.weights.mapping import CONVOLUTION, Entry, batch_norm
 from kzoo.weights.trunks import vision_transformer
-from kzoo.weights.trunks.trunk import Trunk
-from kzoo.weights.trunks.vision_transformer import PLAIN, pooled
+from kzoo.weights.trunks.trunk import TOWER, TRUNK, Trunk
+from kzoo.weights.trunks.vision_transformer import PLAIN, convolution, pooled
 
 # by the name that timm gives: width, depth, heads, MLP
 _SIZES = {
@@ -101,7 +102,7 @@ def _is_of_open_clip(tower):
     """Whether open_clip has this tower itself: its own is written so."""
     own = {"pre_norm": True, "patch_bias": False, "position_prefix": True, "projection_bias": False, "hidden_dim": None}
     normed = tower["pool"] == "class_token" and tower["norm_tokens"]
-    return not normed and all(tower.get(key, value) == value for key, value in own.items())
+    return tower["stem"] is None and not normed and all(tower.get(key, value) == value for key, value in own.items())
 
 
 def arguments(row, given) -> dict:
@@ -109,12 +110,25 @@ def arguments(row, given) -> dict:
     return vision_transformer.arguments(row, given)
 
 
+def entries(row) -> list:
+    """The lines of the tower."""
+    stem, layer = f"{TRUNK}.patch_embed.backbone", f"{TOWER}.embedding.stem"
+    lines = []
+    for number in range(2) if row["stem"] else ():
+        ours = f"{layer}.convolutions.{number}"
+        lines += [
+            Entry(f"{stem}.{number}.conv.weight", f"{ours}.convolution.kernel", CONVOLUTION),
+            *batch_norm(f"{stem}.{number}.bn", f"{ours}.norm"),
+        ]
+    return [*lines, *convolution(f"{stem}.2.conv", f"{layer}.projection"), *vision_transformer.entries(row)]
+
+
 VIT = Trunk(
     "vit",
     f"{{{', '.join(_MAKERS)}}}_{{{', '.join(_SIZES)}}}_patchN_N ("
     f"vit also with {', '.join(form[1:] for form in _FORMS if form)}), {_MCI}",
     row,
-    vision_transformer.entries,
+    entries,
     arguments,
     name,
     pools={"token": {"pool": "class_token"}, "avg": {"pool": "average"}, "": {}},
