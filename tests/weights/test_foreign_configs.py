@@ -189,10 +189,6 @@ REFUSED = [
     ({"vision_cfg": None, "model_cfg": {"audio_cfg": {"audio_length": 1024}}}, "audio_cfg=.*it is of CLAP"),
     ({"vision_cfg": None, "text_cfg": None, "model_cfg": {"genlip_cfg": {"width": 768}}}, "genlip_cfg=.*of GenLIP"),
     ({"vision_cfg": None, "model_cfg": {"image_cfg": {"model_name": "mci1"}}}, "image_cfg=.*MobileCLIP's own code"),
-    (
-        {"vision_cfg": {"eva_model_name": "eva-clip-b-16"}},
-        "vision_cfg says eva_model_name='eva-clip-b-16', so it is of",
-    ),
     ({"text_cfg": {"fusedLN": True, "xattn": True}}, "text_cfg says fusedLN=True; .*xattn=True"),
     ({"text_cfg": {"norm_type": "rmsnorm", "mlp_type": "swiglu"}}, "text_cfg says norm_type='rmsnorm'"),
     ({"text_cfg": {"pooler_type": "mean_pooler"}}, "text_cfg says pooler_type='mean_pooler'"),
