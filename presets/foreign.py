@@ -19,6 +19,7 @@ from kzoo.weights import (
     check_tensors,
     has_weights,
     load_tensors,
+    mobileclip,
     open_clip,
     transformers_align,
     transformers_altclip,
@@ -45,6 +46,7 @@ FORMATS = (
     transformers_blip.FORMAT,
     open_clip.FORMAT,
     big_vision.FORMAT,
+    mobileclip.FORMAT,
 )
 
 
