@@ -20,6 +20,7 @@ from kzoo.weights import (
     has_weights,
     load_tensors,
     open_clip,
+    single_tower,
     transformers_align,
     transformers_altclip,
     transformers_blip,
@@ -28,6 +29,7 @@ from kzoo.weights import (
     transformers_siglip,
 )
 from kzoo.weights.format import STEPS_FILE, Format
+from kzoo.weights.transformers_layout import CONFIG_FILE
 
 PROCESSOR_FILE = "processor_config.json"  # of transformers 5: what tokenizer and image processor are made of
 UNREAD = {
@@ -60,7 +62,7 @@ class Checkpoint:
     def row(self) -> dict:
         """The complete row that its config describes."""
         try:
-            row = self.format.row(self.config, *self._steps())
+            row = self.format.row(self.config, *steps_of(self.folder))
         except ValueError:
             raise
         except Exception as error:  # of what the fields say one by one, each rightly, but not together
@@ -69,13 +71,6 @@ class Checkpoint:
         row |= {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
         schema.check(row, f"the config in {self.folder}", whole_row=True)
         return row
-
-    def _steps(self):
-        """What the library's image processor is made of, of either file that it writes, in its order; and where."""
-        whole = read_json(self.folder / PROCESSOR_FILE).get("image_processor")
-        if isinstance(whole, dict):
-            return whole, f"{PROCESSOR_FILE}, image_processor"
-        return read_json(self.folder / STEPS_FILE), STEPS_FILE
 
     def check(self, row) -> None:
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
@@ -115,6 +110,14 @@ class Checkpoint:
         load_tensors(self.format.entries(self.config, tensors), model, tensors, adapt)
 
 
+def steps_of(folder) -> tuple:
+    """What the library's image processor is made of, of either file that it writes, in its order; and where."""
+    whole = read_json(folder / PROCESSOR_FILE).get("image_processor")
+    if isinstance(whole, dict):
+        return whole, f"{PROCESSOR_FILE}, image_processor"
+    return read_json(folder / STEPS_FILE), STEPS_FILE
+
+
 def unread(tower) -> set:
     """Options of a tower that change no number of it, beside its others: they may differ from those of a checkpoint.
 
@@ -150,6 +153,12 @@ def recognise(folder, title=None) -> Any:
         ValueError: the folder declares a model that this version does not read, or holds links that leave it.
     """
     check_links(folder, {name for format in FORMATS for name in format.own_configs})
+    alone = single_tower.class_of(read_json(folder / CONFIG_FILE))
+    if alone is not None and not (folder / open_clip.CONFIG_FILE).exists():
+        raise ValueError(
+            f"{folder} holds a {alone}, one tower and no whole model; kzoo.encoders.from_checkpoint({str(folder)!r}) "
+            "opens it."
+        )
     found = _declared(folder, title or folder.resolve().name)
     with_weights = [each for each in found if has_weights(folder, each.format.stem_in(folder), each.format.endings)]
     return next(iter(with_weights or found), None)

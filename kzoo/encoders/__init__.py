@@ -8,6 +8,7 @@ from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.efficientnet import EfficientNet
+from kzoo.encoders.from_checkpoint import class_head_from_checkpoint, from_checkpoint
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
@@ -46,6 +47,8 @@ __all__ = [
     "Tower",
     "VisionTransformer",
     "as_tower",
+    "class_head_from_checkpoint",
+    "from_checkpoint",
     "from_keras_hub",
     "table_of",
 ]
