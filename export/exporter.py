@@ -13,14 +13,14 @@ from kzoo.export.child import export_in_tensorflow
 from kzoo.export.manifest import FIRST_OPSET, MANIFEST_FILE, describe_towers
 from kzoo.export.onnx_writers import OPSET, check_opset, halve, write_onnx
 from kzoo.export.saved_model import run_saved_model, write_saved_model
-from kzoo.export.towers import BATCHES, writes_captions
+from kzoo.export.towers import BATCHES, towers_of, writes_captions
 from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
 from kzoo.files import disk
 from kzoo.files.fingerprint import fingerprint_of
 from kzoo.files.layouts import files_of
 from kzoo.files.words import said_by
 from kzoo.files.writing import writing
-from kzoo.presets.build import as_float32
+from kzoo.presets.build import as_exported, as_float32
 
 logger = logging.getLogger("kzoo")
 
@@ -87,10 +87,22 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
         check_opset(opset)
     with writing(folder, format, overwrite) as place:
         model = as_float32(model)
+        leaving = as_exported(model)
+        # graphs are compared with the model itself, also where what leaves is another form of it
+        own = {} if leaving is model else {tower.name: tower for tower in towers_of(model)}
+
+        def verified(tower, exporter, got):
+            what = f"{tower.name} by {exporter}"
+            if tower.name == "caption":
+                worst = worst_choice(model, tower, got, tolerance, what)
+            else:
+                worst = worst_difference(reference(own.get(tower.name, tower)), got, tolerance, what)
+            return {"exporter": exporter, "worst_difference": worst}
+
         if format == "onnx":
-            graphs = _write_onnx(model, place, tolerance, opset, dtype)
+            graphs = _write_onnx(leaving, place, verified, opset, dtype)
         else:
-            graphs = _write_saved_model(model, place, tolerance)
+            graphs = _write_saved_model(leaving, place, verified)
         manifest = {
             "kzoo": kzoo.__version__,
             "format": format,
@@ -120,7 +132,7 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
     return manifest
 
 
-def _write_onnx(model, folder, tolerance, opset, dtype):
+def _write_onnx(model, folder, verified, opset, dtype):
     """Every graph through the running backend's exporter, through TensorFlow's where that fails."""
     towers = onnx_towers(model)
     graphs = describe_towers(towers, "onnx")
@@ -128,7 +140,7 @@ def _write_onnx(model, folder, tolerance, opset, dtype):
     def written(tower, path, exporter):
         if dtype == "float16":
             halve(path)
-        return _verified(tower, exporter, run_onnx(path, tower), tolerance)
+        return verified(tower, exporter, run_onnx(path, tower))
 
     for tower in towers:
         path = folder / graphs[tower.name]["file"]
@@ -153,20 +165,10 @@ def _write_onnx(model, folder, tolerance, opset, dtype):
     return graphs
 
 
-def _write_saved_model(model, folder, tolerance):
+def _write_saved_model(model, folder, verified):
     towers = saved_towers(model)
     graphs = describe_towers(towers, "tf_saved_model")
     exporter = write_saved_model(model, towers, folder)
     for tower in towers:
-        got = run_saved_model(folder, tower)
-        if tower.name == "caption":
-            worst = worst_choice(model, tower, got, tolerance, f"{tower.name} by {exporter}")
-            graphs[tower.name] |= {"exporter": exporter, "worst_difference": worst}
-        else:
-            graphs[tower.name] |= _verified(tower, exporter, got, tolerance)
+        graphs[tower.name] |= verified(tower, exporter, run_saved_model(folder, tower))
     return graphs
-
-
-def _verified(tower, exporter, got, tolerance):
-    worst = worst_difference(reference(tower), got, tolerance, f"{tower.name} by {exporter}")
-    return {"exporter": exporter, "worst_difference": worst}

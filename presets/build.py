@@ -1,5 +1,6 @@
 """From a complete row to a model."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -24,6 +25,17 @@ def parts_of(row) -> dict:
     """Name of a tower or decoder -> its config, in the order of a row, the decoder last."""
     names = [name for name in row if name.endswith(TOWER)]
     return {name: row[name] for name in sorted([*names, DECODER], key=DECODER.__eq__) if row.get(name)}
+
+
+def complete(config) -> dict:
+    """The config of a tower with what its constructor takes for what is not said.
+
+    Example:
+        >>> complete({"kind": "vit", "image_size": 224, "patch_size": 32})["class_token"]
+        True
+    """
+    parameters = inspect.signature(TOWERS[config["kind"]]).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty} | config
 
 
 def token_tower_of(row) -> dict | None:
@@ -109,8 +121,27 @@ def as_float32(model) -> Any:
     quantised = any(layer.quantization_mode for layer in layers_within(model))
     if not quantised and all(tower.dtype_policy.name == "float32" for tower in model.towers().values()):
         return model
-    copy = build(preset_folder.model_config(model), dtype="float32", preprocessor=model.preprocessor)
-    for old, new in zip(model.layers, copy.layers):  # behind its own layers a model has those of `compile`
+    return _copied(model, preset_folder.model_config(model), model.layers)
+
+
+def as_exported(model) -> Any:
+    """A model of float32 as it leaves in graphs: itself where its towers are what graphs hold, else a copy where they
+    stand in the place of its own (see `Tower.for_export`), without a teacher, which no graph asks."""
+    towers = model.towers()
+    forms = {name: tower.for_export() for name, tower in towers.items() if isinstance(tower, encoders.Tower)}
+    forms = {name: form for name, form in forms.items() if form is not towers[name]}
+    if not forms:
+        return model
+    config = preset_folder.model_config(model, forms) | {"teacher": None}
+    in_place = {id(towers[name]): form for name, form in forms.items()}
+    layers = [in_place.get(id(layer), layer) for layer in model.layers if layer is not model.teacher]
+    return _copied(model, config, layers)
+
+
+def _copied(model, config, layers):
+    """A model of this config in float32, with the weights of these layers in their order."""
+    copy = build(config, dtype="float32", preprocessor=model.preprocessor)
+    for old, new in zip(layers, copy.layers):  # behind its own layers a model has those of `compile`
         copy_weights(old, new)
     copy.source = model.source
     return copy

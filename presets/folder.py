@@ -68,9 +68,14 @@ def check_preprocessor(model) -> None:
         raise ValueError("the model has no preprocessor, so a preset of it could read no picture; set one first.")
 
 
-def model_config(model) -> dict:
-    """The architecture of a model in the form of a complete row."""
-    towers = {name: _tower_config(tower) for name, tower in model.towers().items()}
+def model_config(model, in_place=None) -> dict:
+    """The architecture of a model in the form of a complete row.
+
+    Args:
+        model: a kzoo model.
+        in_place: name of a tower -> one that stands in its place.
+    """
+    towers = {name: _tower_config(tower) for name, tower in (model.towers() | (in_place or {})).items()}
     layers = {name: model.get_config().get(name) for name in LAYERS}
     # False is a part that was left out on purpose, where the default would be one
     layers = {name: keras.saving.serialize_keras_object(part) for name, part in layers.items() if part or part is False}

@@ -11,7 +11,7 @@ from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.vocabularies import KINDS
 from kzoo.presets import schema
-from kzoo.presets.build import PARTS, image_steps, vocabulary_of
+from kzoo.presets.build import complete, image_steps, parts_of, vocabulary_of
 from kzoo.weights import (
     TensorFiles,
     big_vision,
@@ -75,13 +75,17 @@ class Checkpoint:
     def check(self, row) -> None:
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
         own, chosen = self.row(), row["weights"].get("overrides", {})
-        for tower in PARTS:
-            shared = own.get(tower, {}).keys() & row.get(tower, {}).keys() - set(chosen) - unread(row.get(tower, {}))
-            for key in sorted(shared):
-                if plain(own[tower][key]) != plain(row[tower][key]):
+        for name in (name for name in parts_of(row) if name in own):
+            theirs, ours = complete(own[name]), complete(row[name])
+            # a config need not say of which pixels it is
+            silent = {key for key in ("mean", "std") if key not in own[name]} | unread(row[name])
+            for key in sorted(
+                (theirs.keys() | ours.keys()) - silent - set(chosen), key=lambda key: (key != "kind", key)
+            ):
+                if plain(theirs.get(key)) != plain(ours.get(key)):
                     raise ValueError(
-                        f"{row['preset']} has {tower} {key}={row[tower][key]!r}, but the checkpoint in {self.folder} "
-                        f"says {own[tower][key]!r}; open the folder itself to go by its config."
+                        f"{row['preset']} has {name} {key}={ours.get(key)!r}, but the checkpoint in {self.folder} "
+                        f"says {theirs.get(key)!r}; open the folder itself to go by its config."
                     )
 
     def preprocessor(self, row) -> Preprocessor:

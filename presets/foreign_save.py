@@ -124,6 +124,11 @@ def _complete(part, row):
     config = {"kind": kind} | {key: plain(value) for key, value in (defaults | config).items()}
     if "mlp_dim" in config:
         config["mlp_dim"] = config["mlp_dim"] or 4 * config["width"]
+    if "pool_heads" in config:
+        heads, mlp_dim = config["pool_heads"] or config["num_heads"], config["pool_mlp_dim"] or config["mlp_dim"]
+        unread = {"pool_heads": None, "pool_mlp_dim": None}
+        of_pool = {"pool_heads": heads, "pool_mlp_dim": mlp_dim, "norm_tokens": True}
+        config |= of_pool if config["pool"] == "attention" else unread
     if part == "images":
         config |= {"image_size": None, "patch_size": None, "max_patches": None}  # the tower's
     elif "image_size" in config:

@@ -23,6 +23,7 @@ from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept
 from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
+from kzoo.presets.other_names import without_scheme
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub
 from kzoo.weights.filled import check_kinds, check_ranges
@@ -48,7 +49,8 @@ def from_preset(
             of transformers (`config.json`, `model.safetensors`), open_clip (`open_clip_config.json`,
             `open_clip_model.safetensors`) or big_vision (`open_clip_config.json`, one `.npz`); or
             `"hf://owner/name[@revision]"`, a repository of the Hugging Face Hub that holds one of these. Local
-            folders never open a connection.
+            folders never open a connection. Names of open_clip mean the preset of that model: `"ViT-B-32"`, with the
+            tag of its weights `"ViT-B-32/laion2b_s34b_b79k"`, `"hf-hub:owner/name"`, `"local-dir:folder"`.
         load_weights: False builds the architecture with random weights and needs no network.
         image_size: side in pixels or `(height, width)`, where it differs from the preset's. The position table of
             loaded weights is then resampled (bicubic, antialiased).
@@ -73,8 +75,9 @@ def from_preset(
         >>> model.save_to_preset("my_clip")
         >>> model = kzoo.from_preset("my_clip")
     """
-    name, path, row, title = str(name), Path(name), None, None
-    if vocab_size is not None and (load_weights or not is_preset(name) or path.is_dir()):
+    name, row, title = without_scheme(str(name)), None, None
+    path = Path(name)
+    if vocab_size is not None and (load_weights or path.is_dir() or not is_preset(name)):
         raise ValueError(
             f"vocab_size is {vocab_size}, which {name} cannot have: weights go with the vocabulary that they were "
             "trained with; take the name of a preset, with load_weights=False."
@@ -243,6 +246,13 @@ def _with_table(model):
 
 def resampling(stored, model) -> dict:
     """Path of a position table -> function that resamples it from the size that is stored to the model's."""
+    tables = {id(table_of(part)) for _, part in _with_table(stored)}
+    for old, new in zip(stored.weights, model.weights, strict=True):
+        if id(old) not in tables and tuple(old.shape) != tuple(new.shape):  # windows of Swin, where a map is too small
+            raise ValueError(
+                f"in the size that is asked for, {new.path} has shape {tuple(new.shape)}, but {tuple(old.shape)} is "
+                "stored, and it is no table of positions that could be resampled; choose another image_size."
+            )
     functions = {}
     for (path, old), (_, new) in zip(_with_table(stored), _with_table(model)):
         if old.position_grid is not None:

@@ -10,7 +10,7 @@ from kzoo.arguments import NAME, takes
 from kzoo.html import html_table
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.images import FLOOR
-from kzoo.presets.other_names import known_as, on_hub
+from kzoo.presets.other_names import OpenClipNames, known_as, on_hub
 
 TABLES = Path(__file__).parent
 COLUMNS = ("name", "parameters", "image size", "tokens", "weights", "licence")
@@ -36,16 +36,47 @@ def _places():
     return places
 
 
+@cache
+def _of_open_clip():
+    """The names of open_clip: an architecture says its config, the weights of a row their tag."""
+    rows, first = [], []
+    for family, table in _families().items():
+        for name, row in table["presets"].items():
+            config = table["architectures"][row["architecture"]].get("open_clip")
+            if config is not None:
+                whole = _complete(family, name)
+                rows.append((name, config, (whole["weights"] or {}).get("tag"), _is_quick(whole)))
+                first += [name] * (row["architecture"] in (name, *row.get("aliases", ())))
+    return OpenClipNames(rows, first)
+
+
+def _is_quick(row):
+    return "quick_gelu" in (tower.get("activation") for name, tower in row.items() if name.endswith("_encoder"))
+
+
+def preset_of(name) -> str | None:
+    """The preset that a name means: its own, an alias, or a name of open_clip; None where there is none.
+
+    Raises:
+        ValueError: a model of open_clip with a tag of which there is no preset.
+
+    Example:
+        >>> preset_of("ViT-B-32/laion2b_s34b_b79k")
+        'clip_base_laion2b'
+    """
+    return _places()[name][1] if name in _places() else _of_open_clip().preset(name)
+
+
 def is_preset(name) -> bool:
-    """Whether a preset has this name or alias."""
-    return name in _places()
+    """Whether a preset has this name or alias, or is what a name of open_clip means."""
+    return preset_of(name) is not None
 
 
 def read_row(name) -> dict:
     """One row, complete: the family's defaults, the architecture, what the row itself says.
 
     Args:
-        name: preset name or alias.
+        name: preset name or alias, or a name of open_clip, with the tag of weights or without.
 
     Returns:
         dict with `preset`, `family`, `paper`, `licence`, its towers (`image_encoder`, `text_encoder`, of other
@@ -60,9 +91,14 @@ def read_row(name) -> dict:
         >>> read_row("clip_base")["image_encoder"]["width"]
         768
     """
-    if name not in _places():
+    preset = preset_of(name)
+    if preset is None:
         raise ValueError(f"there is no preset {name!r}, and no folder of that name; {_hint(str(name))}")
-    family, name = _places()[name]
+    return copy.deepcopy(_complete(*_places()[preset]))
+
+
+def _complete(family, name):
+    """The row, whose parts may still be those of the tables."""
     table = _families()[family]
     row = dict(table["presets"][name])
     architecture = table["architectures"][row.pop("architecture")]
@@ -73,7 +109,7 @@ def read_row(name) -> dict:
         floored = top["weights"].get("format") == "transformers" and top["image_encoder"]["kind"] != "naflex_vit"
         rounding = {"crop_rounding": FLOOR} if floored else {}
         top["images"] = {"decoding": AS_TRAINED} | rounding | top["images"]
-    return copy.deepcopy(top)
+    return top
 
 
 def _hint(name):
@@ -86,7 +122,7 @@ def _hint(name):
         return f"if it is a repository of the Hugging Face Hub, write hf://{name}{also}."
     if known:
         return f"the preset of this model is {known}."
-    near = difflib.get_close_matches(name, _places(), n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name, [*_places(), *_of_open_clip().names()], n=3, cutoff=0.4)
     return f"did you mean {', '.join(near)}?" if near else "see kzoo.list_presets()."
 
 

@@ -4,7 +4,7 @@ import re
 from importlib.util import find_spec
 
 from kzoo.extras import require
-from kzoo.files.writing import replacing
+from kzoo.files.single import replacing
 
 RECALL = re.compile(r"(val_)?(image_to_text|text_to_image)_recall@(\d+)")
 HELD_OUT = "val_"  # begins the names of what Keras measures on validation data

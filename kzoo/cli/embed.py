@@ -11,7 +11,7 @@ from kzoo.cli.parts import image_files, in_steps, open_model
 from kzoo.cli.terminal import console
 from kzoo.data.lines import read_lines
 from kzoo.files import limits
-from kzoo.files.writing import replacing
+from kzoo.files.single import replacing
 
 
 def embed(

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from kzoo.cli.terminal import console
 
-LICENCE = 16  # columns for its name: the longest row then fits a terminal of 80
+LICENCE = 14  # columns for its name: the longest row then fits a terminal of 80
 
 
 def presets(

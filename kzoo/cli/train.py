@@ -12,8 +12,8 @@ from kzoo.cli.parts import needs_keras
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.data.folders import metadata_of
 from kzoo.files.schema import shown
+from kzoo.files.single import try_file
 from kzoo.files.words import said_by
-from kzoo.files.writing import try_file
 
 GOING_ON = {"source", "output", "resume", "backend", "log"}  # options of the command, not of the training
 ALWAYS = GOING_ON | {"skip_broken"}  # options that a training may be resumed with: a picture may turn out broken late

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kzoo.cli.curves import draw_curves
 from kzoo.files.schema import NULL, OBJECT, Items, Object, Rule, check, is_whole
+from kzoo.files.single import replacing
 from kzoo.files.strict_json import read_json
-from kzoo.files.writing import discard, readable, replacing, try_folder
+from kzoo.files.writing import discard, readable, try_folder
 
 MODEL, STATE = "config.json", "state.json"
 LAST = "training"  # the folder in it of what is needed to go on, which is gone when all epochs are done

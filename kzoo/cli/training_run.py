@@ -76,7 +76,7 @@ def run(source, folder, options, resume, log) -> int:
 def _opened(options):
     """The model to start from: with its weights unless there are none, or none are wanted."""
     name, more = options["preset"], {"image_size": options["image_size"], "dtype": options["dtype"]}
-    row = read_row(name) if is_preset(name) and not Path(name).is_dir() else None
+    row = read_row(name) if not Path(name).is_dir() and is_preset(name) else None
     if row is not None:
         _check_pairs(name, row.get("model"), parts_of(row))
     options["from_scratch"] = options["from_scratch"] or (row is not None and row["weights"] is None)

@@ -14,7 +14,8 @@ from kzoo.demo.baselines import baselines
 from kzoo.demo.captioner_report import HEADINGS, SOURCES, write_report
 from kzoo.demo.icons import Findings, begin, cut_captions_said_once, train_for
 from kzoo.evaluation import caption_scores, words
-from kzoo.files.writing import replacing, try_folder
+from kzoo.files.single import replacing
+from kzoo.files.writing import try_folder
 from kzoo.preprocessing import Augmentation
 
 PRESET = "coca_nano"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from kzoo.extras import require
-from kzoo.files.writing import replacing
+from kzoo.files.single import replacing
 from kzoo.types import Array
 
 STYLE = """

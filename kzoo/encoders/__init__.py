@@ -7,13 +7,16 @@ here, and a preset row can name it.
 from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
+from kzoo.encoders.convnext import ConvNeXt
 from kzoo.encoders.efficientnet import EfficientNet
+from kzoo.encoders.fastvit import FastViT
 from kzoo.encoders.from_checkpoint import class_head_from_checkpoint, from_checkpoint
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
+from kzoo.encoders.swin import SwinTransformer
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.tower import Input, Tower, table_of
@@ -22,11 +25,14 @@ from kzoo.encoders.vit import VisionTransformer
 KINDS = (
     BertDecoder,
     BertEncoder,
+    ConvNeXt,
     EfficientNet,
+    FastViT,
     LayerTower,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
+    SwinTransformer,
     TextDecoder,
     TextTransformer,
     VisionTransformer,
@@ -36,12 +42,15 @@ __all__ = [
     "KINDS",
     "BertDecoder",
     "BertEncoder",
+    "ConvNeXt",
     "EfficientNet",
+    "FastViT",
     "Input",
     "LayerTower",
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
     "ResNet",
+    "SwinTransformer",
     "TextDecoder",
     "TextTransformer",
     "Tower",

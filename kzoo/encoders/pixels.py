@@ -9,7 +9,9 @@ from kzoo.types import Tensor
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-BEYOND = 1000.0  # pixels that a user's own steps have made may overshoot [0, 255]; 16 bits and other units lie further
+# pixels that a user's own steps have made may overshoot [0, 255], as does noise of unit variance where there are no
+# statistics; 16 bits and other units lie further
+BEYOND = 1500.0
 
 
 class ImageTower(Tower):

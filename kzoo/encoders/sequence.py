@@ -68,10 +68,12 @@ class SequenceTower(Tower):
         start,
         padding_mask=None,
         order=None,
+        rotary=None,
         prompts=None,
         layers=(),
         until=None,
         training=None,
+        position_biases=None,
         **of_blocks,
     ):
         """Through the blocks and out.
@@ -83,8 +85,10 @@ class SequenceTower(Tower):
             padding_mask: bool tensor `(rows, length)`, True where a token is real, or None.
             order: int tensor `(rows, length)`, the places of the tokens in their text, where a causal mask cannot go by
                 their order in `x`; else None.
+            rotary: sines and cosines of the places of the tokens, as `kzoo.layers.Attention` takes them, or None.
             prompts, layers, until: the options.
             training: as ever.
+            position_biases: what each block adds to its products of queries and keys, `position_bias` of `Attention`.
             **of_blocks: for each block.
 
         Returns:
@@ -104,6 +108,10 @@ class SequenceTower(Tower):
                 of_blocks["padding_mask"] = with_real(padding_mask, start, put)
             if order is not None:
                 of_blocks["visible"] = visible_in(order, start, put)
+            if position_biases is not None:
+                of_blocks["position_bias"] = position_biases[number]
+            if rotary is not None:
+                of_blocks["rotary"] = unturned(rotary, start, put)
             x = self.blocks[number](x, training=training, **of_blocks)
         embedding, tokens = found[last]
         outputs = {"embedding": embedding, "tokens": tokens}
@@ -169,6 +177,18 @@ def with_real(mask, start, count) -> Tensor:
     mask = ops.cast(mask, "int32")
     behind = ops.pad(mask[:, start:], ((0, 0), (count, 0)), constant_values=1)
     return ops.cast(ops.concatenate([mask[:, :start], behind], axis=1), "bool")
+
+
+def unturned(rotary, start, count) -> tuple:
+    """Sines and cosines `([rows,] length, pairs)` with `count` tokens of no place behind the first `start`."""
+    if not count:
+        return rotary
+    waves = []
+    for wave, constant in zip(rotary, (0.0, 1.0)):  # sine and cosine of an angle of 0
+        room = ((0, 0),) * (len(wave.shape) - 2) + ((count, 0), (0, 0))
+        behind = ops.pad(wave[..., start:, :], room, constant_values=constant)
+        waves.append(ops.concatenate([wave[..., :start, :], behind], axis=-2) if start else behind)
+    return tuple(waves)
 
 
 def visible_in(order, start, count) -> Tensor:

@@ -140,6 +140,11 @@ class Tower(Configured, Layer):
         """Embeddings of the patches or token ids of the inputs, float tensor `(rows, positions, width)`."""
         raise ValueError(f"{type(self).__name__} cannot be run from its embeddings.")
 
+    def for_export(self) -> "Tower":
+        """The tower that graphs hold in the place of this one: itself, or one of its class with the same numbers and
+        less to compute, which is a config of its own and is compared with this one before it is left on disk."""
+        return self
+
 
 def table_of(tower) -> Any:
     """The position table of a tower, a weight; None where there is none."""

@@ -1,20 +1,27 @@
 """The vision transformer: raw pixels in, embedding and tokens out."""
 
+from functools import partial
+
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.arguments import one_of
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
-from kzoo.encoders.sequence import SequenceTower, kept
-from kzoo.layers.attention import dense
+from kzoo.encoders.sequence import SequenceTower, kept, unturned
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
+from kzoo.layers.projection import tower_projection
+from kzoo.layers.relative_positions import RelativePositions, relative_offsets
+from kzoo.layers.rotary import ORDERS, rotary_angles
+from kzoo.layers.stems import stem_layer
 from kzoo.layers.transformer import transformer_blocks
 from kzoo.types import Tensor
 
 POOLS = ("class_token", "average", "attention", "queries")
 QUERY_LAYOUTS = ("single", "parallel", "cascade")
+STEMS = ("convolutions", "mbconv")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -28,7 +35,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         depth: number of blocks.
         num_heads: attention heads per block.
         mlp_dim: hidden width of the MLPs; default `4 * width`.
-        embed_dim: width of the embedding after a linear projection; None for no projection.
+        embed_dim: width of the embedding after a projection; None for no projection.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         class_token: prepend a learned token to the patches.
         pool: `"class_token"`, `"average"` (over the patches), `"attention"` (MAP head) or `"queries"`: CoCa's, whose
@@ -43,6 +50,7 @@ class VisionTransformer(SequenceTower, ImageTower):
             the patches, or the pooled queries.
         pre_norm: a layer norm between the embedding and the first block, as in CLIP.
         patch_bias: bias of the patch projection.
+        hidden_dim: width between two layers of the projection, with a GELU; None for one layer.
         projection_bias: bias of the last projection.
         layer_scale: initial gain of the block branches, or None.
         dropout: rate in the blocks while training.
@@ -50,7 +58,21 @@ class VisionTransformer(SequenceTower, ImageTower):
         epsilon: of the layer norms.
         mean, std: per channel, in units of [0, 1] pixels.
         mask_token: have a learned vector for hidden patches.
-        positions: `"learned"`, or `"sin_cos"`: those of MAE and MoCo v3, which stay as they are.
+        positions: `"learned"`, or `"sin_cos"`: those of MAE and MoCo v3, which stay as they are. None: no table.
+        position_prefix: the class token has a position, too.
+        relative_dim: hidden width of the MLP, one for each block, that makes a bias of attention from how far apart two
+            patches are; None for no such bias.
+        stem: what makes tokens of pixels: None for a projection of each patch, `"convolutions"` (MobileCLIP-B) or
+            `"mbconv"` (ViTamin). A stem leaves a token for 16 x 16 pixels, which is then the `patch_size`.
+        stem_width: channels of the first convolutions of the stem `"mbconv"`.
+        stem_stages: `(channels, blocks)` of each of its two stages.
+        rotary: `"rows"` or `"columns"`: beside the table, queries and keys of the patches are turned by their place,
+            with the channels of that axis first; None for no rotary positions.
+        rotary_grid: rows and columns that the grid of every image is stretched to for them; default none.
+        rotary_offset: place of the first row and column for them.
+        attention_bias, inner_norm, mlp, mlp_norm, mlp_input_norm, res_post_norm: of each block, see
+            `kzoo.layers.TransformerBlock`.
+        pool_heads, pool_mlp_dim: of the pool `"attention"`; default those of the blocks.
 
     Inputs:
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
@@ -64,7 +86,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         pooled queries `(batch, queries, embed_dim)`.
 
     Raises:
-        ValueError: unknown pool, `"class_token"` pooling without a class token, images of another shape.
+        ValueError: unknown pool, `"class_token"` pooling without a class token, rotary positions of heads whose width
+            is no multiple of 4, a stem with another patch size, images of another shape.
 
     Example:
         >>> tower = VisionTransformer(image_size=32, patch_size=8, width=64, depth=2, num_heads=4, embed_dim=16)
@@ -73,13 +96,19 @@ class VisionTransformer(SequenceTower, ImageTower):
 
     Reference:
         Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; Radford et al., CLIP, 2021, arXiv 2103.00020; Yu et al.,
-        CoCa, 2022, arXiv 2205.01917.
+        CoCa, 2022, arXiv 2205.01917; rotary positions and gated MLPs: Fang et al., EVA-02, 2023, arXiv 2303.11331;
+        positions by an MLP: Liu et al., Swin Transformer V2, 2021, arXiv 2111.09883; stems of convolutions: Xiao et
+        al., Early Convolutions Help Transformers See Better, 2021, arXiv 2106.14881.
     """
 
     kind, title = "vit", "vision transformer"
-    position_path = "embedding.position_embedding"
     options = SequenceTower.options | {"any_size"}
-    arguments = {"pool": one_of(*POOLS), "query_layout": one_of(*QUERY_LAYOUTS)}
+    arguments = {
+        "pool": one_of(*POOLS),
+        "query_layout": one_of(*QUERY_LAYOUTS),
+        "rotary": one_of(*ORDERS),
+        "stem": one_of(*STEMS),
+    }
 
     def __init__(
         self,
@@ -109,6 +138,23 @@ class VisionTransformer(SequenceTower, ImageTower):
         std=CLIP_STD,
         mask_token=False,
         positions="learned",
+        position_prefix=True,
+        relative_dim=None,
+        stem=None,
+        stem_width=None,
+        stem_stages=(),
+        rotary=None,
+        rotary_grid=None,
+        rotary_offset=0.0,
+        attention_bias="all",
+        inner_norm=False,
+        mlp="plain",
+        mlp_norm=False,
+        mlp_input_norm=False,
+        res_post_norm=False,
+        pool_heads=None,
+        pool_mlp_dim=None,
+        hidden_dim=None,
         **kwargs,
     ):
         # no autocast: pixels are normalised in float32, each sub-layer casts for itself
@@ -124,13 +170,34 @@ class VisionTransformer(SequenceTower, ImageTower):
         self.patch_tokens = patch_tokens
         self.norm_first = norm_tokens or pool == "attention" or (pool == "queries" and query_layout != "single")
         self.mean, self.std = tuple(mean), tuple(std)
+        self.angles_of = None
+        if rotary is not None:
+            rules = {"order": rotary, "reference": rotary_grid, "offset": rotary_offset}
+            self.angles_of = partial(rotary_angles, head_width=width // num_heads, **rules)
+            self.angles_of((1, 1))  # stops where heads cannot be turned
         mlp_dim = mlp_dim or 4 * width
         policy = self.dtype_policy
 
         # -- layers --
         self.embedding = PatchEmbedding(
-            self.image_size, patch_size, width, class_token, patch_bias, positions, dtype=policy, name="embedding"
+            self.image_size,
+            patch_size,
+            width,
+            class_token,
+            patch_bias,
+            positions,
+            position_prefix,
+            stem_layer(stem, patch_size, width, stem_width, stem_stages, policy),
+            dtype=policy,
+            name="embedding",
         )
+        self.relative_positions = None
+        if relative_dim is not None:
+            self.options = self.options - {"keep", "prompts"}  # they would change which tokens are how far apart
+            self.relative_positions = [
+                RelativePositions(num_heads, relative_dim, int(class_token), dtype=policy, name=f"relative_{number}")
+                for number in range(depth)
+            ]
         self.pre_norm = layer_norm(epsilon, "pre_norm") if pre_norm else None
         self.blocks = transformer_blocks(
             depth,
@@ -143,13 +210,18 @@ class VisionTransformer(SequenceTower, ImageTower):
             dropout=dropout,
             fused=fused,
             epsilon=epsilon,
+            attention_bias=attention_bias,
+            inner_norm=inner_norm,
+            mlp=mlp,
+            mlp_norm=mlp_norm,
+            mlp_input_norm=mlp_input_norm,
+            res_post_norm=res_post_norm,
         )
         self.post_norm = layer_norm(epsilon, "post_norm")
         self.attention_pool = None
         if pool == "attention":
-            self.attention_pool = AttentionPooling(
-                width, num_heads, mlp_dim, activation, epsilon, dtype=policy, name="attention_pool"
-            )
+            of_pool = (pool_heads or num_heads, pool_mlp_dim or mlp_dim, activation, epsilon)
+            self.attention_pool = AttentionPooling(width, *of_pool, dtype=policy, name="attention_pool")
         self.query_pool = self.contrastive_pool = None
         if pool == "queries":
             self.query_pool = QueryPooling(
@@ -160,9 +232,7 @@ class VisionTransformer(SequenceTower, ImageTower):
                     self.embed_dim, 1, query_heads, epsilon, dtype=policy, name="contrastive_pool"
                 )
         self.pooled_width = self.embed_dim if pool == "queries" else width
-        self.projection = None
-        if embed_dim is not None:
-            self.projection = dense(embed_dim, self.pooled_width**-0.5, policy, "projection", projection_bias)
+        self.projection = tower_projection(embed_dim, hidden_dim, self.pooled_width, projection_bias, policy)
         self.build((None, *self.image_size, 3))
 
     def build(self, images_shape) -> None:
@@ -171,6 +241,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         for layer in (self.pre_norm, *self.blocks, self.attention_pool, self.query_pool):
             if layer is not None:
                 layer.build(tokens_shape)
+        for layer in self.relative_positions or ():
+            layer.build((None, 2), (None, None))
         self.post_norm.build(tokens_shape if self.norm_first else (None, None, self.pooled_width))
         if self.contrastive_pool is not None:
             cascade = self.query_layout == "cascade"
@@ -182,17 +254,22 @@ class VisionTransformer(SequenceTower, ImageTower):
     @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the tokens, where they are patches."""
-        return None if self.pool == "queries" else self.position_grid
+        return None if self.pool == "queries" else self.embedding.grid
+
+    @property
+    def position_path(self) -> str | None:
+        """Where the position table is, if there is one."""
+        return None if self.embedding.positions is None else "embedding.position_embedding"
 
     @property
     def position_grid(self) -> tuple[int, int] | None:
-        """Rows and columns of patches."""
-        return self.embedding.grid
+        """Rows and columns of patches that have a position of their own."""
+        return None if self.embedding.positions is None else self.embedding.grid
 
     @property
     def num_tokens(self) -> int:
         """Length of the sequence in the blocks."""
-        rows, columns = self.position_grid
+        rows, columns = self.embedding.grid
         return rows * columns + int(self.class_token)
 
     # -- forward --
@@ -209,21 +286,46 @@ class VisionTransformer(SequenceTower, ImageTower):
         until=None,
     ) -> dict:
         check_images(images.shape, self.image_size, any_size)
+        rows, columns = self.embedding.grid_of(images)
         if mask is None and embeddings is None:
-            x = self.embedding(normalize_pixels(images, self.mean, self.std))  # (batch, num_tokens, width)
+            x = self.embedding(normalize_pixels(images, self.mean, self.std), training=training)
         else:
-            rows, columns = self.embedding.grid_of(images)
-            x = self.embed(images) if embeddings is None else self._standing_in(embeddings, rows * columns)
+            x = self.embed(images, training) if embeddings is None else self._standing_in(embeddings, rows * columns)
             x = self.embedding(images, patches=self._hidden(x, mask))
         start = int(self.class_token)
         if keep is not None:
             x = kept(x, keep, before=start)  # (batch, [1 +] kept, width)
         if self.pre_norm is not None:
             x = self.pre_norm(x)
-        return self._run(x, self._finished, start, prompts=prompts, layers=layers, until=until, training=training)
+        places = {"rotary": self._rotary((rows, columns), keep)}
+        places["position_biases"] = self._relative((rows, columns), keep, prompts)
+        options = {"prompts": prompts, "layers": layers, "until": until, "training": training}
+        return self._run(x, self._finished, start, **places, **options)
 
-    def embed(self, images) -> Tensor:
-        return self.embedding(normalize_pixels(images, self.mean, self.std), placed=False)
+    def embed(self, images, training=None) -> Tensor:
+        return self.embedding(normalize_pixels(images, self.mean, self.std), placed=False, training=training)
+
+    def _rotary(self, grid, keep):
+        """Sines and cosines of the places of the tokens; a class token has none, kept patches have their own."""
+        if self.angles_of is None:
+            return None
+        angles = self.angles_of(grid)
+        waves = (np.sin(angles).astype("float32"), np.cos(angles).astype("float32"))
+        if keep is not None:
+            waves = tuple(ops.take(wave, keep, axis=0) for wave in waves)  # (batch, kept, head_width / 2)
+        return unturned(waves, 0, int(self.class_token))
+
+    def _relative(self, grid, keep, prompts):
+        """The bias of each block by relative positions, `(num_heads, num_tokens, num_tokens)`; None without them."""
+        if self.relative_positions is None:
+            return None
+        if keep is not None or prompts:
+            raise ValueError(
+                f"{self.name} places its tokens by how far apart they are, and takes no keep and no prompts; leave "
+                "them out, or take a tower with a position table."
+            )
+        offsets, places = relative_offsets(grid)
+        return [layer(offsets, places) for layer in self.relative_positions]
 
     def _finished(self, x):
         """What leaves a block, `(batch, num_tokens, width)`, as `(embedding, tokens)`."""

@@ -1,4 +1,4 @@
-"""How folders and files are written: whenever a writer may be killed, the old or the new one is there whole.
+"""How folders are written: whenever a writer may be killed, the old or the new one is there whole.
 
 A folder is written into a staging folder within it, so that its place may be a mount point or a link and files of
 others stay where they are. When all is there and on the disk, the staging folder gets the name that decides: from then
@@ -13,21 +13,17 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 
 from kzoo.files import disk
 from kzoo.files.layouts import check_layout, is_within
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # on Windows
-    fcntl = None
+from kzoo.files.locks import locked
+from kzoo.files.single import STAGING, TriedError
 
 logger = logging.getLogger("kzoo")
 
-STAGING, DECIDED = ".kzoo-saving", ".kzoo-saved"  # the staging folder before and after it is decided
-PLAN, LOCK = ".plan.json", ".kzoo-lock"
+DECIDED = ".kzoo-saved"  # what the staging folder is called once it is decided
+PLAN = ".plan.json"
 PATIENCE = 10.0  # seconds that a reader waits for a writer to move its files
 UNMOVED = f"what is saved lies whole in {DECIDED} within it, and is put in its place when the folder is opened next"
 
@@ -79,25 +75,9 @@ def try_folder(folder, layout, overwrite=False) -> None:
     Raises:
         OSError: as `writing`.
     """
-    with suppress(_TriedError), writing(folder, layout, overwrite) as place:
+    with suppress(TriedError), writing(folder, layout, overwrite) as place:
         disk.write(place / PLAN, b"\0")
-        raise _TriedError
-
-
-def try_file(path) -> None:
-    """Stops unless a file can be written or added to, before the work that does it; nothing is left.
-
-    Raises:
-        OSError: as `replacing`.
-    """
-    with disk.in_words(path):
-        if Path(path).is_file():
-            open(path, "ab").close()
-            return
-        if Path(path).is_char_device():
-            return
-    with suppress(_TriedError), replacing(path):
-        raise _TriedError
+        raise TriedError
 
 
 def discard(folder) -> None:
@@ -148,107 +128,6 @@ def readable(folder) -> Path:
                 f"from here ({error.strerror or error}); open it once where it can be written."
             ) from error
     return folder
-
-
-@contextmanager
-def replacing(path) -> Iterator:
-    """A file to write in binary, which has the place of `path` when all of it is written; an error changes nothing.
-
-    Args:
-        path: of the file; the folder must be there.
-
-    Yields:
-        a file object, open for writing.
-
-    Raises:
-        OSError: as `writing`.
-    """
-    path = Path(path)
-    with disk.in_words(path):
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder, but a file is to be written; give it another name.")
-        if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
-            raise FileExistsError(f"{path} is no regular file, and would be replaced by one; give it another name.")
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
-        staged = path.parent / f"{STAGING}-{sha256(path.name.encode('utf-8', 'replace')).hexdigest()[:12]}"
-        with _staged_file(staged, path) as file:
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                if fcntl is None:
-                    file.close()  # an open file cannot be renamed
-                disk.rename(staged, path)
-            except BaseException:
-                with suppress(OSError):  # a full disk does not take what is left to write, either
-                    file.close()
-                with suppress(OSError):
-                    disk.remove(staged)
-                raise
-            disk.sync(path.parent)
-
-
-@contextmanager
-def locked(folder) -> Iterator:
-    """Keeps other writers out of a folder, in this process and in others; a process that dies keeps nobody out.
-
-    Raises:
-        BlockingIOError: another writer is there.
-    """
-    busy = BlockingIOError(f"another writer is saving into {folder}; wait until it is done, or choose another folder.")
-    if fcntl is None:
-        try:  # a file that the system takes away with the process that has it open
-            handle, file = os.open(folder / LOCK, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY), None
-        except FileExistsError:
-            raise busy from None
-    else:
-        handle, file = os.open(folder, os.O_RDONLY), None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise busy from None
-        except OSError:  # on a disk of the network, which locks files that can be written, but no folders
-            os.close(handle)
-            handle, file = _locked_file(folder / LOCK, busy), folder / LOCK
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            if file is not None:
-                os.unlink(file)
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_UN)  # a fork of this process may have the folder open, too
-        os.close(handle)
-
-
-class _TriedError(Exception):
-    """Nothing is to be written."""
-
-
-def _locked_file(path, busy):
-    """The handle of a file that no other writer has locked; it is made where it is not there.
-
-    Raises:
-        BlockingIOError: `busy`.
-    """
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        if fcntl is None:
-            return handle
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise busy from None
-        except OSError:
-            logger.warning("%s is on a disk that knows no locks; let no other process write there.", path.parent)
-            return handle
-        with suppress(FileNotFoundError):  # renamed or removed by its owner before the lock was had: it is not ours
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
-                return handle
-        os.close(handle)
 
 
 @contextmanager
@@ -382,15 +261,3 @@ def _clear(path):
         disk.remove_folder(path)
     elif os.path.lexists(path):
         disk.remove(path)
-
-
-@contextmanager
-def _staged_file(staged, path):
-    """A new file, locked for as long as it is open; one that a killed writer left is emptied, and this is said."""
-    busy = BlockingIOError(f"another writer is writing {path}; wait until it is done, or choose another name.")
-    handle = _locked_file(staged, busy)
-    if os.fstat(handle).st_size:
-        logger.warning("%s: a writer that was killed had left a part, which was removed.", path)
-        os.ftruncate(handle, 0)
-    with os.fdopen(handle, "w+b") as file:
-        yield file

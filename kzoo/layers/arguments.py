@@ -7,6 +7,7 @@ from kzoo.arguments import (
     COUNT,
     FINITE,
     FLAG,
+    GRID,
     NAME,
     NOT_NEGATIVE,
     POSITIVE,
@@ -33,14 +34,14 @@ ACTIVATION = one_of(*sorted(ACTIVATIONS))
 WHOLE_NUMBERS = """
     batch_size context_length context_width cross_width dim embed_dim embedding_tokens filters filters_in filters_out
     head_width hidden_dim label_dim max_patches mlp_dim num_classes num_groups num_heads num_parameters num_positions
-    num_queries num_tokens old_dim out_width output_dim query_heads state_dim student_dim token_dim vocab_size width
-    prototypes divisor
+    num_queries num_tokens old_dim out_width output_dim pool_heads pool_mlp_dim query_heads relative_dim state_dim
+    stem_width student_dim token_dim vocab_size width prototypes divisor
 """
 FROM_ZERO = "eot_id pad_id prefix_tokens skip start_id token_types"
 FLAGS = """
     antialias any_size batch_norm causal class_token cross depthwise fused inner_norm mask_padding mask_token
-    mlp_input_norm mlp_norm norm_tokens output_norm patch_bias patch_tokens positions_from_padding pre_norm
-    projection_bias res_post_norm residual shortcut
+    mlp_input_norm mlp_norm norm_tokens output_norm patch_bias patch_tokens position_prefix positions_from_padding
+    pre_norm projection_bias res_post_norm residual shortcut
 """
 
 BY_NAME = (
@@ -66,11 +67,14 @@ BY_NAME = (
         "noise": NOT_NEGATIVE,
         "out_stddev": NOT_NEGATIVE,
         "patch_size": SIDE,
-        "positions": one_of("learned", "sin_cos"),
+        "positions": one_of("learned", "sin_cos") | None,
+        "rotary_grid": GRID,
+        "rotary_offset": FINITE,
         "scale": POSITIVE,
         "seed": SEED,
         "sizes": SIZES,
         "std": SPREAD,
+        "stem_stages": sequence(sequence(COUNT, "channels and blocks", 2, 2), "the channels and blocks of each stage"),
         "stddev": NOT_NEGATIVE,
         "strength": NOT_NEGATIVE,
         "table_size": SIZE,

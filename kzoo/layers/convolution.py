@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.layers.configured import Configured
@@ -18,20 +19,22 @@ class ConvNorm(Configured, keras.layers.Layer):
     """Convolution without a bias, batch norm, activation.
 
     Args:
-        filters: output channels; those of the input where `depthwise`.
+        filters: output channels; `multiplier` times those of the input where `depthwise`.
         kernel_size: side of the kernel.
         strides: in pixels.
         padding: zeros on each side, or `(before, after)` for both axes.
         activation: name, or None.
-        depthwise: one kernel per channel.
+        depthwise: each output channel reads one channel.
         epsilon: of the norm.
         momentum: share of the running statistics that a training step keeps.
+        multiplier: output channels of each channel, where `depthwise`.
+        merged: a bias in the place of the norm, for the numbers of `folded`.
 
     Inputs:
         float tensor `(batch, height, width, channels)`.
 
     Returns:
-        float32 tensor `(batch, rows, columns, filters)`.
+        float tensor `(batch, rows, columns, filters)`, float32 behind a norm.
 
     Example:
         >>> ConvNorm(16, kernel_size=3, strides=2, padding=1, activation="relu")(np.zeros((2, 32, 32, 3))).shape
@@ -51,11 +54,16 @@ class ConvNorm(Configured, keras.layers.Layer):
         depthwise=False,
         epsilon=1e-5,
         momentum=0.9,
+        multiplier=1,
+        merged=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        common = {"strides": strides, "use_bias": False, "data_format": _LAST, "dtype": policy, "name": "convolution"}
+        # a kernel of one pixel strides over pixels that it never reads: they are left out before, since the gradient of
+        # such a strided kernel writes beyond its memory on CPUs in torch (oneDNN, few channels, even sides)
+        self.skip, strides = (strides, 1) if kernel_size == 1 else (1, strides)
+        common = {"strides": strides, "use_bias": merged, "data_format": _LAST, "dtype": policy, "name": "convolution"}
 
         # -- layers --
         self.pad = None
@@ -65,29 +73,67 @@ class ConvNorm(Configured, keras.layers.Layer):
             self.pad = keras.layers.ZeroPadding2D(sides, data_format=_LAST, dtype=policy, name="pad")
         initial = HeNormal(depthwise)
         if depthwise:
-            self.convolution = keras.layers.DepthwiseConv2D(kernel_size, depthwise_initializer=initial, **common)
+            self.convolution = keras.layers.DepthwiseConv2D(
+                kernel_size, depth_multiplier=multiplier, depthwise_initializer=initial, **common
+            )
         else:
             self.convolution = keras.layers.Conv2D(filters, kernel_size, kernel_initializer=initial, **common)
-        self.norm = keras.layers.BatchNormalization(epsilon=epsilon, momentum=momentum, dtype="float32", name="norm")
-        self.activation = activation and activation_function(activation)
+        self.norm = None if merged else batch_norm(epsilon, momentum, "norm")
+        self.depthwise, self.activation = depthwise, activation and activation_function(activation)
 
     def build(self, x_shape) -> None:
         if self.pad is not None:
             x_shape = self.pad.compute_output_shape(x_shape)
         self.convolution.build(x_shape)
-        self.norm.build(self.convolution.compute_output_shape(x_shape))
+        if self.norm is not None:
+            self.norm.build(self.convolution.compute_output_shape(x_shape))
 
     def compute_output_shape(self, x_shape) -> tuple:
         if self.pad is not None:
             x_shape = self.pad.compute_output_shape(x_shape)
-        return self.convolution.compute_output_shape(x_shape)
+        rows, columns = (side and -(-side // self.skip) for side in x_shape[1:3])
+        return self.convolution.compute_output_shape((x_shape[0], rows, columns, x_shape[3]))
 
     # -- forward --
     def call(self, x, training=None) -> Tensor:
         if self.pad is not None:
             x = self.pad(x)
-        x = self.norm(self.convolution(x), training=training)
+        if self.skip > 1:
+            x = x[:, :: self.skip, :: self.skip]
+        x = self.convolution(x)
+        if self.norm is not None:
+            x = self.norm(x, training=training)
         return x if self.activation is None else self.activation(x)
+
+    def folded(self) -> tuple:
+        """Kernel and bias, float64 arrays, of the convolution alone that gives these numbers while not training."""
+        kernel, (gain, shift) = as_float64(self.convolution.kernel), gain_and_shift(self.norm)
+        return kernel * (gain.reshape(kernel.shape[2:]) if self.depthwise else gain), shift
+
+    def fill(self, kernel, bias) -> None:
+        """Put the arrays of `folded` into a layer that is `merged`."""
+        for weight, array in ((self.convolution.kernel, kernel), (self.convolution.bias, bias)):
+            weight.assign(ops.convert_to_tensor(array.astype("float32"), weight.dtype))
+
+    def take_merged(self, other) -> None:
+        """The numbers of the same layer with a norm."""
+        self.fill(*other.folded())
+
+
+def batch_norm(epsilon, momentum, name) -> Any:
+    """A batch norm whose weights and arithmetic are float32 under every dtype policy."""
+    return keras.layers.BatchNormalization(epsilon=epsilon, momentum=momentum, dtype="float32", name=name)
+
+
+def gain_and_shift(norm) -> tuple:
+    """What a batch norm multiplies by and adds while not training, float64 arrays `(channels,)`."""
+    gain = as_float64(norm.gamma) / np.sqrt(as_float64(norm.moving_variance) + norm.epsilon)
+    return gain, as_float64(norm.beta) - as_float64(norm.moving_mean) * gain
+
+
+def as_float64(weight) -> np.ndarray:
+    """A weight as NumPy computes with it."""
+    return ops.convert_to_numpy(ops.cast(weight, "float32")).astype("float64")
 
 
 def average_pool(size, policy, name) -> Any:

@@ -41,7 +41,9 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         width: channels per token.
         class_token: prepend a learned token.
         bias: add a bias to the projection.
-        positions: `"learned"`, or `"sin_cos"`, those of MAE and MoCo v3, which stay as they are.
+        positions: `"learned"`, or `"sin_cos"`, those of MAE and MoCo v3, which stay as they are; None adds none.
+        position_prefix: the class token has a position, too.
+        stem: layer that makes a map of tokens of a picture in place of the projection, such as `MBConvStem`.
 
     Inputs:
         images: float tensor `(batch, height, width, 3)`, normalised pixels. For images of another size than
@@ -64,47 +66,71 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; fixed positions: He et al., MAE, 2021, arXiv 2111.06377.
     """
 
-    def __init__(self, image_size, patch_size, width, class_token=True, bias=False, positions="learned", **kwargs):
+    def __init__(
+        self,
+        image_size,
+        patch_size,
+        width,
+        class_token=True,
+        bias=False,
+        positions="learned",
+        position_prefix=True,
+        stem=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.grid = image_grid(image_size, patch_size)
-        self.fixed = sin_cos_positions(self.grid, width, int(class_token)) if positions == "sin_cos" else None
-        self.patch_size, self.width, self.class_token, self.bias = patch_size, width, class_token, bias
+        self.image_size, self.patch_size, self.width, self.stem = tuple(image_size), patch_size, width, stem
+        self.class_token, self.bias, self.positions = class_token, bias, positions
+        self.grid = self._grid(self.image_size)
+        self.before = int(class_token and position_prefix)  # rows of the table before those of the patches
+        self.fixed = sin_cos_positions(self.grid, width, self.before) if positions == "sin_cos" else None
 
     def build(self, images_shape) -> None:
-        rows, columns = self.grid
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.patch_size, self.patch_size, 3, self.width),
-            initializer=Normal(stddev=(3 * self.patch_size**2) ** -0.5),
-        )
-        self.projection_bias = self.class_embedding = None
-        if self.bias:
-            self.projection_bias = self.add_weight(name="bias", shape=(self.width,), initializer="zeros")
+        self.kernel = self.projection_bias = self.class_embedding = self.position_embedding = None
+        if self.stem is not None:
+            self.stem.build((None, *self.image_size, 3))
+        else:
+            self.kernel = self.add_weight(
+                name="kernel",
+                shape=(self.patch_size, self.patch_size, 3, self.width),
+                initializer=Normal(stddev=(3 * self.patch_size**2) ** -0.5),
+            )
+            if self.bias:
+                self.projection_bias = self.add_weight(name="bias", shape=(self.width,), initializer="zeros")
         if self.class_token:
             self.class_embedding = self.add_weight(
                 name="class_embedding", shape=(1, self.width), initializer=Normal(stddev=self.width**-0.5)
             )
-        self.position_embedding = self.add_weight(
-            name="position_embedding",
-            shape=(rows * columns + self.class_token, self.width),
-            initializer=Normal(stddev=self.width**-0.5) if self.fixed is None else self._fixed_positions,
-            trainable=self.fixed is None,  # a weight, though fixed: checkpoints hold it
-        )
+        if self.positions is not None:
+            self.position_embedding = self.add_weight(
+                name="position_embedding",
+                shape=(self.grid[0] * self.grid[1] + self.before, self.width),
+                initializer=Normal(stddev=self.width**-0.5) if self.fixed is None else self._fixed_positions,
+                trainable=self.fixed is None,  # a weight, though fixed: checkpoints hold it
+            )
 
     def _fixed_positions(self, shape, dtype=None):
         return ops.convert_to_tensor(self.fixed, dtype)
 
-    def call(self, images, patches=None, placed=True) -> Tensor:
+    def call(self, images, patches=None, placed=True, training=None) -> Tensor:
         grid = self.grid_of(images)
-        x = self._projected(images, grid) if patches is None else patches
+        x = self._projected(images, grid, training) if patches is None else patches
         return self._placed(x, grid) if placed else x
 
     def grid_of(self, images) -> tuple[int, int]:
         """Rows and columns of the patches of pictures `(batch, height, width, 3)`."""
-        return self.grid if None in images.shape[1:3] else image_grid(images.shape[1:3], self.patch_size)
+        return self.grid if None in images.shape[1:3] else self._grid(images.shape[1:3])
 
-    def _projected(self, images, grid):
+    def _grid(self, image_size):
+        found = image_grid(image_size, self.patch_size)
+        return found if self.stem is None else self.stem.grid_of(image_size)
+
+    def _projected(self, images, grid, training):
         (rows, columns), patch = grid, self.patch_size
+        if self.stem is not None:
+            size = self.image_size if None in images.shape[1:3] else images.shape[1:3]
+            x = self.stem(ops.reshape(images, (-1, *size, 3)), training=training)
+            return ops.reshape(x, (-1, rows * columns, self.width))
         x = images[:, : rows * patch, : columns * patch, :]
         x = ops.reshape(x, (-1, rows, patch, columns, patch, 3))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (batch, rows, columns, patch, patch, 3)
@@ -115,18 +141,21 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         return x  # (batch, rows * columns, width)
 
     def _placed(self, x, grid):
-        table = self._positions(grid)
+        table = None if self.positions is None else self._positions(grid)
         if self.class_embedding is not None:
             # a zero row in front and a table that holds the token: no operation reads the batch size
             x = ops.pad(x, ((0, 0), (1, 0), (0, 0)))
-            table = table + ops.pad(self.class_embedding, ((0, grid[0] * grid[1]), (0, 0)))
-        return x + table
+            token = ops.pad(self.class_embedding, ((0, grid[0] * grid[1]), (0, 0)))
+            if table is not None and not self.before:
+                table = ops.pad(table, ((1, 0), (0, 0)))
+            table = token if table is None else table + token
+        return x if table is None else x + table
 
     def _positions(self, grid):
         table = ops.convert_to_tensor(self.position_embedding)
         if tuple(grid) == tuple(self.grid):
             return table
-        extra = int(self.class_token)
+        extra = self.before
         of_rows, of_columns = (ops.cast(each, table.dtype) for each in grid_resampling(self.grid, grid))
         x = ops.reshape(table[extra:], (*self.grid, self.width))
         x = ops.einsum("ar,rcw->acw", of_rows, x)  # (new rows, columns, width)

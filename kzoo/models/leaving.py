@@ -9,6 +9,7 @@ from typing import Self
 
 from kzoo import actions
 from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
+from kzoo.files.single import replacing_by_name
 from kzoo.keras_contact import left_over, memory_unsearched, written_as_h5
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
 
@@ -16,6 +17,12 @@ NO_H5 = (
     "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
     "save_to_preset('folder'), or the weights alone with save_weights('model.weights.h5')."
 )
+
+
+def _is_new_file(path, ending, overwrite):
+    """Whether a local file of this ending is to be written without a question to the user."""
+    local = isinstance(path, (str, Path)) and "://" not in str(path)
+    return local and str(path).endswith(ending) and (overwrite or not Path(path).exists())
 
 
 class Leaving:
@@ -37,18 +44,30 @@ class Leaving:
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Write the model with its optimizer and loss into a file `.keras`, which `kzoo.load_model` opens.
 
-        LoRA is merged into the weights.
+        LoRA is merged into the weights. The file has its place when all of it is written: wherever the process or the
+        disk stops, the old one or the new one is there.
 
         Args:
             filepath, overwrite, zipped, **kwargs: as in `keras.Model.save`.
 
         Raises:
             ValueError: a file of another ending, or layers that no file could be opened with; nothing is written.
+            OSError: the disk takes no more, or allows it not.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(f"{filepath} {NO_H5}")
         self.check_quantised()
+        if _is_new_file(filepath, ".keras", overwrite) and zipped is not False:
+            with replacing_by_name(filepath) as name:
+                return super().save(name, True, zipped, **kwargs)
         return super().save(filepath, overwrite, zipped, **kwargs)
+
+    def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
+        """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
+        if _is_new_file(filepath, ".weights.h5", overwrite) and kwargs.get("max_shard_size") is None:
+            with replacing_by_name(filepath) as name:
+                return super().save_weights(name, True, **kwargs)
+        return super().save_weights(filepath, overwrite, **kwargs)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them.

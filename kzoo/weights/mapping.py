@@ -44,6 +44,7 @@ CONVOLUTION = Transform(  # (out, in, height, width) <-> (height, width, in, out
 DEPTHWISE = Transform(  # (channels, 1, height, width) <-> (height, width, channels, 1)
     lambda x: [x.transpose(2, 3, 0, 1)], lambda parts: parts[0].transpose(2, 3, 0, 1)
 )
+VECTOR = Transform(lambda x: [x.reshape(len(x))], lambda parts: parts[0][:, None, None])  # (d, 1, 1) <-> (d,)
 POINTWISE = Transform(  # a convolution of 1 x 1 and a dense kernel
     lambda x: [x.reshape(x.shape[:2]).T], lambda parts: parts[0].T[:, :, None, None]
 )
@@ -53,6 +54,15 @@ ROW = Transform(lambda x: [x[None]], lambda parts: parts[0][0])  # (d,) <-> (1, 
 UNBATCHED = Transform(lambda x: [x[0]], lambda parts: parts[0][None])  # (1, n, d) <-> (n, d)
 SCALAR = Transform(lambda x: [x.reshape(())], lambda parts: parts[0])  # () or (1,) <-> ()
 SINGLE = Transform(lambda x: [x.reshape(())], lambda parts: parts[0].reshape(1))  # (1,) or () <-> ()
+
+
+def grouped(multiplier) -> Transform:
+    """Of a depthwise convolution with so many output channels of each channel, which lie beside each other:
+    (channels * multiplier, 1, height, width) <-> (height, width, channels, multiplier)."""
+    return Transform(
+        lambda x: [x[:, 0].transpose(1, 2, 0).reshape(*x.shape[2:], len(x) // multiplier, multiplier)],
+        lambda parts: parts[0].reshape(*parts[0].shape[:2], -1).transpose(2, 0, 1)[:, None],
+    )
 
 
 @dataclass(frozen=True)

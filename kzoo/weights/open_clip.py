@@ -7,11 +7,21 @@ from kzoo.weights import harmless, open_clip_text, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
+from kzoo.weights.trunks import eva_own
 
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
 OWN_CONFIGS = (open_clip_text.OWN_CONFIG, TIMM_CONFIG)
-DROP = ("*.num_batches_tracked", "text.transformer.pooler.*", "*.position_ids", "*.token_type_ids", "attn_mask")
+DROP = (
+    "*.num_batches_tracked",
+    "text.transformer.pooler.*",
+    "*.position_ids",
+    "*.token_type_ids",
+    "attn_mask",
+    "*.attn_mask",
+    "*.relative_position_index",
+    "*.rope.freqs_*",
+)
 
 HOLDS = frozenset(
     {
@@ -25,7 +35,6 @@ MARKS = {  # fields that no CLIP of open_clip has
         "genlip_cfg": "GenLIP (texts written from pictures)",
         "image_cfg": "MobileCLIP's own code",
     },
-    ("model_cfg", "vision_cfg"): {"eva_model_name": "EVA-CLIP's own code"},
 }
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
 
@@ -56,6 +65,8 @@ def complete(config, own) -> dict:
     if hf and isinstance(model.get("text_cfg"), dict):
         model = model | {"text_cfg": model["text_cfg"] | {"hf_config": hf}}
     vision = model.get("vision_cfg")
+    if isinstance(vision, dict) and eva_own.NAME in vision:
+        return config | {"model_cfg": eva_own.in_words_of_timm(model, CONFIG_FILE)}
     if "architecture" in timm and isinstance(vision, dict) and "timm_model_name" in vision:
         if timm["architecture"] != vision["timm_model_name"]:
             raise ValueError(
@@ -68,8 +79,11 @@ def complete(config, own) -> dict:
 
 def renames(config) -> list:
     """Older files of models with a tower of their own kind have it at the root still; open_clip moves it."""
-    root = r"^(token_embedding|positional_embedding|transformer|ln_final|text_projection|cls_emb)\b"
-    return [(root, r"text.\1")] if _is_custom(_model(config)) else []
+    root, model = (
+        r"^(token_embedding|positional_embedding|transformer|ln_final|text_projection|cls_emb)\b",
+        _model(config),
+    )
+    return [*([(root, r"text.\1")] if _is_custom(model) else []), *eva_own.renames(model.part("vision_cfg").values)]
 
 
 def entries(config, names) -> list:
@@ -77,7 +91,7 @@ def entries(config, names) -> list:
     model = _model(config)
     scalar = SINGLE if model.get("nonscalar_logit_scale", False) else SCALAR
     return [
-        *open_clip_vision.vision_entries(model),
+        *open_clip_vision.vision_entries(model, names),
         *open_clip_text.text_entries(model, "text." if _is_custom(model) else ""),
         *(open_clip_text.DECODER if "multimodal_cfg" in model else []),
         Entry("logit_scale", "similarity.log_scale", scalar),
@@ -140,13 +154,13 @@ def write_config(row) -> dict:
     if arguments:
         files |= {TIMM_CONFIG: {"architecture": vision["timm_model_name"], "model_args": arguments}}
     layout = row.get("layout", {})
-    # only models with a tower of their own kind know these
-    special = {"eos_id", "embed_cls", "hf_model_name"} & set(words) or "timm_model_name" in vision
+    special = {"eos_id", "embed_cls", "hf_model_name"} & set(words)  # only models with a tower of their own know these
+    custom_text = bool(words.get("proj_bias")) or "timm_model_name" in vision
     activations = {tower["activation"] for tower in (image, text) if "activation" in tower}
     model = {
         "embed_dim": image["embed_dim"] or image["width"],
         "quick_gelu": "quick_gelu" in activations,
-        "custom_text": bool(special) or layout.get("custom_text", bool(words.get("proj_bias"))),
+        "custom_text": bool(special) or layout.get("custom_text", custom_text),
         "nonscalar_logit_scale": layout.get("nonscalar_logit_scale", False),
         "vision_cfg": vision,
         "text_cfg": words,

@@ -59,11 +59,11 @@ def blocks(tensor, tower, name="blocks") -> list:
     ]
 
 
-def vision_entries(model) -> list:
-    """The lines of the image tower that `model_cfg` describes."""
+def vision_entries(model, names=()) -> list:
+    """The lines of the image tower that `model_cfg` describes; `names` are those of the stored tensors."""
     vision = model.part("vision_cfg")
     if is_of_timm(vision):
-        return trunk_entries(vision, model.get("embed_dim"))
+        return trunk_entries(vision, model.get("embed_dim"), names)
     if isinstance(vision.get("layers", 12), list):
         return _resnet(len(vision.get("layers")))
     entries = [

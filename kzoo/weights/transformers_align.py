@@ -77,7 +77,7 @@ def read_row(config, preprocessing) -> dict:
     if not preprocessing.values:
         steps = {"resize": "squash", "interpolation": "bilinear", "resize_size": round(image_size * RESIZE)}
     columns = [vision.get(name, default) for name, default in _STAGES.items()]
-    if len(set(map(len, columns))) > 1:
+    if len({len(column) if isinstance(column, list) else None for column in columns}) > 1:
         raise ValueError(f"{vision.place} has lists {', '.join(_STAGES)} of different lengths; each is of the stages.")
     _check_pool(vision, image_size)
     return {

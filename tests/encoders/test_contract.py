@@ -10,10 +10,13 @@ from shared_case import numpy
 from kzoo.encoders import (
     BertDecoder,
     BertEncoder,
+    ConvNeXt,
     EfficientNet,
+    FastViT,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
+    SwinTransformer,
     TextDecoder,
     TextTransformer,
     VisionTransformer,
@@ -29,6 +32,12 @@ STAGES = ((3, 1, 32, 8, 1, 1), (3, 2, 8, 16, 2, 2))
 
 def text(**options):
     return TextTransformer(50, 8, eot_id=3, **SMALL, **options)
+
+
+def fastvit(**options):
+    stages = {"depths": (1, 1), "widths": (8, 32), "mlp_ratios": (2, 1), "mixers": ("repmixer", "attention")}
+    stages |= {"positions_before": (False, True), "downsamples": (False, True), "squeezes": (False, True)}
+    return FastViT((16, 32), **stages, **options)
 
 
 def hub_image():
@@ -58,6 +67,24 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "vit_queries": lambda: VisionTransformer(
         (8, 56), 8, pool="queries", num_queries=3, query_heads=2, embed_dim=6, **SMALL
     ),
+    "vit_convolutions": lambda: VisionTransformer(
+        (16, 112), 16, stem="convolutions", position_prefix=False, embed_dim=6, **SMALL
+    ),
+    "vit_mbconv": lambda: VisionTransformer(
+        (23, 56),
+        16,
+        stem="mbconv",
+        stem_width=8,
+        stem_stages=((8, 1), (16, 2)),
+        class_token=False,
+        pool="average",
+        positions=None,
+        **SMALL,
+    ),
+    "vit_relative": lambda: VisionTransformer((8, 56), 8, positions=None, relative_dim=4, **SMALL),
+    "vit_rotary": lambda: VisionTransformer(
+        (8, 56), 8, embed_dim=6, pool="attention", pool_heads=4, rotary="columns", rotary_grid=(2, 8), **SMALL
+    ),
     "text": lambda: text(embed_dim=6),
     "text_class": lambda: text(pool="class_embedding", pad_id=1),
     "text_last": lambda: text(pool="last", causal=False, mask_padding=True),
@@ -67,6 +94,10 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "resnet": lambda: ResNet(32, (1, 1), 4, 6, head_width=16),
     "resnet_average": lambda: ResNet(32, (1, 1), 4, 6, antialias=False, pool="average"),
     "efficientnet": lambda: EfficientNet((33, 17), 1.0, 1.0, stages=STAGES),
+    "convnext": lambda: ConvNeXt((32, 48), (1, 1), (4, 8), hidden_dim=10, embed_dim=6),
+    "swin": lambda: SwinTransformer((24, 36), (2, 1), 4, (1, 2), window_size=4),
+    "fastvit": lambda: fastvit(embed_dim=6),
+    "fastvit_merged": lambda: fastvit(norm="layer", merged=True),
     "hub_image": hub_image,
     "hub_siglip": hub_siglip,
     "hub_text": hub_text,

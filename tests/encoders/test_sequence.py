@@ -21,6 +21,7 @@ def text(**options):
 
 TOWERS = {
     "vit": lambda: VisionTransformer((8, 12), 4, embed_dim=5, **SMALL),
+    "vit_rotary": lambda: VisionTransformer((8, 12), 4, rotary="rows", rotary_offset=1.0, mlp="swiglu", **SMALL),
     "text": lambda: text(embed_dim=5),
     "text_class": lambda: text(pool="class_embedding", class_mask="exact"),
     "bert": lambda: BertEncoder(30, 6, pool="mean", **SMALL),

@@ -303,7 +303,15 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
 
 @pytest.mark.one_other
 @pytest.mark.parametrize(
-    "name", ["hf_siglip2_naflex_tiny", "oc_clip_rn_tiny", "hf_altclip_tiny", "oc_coca_cascade_tiny"]
+    "name",
+    [
+        "hf_siglip2_naflex_tiny",
+        "oc_clip_rn_tiny",
+        "hf_altclip_tiny",
+        "oc_coca_cascade_tiny",
+        "oc_convnext_mlp_tiny",
+        "oc_swin_tiny",
+    ],
 )
 def test_towers_of_other_families_export(name, tmp_path):
     model = kzoo.from_preset(TESTS / "fixtures" / name)

@@ -25,7 +25,7 @@ from kzoo.cli.train import ALWAYS
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.export import runtime
 from kzoo.files import limits
-from kzoo.files.writing import locked
+from kzoo.files.locks import locked
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.tokenizer import Tokenizer
 from kzoo.presets import kept
@@ -49,6 +49,27 @@ def models():
 def no_loss_of_power(monkeypatch):
     """The time that a disk takes to write is of no interest here."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_a_file_of_keras_is_the_old_or_the_new_one(tmp_path, models, monkeypatch, name):
+    path, (old, new) = tmp_path / name, models
+    save = (lambda model: model.save(path)) if name == "model.keras" else (lambda model: model.save_weights(path))
+    save(old)
+    before = path.read_bytes()
+
+    def full(store):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(new.similarity, "save_own_variables", full)
+        with pytest.raises(OSError, match=f"{name} cannot be written: the disk is full"):
+            save(new)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    save(new)
+    assert path.read_bytes() != before and list(tmp_path.iterdir()) == [path]
+    if name == "model.keras":
+        assert round(float(kzoo.load_model(path).scale_and_bias()[0]), 3) == 3.0
 
 
 def opened_scale(folder):

@@ -14,19 +14,9 @@ from breaking import Breaking, Stopped, ended, in_fork
 
 from kzoo.files import disk
 from kzoo.files.layouts import LAYOUTS, files_of
-from kzoo.files.writing import (
-    DECIDED,
-    LOCK,
-    PLAN,
-    STAGING,
-    discard,
-    locked,
-    readable,
-    replacing,
-    try_file,
-    try_folder,
-    writing,
-)
+from kzoo.files.locks import LOCK, locked
+from kzoo.files.single import STAGING, replacing, try_file
+from kzoo.files.writing import DECIDED, PLAN, discard, readable, try_folder, writing
 
 pytestmark = pytest.mark.once
 

@@ -76,8 +76,21 @@ def test_towers_without_a_grid_take_any_size():
     align = kzoo.from_preset(TESTS / "fixtures" / "hf_align_tiny", image_size=(97, 81))
     assert align.preprocessor.images.resize_size == (116, 97)  # the crop keeps its share: 78 / 65
     assert align.encode_image(toy_pairs(1)["images"]).shape == (1, 80)
+    convnext = kzoo.from_preset(TESTS / "fixtures" / "oc_convnext_tiny", image_size=(96, 70))
+    assert convnext.image_encoder.grid == (3, 2) and convnext.encode_image(toy_pairs(1)["images"]).shape == (1, 24)
     with pytest.raises(ValueError, match="takes pictures of any shape, so image_size=64 has no meaning"):
         kzoo.from_preset(TESTS / "fixtures" / "hf_siglip2_naflex_tiny", image_size=64)
+
+
+def test_windows_of_another_size_are_refused(tmp_path):
+    """Swin keeps its windows where every map is larger than they are, and shrinks them elsewhere."""
+    folder = TESTS / "fixtures" / "oc_swin_tiny"
+    kzoo.from_preset(folder).save_to_preset(tmp_path)
+    for each in (folder, tmp_path):
+        with pytest.raises(
+            ValueError, match=r"stage_3/block_0/attention/position_bias has shape \(25, 4\), but \(9, 4\)"
+        ):
+            kzoo.from_preset(each, image_size=48)
 
 
 def test_a_longer_context_for_other_text_towers():

@@ -1,48 +1,116 @@
-"""Every row with weights of open_clip is that of its repository: the wheel's config, laid out as the hub has it."""
+"""Every row with weights of open_clip is what its wheel says of the config and the tag, and opens from a repository as
+the hub's client lays it out; every tag of the wheel has a row."""
 
 import json
-from importlib.metadata import distribution
-from pathlib import Path
 
 import pytest
-from shared_case import TESTS
 from test_hub import put
+from test_wheel import LEFT
+from wheel import WHEEL, config_of, pairs
 
 import kzoo
-from kzoo.presets.table import read_row
+from kzoo.presets.build import PARTS, complete, parts_of
+from kzoo.presets.foreign import Checkpoint, plain, unread
+from kzoo.presets.table import preset_of, read_row
+from kzoo.weights import open_clip
 
 pytestmark = pytest.mark.once
-CONFIGS = Path(distribution("open_clip_torch").locate_file("open_clip/model_configs"))
-REPOSITORIES = json.loads((TESTS / "golden" / "open_clip_repositories.json").read_text())  # -> name of its config
-NAMES = [row["name"] for row in kzoo.list_presets()]
-REPOS = {name: read_row(name)["weights"]["repo"] for name in NAMES if read_row(name)["weights"]}
-# whose repositories are of other libraries
-ELSEWHERE = ("BAAI/", "OFA-Sys/", "Salesforce/", "google/", "kakaobrain/")
+ROWS = {row["name"]: read_row(row["name"]) for row in kzoo.list_presets()}
+ROWS = {name: row for name, row in ROWS.items() if "open_clip" in row}
+RELEASED = [name for name, row in ROWS.items() if row["weights"]]
+QUICK = "-quickgelu"
+# texts are cleaned as these models were trained, which open_clip's tokenizer does not quite
+CLEANED = {"siglip": "big_vision", "siglip2": "lowercase"}
 
 
-def laid_out(cache, tmp_path, repo, **changes):
+def repository(said):
+    """Of a tag: its last part may be the name of a file."""
+    return "/".join(said["hf_hub"].split("/")[:2])
+
+
+def pair_of(row):
+    """Config of open_clip of a row, in the spelling whose GELU is that of the row, and the tag of its weights."""
+    config, tag = row["open_clip"], row["weights"] and row["weights"]["tag"]
+    quick = f"{config}{QUICK}"
+    of_quick = quick in WHEEL and row["text_encoder"].get("activation") == "quick_gelu"
+    return (quick if of_quick else config), tag
+
+
+def laid_out(cache, tmp_path, repo, config):
     """A repository in the hub's cache, with a file of weights that holds nothing."""
-    model = json.loads((CONFIGS / f"{REPOSITORIES[repo]}.json").read_text())
-    model |= {key: model[key] | changes[key] for key in changes}
     folder = tmp_path / "repository"
     folder.mkdir()
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": {}}))
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
     (folder / "open_clip_model.safetensors").write_bytes(b"")
     put(cache, repo, folder)
 
 
-def test_all_are_known():
-    assert {repo for repo in REPOS.values() if not repo.startswith(ELSEWHERE)} == set(REPOSITORIES)
+@pytest.mark.parametrize("config", WHEEL)
+def test_every_config_of_the_wheel_is_a_name(config):
+    if config not in LEFT and config != "coca_base":  # which is a preset of kzoo, of coca_ViT-B-32
+        row = read_row(config)
+        assert row["open_clip"] == config.removesuffix(QUICK)
+        assert row["weights"] or not WHEEL[config]["tags"]
+        if config.endswith(QUICK):
+            assert row["text_encoder"]["activation"] == "quick_gelu"
 
 
-@pytest.mark.parametrize("name", [name for name, repo in REPOS.items() if repo in REPOSITORIES])
-def test_the_config_of_the_repository_is_that_of_the_row(name, offline, tmp_path):
-    laid_out(offline, tmp_path, REPOS[name])
+@pytest.mark.parametrize("config, tag, said", [pytest.param(*each, id="/".join(each[:2])) for each in pairs()])
+def test_every_tag_of_the_wheel_has_a_row(config, tag, said):
+    if config not in LEFT:
+        row = read_row(f"{config}/{tag}")
+        assert row["weights"] and (row["weights"]["repo"], row["weights"]["tag"]) == (repository(said), tag)
+        assert config.removesuffix(QUICK) == row["open_clip"] and preset_of(config) in ROWS
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_is_what_the_wheel_says(name, tmp_path):
+    row = ROWS[name]
+    config, tag = pair_of(row)
+    if tag:
+        assert repository(WHEEL[config]["tags"][tag]) == row["weights"]["repo"]
+    own = Checkpoint(tmp_path, name, open_clip.FORMAT, config_of(config, tag)).row()
+    chosen = {"activation"} & set((row["weights"] or {}).get("overrides", {}))
+    for part in {*PARTS, *parts_of(row)}:
+        assert (part in own) == (part in row)
+        if part in row:
+            of_wheel, of_row = ({name: plain(each) for name, each in complete(of[part]).items()} for of in (own, row))
+            assert of_wheel.keys() == of_row.keys()
+            compared = of_row.keys() - chosen - unread(row[part])
+            assert {key: of_wheel[key] for key in compared} == {key: of_row[key] for key in compared}
+    for part in ("images", "tokenizer"):
+        shared = own[part].keys() & row[part].keys() - ({"clean"} if row["family"] in CLEANED else set())
+        assert {key: own[part][key] for key in shared} == {key: row[part][key] for key in shared}
+    assert row["images"].keys() >= {"resize", "interpolation"}
+    assert row["tokenizer"]["clean"] == CLEANED.get(row["family"], own["tokenizer"]["clean"])
+    assert own["loss"] == row["loss"] and own.get("model") == row.get("model")
+    assert ("bias" in own["similarity"]) == ("bias" in row["similarity"])
+    assert own["similarity"].get("max_scale", 100.0) == row["similarity"]["max_scale"]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_row_opens_from_its_repository(name, offline, tmp_path):
+    repo = ROWS[name]["weights"]["repo"]
+    of_repo = [(config, tag) for config, tag, said in pairs() if repository(said) == repo]
+    # of several that share a repository the one that it is called after
+    config, tag = next((pair for pair in of_repo if repo.endswith(pair[0])), pair_of(ROWS[name]))
+    laid_out(offline, tmp_path, repo, config_of(config, tag))
     with pytest.raises(ValueError, match="open_clip_model.safetensors cannot be read as safetensors"):
         kzoo.from_preset(name)  # which came as far as the weights
 
 
-def test_what_changes_numbers_is_compared(offline, tmp_path):
-    laid_out(offline, tmp_path, REPOS["clip_base"], text_cfg={"context_length": 78})
-    with pytest.raises(ValueError, match="clip_base has text_encoder context_length=77, but the checkpoint in .* 78"):
+@pytest.mark.parametrize(
+    "part, said, sentence",
+    [
+        ("text_cfg", {"context_length": 78}, "text_encoder context_length=77, but the checkpoint in .* says 78"),
+        # what the row leaves to the tower
+        ("text_cfg", {"no_causal_mask": True}, "text_encoder causal=True, but the checkpoint in .* says False"),
+        ("vision_cfg", {"no_ln_pre": True}, "image_encoder pre_norm=True, but the checkpoint in .* says False"),
+    ],
+)
+def test_what_changes_numbers_is_compared(part, said, sentence, offline, tmp_path):
+    config = config_of(*pair_of(ROWS["clip_base"]))
+    config["model_cfg"] = config["model_cfg"] | {part: config["model_cfg"][part] | said}
+    laid_out(offline, tmp_path, ROWS["clip_base"]["weights"]["repo"], config)
+    with pytest.raises(ValueError, match=f"clip_base has {sentence}"):
         kzoo.from_preset("clip_base")

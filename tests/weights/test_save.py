@@ -85,9 +85,9 @@ def test_image_steps_and_vocabulary_go_along(tmp_path):
         ({"image_size": (16, 24)}, "transformers", r"square images only, but this model takes 16 x 24 pixels"),
         ({"dropout": 0.1}, "open_clip", r"open_clip has no image_encoder with dropout=0.1, only 0.0"),
         (
-            {"projection_bias": True},
+            {"mask_token": True},
             "open_clip",
-            r"open_clip has no image_encoder with projection_bias=True",
+            r"open_clip has no image_encoder with mask_token=True, only False",
         ),
         ({}, "transformers", r"clip has no text_encoder with eot_id=2, only 319"),
         ({}, "timm", r"format 'timm' is unknown; choose one of kzoo, transformers, open_clip"),

@@ -1,10 +1,19 @@
 """How open_clip joins a tower of timm to its config: which tower, which pool, and whose projection."""
 
 from kzoo.weights.mapping import dense
+from kzoo.weights.trunks import eva_own
+from kzoo.weights.trunks.convnext import CONVNEXT
+from kzoo.weights.trunks.eva import EVA
+from kzoo.weights.trunks.fastvit import FASTVIT
+from kzoo.weights.trunks.pe import PE
+from kzoo.weights.trunks.relpos import RELPOS
 from kzoo.weights.trunks.siglip import SIGLIP
-from kzoo.weights.trunks.trunk import TOWER, TRUNK
+from kzoo.weights.trunks.swin import SWIN
+from kzoo.weights.trunks.trunk import OWN, TOWER, TRUNK
+from kzoo.weights.trunks.vit import VIT
+from kzoo.weights.trunks.vitamin import VITAMIN
 
-TRUNKS = (SIGLIP,)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, EVA, PE, VIT, RELPOS, VITAMIN)
 KINDS = {trunk.kind for trunk in TRUNKS}
 ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
@@ -15,12 +24,26 @@ def read_trunk(vision, embed_dim) -> dict:
     Raises:
         ValueError: a tower, pool or projection that is not known.
     """
+    row = _row(vision, embed_dim)[1]
+    row.pop(OWN, None)
+    return row
+
+
+def _row(vision, embed_dim):
+    """The trunk of a config, and its row with what the trunk keeps for itself."""
     name = vision.get("timm_model_name")
+    vision.ignore(eva_own.NAME)  # which was read where the config was said in words of timm
     trunk, row = _found(name, vision.place)
     row = {"image_size": vision.get("image_size", 224)} | row
     row = trunk.arguments(row, vision.part(ARGUMENTS, {}, f"config.json of {name}, model_args"))
-    row |= vision.choice("timm_pool", trunk.pools, "avg")
-    return row | _projection(vision, embed_dim)
+    if "image_size" in vision and _sides(vision.get("image_size")) != _sides(row["image_size"]):
+        raise ValueError(
+            f"{vision.place} says image_size={vision.get('image_size')}, but {name} takes pictures of "
+            f"{row['image_size']}; give it in the model_args of a {name} that is made for another size."
+        )
+    projection = _projection(vision, embed_dim)
+    own_head = "timm_proj" in vision and vision.optional("timm_proj") in (None, "none")
+    return trunk, trunk.pooled(row, vision.choice("timm_pool", trunk.pools, "avg"), own_head) | projection
 
 
 def _found(name, place):
@@ -34,9 +57,18 @@ def _found(name, place):
     )
 
 
+def _sides(size):
+    return list(size) if isinstance(size, (list, tuple)) else [size, size]
+
+
 def _projection(vision, embed_dim):
     """What follows the pool: timm's own head, or one that open_clip adds, or nothing."""
     proj = vision.optional("timm_proj") if "timm_proj" in vision else "linear"
+    if proj in (None, "none") and vision.get("timm_pool", "avg") == "":
+        raise ValueError(
+            f"{vision.place} says timm_pool='' and timm_proj={proj!r}: without a projection of open_clip's, '' leaves "
+            "the pool out, and nothing is embedded."
+        )
     if proj == "none":
         return {}
     row = {"embed_dim": embed_dim, "projection_bias": proj is None or vision.get("timm_proj_bias", False)}
@@ -49,10 +81,20 @@ def _projection(vision, embed_dim):
     return row
 
 
-def trunk_entries(vision, embed_dim) -> list:
-    """The lines of the image tower that `vision_cfg` describes by timm's name."""
-    trunk = _found(vision.get("timm_model_name"), vision.place)[0]
-    row, projection = read_trunk(vision, embed_dim), f"{TOWER}.projection"
+def trunk_entries(vision, embed_dim, names=()) -> list:
+    """The lines of the image tower that `vision_cfg` describes by timm's name.
+
+    Args:
+        vision: `vision_cfg`.
+        embed_dim: of the model.
+        names: of the stored tensors.
+
+    Raises:
+        ValueError: the file is in the layout of somebody else.
+    """
+    trunk, row = _row(vision, embed_dim)
+    projection = f"{TOWER}.projection"
+    trunk.check(names)
     if row.get("embed_dim") is None:
         added = []
     elif row.get("hidden_dim"):

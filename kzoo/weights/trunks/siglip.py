@@ -48,7 +48,7 @@ def arguments(row, given) -> dict:
 
 def name(row) -> tuple | None:
     """timm's name of a tower, and no arguments."""
-    if row["pool"] != "attention":
+    if row["pool"] != "attention" or row["class_token"] or row["rotary"]:
         return None
     sizes = tuple(row[each] for each in ("width", "depth", "num_heads", "mlp_dim"))
     size = next((name for name, numbers in _SIZES.items() if numbers == sizes), None)

@@ -1,9 +1,11 @@
 """What a file of this room says of one kind of timm's towers."""
 
+import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 TRUNK, TOWER = "visual.trunk", "image_encoder"  # where open_clip has the tensors, and the model their tower
+OWN = "own"  # what a file of this room keeps for itself in its rows: no option of the tower
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Trunk:
         kind: of the tower that it becomes, as in a table of presets.
         names: what a sentence says that this version knows of it, such as `"convnext_{tiny, small}"`.
         row: function of timm's name; gives the tower as in a table of presets, without what the wrapper says (the
-            projection) and without `image_size` where the config decides it; None for a name of another kind.
+            projection) and without `image_size` where the config decides it; None for a name of another kind. Under
+            `OWN` it may hold what `arguments` and `entries` need beside.
         entries: function of a row; gives the map, from `visual.trunk` to `image_encoder`, without the projection.
         arguments: function of a row and the `model_args` of timm's own `config.json`; gives the changed row. It refuses
             by `Fields.only` what it does not know.
@@ -23,6 +26,10 @@ class Trunk:
         pools: what the config calls `timm_pool` -> what it changes in the row. `""` is the pool that the tower has of
             itself.
         head: where its own projection lies under `visual.trunk`.
+        pooled: function of a row, of what the pool changes in it, and of whether timm's own head is the projection;
+            gives the row with that pool.
+        others: pattern of the name of a tensor -> what is said of a file that has it: the same tower in a form or a
+            layout that is not read.
     """
 
     kind: str
@@ -33,3 +40,38 @@ class Trunk:
     name: Callable
     pools: dict = field(default_factory=dict)
     head: str = "head"
+    pooled: Callable = lambda row, changes, own_head: row | changes
+    others: dict = field(default_factory=dict)
+
+    def check(self, names) -> None:
+        """Stops where the names of a file's tensors are those of a form of the tower that is not read.
+
+        Raises:
+            ValueError: that.
+        """
+        for pattern, said in self.others.items():
+            for tensor in fnmatch.filter(names, pattern):
+                raise ValueError(f"the file of weights holds {tensor}: {said}.")
+
+
+def changed(row, usual, names) -> dict:
+    """The `model_args` that make a tower of the one of timm's name.
+
+    Args:
+        row: the tower, as a model says it.
+        usual: the tower of that name.
+        names: timm's name of an argument -> ours.
+
+    Example:
+        >>> changed({"depths": (1, 1), "patch_size": 4}, {"depths": [3, 3], "patch_size": 4}, {"depths": "depths"})
+        {'depths': [1, 1]}
+    """
+    ours = {theirs: (_spelled(row[name], usual[name]), usual[name]) for theirs, name in names.items()}
+    return {theirs: value for theirs, (value, other) in ours.items() if value != other}
+
+
+def _spelled(value, usual):
+    """A value as JSON has it, and a list of numbers that are all alike as the usual one says it."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return list(value) if isinstance(usual, list) or len(set(value)) > 1 else value[0]
