@@ -32,6 +32,16 @@ from kzoo.weights.format import STEPS_FILE, Format
 from kzoo.weights.transformers_layout import CONFIG_FILE
 
 PROCESSOR_FILE = "processor_config.json"  # of transformers 5: what tokenizer and image processor are made of
+PIPELINE_FILE = "model_index.json"
+OTHER_LAYOUTS = {  # fields of a config.json -> what it is then
+    ("audio_cfg",): "of CLAP (sound and text), which this version does not read",
+    ("genlip_cfg",): "of GenLIP (texts written from pictures), which this version does not read",
+    ("image_cfg", "text_cfg"): "of MobileCLIP's own code, which this version does not read; take the repository of the "
+    "same model in open_clip's layout",
+    ("embed_dim", "vision_cfg", "text_cfg"): "the model_cfg of open_clip alone; write it, with the mean and std of its "
+    'pixels, as open_clip_config.json: {"model_cfg": {...}, "preprocess_cfg": {"mean": [...], "std": [...]}}',
+    ("architecture", "pretrained_cfg"): "of a tower of timm alone; this version opens those in models of open_clip",
+}
 UNREAD = {
     "eot_id": {"pool": ("end_of_text",)}
 }  # what changes numbers only where another option has one of these values
@@ -182,6 +192,8 @@ def _declared(folder, title):
             config = format.completed(config, lambda name: read_json(folder / name))
             found.append(Checkpoint(folder, title, format, config))
         model_type = config.get("model_type", model_type)
+    if not found:
+        _refuse_other_layouts(folder)
     if model_type and not found:
         known = [format.value for format in FORMATS if format.key == "model_type"]
         raise ValueError(
@@ -189,6 +201,21 @@ def _declared(folder, title):
             f"{', '.join(known)}, and models of open_clip."
         )
     return found
+
+
+def _refuse_other_layouts(folder):
+    """Stops at a config that is of none of `FORMATS` and of no kzoo folder, but is known."""
+    config = read_json(folder / CONFIG_FILE)
+    if config.keys() & {"kzoo", "model_type"}:
+        return
+    for fields, what in OTHER_LAYOUTS.items():
+        if set(fields) <= config.keys():
+            raise ValueError(f"{folder / CONFIG_FILE} has {' and '.join(fields)}, so it is {what}.")
+    if (folder / PIPELINE_FILE).exists():
+        raise ValueError(
+            f"{folder} holds a pipeline of diffusers ({PIPELINE_FILE}); open a tower in a folder of it, such as "
+            "text_encoder, with kzoo.encoders.from_checkpoint."
+        )
 
 
 def plain(value) -> Any:

@@ -25,7 +25,7 @@ from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.other_names import without_scheme
 from kzoo.presets.table import is_preset, read_row
-from kzoo.weights import hub
+from kzoo.weights import hub, pickles
 from kzoo.weights.filled import check_kinds, check_ranges
 
 logger = logging.getLogger("kzoo")
@@ -86,6 +86,8 @@ def from_preset(
         path, title = from_hub(name, _weight_files if load_weights else _no_files)
     elif path.is_file():
         how = "kzoo.load_model opens it" if path.suffix == ".keras" else "give the folder that it lies in"
+        if pickles.among([path.name]):
+            how = "such files can run code when opened and are never read; give a folder with a config beside it"
         raise ValueError(f"{name} is a file, but the name of a preset or a folder is expected; {how}.")
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
