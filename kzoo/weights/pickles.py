@@ -12,7 +12,8 @@ _PLAIN = re.compile(r"[\w./ ~+-]+")  # what may stand in a line that somebody wi
 _COMMANDS = {
     "model": "from transformers import {kind}; {kind}.from_pretrained('{folder}').save_pretrained('{folder}')",
     "open_clip_model": "import torch, safetensors.torch as s; "
-    "d = torch.load('{folder}/{file}', 'cpu', weights_only=True); s.save_file({{k: v.contiguous().clone() for k, v in d.get('state_dict', d).items()}}, "
+    "d = torch.load('{folder}/{file}', 'cpu', weights_only=True); "
+    "s.save_file({{k: v.contiguous().clone() for k, v in d.get('state_dict', d).items()}}, "
     "'{folder}/open_clip_model.safetensors')",
 }
 
