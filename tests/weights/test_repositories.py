@@ -2,6 +2,7 @@
 the hub's client lays it out; every tag of the wheel has a row."""
 
 import json
+from collections import Counter
 
 import pytest
 from test_hub import put
@@ -50,6 +51,10 @@ def laid_out(cache, tmp_path, repo, config):
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     (folder / "open_clip_model.safetensors").write_bytes(b"")
     put(cache, repo, folder)
+
+
+def test_a_config_with_a_tag_is_one_row():
+    assert [name for name, count in Counter(map(pair_of, ROWS.values())).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("config", WHEEL)
