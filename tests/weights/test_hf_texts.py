@@ -19,6 +19,7 @@ from kzoo.weights import open_clip
 from kzoo.weights.fields import Fields
 from kzoo.weights.open_clip_tokenizer import read_tokenizer
 
+pytestmark = pytest.mark.once  # the fixtures are compared on each backend
 BIOMEDICAL = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
 FIXTURE = TESTS / "fixtures" / "oc_nllb_tiny"
 MT5 = {"vocab_size": 90, "d_model": 24, "d_kv": 5, "d_ff": 30, "num_layers": 2, "num_heads": 3, "dropout_rate": 0.0}
@@ -173,6 +174,17 @@ def test_a_text_tower_that_looks_ahead_writes_no_captions():
     assert not model.can_write
     with pytest.raises(ValueError, match="writes no captions: its decoder reads the tokens of a BertEncoder, which"):
         model.generate(np.zeros((1, 32, 32, 3), "uint8"), prefix=[0], end_id=None)
+
+
+def test_a_caption_that_the_decoder_cannot_write_is_none_to_learn():
+    """CoCa with RoBERTa: its decoder has a column for fewer ids than its text tower has rows."""
+    model = kzoo.from_preset(TESTS / "fixtures" / "oc_coca_roberta_tiny")
+    batch = {"images": np.zeros((2, 32, 32, 3), "uint8"), "token_ids": np.array([[0, 87, 2], [0, 88, 2]], "int32")}
+    model.compile("adamw")
+    with pytest.raises(ValueError, match="token_ids have 88, but the decoder of .* writes the ids 0 to 87 alone"):
+        model.fit(batch, batch_size=2, verbose=0)
+    model.compile("adamw", loss="InfoNCE")
+    assert np.isfinite(model.evaluate(batch, batch_size=2, verbose=0)["loss"])
 
 
 def tokenizer_of(**text):
