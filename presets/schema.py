@@ -42,7 +42,7 @@ SCALE = number(0.0, 1e30, beyond=True)  # float32 has its powers, squares and in
 TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of them they take
     "activation": TEXT,
     "antialias": FLAG,
-    "attention_bias": TEXT | FLAG,
+    "attention_bias": TEXT,
     "causal": FLAG,
     "class_mask": TEXT,
     "class_token": FLAG,

@@ -10,6 +10,7 @@ from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.convnext import ConvNeXt
 from kzoo.encoders.efficientnet import EfficientNet
 from kzoo.encoders.fastvit import FastViT
+from kzoo.encoders.from_checkpoint import class_head_from_checkpoint, from_checkpoint
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.m2m100 import M2M100Encoder
@@ -61,6 +62,8 @@ __all__ = [
     "Tower",
     "VisionTransformer",
     "as_tower",
+    "class_head_from_checkpoint",
+    "from_checkpoint",
     "from_keras_hub",
     "table_of",
 ]

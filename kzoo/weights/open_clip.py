@@ -161,7 +161,8 @@ def write_config(row) -> dict:
     layout = row.get("layout", {})
     special = {"eos_id", "embed_cls", "hf_model_name"} & set(words)  # only models with a tower of their own know these
     custom_text = bool(words.get("proj_bias")) or "timm_model_name" in vision
-    activations = {tower["activation"] for tower in (image, text) if "activation" in tower}
+    towers = (text,) if "timm_model_name" in vision else (image, text)  # a tower of timm has the GELU of its name
+    activations = {tower["activation"] for tower in towers if "activation" in tower}
     model = {
         "embed_dim": image["embed_dim"] or image["width"],
         "quick_gelu": "quick_gelu" in activations,

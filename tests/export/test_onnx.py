@@ -313,6 +313,8 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
         "oc_nllb_tiny",
         "oc_convnext_mlp_tiny",
         "oc_swin_tiny",
+        "oc_eva02_tiny",
+        "oc_pe_core_tiny",
     ],
 )
 def test_towers_of_other_families_export(name, tmp_path):

@@ -51,7 +51,7 @@ def row(name) -> dict | None:
 
 def arguments(row, given) -> dict:
     """The tower with timm's arguments over its own."""
-    tower = vision_transformer.arguments(row, given, more={"embed_cfg": "embed_cfg"})
+    tower = vision_transformer.arguments(row, given, more={"embed_cfg": "embed_cfg"}, without=("patch_size",))
     stem = tower.pop("embed_cfg", None) or {}
     channels = stem.get("embed_dim", [each for each, _ in tower["stem_stages"]] + [tower["width"]])
     blocks = stem.get("depths", [each for _, each in tower["stem_stages"]])
