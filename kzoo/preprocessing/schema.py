@@ -32,6 +32,7 @@ RULES = Object(
         "eot_id": ID | NULL,
         "lowercase": FLAG,
         "context_length": LENGTH,
+        "language": TEXT,
         "special_ids": Each(ID),
         "added_tokens": several(TEXT, 0, 1000),
     }

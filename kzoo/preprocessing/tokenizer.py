@@ -15,7 +15,7 @@ from kzoo.preprocessing import charsmap, sealing
 from kzoo.preprocessing.bpe import TRAINED_SPECIALS, byte_level_bpe
 from kzoo.preprocessing.cleaning import CLEANERS
 from kzoo.preprocessing.special_tokens import between, clean_within, is_clip, marked, steps_of
-from kzoo.preprocessing.vocabularies import frame, read_by_hand
+from kzoo.preprocessing.vocabularies import frame, language_id, languages_of, read_by_hand
 from kzoo.preprocessing.vocabulary_file import in_words, open_vocabulary
 from kzoo.types import Array
 
@@ -107,11 +107,12 @@ class Tokenizer(Checked):
         | kind | files | models |
         | --- | --- | --- |
         | `clip_bpe` | `tokenizer.json`, `vocab.json` with `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` | CLIP, CoCa |
-        | `sentencepiece` | `tokenizer.json`, `spiece.model` | SigLIP |
+        | `sentencepiece` | `tokenizer.json`, `spiece.model` | SigLIP, mT5 towers of open_clip |
         | `gemma` | `tokenizer.json`, `tokenizer.model` | SigLIP 2 |
         | `wordpiece` | `tokenizer.json`, `vocab.txt` | ALIGN, BLIP, Chinese-CLIP, LiT, CLIPA, ConVIRT |
         | `roberta_bpe` | `tokenizer.json`, `vocab.json` with `merges.txt` | RoBERTa towers of open_clip |
         | `xlm_roberta` | `tokenizer.json`, `sentencepiece.bpe.model` | XLM-R towers, XLM-V of MetaCLIP 2 |
+        | `nllb` | `tokenizer.json` | NLLB-CLIP |
 
         Start, end, truncation (which keeps the end) and padding (on the right) are set by the rules, whatever the
         file says of them; so is the lower case of `wordpiece`.
@@ -121,7 +122,8 @@ class Tokenizer(Checked):
             rules: dict with `"kind"`, `"clean"` (see `Tokenizer`) and `"pad_id"`; `"start_id"` and `"eot_id"` (None for
                 no such id; without the key the file's own); and, where a preset needs it, `"lowercase"` (of
                 `wordpiece`, default True), `"context_length"`, `"special_ids"`, a dict of roles such as `"unk"` to
-                the ids they must have, and `"added_tokens"`, special tokens that follow the vocabulary.
+                the ids they must have, `"added_tokens"`, special tokens that follow the vocabulary, and `"language"` of
+                texts of `nllb`, default `"eng_Latn"`.
             context_length: ids per row, where the rules do not say it.
             vocab_size: rows of the model's token table; no id of a text may lie behind it.
 
@@ -182,6 +184,29 @@ class Tokenizer(Checked):
     def vocab_size(self) -> int:
         """Number of ids."""
         return self.vocabulary.get_vocab_size()
+
+    @property
+    def languages(self) -> list[str]:
+        """Names of the languages that texts may be in, of a vocabulary that puts one before each; else []."""
+        return [*languages_of(self.vocabulary)]
+
+    def in_language(self, language) -> Self:
+        """The same vocabulary for texts of another language.
+
+        Args:
+            language: one of `languages`.
+
+        Raises:
+            ValueError: a language that the vocabulary has not.
+
+        Example:
+            >>> tokenizer.in_language("fra_Latn")(["un chat"])["token_ids"][0, 0]
+            256057
+        """
+        start_id = language_id(self.vocabulary, language)
+        vocabulary = open_vocabulary(self.to_json(), "tokenizer.json")
+        frame(vocabulary, start_id, self.eot_id)
+        return type(self)(vocabulary, **self.get_config())
 
     @property
     def special_ids(self) -> list:

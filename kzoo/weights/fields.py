@@ -117,6 +117,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "intp_freq": FLAG,
     "kernel_sizes": WIDTH | OF_STAGES,
     "label_smoothing": RATE,
+    "language": TEXT,
     "layer_norm_eps": EPSILON,
     "layer_norm_epsilon": EPSILON,
     "layer_scale_init_value": number(-1e6, 1e6) | NULL,

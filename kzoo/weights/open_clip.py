@@ -3,7 +3,7 @@
 Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
 """
 
-from kzoo.weights import harmless, hf_texts, open_clip_text, open_clip_vision, trunks
+from kzoo.weights import harmless, hf_texts, open_clip_text, open_clip_tokenizer, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
@@ -124,7 +124,7 @@ def read_row(config, preprocessing=None) -> dict:
             "resize": steps.optional("resize_mode") or "shortest",
             "interpolation": steps.optional("interpolation") or "bicubic",
         },
-        "tokenizer": open_clip_text.read_tokenizer(model.part("text_cfg")),
+        "tokenizer": open_clip_tokenizer.read_tokenizer(model.part("text_cfg")),
         "layout": {name: model.get(name, False) for name in LAYOUT},
     }
     text = model.part("text_cfg")
@@ -155,6 +155,7 @@ def write_config(row) -> dict:
     if row["model"] == "matching_encoder":
         raise ValueError("open_clip has no image-text matching head")
     words, files = open_clip_text.write_text(row)
+    words |= open_clip_tokenizer.write_tokenizer(row)
     vision, arguments = open_clip_vision.write_vision(image)
     if arguments:
         files |= {TIMM_CONFIG: {"architecture": vision["timm_model_name"], "model_args": arguments}}

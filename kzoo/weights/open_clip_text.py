@@ -11,14 +11,6 @@ from kzoo.weights.open_clip_vision import OF_A_TRANSFORMER, activation, blocks, 
 VOCABULARY = 49408  # ids, where the config says nothing
 POOLS = {"argmax": "end_of_text", "eos": "end_of_text", "last": "last"}
 
-_PAD = {"sentencepiece": 1, "gemma": 0, "wordpiece": 0, "roberta_bpe": 1, "xlm_roberta": 1}
-_TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does decides
-    ("SigLIP2", "gemma"),
-    ("SigLIP", "sentencepiece"),
-    ("xlm", "xlm_roberta"),
-    ("roberta", "roberta_bpe"),
-    ("bert", "wordpiece"),
-)
 _OF_ITS_OWN = (  # fields that a tower of transformers is not given
     *OF_A_TRANSFORMER,
     "embed_cls",
@@ -27,7 +19,6 @@ _OF_ITS_OWN = (  # fields that a tower of transformers is not given
     "proj_type",
     "vocab_size",
 )
-_CLEAN = {"canonicalize": "canonicalize", "lower": "openai", "whitespace": "whitespace"}
 
 
 def text_entries(model, prefix) -> list:
@@ -121,28 +112,13 @@ def read_decoder(model, image, text) -> dict:
     }
 
 
-def read_tokenizer(text) -> dict:
-    """Rules of the tokenizer that `text_cfg` names."""
-    name, arguments = text.optional("hf_tokenizer_name") or "", text.part("tokenizer_kwargs", {})
-    text.refuse(tokenizer_mode="")
-    if not name:
-        clean = arguments.choice("clean", _CLEAN, "lower")
-        return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": clean}
-    kind = next((kind for part, kind in _TOKENIZERS if part in name), None)
-    if kind is None:
-        arguments.ignore("clean", "strip_sep_token")
-        return {"kind": name, "clean": "none", "pad_id": 0}
-    rules = {"kind": kind, "clean": arguments.choice("clean", _CLEAN, "whitespace"), "pad_id": _PAD[kind]}
-    return rules | ({"eot_id": 0} if arguments.optional("strip_sep_token") else {})
-
-
 def write_text(row) -> tuple:
     """The inverse of `read_text`: `text_cfg`, and other files by name.
 
     Raises:
         ValueError: a tower that open_clip has not.
     """
-    text, kind = row["text_encoder"], row["tokenizer"]["kind"]
+    text = row["text_encoder"]
     if text["kind"] in KINDS:
         return write_hf_text(text, row.get("layout", {}))
     words = {
@@ -164,24 +140,7 @@ def write_text(row) -> tuple:
         words["pool_type"] = "last"
     elif text["eot_id"] != text["vocab_size"] - 1:
         words |= {"pool_type": "eos", "eos_id": text["eot_id"]}
-    return words | _write_tokenizer(row["tokenizer"], kind), {}
-
-
-def _write_tokenizer(rules, kind):
-    names = {
-        "sentencepiece": "timm/ViT-B-16-SigLIP",
-        "gemma": "timm/ViT-B-16-SigLIP2",
-        "wordpiece": "bert-base-uncased",
-        "xlm_roberta": "facebook/xlm-v-base",
-        "roberta_bpe": "roberta-base",
-    }
-    if kind not in names:
-        return {}
-    clean = {ours: theirs for theirs, ours in _CLEAN.items()}.get(rules.get("clean"))
-    arguments = {"clean": clean} if clean not in (None, "whitespace") else {}
-    if kind == "wordpiece" and rules.get("eot_id") == 0:
-        arguments["strip_sep_token"] = True
-    return {"hf_tokenizer_name": names[kind]} | ({"tokenizer_kwargs": arguments} if arguments else {})
+    return words, {}
 
 
 def write_decoder(decoder, text) -> dict:

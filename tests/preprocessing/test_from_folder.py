@@ -11,6 +11,7 @@ from toy_vocabularies import RULES, WRITERS
 from transformers import (
     BertTokenizer,
     CLIPTokenizer,
+    NllbTokenizer,
     RobertaTokenizer,
     Siglip2Tokenizer,
     SiglipTokenizer,
@@ -18,7 +19,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from kzoo.preprocessing import Tokenizer
+from kzoo.preprocessing import Preprocessor, Tokenizer
 
 KINDS = list(WRITERS)
 LIBRARY = {
@@ -28,6 +29,7 @@ LIBRARY = {
     "wordpiece": BertTokenizer,
     "roberta_bpe": RobertaTokenizer,
     "xlm_roberta": XLMRobertaTokenizer,
+    "nllb": NllbTokenizer,
 }
 CLEAN = {"sentencepiece": "siglip", "gemma": "lowercase"}  # what the library's class does by itself
 TEXTS = [
@@ -50,6 +52,7 @@ SPECIALS = {
     "wordpiece": ("[SEP]", "[CLS]", "[MASK]", "[PAD]", "[UNK]"),
     "roberta_bpe": ("</s>", "<s>", "<mask>", "<pad>", "<unk>"),
     "xlm_roberta": ("</s>", "<s>", "<mask>", "<pad>", "<unk>"),
+    "nllb": ("</s>", "<s>", "<mask>", "<pad>", "<unk>", "fra_Latn"),
 }
 SPELLINGS = (
     *("a {} cat", "a{}cat", "{}", "{} a photo", "a photo {}", "a  {}  the cat", "cat {}{} dog", "a photo {}{}"),
@@ -157,6 +160,7 @@ def test_an_empty_text_is_start_and_end(tmp_path, kind):
         ("wordpiece", "Running cats, café", "running cats, cafe"),
         ("roberta_bpe", "A café of 日本 😀", "A café of 日本 😀"),
         ("xlm_roberta", "a café of 日本", "a café of 日本"),
+        ("nllb", "a café of 日本", "a café of 日本"),
     ],
 )
 def test_decode(tmp_path, kind, text, expected):
@@ -204,6 +208,31 @@ def test_a_vocabulary_of_its_own_has_no_words_that_are_none():
     tokenizer = Tokenizer.train(["a cat", "the end of text"], 320, 64)
     batch = tokenizer(["a <end_of_text> cat <pad> <start_of_text>"])
     assert not {0, 1, 2} & set(batch["token_ids"][batch["padding_mask"]][1:-1].tolist())
+
+
+def test_texts_of_other_languages(tmp_path):
+    tokenizer = vocabulary_of("nllb", tmp_path)
+    theirs = NllbTokenizer.from_pretrained(str(tmp_path))
+    assert len(tokenizer.languages) == 202 and tokenizer.languages[0] == "ace_Arab"
+    theirs.src_lang = "fra_Latn"
+    french = tokenizer.in_language("fra_Latn")
+    assert french(["a photo"])["token_ids"][0, :5].tolist() == [*theirs("a photo")["input_ids"], 1]
+    opened = Tokenizer.from_folder(tmp_path, RULES["nllb"] | {"language": "fra_Latn"}, 12)
+    assert opened.start_id == french.start_id and opened.fingerprint() == french.fingerprint()
+    with pytest.raises(ValueError, match="language is 'French', but this vocabulary knows 202 languages: ace_Arab, "):
+        tokenizer.in_language("French")
+    preprocessor = Preprocessor(None, tokenizer)
+    preprocessor.set_language("fra_Latn")
+    again = Preprocessor.from_config(preprocessor.get_config())
+    assert np.array_equal(again(texts=["a photo"])["token_ids"], french(["a photo"])["token_ids"])
+    assert again.rules()["language"] == "fra_Latn" and again.tokenizer.start_id == french.start_id
+
+
+def test_most_vocabularies_have_no_language(tmp_path):
+    tokenizer = vocabulary_of("wordpiece", tmp_path)
+    assert tokenizer.languages == []
+    with pytest.raises(ValueError, match="language is 'eng_Latn', but this vocabulary has no languages"):
+        tokenizer.in_language("eng_Latn")
 
 
 def test_clipa_pads_where_a_text_spells_the_end(tmp_path):
@@ -254,7 +283,7 @@ def test_a_folder_without_a_vocabulary(tmp_path, kind, names):
         Tokenizer.from_folder(tmp_path, RULES[kind], 12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nllb"])  # whose file keeps its own
 def test_by_hand_a_file_has_the_start_and_end_of_its_kind(tmp_path, kind):
     expected = vocabulary_of(kind, tmp_path, clean="none")
     opened = Tokenizer.from_file(tmp_path, 12, pad_id=RULES[kind]["pad_id"])

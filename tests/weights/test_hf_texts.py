@@ -8,11 +8,19 @@ import torch
 import transformers as hf
 from safetensors.numpy import load_file, save_file
 from shared_case import TESTS, numpy
+from wheel import Shapes
 
 import kzoo
 from kzoo.encoders.t5 import T5Encoder, buckets_of
+from kzoo.layers.initializers import without_values
+from kzoo.presets.build import build, complete
+from kzoo.presets.foreign import Checkpoint
+from kzoo.weights import open_clip
+from kzoo.weights.fields import Fields
+from kzoo.weights.open_clip_tokenizer import read_tokenizer
 
-EMBEDDINGS = 3e-6
+pytestmark = pytest.mark.once  # the fixtures are compared on each backend
+BIOMEDICAL = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
 FIXTURE = TESTS / "fixtures" / "oc_nllb_tiny"
 MT5 = {"vocab_size": 90, "d_model": 24, "d_kv": 5, "d_ff": 30, "num_layers": 2, "num_heads": 3, "dropout_rate": 0.0}
 M2M = {"vocab_size": 90, "encoder_layers": 1, "encoder_ffn_dim": 30, "decoder_layers": 1, "dropout": 0.0}
@@ -166,3 +174,106 @@ def test_a_text_tower_that_looks_ahead_writes_no_captions():
     assert not model.can_write
     with pytest.raises(ValueError, match="writes no captions: its decoder reads the tokens of a BertEncoder, which"):
         model.generate(np.zeros((1, 32, 32, 3), "uint8"), prefix=[0], end_id=None)
+
+
+def test_a_caption_that_the_decoder_cannot_write_is_none_to_learn():
+    """CoCa with RoBERTa: its decoder has a column for fewer ids than its text tower has rows."""
+    model = kzoo.from_preset(TESTS / "fixtures" / "oc_coca_roberta_tiny")
+    batch = {"images": np.zeros((2, 32, 32, 3), "uint8"), "token_ids": np.array([[0, 87, 2], [0, 88, 2]], "int32")}
+    model.compile("adamw")
+    with pytest.raises(ValueError, match="token_ids have 88, but the decoder of .* writes the ids 0 to 87 alone"):
+        model.fit(batch, batch_size=2, verbose=0)
+    model.compile("adamw", loss="InfoNCE")
+    assert np.isfinite(model.evaluate(batch, batch_size=2, verbose=0)["loss"])
+
+
+def tokenizer_of(**text):
+    """Rules of the tokenizer of a model of open_clip whose `text_cfg` says this."""
+    return read_tokenizer(Fields({"hf_tokenizer_name": "text_tower"} | text, "text_cfg"))
+
+
+@pytest.mark.parametrize(
+    "text, rules",
+    [
+        ({"hf_tokenizer_name": "google/mt5-base"}, {"kind": "sentencepiece", "pad_id": 0}),
+        ({"hf_tokenizer_name": "facebook/nllb-200-distilled-600M"}, {"kind": "nllb", "pad_id": 1}),
+        ({"hf_model_name": "google/mt5-xl"}, {"kind": "sentencepiece", "pad_id": 0}),
+        ({"hf_model_name": "facebook/nllb-200-3.3B"}, {"kind": "nllb", "pad_id": 1}),
+        ({"hf_model_name": "xlm-roberta-large"}, {"kind": "xlm_roberta", "pad_id": 1}),
+        ({"hf_model_name": "roberta-large"}, {"kind": "roberta_bpe", "pad_id": 1}),
+        ({"hf_tokenizer_name": BIOMEDICAL}, {"kind": "wordpiece", "pad_id": 0}),
+        ({"hf_tokenizer_name": "bert-base-cased"}, {"kind": "wordpiece", "pad_id": 0, "lowercase": False}),
+        ({"hf_tokenizer_name": "timm/ViT-B-16-SigLIP2"}, {"kind": "gemma", "pad_id": 0}),
+        ({"hf_tokenizer_name": "timm/ViT-B-16-SigLIP-i18n-256"}, {"kind": "sentencepiece", "pad_id": 1}),
+    ],
+)
+def test_the_vocabulary_of_a_tower_is_known_by_the_name_of_either(text, rules):
+    assert tokenizer_of(**text) == {"clean": "whitespace"} | rules
+
+
+def test_the_language_of_texts_is_read_and_written(tmp_path):
+    checkpoint(tmp_path / "theirs", *TOWERS["m2m100_odd"])
+    file = tmp_path / "theirs" / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    config["model_cfg"]["text_cfg"] |= {"tokenizer_kwargs": {"language": "fra_Latn"}, "context_length": 12}
+    file.write_text(json.dumps(config))
+    model = kzoo.from_preset(tmp_path / "theirs")
+    assert model.preprocessor.rules()["language"] == "fra_Latn" and model.text_encoder.context_length == 12
+    model.save_to_preset(tmp_path / "ours", format="open_clip")
+    written = json.loads((tmp_path / "ours" / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
+    assert written["tokenizer_kwargs"] == {"language": "fra_Latn"} and written["hf_model_name"] == "text_tower"
+
+
+def test_biomed_clip(tmp_path):
+    """BiomedCLIP's config, which names its towers by the hub's names, and the names and shapes of its tensors."""
+    text = {"hf_model_name": BIOMEDICAL, "hf_tokenizer_name": BIOMEDICAL, "hf_proj_type": "mlp", "context_length": 256}
+    vision = {"timm_model_name": "vit_base_patch16_224", "timm_model_pretrained": False, "timm_pool": ""}
+    model = {
+        "embed_dim": 512,
+        "vision_cfg": vision | {"timm_proj": "linear", "image_size": 224},
+        "text_cfg": text | {"hf_pooler_type": "cls_last_hidden_state_pooler"},
+    }
+    checkpoint = Checkpoint(tmp_path, "biomed", open_clip.FORMAT, {"model_cfg": model, "preprocess_cfg": {}})
+    row = checkpoint.row()
+    built = without_values(build, row)
+    checkpoint.check_tensors(Shapes(biomedical_tensors()), built)
+    assert row["tokenizer"] == {"kind": "wordpiece", "clean": "whitespace", "pad_id": 0}
+    assert (row["text_encoder"]["pool"], row["text_encoder"]["hidden_dim"]) == ("first", 640)
+    row = row | {"model": "dual_encoder", "similarity": {"bias": None}}
+    row |= {part: complete(row[part]) for part in ("image_encoder", "text_encoder")}
+    row["image_encoder"]["image_size"] = [224, 224]
+    written = open_clip.FORMAT.write_config(row)
+    assert list(written) == ["open_clip_config.json"]
+    again = written["open_clip_config.json"]["model_cfg"]
+    assert again["text_cfg"] == model["text_cfg"]
+    assert again["vision_cfg"]["timm_model_name"] == "vit_base_patch16_224"
+    assert again["vision_cfg"]["timm_pool"] == "token"  # which is that tower's own, ""
+
+
+def biomedical_tensors():
+    """Name -> shape of BERT's base, a ViT of timm's with 16 pixels a patch, and what open_clip puts behind them."""
+
+    def dense(name, out, width):
+        return {f"{name}.weight": (out, width), f"{name}.bias": (out,)}
+
+    def norm(name):
+        return {f"{name}.weight": (768,), f"{name}.bias": (768,)}
+
+    bert, trunk = "text.transformer", "visual.trunk"
+    tensors = {"logit_scale": (), "text.proj.0.weight": (640, 768), "text.proj.2.weight": (512, 640)}
+    for table, rows in (("word", 30522), ("position", 512), ("token_type", 2)):
+        tensors[f"{bert}.embeddings.{table}_embeddings.weight"] = (rows, 768)
+    tensors |= norm(f"{bert}.embeddings.LayerNorm") | norm(f"{trunk}.norm")
+    tensors |= {f"{trunk}.cls_token": (1, 1, 768), f"{trunk}.pos_embed": (1, 197, 768)}
+    tensors |= {f"{trunk}.patch_embed.proj.weight": (768, 3, 16, 16), f"{trunk}.patch_embed.proj.bias": (768,)}
+    tensors["visual.head.proj.weight"] = (512, 768)
+    for number in range(12):
+        layer, block = f"{bert}.encoder.layer.{number}", f"{trunk}.blocks.{number}"
+        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
+            tensors |= dense(f"{layer}.{name}", 768, 768)
+        tensors |= dense(f"{layer}.intermediate.dense", 3072, 768) | dense(f"{layer}.output.dense", 768, 3072)
+        tensors |= norm(f"{layer}.attention.output.LayerNorm") | norm(f"{layer}.output.LayerNorm")
+        tensors |= norm(f"{block}.norm1") | norm(f"{block}.norm2")
+        tensors |= dense(f"{block}.attn.qkv", 2304, 768) | dense(f"{block}.attn.proj", 768, 768)
+        tensors |= dense(f"{block}.mlp.fc1", 3072, 768) | dense(f"{block}.mlp.fc2", 768, 3072)
+    return tensors

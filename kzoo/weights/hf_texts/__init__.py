@@ -7,7 +7,17 @@ from kzoo.weights.hf_texts.joined import (
     hf_text_entries,
     is_known,
     read_hf_text,
+    tokenizer_of_tower,
     write_hf_text,
 )
 
-__all__ = ["KINDS", "OWN_CONFIG", "TOKENS", "hf_text_entries", "is_known", "read_hf_text", "write_hf_text"]
+__all__ = [
+    "KINDS",
+    "OWN_CONFIG",
+    "TOKENS",
+    "hf_text_entries",
+    "is_known",
+    "read_hf_text",
+    "tokenizer_of_tower",
+    "write_hf_text",
+]

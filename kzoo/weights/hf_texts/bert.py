@@ -67,5 +67,6 @@ BERT = HfText(
     write,
     entries,
     pools={"mean_pooler": "mean", "cls_pooler": "pooler", "cls_last_hidden_state_pooler": "first"},
+    tokenizers={"bert": ("wordpiece", 0), "roberta": ("roberta_bpe", 1), "xlm-roberta": ("xlm_roberta", 1)},
     default_pool=lambda model_type: "cls_pooler" if model_type == "bert" else "mean_pooler",
 )

@@ -19,6 +19,7 @@ class HfText:
         write: the inverse: function of a row; gives the config.
         entries: function of a row; gives the map, from `text.transformer` to `text_encoder`.
         pools: what the config calls `hf_pooler_type` -> the pool of the tower.
+        tokenizers: `model_type` -> kind of the vocabulary and id of its padding.
         default_pool: function of the `model_type`; gives the name of the pool where the config says null.
     """
 
@@ -29,4 +30,5 @@ class HfText:
     write: Callable
     entries: Callable
     pools: dict
+    tokenizers: dict
     default_pool: Callable

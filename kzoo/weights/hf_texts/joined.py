@@ -64,6 +64,14 @@ def _found(text):
     return config.choice("model_type", _BY_TYPE, None), config
 
 
+def tokenizer_of_tower(text) -> tuple | None:
+    """Kind of the vocabulary and id of its padding of the tower that `text_cfg` names; None where it names none."""
+    if not text.optional("hf_model_name"):
+        return None
+    kind, config = _found(text)
+    return kind.tokenizers[config.get("model_type")]
+
+
 def _pooler(text):
     """What `hf_pooler_type` says; None for that of the kind. `pooler_type` is what older versions called it."""
     names = [name for name in ("pooler_type", "hf_pooler_type") if name in text]

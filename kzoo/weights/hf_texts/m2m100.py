@@ -82,5 +82,6 @@ M2M100 = HfText(
     entries,
     # it has no pooler, whose output "cls_pooler" would take
     pools={"mean_pooler": "mean", "cls_pooler": "first", "cls_last_hidden_state_pooler": "first"},
+    tokenizers={"m2m_100": ("nllb", 1)},
     default_pool=lambda model_type: "cls_pooler",
 )

@@ -102,5 +102,6 @@ T5 = HfText(
     write,
     entries,
     pools={"mean_pooler": "mean", "cls_pooler": "first", "cls_last_hidden_state_pooler": "first"},
+    tokenizers={"mt5": ("sentencepiece", 0)},
     default_pool=lambda model_type: "mean_pooler",
 )
