@@ -43,6 +43,7 @@ if not TYPE_CHECKING:  # a type checker takes a `__getattr__` for any name at al
 ENCODERS = ROOT / "kzoo" / "encoders"
 NO_KINDS = {  # what the room of towers has to offer beside them
     "kzoo.encoders.as_tower": ["as_tower"],
+    "kzoo.encoders.from_checkpoint": ["class_head_from_checkpoint", "from_checkpoint"],
     "kzoo.encoders.keras_hub": ["from_keras_hub"],
     "kzoo.encoders.tower": ["Input", "Tower", "table_of"],
 }

@@ -56,6 +56,8 @@ for _action, _place in {
     "save_to_preset": "kzoo.presets.save:save",
     "push_to_hub": "kzoo.presets.save:push",
     "export": "kzoo.export.exporter:export",
+    "open_tower": "kzoo.presets.single_tower:open_tower",
+    "open_class_head": "kzoo.presets.single_tower:open_class_head",
 }.items():
     provide(_action, _place)
 if "keras" in sys.modules:

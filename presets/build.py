@@ -46,7 +46,7 @@ def token_tower_of(row) -> dict | None:
 def build(row, dtype=None, preprocessor=None) -> Any:
     """The model of a complete row, with random weights."""
     owner = MODELS[row.get("model", DualEncoder.kind)]
-    towers = {name: _tower(config, name, dtype) for name, config in parts_of(row).items()}
+    towers = {name: build_tower(config, name, dtype) for name, config in parts_of(row).items()}
     given = {name: row[name] for name in preset_folder.LAYERS if row.get(name) or row.get(name) is False}
     options = {name: keras.saving.deserialize_keras_object(part) for name, part in given.items()}
     if row.get("similarity") is not None:
@@ -147,7 +147,8 @@ def _copied(model, config, layers):
     return copy
 
 
-def _tower(config, name, dtype):
+def build_tower(config, name, dtype=None) -> Any:
+    """The tower or decoder of a part of a row, with random weights."""
     config = dict(config)
     kind, trainable = config.pop("kind"), config.pop("trainable", True)
     if kind not in TOWERS:

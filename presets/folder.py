@@ -16,6 +16,7 @@ from kzoo.presets.card import write_card
 from kzoo.presets.kept import WEIGHTS_FILE, write_weights
 from kzoo.presets.table import flat
 from kzoo.presets.trained import kept_loss
+from kzoo.weights import pickles
 
 CONFIG_FILE = "config.json"
 LAYERS = ("heads", "projector", "teacher")  # what a row may have beside towers, similarity and decoder
@@ -96,9 +97,11 @@ def read_config(folder) -> dict:
     path = folder / CONFIG_FILE
     config = read_json(path, finite=False) if path.exists() else {}
     if not isinstance(config, dict) or "kzoo" not in config:
+        held = pickles.among(each.name for each in folder.iterdir())
         raise ValueError(
             f"{folder} holds no model that kzoo has written ({CONFIG_FILE} with a key 'kzoo', {WEIGHTS_FILE}); "
             "give a folder of model.save_to_preset, or a checkpoint of transformers or open_clip with its config."
+            f"{f' It holds {held[0]}, which can run code when opened and is never read.' if held else ''}"
         )
     # the record of a training may hold what diverged; nothing is computed from it
     check_content({name: value for name, value in config.items() if name != "trainings"}, path)

@@ -19,7 +19,9 @@ from kzoo.weights import (
     check_tensors,
     has_weights,
     load_tensors,
+    mobileclip,
     open_clip,
+    single_tower,
     transformers_align,
     transformers_altclip,
     transformers_blip,
@@ -28,8 +30,19 @@ from kzoo.weights import (
     transformers_siglip,
 )
 from kzoo.weights.format import STEPS_FILE, Format
+from kzoo.weights.transformers_layout import CONFIG_FILE
 
 PROCESSOR_FILE = "processor_config.json"  # of transformers 5: what tokenizer and image processor are made of
+PIPELINE_FILE = "model_index.json"
+OTHER_LAYOUTS = {  # fields of a config.json -> what it is then
+    ("audio_cfg",): "of CLAP (sound and text), which this version does not read",
+    ("genlip_cfg",): "of GenLIP (texts written from pictures), which this version does not read",
+    ("image_cfg", "text_cfg"): "of MobileCLIP's own code, which this version does not read; take the repository of the "
+    "same model in open_clip's layout",
+    ("embed_dim", "vision_cfg", "text_cfg"): "the model_cfg of open_clip alone; write it, with the mean and std of its "
+    'pixels, as open_clip_config.json: {"model_cfg": {...}, "preprocess_cfg": {"mean": [...], "std": [...]}}',
+    ("architecture", "pretrained_cfg"): "of a tower of timm alone; this version opens those in models of open_clip",
+}
 UNREAD = {
     "eot_id": {"pool": ("end_of_text",)}
 }  # what changes numbers only where another option has one of these values
@@ -45,6 +58,7 @@ FORMATS = (
     transformers_blip.FORMAT,
     open_clip.FORMAT,
     big_vision.FORMAT,
+    mobileclip.FORMAT,
 )
 
 
@@ -60,7 +74,7 @@ class Checkpoint:
     def row(self) -> dict:
         """The complete row that its config describes."""
         try:
-            row = self.format.row(self.config, *self._steps())
+            row = self.format.row(self.config, *steps_of(self.folder))
         except ValueError:
             raise
         except Exception as error:  # of what the fields say one by one, each rightly, but not together
@@ -69,13 +83,6 @@ class Checkpoint:
         row |= {"preset": re.sub(r"\W+", "_", self.title)}  # Keras takes no other signs in names
         schema.check(row, f"the config in {self.folder}", whole_row=True)
         return row
-
-    def _steps(self):
-        """What the library's image processor is made of, of either file that it writes, in its order; and where."""
-        whole = read_json(self.folder / PROCESSOR_FILE).get("image_processor")
-        if isinstance(whole, dict):
-            return whole, f"{PROCESSOR_FILE}, image_processor"
-        return read_json(self.folder / STEPS_FILE), STEPS_FILE
 
     def check(self, row) -> None:
         """Stops where a row of a table and the checkpoint's own config describe different towers."""
@@ -119,6 +126,14 @@ class Checkpoint:
         load_tensors(self.format.entries(self.config, tensors), model, tensors, adapt)
 
 
+def steps_of(folder) -> tuple:
+    """What the library's image processor is made of, of either file that it writes, in its order; and where."""
+    whole = read_json(folder / PROCESSOR_FILE).get("image_processor")
+    if isinstance(whole, dict):
+        return whole, f"{PROCESSOR_FILE}, image_processor"
+    return read_json(folder / STEPS_FILE), STEPS_FILE
+
+
 def unread(tower) -> set:
     """Options of a tower that change no number of it, beside its others: they may differ from those of a checkpoint.
 
@@ -154,6 +169,12 @@ def recognise(folder, title=None) -> Any:
         ValueError: the folder declares a model that this version does not read, or holds links that leave it.
     """
     check_links(folder, {name for format in FORMATS for name in format.own_configs})
+    alone = single_tower.class_of(read_json(folder / CONFIG_FILE))
+    if alone is not None and not (folder / open_clip.CONFIG_FILE).exists():
+        raise ValueError(
+            f"{folder} holds a {alone}, one tower and no whole model; kzoo.encoders.from_checkpoint({str(folder)!r}) "
+            "opens it."
+        )
     found = _declared(folder, title or folder.resolve().name)
     with_weights = [each for each in found if has_weights(folder, each.format.stem_in(folder), each.format.endings)]
     return next(iter(with_weights or found), None)
@@ -173,6 +194,8 @@ def _declared(folder, title):
             config = format.completed(config, lambda name: read_json(folder / name))
             found.append(Checkpoint(folder, title, format, config))
         model_type = config.get("model_type", model_type)
+    if not found:
+        _refuse_other_layouts(folder)
     if model_type and not found:
         known = [format.value for format in FORMATS if format.key == "model_type"]
         raise ValueError(
@@ -180,6 +203,21 @@ def _declared(folder, title):
             f"{', '.join(known)}, and models of open_clip."
         )
     return found
+
+
+def _refuse_other_layouts(folder):
+    """Stops at a config that is of none of `FORMATS` and of no kzoo folder, but is known."""
+    config = read_json(folder / CONFIG_FILE)
+    if config.keys() & {"kzoo", "model_type"}:
+        return
+    for fields, what in OTHER_LAYOUTS.items():
+        if set(fields) <= config.keys():
+            raise ValueError(f"{folder / CONFIG_FILE} has {' and '.join(fields)}, so it is {what}.")
+    if (folder / PIPELINE_FILE).exists():
+        raise ValueError(
+            f"{folder} holds a pipeline of diffusers ({PIPELINE_FILE}); open a tower in a folder of it, such as "
+            "text_encoder, with kzoo.encoders.from_checkpoint."
+        )
 
 
 def plain(value) -> Any:

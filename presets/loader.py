@@ -25,7 +25,7 @@ from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.other_names import without_scheme
 from kzoo.presets.table import is_preset, read_row
-from kzoo.weights import hub
+from kzoo.weights import hub, pickles
 from kzoo.weights.filled import check_kinds, check_ranges
 
 logger = logging.getLogger("kzoo")
@@ -83,17 +83,17 @@ def from_preset(
             "trained with; take the name of a preset, with load_weights=False."
         )
     if name.startswith(hub.SCHEME):
-        repo, revision = hub.split_name(name)
-        title = repo.partition("/")[2]
-        path = hub.fetch(repo, revision, _weight_files if load_weights else _no_files, name)
+        path, title = from_hub(name, _weight_files if load_weights else _no_files)
     elif path.is_file():
         how = "kzoo.load_model opens it" if path.suffix == ".keras" else "give the folder that it lies in"
+        if pickles.among([path.name]):
+            how = "such files can run code when opened and are never read; give a folder with a config beside it"
         raise ValueError(f"{name} is a file, but the name of a preset or a folder is expected; {how}.")
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
             row = row if vocab_size is None else with_own_vocabulary(row, vocab_size)
-            return _untrained(build(_sized(row, image_size, context_length), dtype), name)
+            return _untrained(build(sized(row, image_size, context_length), dtype), name)
         path = _fetched(row)
     else:
         path, title = readable(path), path.resolve().name
@@ -104,34 +104,34 @@ def from_preset(
     else:
         row = _checked(checkpoint, row)
         preprocessor = checkpoint.preprocessor(row)
-    sized = _sized(row, image_size, context_length)
+    wanted = sized(row, image_size, context_length)
     if not load_weights:
-        return _untrained(_bounded(path, limits.PARAMETERS, "kzoo.files.limits", sized, dtype, preprocessor), path)
+        return _untrained(_bounded(path, limits.PARAMETERS, "kzoo.files.limits", wanted, dtype, preprocessor), path)
     if checkpoint is None:
         written = (path / preset_folder.CONFIG_FILE).read_bytes()
         try:
             with kept.fingerprints(path, row, verify):
-                model = _opened(path, row, sized, dtype, preprocessor)
+                model = _opened(path, row, wanted, dtype, preprocessor)
         except ValueError:
             if (path / preset_folder.CONFIG_FILE).read_bytes() == written:
                 raise
             # a training has saved its next epoch meanwhile
             return from_preset(name, load_weights, image_size, context_length, dtype, vocab_size, verify)
     else:
-        model = _filled(checkpoint, row, sized, dtype, preprocessor)
+        model = _filled(checkpoint, row, wanted, dtype, preprocessor)
     model.source = hub.name_of(path) or row.get("source")
     untracked(model, "trainings", tuple(row.get("trainings", ())))
     return model
 
 
-def _filled(checkpoint, row, sized, dtype, preprocessor):
+def _filled(checkpoint, row, wanted, dtype, preprocessor):
     """The model of a checkpoint, in memory once: names and shapes are compared before anything is allocated."""
     tensors = checkpoint.tensors()
     stored = described(checkpoint.folder, row, None, len(tensors), dtype)
     checkpoint.check_tensors(tensors, stored)
     with empty_weights():
-        model = build(sized, dtype, preprocessor)
-    checkpoint.fill(tensors, model, _resampling(stored, model))
+        model = build(wanted, dtype, preprocessor)
+    checkpoint.fill(tensors, model, resampling(stored, model))
     check_ranges(model, checkpoint.folder)
     return model
 
@@ -150,14 +150,23 @@ def described(folder, row, preprocessor=None, count=None, dtype=None) -> Any:
         ValueError: it cannot be built.
     """
     if count is not None:
-        _check_depth(row, count, folder)
+        check_depth(row, count, folder)
     return without_values(_built, folder, row, dtype, preprocessor)
 
 
 def _built(folder, *args):
     """What `build` makes of a row that a folder gave."""
+    return built_by(build, folder, *args)
+
+
+def built_by(function, folder, *args) -> Any:
+    """What a function makes of a config that a folder gave.
+
+    Raises:
+        ValueError: it cannot be built; the sentence names the folder.
+    """
     try:
-        return build(*args)
+        return function(*args)
     except (ImportError, TooMany):
         raise  # a library that is not installed; what is larger than its file
     except Exception as error:  # the layers of a config, and Keras itself, raise what they like
@@ -173,7 +182,7 @@ def _bounded(folder, count, holder, *args):
         raise ValueError(f"the weights in {folder} do not fit the model of config.json beside them: {error}") from error
 
 
-def _check_depth(row, count, folder):
+def check_depth(row, count, folder) -> None:
     """A config that asks for more blocks than the file has tensors is wrong, and would take for ever to build."""
     for name, part in parts_of(row).items():
         repeats = part.get("depth_coefficient", 1.0) * sum(stage[1] for stage in part.get("stages", ()))
@@ -184,30 +193,30 @@ def _check_depth(row, count, folder):
             raise ValueError(f"the config in {folder} says {said}, but the file holds {count} tensors.")
 
 
-def _opened(path, row, sized, dtype, preprocessor):
+def _opened(path, row, wanted, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     changed = row.get("quantised", {})
     file = kept.open_weights(path, row)
-    _check_depth(row, len(file.shapes), path)
+    check_depth(row, len(file.shapes), path)
     count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
     if any(map(row.get, preset_folder.LAYERS)):
         _check_size(described(path, row, preprocessor, len(file.shapes), dtype), count, file.path)
     with empty_weights():
         model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
     _apply(path, quantise_again, model, changed)
-    goes_on = "compile" in row and sized == row
+    goes_on = "compile" in row and wanted == row
     if goes_on:
         _apply(path, model.compile_from_config, row["compile"])
     check_kinds(file, model.variables)
     kept.read_weights(model, path, row, partly="compile" in row and not goes_on)
     check_ranges(model, file.path)
-    if sized == row:
+    if wanted == row:
         return model
     stored = model
     with empty_weights():
-        model = build(sized, dtype, preprocessor)
+        model = build(wanted, dtype, preprocessor)
     quantise_again(model, changed)
-    adapt = _resampling(stored, model)
+    adapt = resampling(stored, model)
     tables = {id(table_of(part)): path for path, part in _with_table(stored)}
     for old, new in zip(stored.weights, model.weights, strict=True):
         array = keras.ops.convert_to_numpy(old)
@@ -237,7 +246,7 @@ def _with_table(model):
             yield f"{name}.{part.position_path}", part
 
 
-def _resampling(stored, model):
+def resampling(stored, model) -> dict:
     """Path of a position table -> function that resamples it from the size that is stored to the model's."""
     tables = {id(table_of(part)) for _, part in _with_table(stored)}
     for old, new in zip(stored.weights, model.weights, strict=True):
@@ -255,7 +264,7 @@ def _resampling(stored, model):
     return functions
 
 
-def _sized(row, image_size, context_length):
+def sized(row, image_size, context_length) -> dict:
     """The row with another image size and context length, where they are given and differ."""
     row = row | {name: dict(part) for name, part in parts_of(row).items()}
     image = row.get("image_encoder", {})
@@ -287,6 +296,12 @@ def _fetched(row):
         )
     wanted = f"{name} has its weights in {weights['repo']} on the Hugging Face Hub"
     return hub.fetch(weights["repo"], weights.get("revision"), _weight_files, wanted)
+
+
+def from_hub(name, weights) -> tuple:
+    """Folder and title of `"hf://owner/name[@revision]"`; `weights` as in `hub.fetch`."""
+    repo, revision = hub.split_name(name)
+    return hub.fetch(repo, revision, weights, name), repo.partition("/")[2]
 
 
 def _weight_files(folder):

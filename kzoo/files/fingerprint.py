@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kzoo.files.layouts import is_within
+from kzoo.files.opening import check_pointer
 
 BLOCK = 2**20  # bytes that have a checksum
 READ = 8 * BLOCK  # bytes at a time: each costs a thread one wait for the interpreter, which others hold
@@ -100,6 +101,7 @@ class Fingerprints:
                 raise ValueError(f"{self.folder} lacks {name}, which {self.record} was saved with.")
             for name, found in self._found.items():
                 if found.result() != self.recorded[name]:
+                    check_pointer(self.folder / name)
                     raise ValueError(
                         f"{self.folder / name} is not the file that {self.record} was saved with: its fingerprint is "
                         f"{found.result()[:12]}..., but {self.recorded[name][:12]}... is recorded; put the "

@@ -18,6 +18,7 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+POINTER, LARGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024  # how one begins, and bytes of one
 # to open a pipe waits for who writes into it; Windows knows neither pipes in folders nor the flag, but texts
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -33,7 +34,7 @@ def check_regular(path) -> None:
 
 
 def open_regular(path) -> BinaryIO:
-    """A regular file, open for reading bytes; for the errors see `check_regular`.
+    """A regular file, open for reading bytes; for the errors see `check_regular`. A pointer of git LFS is refused.
 
     Example:
         >>> with open_regular("cat.jpg") as file:
@@ -42,11 +43,33 @@ def open_regular(path) -> BinaryIO:
     check_regular(path)  # to open a device may already do something
     file = os.fdopen(os.open(path, FLAGS), "rb")
     try:
-        _check(os.fstat(file.fileno()), path)  # what was opened, whatever became of the path since
+        found = os.fstat(file.fileno())
+        _check(found, path)  # what was opened, whatever became of the path since
+        if found.st_size <= LARGEST_POINTER:
+            _refuse_pointer(file, path)
     except BaseException:
         file.close()
         raise
     return file
+
+
+def check_pointer(path) -> None:
+    """Stops at a pointer of git LFS, where a library could not read a file and does not know of them.
+
+    Raises:
+        ValueError: it is one.
+    """
+    open_regular(path).close()
+
+
+def _refuse_pointer(file, path):
+    pointer = file.read(len(POINTER)) == POINTER
+    file.seek(0)
+    if pointer:
+        raise ValueError(
+            f"{path} is a pointer of git LFS, not the file that it stands for; fetch that with `git lfs pull` in its "
+            "repository, or with `hf download owner/name`."
+        )
 
 
 def read_bytes(path, limit) -> bytes:

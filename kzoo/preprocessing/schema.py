@@ -37,7 +37,14 @@ RULES = Object(
     }
 )
 TOKENIZER = Object(
-    {"context_length": LENGTH, "pad_id": ID, "clean": choice(*CLEANERS), "fingerprint": TEXT | NULL, "json": TEXT},
+    {
+        "context_length": LENGTH,
+        "pad_id": ID,
+        "clean": choice(*CLEANERS),
+        "reads_specials": FLAG,
+        "fingerprint": TEXT | NULL,
+        "json": TEXT,
+    },
     ("context_length",),
     closed=True,
     nullable=True,

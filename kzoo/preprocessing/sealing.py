@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.files.strict_json import parse_json
+from kzoo.preprocessing.special_tokens import without_ids_from
 from kzoo.preprocessing.vocabularies import KINDS, bert_normalizer, frame, framing_ids, read_kind
 from kzoo.preprocessing.vocabulary_file import check_vocabulary
 
@@ -35,6 +36,7 @@ def open_sealed(folder, rules, vocab_size=None) -> Any:
     _check_specials(vocabulary, path, rules)
     if vocab_size is not None:
         _check_size(vocabulary, path, rules, vocab_size)
+        vocabulary = without_ids_from(vocabulary, vocab_size)
     frame(vocabulary, rules["start_id"], rules["eot_id"])
     return vocabulary
 

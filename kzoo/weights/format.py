@@ -62,7 +62,7 @@ class Format:
         """A complete row, as in a table of presets, of a config that was read whole.
 
         Args:
-            config: content of `file`, completed.
+            config: content of `file`, completed, or its `Fields`.
             preprocessing: content of the file of image steps; None and {} for none.
             steps_file: its name.
 
@@ -70,7 +70,8 @@ class Format:
             ValueError: a field is missing, says what this version cannot build, or was read by nobody and may change
                 numbers.
         """
-        fields, steps = Fields(config, self.file), Fields(preprocessing or {}, steps_file)
+        fields = config if isinstance(config, Fields) else Fields(config, self.file)
+        steps = Fields(preprocessing or {}, steps_file)
         self._check_kind(fields)
         row = self.read_row(fields, steps)
         unread = [*fields.unread(harmless.harmless(self.harmless))]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from kzoo.files import limits
-from kzoo.files.opening import check_regular, check_unpacked
+from kzoo.files.opening import check_pointer, check_regular, check_unpacked
 from kzoo.files.words import check_name, on_one_line, said_by
 from kzoo.types import Array
 
@@ -40,6 +40,7 @@ class Hdf5:
         except _Refused as error:
             raise ValueError(f"{path} {on_one_line(error)}.") from error
         except Exception as error:  # h5py raises whatever a damaged file makes it stumble over
+            check_pointer(path)
             raise ValueError(f"{path} cannot be read as HDF5, is it whole? ({said_by(error)})") from error
         check_unpacked(sum(math.prod(shape) * self.dtypes[name].itemsize for name, shape in self.shapes.items()), path)
 

@@ -17,13 +17,13 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from kzoo.weights import pickles
 from kzoo.weights.tensors import shards_of
 
 SCHEME = "hf://"
 CARD = "README.md"
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _DESCRIPTIONS = ("*.json", "*.txt", "*.txt.gz", "*.model")  # configs and vocabularies
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # what the client raises where the hub cannot be asked or says no; RuntimeError is the transport of large files
 _ERRORS = (HfHubHTTPError, HTTPError, OSError, RuntimeError)
 
@@ -84,9 +84,13 @@ def fetch(repo, revision, weights, wanted_for) -> Path:
     listed = _list_files(repo, folder, lacking, wanted_for, _UNTRAINED)
     chosen = _choose(wanted, folder, listed)
     if not chosen:
-        pickles = [name for name in listed if any(fnmatch(name, pattern) for pattern in _PICKLES)]
-        instead = f", only {_enumerate(pickles)}, which can run code when opened and is never read" if pickles else ""
-        raise _stopped(wanted_for, f"{repo} holds no {' or '.join(wanted)}{instead}", _UNTRAINED)
+        held = pickles.among(name for name in listed if "/" not in name)
+        instead, ways_on = "", _UNTRAINED
+        if held:
+            instead = f", only {_enumerate(held)}, which can run code when opened and is never read"
+            way_out = pickles.way_out(wanted[0].partition(".")[0], held, folder, repo)
+            ways_on = f"{_UNTRAINED} {way_out[0].upper()}{way_out[1:]}"
+        raise _stopped(wanted_for, f"{repo} holds no {' or '.join(wanted)}{instead}", ways_on)
     _download(repo, folder.name, map(glob.escape, chosen), wanted_for, _UNTRAINED)
     return folder
 

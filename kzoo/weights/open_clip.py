@@ -3,7 +3,7 @@
 Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
 """
 
-from kzoo.weights import harmless, open_clip_text, open_clip_vision, trunks
+from kzoo.weights import harmless, hf_texts, open_clip_text, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
@@ -11,7 +11,7 @@ from kzoo.weights.trunks import eva_own
 
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
-OWN_CONFIGS = (open_clip_text.OWN_CONFIG, TIMM_CONFIG)
+OWN_CONFIGS = (hf_texts.OWN_CONFIG, TIMM_CONFIG)
 DROP = (
     "*.num_batches_tracked",
     "text.transformer.pooler.*",
@@ -23,10 +23,11 @@ DROP = (
     "*.rope.freqs_*",
 )
 
+TEXTS = ("text_transformer", *hf_texts.KINDS)
 HOLDS = frozenset(
     {
-        *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in ("text_transformer", "bert")),
-        *(("vit", text, "multimodal_decoder") for text in ("text_transformer", "bert")),
+        *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in TEXTS),
+        *(("vit", text, "multimodal_decoder") for text in TEXTS),
     }
 )
 MARKS = {  # fields that no CLIP of open_clip has
@@ -37,6 +38,7 @@ MARKS = {  # fields that no CLIP of open_clip has
     },
 }
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
+NAMES = ("hf_model_name", "hf_tokenizer_name")  # of a text tower, of which two may have the same sizes
 
 
 def _model(config):
@@ -124,6 +126,8 @@ def read_row(config, preprocessing=None) -> dict:
         "tokenizer": open_clip_text.read_tokenizer(model.part("text_cfg")),
         "layout": {name: model.get(name, False) for name in LAYOUT},
     }
+    text = model.part("text_cfg")
+    row["layout"] |= {name: text.get(name) for name in NAMES if name in text and "hf_model_name" in text}
     if "multimodal_cfg" in model:
         row["model"] = "captioner"
         row["text_decoder"] = open_clip_text.read_decoder(model, row["image_encoder"], row["text_encoder"])

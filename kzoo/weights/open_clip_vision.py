@@ -15,7 +15,7 @@ from kzoo.weights.mapping import (
     norm,
     query_key_value,
 )
-from kzoo.weights.trunks import read_trunk, trunk_entries, write_trunk
+from kzoo.weights.trunks import eva_own, read_trunk, trunk_entries, write_trunk
 
 OF_A_TRANSFORMER = (  # fields that no other kind of tower is given
     "act_kwargs",
@@ -148,7 +148,7 @@ def read_vision(model, statistics) -> dict:
     vision, embed_dim = model.part("vision_cfg"), model.get("embed_dim")
     image_size = vision.get("image_size", 224)
     if is_of_timm(vision):
-        vision.ignore(*_OF_A_VIT)
+        vision.ignore(*_OF_A_VIT, eva_own.NAME)  # of the latter timm's name is made
         return read_trunk(vision, embed_dim) | statistics
     vision.ignore("timm_pool", "timm_proj", "timm_proj_bias")
     if isinstance(vision.get("layers", 12), list):

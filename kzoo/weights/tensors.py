@@ -15,6 +15,7 @@ from kzoo.files.opening import (
     OPENED,
     as_text,
     check_inside,
+    check_pointer,
     check_regular,
     check_unpacked,
     home_of,
@@ -24,8 +25,8 @@ from kzoo.files.opening import (
 from kzoo.files.strict_json import parse_json, read_object
 from kzoo.files.words import check_name, on_one_line, said_by
 from kzoo.types import Array
+from kzoo.weights import pickles
 
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack")
 PREFIX = re.compile(r"^(module\.|params/)")  # what torch's data parallelism and flax put in front of every name
 ENDINGS = ("safetensors", "safetensors.index.json")  # of weights, by default
 RELEASE = 2**25  # bytes after which a mapped file is mapped anew, so that what was read counts as memory no longer
@@ -116,11 +117,11 @@ class TensorFiles:
             raise ValueError(f"{self.folder} holds {' and '.join(path.name for path in whole)}; keep one of them.")
         if found:
             return whole or self._shards(found[0])
-        pickles = sorted(path.name for pattern in PICKLES for path in self.folder.glob(pattern))
+        held = pickles.among(path.name for path in self.folder.iterdir())
         advice = (
-            f"it holds {', '.join(pickles)}, which can run code when opened and is never read; convert it to "
-            "safetensors in a place you trust."
-            if pickles
+            f"it holds {', '.join(held)}, which can run code when opened and is never read; "
+            f"{pickles.way_out(stem, held, self.folder)}"
+            if held
             else "download the weights into it, or build the model untrained with load_weights=False."
         )
         raise FileNotFoundError(f"{self.folder} has no {stem}.{endings[0]}: {advice}")
@@ -169,6 +170,7 @@ class Safetensors:
             self.shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
             self.dtypes = {name: part.get_dtype() for name, part in parts.items()}
         except (SafetensorError, OSError) as error:
+            check_pointer(path)
             raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({said_by(error)})") from error
         _check_header(path)
 

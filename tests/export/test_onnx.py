@@ -309,6 +309,8 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
         "oc_clip_rn_tiny",
         "hf_altclip_tiny",
         "oc_coca_cascade_tiny",
+        "oc_mt5_tiny",
+        "oc_nllb_tiny",
         "oc_convnext_mlp_tiny",
         "oc_swin_tiny",
         "oc_eva02_tiny",

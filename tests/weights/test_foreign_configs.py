@@ -152,10 +152,10 @@ def test_no_part_of_a_config_has_a_field_that_nobody_knows(name):
         for step in path:
             part = part[step]
         part["no_such_field"] = 1.5
-        with pytest.raises(ValueError, match="no_such_field=1.5"):
+        with pytest.raises(ValueError, match="no_such_field"):
             checkpoint.format.row(config)
         part["no_such_field"] = None  # which says nothing
-        if path[-1:] != ("timm_model_args",):  # whose trunks take what they name
+        if "timm_model_args" not in path:  # whose trunks take what they name
             assert checkpoint.format.row(config)["image_encoder"] == row["image_encoder"]
 
 
@@ -190,8 +190,8 @@ REFUSED = [
     ({"vision_cfg": None, "text_cfg": None, "model_cfg": {"genlip_cfg": {"width": 768}}}, "genlip_cfg=.*of GenLIP"),
     ({"vision_cfg": None, "model_cfg": {"image_cfg": {"model_name": "mci1"}}}, "image_cfg=.*MobileCLIP's own code"),
     (
-        {"vision_cfg": {"eva_model_name": "eva-clip-b-16"}},
-        "vision_cfg says eva_model_name='eva-clip-b-16', so it is of",
+        {"vision_cfg": {"eva_model_name": "eva-clip-b-16", "no_such": 1}},
+        "vision_cfg says no_such=1; this version knows",
     ),
     ({"text_cfg": {"fusedLN": True, "xattn": True}}, "text_cfg says fusedLN=True; .*xattn=True"),
     ({"text_cfg": {"norm_type": "rmsnorm", "mlp_type": "swiglu"}}, "text_cfg says norm_type='rmsnorm'"),
@@ -223,7 +223,7 @@ def test_what_changes_nothing_in_open_clip(change):
 @pytest.mark.parametrize("change, sentence", REFUSED, ids=str)
 def test_what_is_refused_in_open_clip(change, sentence):
     with pytest.raises(ValueError, match=f"^open_clip_config.json.*{sentence}"):
-        OPEN_CLIP.row(open_clip_config(**change))
+        OPEN_CLIP.row(OPEN_CLIP.completed(open_clip_config(**change), lambda name: {}))
 
 
 def test_spellings_of_older_versions():
