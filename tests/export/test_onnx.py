@@ -314,6 +314,8 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
         "oc_convnext_mlp_tiny",
         "oc_swin_tiny",
         "oc_eva02_tiny",
+        "oc_vit_relpos_tiny",
+        "oc_vitamin_tiny",
         "oc_pe_core_tiny",
     ],
 )

@@ -122,6 +122,8 @@ def name(tower, names, row, more=None, without=()) -> tuple | None:
         row: function of a name, that gives its tower.
         more, without: as of `arguments`.
     """
+    if tower["pool"] not in _ARGUMENTS["global_pool"][1].values():
+        return None
     known = _known(more, without)
     differing = {each: _differing(tower, row(each), known) for each in names}
     possible = [(each, changes) for each, changes in differing.items() if changes is not None]
