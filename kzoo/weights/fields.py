@@ -53,6 +53,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "crop_size": SIDE | OBJECT,
     "custom_text": FLAG,
     "depth": BLOCKS,
+    "default_to_square": FLAG,
     "depth_coefficient": FACTOR,
     "depth_divisor": WIDTH,
     "depths": OF_STAGES,
