@@ -33,7 +33,7 @@ from kzoo.weights.format import STEPS_FILE, Format
 from kzoo.weights.transformers_layout import CONFIG_FILE
 
 PROCESSOR_FILE = "processor_config.json"  # of transformers 5: what tokenizer and image processor are made of
-PIPELINE_FILE = "model_index.json"
+PIPELINE_FILE, MODULES_FILE = "model_index.json", "modules.json"
 OTHER_LAYOUTS = {  # fields of a config.json -> what it is then
     ("audio_cfg",): "of CLAP (sound and text), which this version does not read",
     ("genlip_cfg",): "of GenLIP (texts written from pictures), which this version does not read",
@@ -213,6 +213,11 @@ def _refuse_other_layouts(folder):
     for fields, what in OTHER_LAYOUTS.items():
         if set(fields) <= config.keys():
             raise ValueError(f"{folder / CONFIG_FILE} has {' and '.join(fields)}, so it is {what}.")
+    if (folder / MODULES_FILE).exists() and not config:
+        raise ValueError(
+            f"{folder} holds a model of sentence-transformers ({MODULES_FILE}); give the folder of its module with the "
+            "weights, such as 0_CLIPModel."
+        )
     if (folder / PIPELINE_FILE).exists():
         raise ValueError(
             f"{folder} holds a pipeline of diffusers ({PIPELINE_FILE}); open a tower in a folder of it, such as "

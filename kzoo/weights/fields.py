@@ -57,6 +57,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "d_kv": WIDTH,
     "d_model": WIDTH,
     "depth": BLOCKS,
+    "default_to_square": FLAG,
     "depth_coefficient": FACTOR,
     "depth_divisor": WIDTH,
     "depths": OF_STAGES,

@@ -128,7 +128,7 @@ _POOLER_OF_BERT = {  # of Google's own BERT, which no class of transformers look
 _STEPS = {  # of an image processor
     "_valid_processor_keys": ANY,
     "data_format": ANY,  # axes, which the model puts where it wants them
-    "default_to_square": ANY,  # of the class
+    "default_to_square": ANY,  # read where the size is a number
     "device": ANY,
     "disable_grouping": ANY,
     "do_convert_rgb": ANY,  # grey and transparent pictures, which the classes refuse without it, become RGB
@@ -167,8 +167,13 @@ BLIP = of_transformers(
     vision={"num_channels": ANY},  # its class makes three whatever it says
 )
 ALTCLIP = of_transformers(
-    whole={"direct_kd": (False,), "num_layers": ANY},  # of its distillation
-    text={"learn_encoder": ANY, "pooler_fn": ("cls",)},
+    whole={
+        "direct_kd": ANY,
+        "num_layers": ANY,
+        "text_model_name": ANY,
+        "vision_model_name": ANY,
+    },  # how it was distilled
+    text={"learn_encoder": ANY, "pooler_fn": ANY},  # its class pools the first token whatever it says
 )
 ALIGN = of_transformers(text=_POOLER_OF_BERT, vision={"num_hidden_layers": ANY})  # which its class counts itself
 
@@ -215,6 +220,7 @@ OPEN_CLIP = {
         "attn_pooler_heads": ANY,
         "context_length": ANY,  # a mask, which is cut to the texts
         "dim_head": ANY,
+        "latent_dim": ANY,
         "mlp_ratio": ANY,
         "n_queries": ANY,
         "vocab_size": ANY,

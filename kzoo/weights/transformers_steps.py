@@ -127,7 +127,8 @@ def _aim(steps, processor, image_size, untold):
     if size is None:
         return (processor.resize if steps.values or untold is None else untold), image_size
     if isinstance(size, int):
-        return processor.of_a_number, size
+        square = steps.optional("default_to_square")
+        return (processor.of_a_number if square is None else "squash" if square else "shortest"), size
     said = {name for name, side in size.items() if side is not None}
     if said == {"shortest_edge"}:
         return "shortest", size["shortest_edge"]

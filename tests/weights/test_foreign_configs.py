@@ -261,7 +261,6 @@ REFUSED_OF_TRANSFORMERS = [
     ("siglip", "vision_config", {"vision_use_head": False}, "vision_use_head=False"),
     ("siglip", None, {"architectures": ["SiglipForImageClassification"]}, "SiglipForImageClassification"),
     ("altclip", "text_config", {"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
-    ("altclip", "text_config", {"pooler_fn": "avg"}, "pooler_fn='avg'"),
     ("chinese_clip", "text_config", {"pooler_type": "mean"}, "pooler_type='mean'"),
     ("align", "vision_config", {"pooling_type": "max"}, "pooling_type='max'"),
     ("align", "vision_config", {"hidden_dim": 8}, "hidden_dim=8.*map of 600 pixels has a side of 19"),

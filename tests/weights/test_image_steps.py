@@ -122,6 +122,8 @@ OLD_FILES = [  # as versions 4 wrote them, and what the class of the library is 
         "hf_clip_tiny",
         {"image_processor_type": "CLIPImageProcessorFast", "size": {"shortest_edge": 32}, "crop_size": 32},
     ),
+    ("hf_clip_tiny", {"size": 32, "default_to_square": True, "crop_size": 32}),
+    ("hf_blip_itm_tiny", {"size": 37, "default_to_square": False, "do_center_crop": True, "crop_size": 32}),
     ("hf_siglip_tiny", {"processor_class": "SiglipProcessor", "size": {"height": 32, "width": 32}}),
     (
         "hf_blip_itm_tiny",

@@ -13,7 +13,6 @@ import kzoo
 from kzoo.encoders import class_head_from_checkpoint, from_checkpoint
 from kzoo.preprocessing import ImageSteps, Preprocessor
 
-pytestmark = pytest.mark.once
 CLOSE = {"rtol": 0, "atol": 2e-5}
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 72}
 VISION = SIZES | {"image_size": 24, "patch_size": 6}

@@ -121,6 +121,7 @@ def test_what_a_config_says_is_no_part_of_a_command(folder):
         ({"config.json": {"model_type": "pix2struct"}}, "model_type 'pix2struct'; this version reads clip"),
         ({"config.json": {"model_type": "clap"}}, "model_type 'clap'; this version reads clip"),
         ({"model_index.json": {"_class_name": "StableDiffusionPipeline"}}, "a pipeline of diffusers .*from_checkpoint"),
+        ({"modules.json": {}}, "a model of sentence-transformers .* such as 0_CLIPModel"),
         ({"weights.pt": {}}, "holds no model that kzoo has written .* It holds weights.pt, which can run code"),
     ],
     ids=str,
