@@ -49,7 +49,7 @@ def locked(folder) -> Iterator:
         os.close(handle)
 
 
-def locked_file(path, busy):
+def locked_file(path, busy) -> int:
     """The handle of a file that no other writer has locked; it is made where it is not there.
 
     Raises:
