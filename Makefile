@@ -49,9 +49,10 @@ $(TEST)/ready: pyproject.toml constraints.txt
 	$(TEST)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps open_clip_torch
 	touch $@
 
-docs: $(TEST)/ready  ## what is written from the code: imports of losses, stubs, the page of the losses
+docs: $(TEST)/ready  ## what is written from the code: imports, stubs, the pages of the losses and of the checkpoints
 	$(TEST)/bin/python docs/make_imports.py
 	$(TEST)/bin/python docs/make_losses.py
+	$(TEST)/bin/python docs/make_checkpoints.py
 
 clean:
 	rm -rf $(DEMO) $(TEST) kzoo-demo build *.egg-info

@@ -46,6 +46,9 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
     batch, and return unit-length float32 embeddings. Each is run at batch 1, 2 and 5 and compared with the model first,
     and then the export is asked as a user asks, for pictures and texts; above `tolerance` an error is all that is left.
 
+    A tower leaves in the form that it has for inference: the branches of a FastViT are one convolution there, compared
+    with the tower that has them, which stays as it is.
+
     A `Captioner` leaves with `caption_memory.onnx` (what every step needs of a picture's tokens, which its image
     encoder gives too) and `caption_step.onnx` (one id of each row, with a cache of fixed shape and the rows at
     positions of their own), compared over 16 steps; or with the signature `caption`, a greedy search in the graph.

@@ -19,6 +19,7 @@ from kzoo.weights import (
     check_tensors,
     has_weights,
     load_tensors,
+    mobileclip,
     open_clip,
     single_tower,
     transformers_align,
@@ -57,6 +58,7 @@ FORMATS = (
     transformers_blip.FORMAT,
     open_clip.FORMAT,
     big_vision.FORMAT,
+    mobileclip.FORMAT,
 )
 
 

@@ -38,14 +38,13 @@ def _places():
 
 @cache
 def _of_open_clip():
-    """The names of open_clip: an architecture says its config, the weights of a row their tag."""
+    """The names of open_clip: an architecture or a row says its config, the weights their tag."""
     rows, first = [], []
     for family, table in _families().items():
         for name, row in table["presets"].items():
-            config = table["architectures"][row["architecture"]].get("open_clip")
-            if config is not None:
-                whole = _complete(family, name)
-                rows.append((name, config, (whole["weights"] or {}).get("tag"), _is_quick(whole)))
+            whole = _complete(family, name)
+            if "open_clip" in whole:
+                rows.append((name, whole["open_clip"], (whole["weights"] or {}).get("tag"), _is_quick(whole)))
                 first += [name] * (row["architecture"] in (name, *row.get("aliases", ())))
     return OpenClipNames(rows, first)
 

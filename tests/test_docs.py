@@ -12,7 +12,7 @@ import kzoo.losses
 from kzoo.losses import Loss, WeightedSum
 
 pytestmark = pytest.mark.once
-SCRIPT = Path(__file__).parents[1] / "docs" / "make_losses.py"
+FOLDER = Path(__file__).parents[1] / "docs"
 NAMES = [
     name
     for name in sorted(kzoo.losses.__all__)
@@ -22,19 +22,29 @@ NAMES = [
 
 def test_pages_count_the_presets_roughly():
     """So that a row more is a change of its table alone."""
-    rows, root = kzoo.list_presets(), SCRIPT.parents[1]
+    rows, root = kzoo.list_presets(), FOLDER.parent
     counts = len(rows), len({kzoo.describe(row["name"])["family"] for row in rows})
     for page in ("README.md", "CHANGELOG.md"):
         found = re.search(r"presets: some (\d+)(?: rows)? of (\d+) families", (root / page).read_text("utf-8").lower())
         assert tuple(map(int, found.groups())) == pytest.approx(counts, rel=0.1), page
 
 
-@pytest.fixture(scope="module")
-def docs():
-    spec = importlib.util.spec_from_file_location("make_losses", SCRIPT)
+def script(name):
+    """What a script of the folder defines."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def docs():
+    return script("make_losses")
+
+
+def test_the_page_of_the_checkpoints_is_that_of_the_tables():
+    checkpoints = script("make_checkpoints")
+    assert checkpoints.PAGE.read_text("utf-8") == checkpoints.page(), "run: make docs"
 
 
 def test_the_page_is_that_of_the_docstrings(docs):

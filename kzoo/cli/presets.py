@@ -8,7 +8,7 @@ from rich.table import Table
 
 from kzoo.cli.terminal import console
 
-LICENCE = 14  # columns for its name: the longest row then fits a terminal of 80
+LICENCE = 12  # columns for its name: the longest row then fits a terminal of 80
 
 
 def presets(
@@ -29,7 +29,7 @@ def presets(
     table.add_column("name", no_wrap=True)
     for heading in ("params", "pixels", "tokens"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("weights under", no_wrap=True, max_width=LICENCE)
+    table.add_column("licence", no_wrap=True, max_width=LICENCE)
     for row in rows:
         weights = "no weights" if row["weights"] == "none" else row["licence"]
         size = row["image size"].replace(" x ", "x").replace(" patches", "p")

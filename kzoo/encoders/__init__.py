@@ -13,10 +13,12 @@ from kzoo.encoders.fastvit import FastViT
 from kzoo.encoders.from_checkpoint import class_head_from_checkpoint, from_checkpoint
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
+from kzoo.encoders.m2m100 import M2M100Encoder
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
 from kzoo.encoders.swin import SwinTransformer
+from kzoo.encoders.t5 import T5Encoder
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.tower import Input, Tower, table_of
@@ -29,10 +31,12 @@ KINDS = (
     EfficientNet,
     FastViT,
     LayerTower,
+    M2M100Encoder,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
     SwinTransformer,
+    T5Encoder,
     TextDecoder,
     TextTransformer,
     VisionTransformer,
@@ -47,10 +51,12 @@ __all__ = [
     "FastViT",
     "Input",
     "LayerTower",
+    "M2M100Encoder",
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
     "ResNet",
     "SwinTransformer",
+    "T5Encoder",
     "TextDecoder",
     "TextTransformer",
     "Tower",

@@ -1,24 +1,17 @@
 """BERT and its kin (RoBERTa, XLM-R) as a text tower."""
 
-from functools import partial
-
 import keras
 from keras import ops
 
 from kzoo.arguments import one_of
 from kzoo.encoders.bert_body import BertBody
-from kzoo.encoders.sequence import SequenceTower, kept
-from kzoo.encoders.token_ids import TextTower, check_token_ids
+from kzoo.encoders.pooled_text import POOLS, PooledText
 from kzoo.layers.attention import dense
 from kzoo.layers.numerics import layer_norm
-from kzoo.layers.pooling import pool_max, pool_mean
-from kzoo.layers.projection import Projection
-
-POOLS = ("first", "mean", "max")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class BertEncoder(BertBody, SequenceTower, TextTower):
+class BertEncoder(BertBody, PooledText):
     """Text tower in BERT's layout: post-norm blocks, padding masked, pooling, projection.
 
     Args:
@@ -32,7 +25,8 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
         num_positions: rows of the position table; default what the context needs.
         positions_from_padding: RoBERTa's positions, which count real ids from `pad_id + 1`.
         token_types: rows of the table of token types, of which the first is added; 0 for no table.
-        pool: `"first"`, or `"mean"` or `"max"` over the real tokens.
+        pool: `"first"`, or `"mean"` or `"max"` over the real tokens; `"pooler"`: BERT's own, `tanh` of a linear layer
+            of the first.
         hidden_dim, hidden_activation, projection_bias: of the `Projection`.
         token_dim: width of a norm and a linear layer that all tokens pass before the pooling (AltCLIP), or None.
         cross_width: width of the image tokens that the blocks can attend to (BLIP), or None.
@@ -67,8 +61,7 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
     """
 
     kind, title = "bert", "BERT encoder"
-    reads_padding_mask = True
-    arguments = {"pool": one_of(*POOLS)}
+    arguments = {"pool": one_of(*POOLS, "pooler")}
 
     def __init__(
         self,
@@ -97,20 +90,17 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
     ):
         super().__init__(**kwargs)
         self._make_body()
-        self.pool = pool
         self._declare_sequence(depth, mask_token)
         if cross_width is not None:
             self.options = self.options | {"context"}
-        self.token_norm = self.token_projection = self.projection = None
+        self.token_norm = self.token_projection = self.pooler = None
         if token_dim is not None:
             self.token_norm = layer_norm(epsilon, "token_norm")
             self.token_projection = dense(token_dim, width**-0.5, self.dtype_policy, "token_projection")
         self.token_dim = token_dim or width
-        self.embed_dim = embed_dim or self.token_dim
-        if embed_dim is not None:
-            self.projection = Projection(
-                embed_dim, hidden_dim, hidden_activation, projection_bias, dtype=self.dtype_policy, name="projection"
-            )
+        if pool == "pooler":
+            self.pooler = dense(self.token_dim, self.token_dim**-0.5, self.dtype_policy, "pooler")
+        self._make_head()
         self.build((None, context_length))
 
     def build(self, token_ids_shape, padding_mask_shape=None, context_shape=None) -> None:
@@ -118,9 +108,9 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
         if self.token_norm is not None:
             self.token_norm.build((None, None, self.width))
             self.token_projection.build((None, None, self.width))
-        if self.projection is not None:
-            self.projection.build((None, self.token_dim))
-        self._build_mask_token()
+        if self.pooler is not None:
+            self.pooler.build((None, self.token_dim))
+        self._build_head()
 
     # -- forward --
     def call(
@@ -136,32 +126,13 @@ class BertEncoder(BertBody, SequenceTower, TextTower):
         layers=(),
         until=None,
     ) -> dict:
-        length = check_token_ids(token_ids.shape, self.context_length)
-        if padding_mask is None:
-            padding_mask = ops.not_equal(token_ids, self.pad_id)
-        x = self.embed(token_ids) if embeddings is None else self._standing_in(embeddings, length)
-        x = self._entered(self._hidden(x, mask), token_ids, training)  # (batch, length, width)
-        if keep is not None:
-            x, padding_mask = kept(x, keep), kept(padding_mask, keep)
-        outputs = self._run(
-            x,
-            partial(self._finished, padding_mask),
-            1,
-            padding_mask=padding_mask,
-            prompts=prompts,
-            layers=layers,
-            until=until,
-            training=training,
-            context=context,
-        )
-        return outputs | {"token_mask": ops.cast(padding_mask, "bool")}
+        options = {"prompts": prompts, "layers": layers, "until": until, "context": context}
+        return self._read(token_ids, padding_mask, training, mask, keep, embeddings, **options)
 
-    def _finished(self, padding_mask, x):
-        """What leaves a block, `(batch, length, width)`, as `(embedding, tokens)`."""
-        if self.token_norm is not None:
-            x = self.token_projection(self.token_norm(x))
-        if self.pool == "first":
-            embedding = x[:, 0]
-        else:
-            embedding = {"mean": pool_mean, "max": pool_max}[self.pool](x, padding_mask)
-        return embedding if self.projection is None else self.projection(embedding), x
+    def _tokens(self, x):
+        return x if self.token_norm is None else self.token_projection(self.token_norm(x))
+
+    def _pooled(self, tokens, padding_mask):
+        if self.pooler is not None:
+            return ops.tanh(self.pooler(tokens[:, 0]))
+        return super()._pooled(tokens, padding_mask)

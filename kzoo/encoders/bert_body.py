@@ -1,8 +1,8 @@
 """What BERT's text tower and decoder share: embeddings and post-norm blocks."""
 
 import keras
-from keras import ops
 
+from kzoo.encoders.token_ids import counted_positions
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
@@ -83,5 +83,4 @@ class BertBody(Configured, keras.layers.Layer):
         """Rows of the position table: in order, or counted over the real ids, where padding has the row of its id."""
         if not self.positions_from_padding:
             return self.position_embedding[:length]
-        real = ops.cast(ops.not_equal(token_ids, self.pad_id), "int32")
-        return embed(self.position_embedding, ops.cumsum(real, axis=1) * real + self.pad_id)
+        return embed(self.position_embedding, counted_positions(token_ids, self.pad_id))

@@ -88,7 +88,8 @@ class SequenceTower(Tower):
             rotary: sines and cosines of the places of the tokens, as `kzoo.layers.Attention` takes them, or None.
             prompts, layers, until: the options.
             training: as ever.
-            position_biases: what each block adds to its products of queries and keys, `position_bias` of `Attention`.
+            position_biases: what each block adds to its products of queries and keys, `position_bias` of `Attention`;
+                prompts, which have no position, add nothing.
             **of_blocks: for each block.
 
         Returns:
@@ -109,7 +110,7 @@ class SequenceTower(Tower):
             if order is not None:
                 of_blocks["visible"] = visible_in(order, start, put)
             if position_biases is not None:
-                of_blocks["position_bias"] = position_biases[number]
+                of_blocks["position_bias"] = with_nothing(position_biases[number], start, put)
             if rotary is not None:
                 of_blocks["rotary"] = unturned(rotary, start, put)
             x = self.blocks[number](x, training=training, **of_blocks)
@@ -177,6 +178,16 @@ def with_real(mask, start, count) -> Tensor:
     mask = ops.cast(mask, "int32")
     behind = ops.pad(mask[:, start:], ((0, 0), (count, 0)), constant_values=1)
     return ops.cast(ops.concatenate([mask[:, :start], behind], axis=1), "bool")
+
+
+def with_nothing(bias, start, count) -> Tensor:
+    """What pairs of positions add to the scores, with zeros for `count` tokens behind the first `start`."""
+    for axis in (-2, -1) if count else ():
+        around = [(0, 0)] * len(bias.shape)
+        around[axis] = (count, 0)
+        before, behind = ops.split(bias, [start], axis=axis)
+        bias = ops.concatenate([before, ops.pad(behind, around)], axis=axis)
+    return bias
 
 
 def unturned(rotary, start, count) -> tuple:

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from kzoo.arguments import COUNT, FLAG, GRID, POSITIVE, sequence
+from kzoo.arguments import COUNT, FLAG, GRID, POSITIVE, one_of, sequence
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.encoders.stages import of_stages
+from kzoo.layers.attention import BIASES
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import feature_tokens
 from kzoo.layers.initializers import Normal
@@ -33,7 +34,7 @@ class SwinTransformer(ImageTower):
         window_size: side of the windows, in positions of the map, or one for each stage.
         mlp_ratio: hidden width of the MLPs, in units of the channels.
         head_width: channels per head; default those of the stage divided by its heads.
-        attention_bias: bias of query, key and value.
+        attention_bias: `"all"`, or `"out"` where query, key and value have none; see `kzoo.layers.Attention`.
         epsilon: of the layer norms.
         mean, std: per channel, in units of [0, 1] pixels.
 
@@ -65,6 +66,7 @@ class SwinTransformer(ImageTower):
         "num_heads": sequence(COUNT, "heads of each stage", 1),
         "window_size": COUNT | sequence(COUNT, "one for each stage", 1),
         "mlp_ratio": POSITIVE,
+        "attention_bias": one_of(*BIASES),
     }
 
     def __init__(
@@ -80,7 +82,7 @@ class SwinTransformer(ImageTower):
         window_size=7,
         mlp_ratio=4.0,
         head_width=None,
-        attention_bias=True,
+        attention_bias="all",
         epsilon=1e-5,
         mean=CLIP_MEAN,
         std=CLIP_STD,
@@ -175,7 +177,13 @@ class SwinStage(Configured, keras.layers.Layer):
         float tensor `(batch, rows, columns, width)`, of half as many rows and columns where it `merges`.
     """
 
-    arguments = {"merges": FLAG, "grid": GRID, "window_size": COUNT, "mlp_ratio": POSITIVE, "attention_bias": FLAG}
+    arguments = {
+        "merges": FLAG,
+        "grid": GRID,
+        "window_size": COUNT,
+        "mlp_ratio": POSITIVE,
+        "attention_bias": one_of(*BIASES),
+    }
 
     def __init__(
         self,
@@ -187,7 +195,7 @@ class SwinStage(Configured, keras.layers.Layer):
         merges=True,
         mlp_ratio=4.0,
         head_width=None,
-        attention_bias=True,
+        attention_bias="all",
         epsilon=1e-5,
         **kwargs,
     ):

@@ -1,8 +1,10 @@
 """What every text tower does with token ids: declare them, check them, sample them."""
 
 import numpy as np
+from keras import ops
 
 from kzoo.encoders.tower import Input, Tower
+from kzoo.types import Tensor
 
 
 class TextTower(Tower):
@@ -106,3 +108,9 @@ def sample_token_ids(tower, rows, seed=0) -> tuple:
     if tower.eot_id is not None:
         ids[np.arange(rows), lengths - 1] = tower.eot_id
     return ids.astype("int32"), mask
+
+
+def counted_positions(token_ids, pad_id) -> Tensor:
+    """Positions `(batch, length)` that count the real ids from `pad_id + 1`, as fairseq does; padding has `pad_id`."""
+    real = ops.cast(ops.not_equal(token_ids, pad_id), "int32")
+    return ops.cumsum(real, axis=1) * real + pad_id

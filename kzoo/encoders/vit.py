@@ -310,9 +310,9 @@ class VisionTransformer(SequenceTower, ImageTower):
         if self.angles_of is None:
             return None
         angles = self.angles_of(grid)
-        waves = (np.sin(angles).astype("float32"), np.cos(angles).astype("float32"))
+        waves = [ops.convert_to_tensor(wave(angles), "float32") for wave in (np.sin, np.cos)]
         if keep is not None:
-            waves = tuple(ops.take(wave, keep, axis=0) for wave in waves)  # (batch, kept, head_width / 2)
+            waves = [ops.take(wave, keep, axis=0) for wave in waves]  # (batch, kept, head_width / 2)
         return unturned(waves, 0, int(self.class_token))
 
     def _relative(self, grid, keep, prompts):

@@ -41,7 +41,7 @@ FROM_ZERO = "eot_id pad_id prefix_tokens skip start_id token_types"
 FLAGS = """
     antialias any_size batch_norm causal class_token cross depthwise fused inner_norm mask_padding mask_token
     mlp_input_norm mlp_norm norm_tokens output_norm patch_bias patch_tokens position_prefix positions_from_padding
-    pre_norm projection_bias res_post_norm residual shortcut
+    pre_norm projection_bias res_post_norm residual scale_embedding shortcut
 """
 
 BY_NAME = (

@@ -105,3 +105,9 @@ def embed(table, ids) -> Tensor:
 def layer_norm(epsilon, name) -> Any:
     """A layer norm whose weights and arithmetic are float32 under every dtype policy."""
     return keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name=name)
+
+
+def rms_norm(epsilon, name) -> Any:
+    """A norm by the root mean square, `x / sqrt(mean(x^2) + epsilon) * scale`, in float32 under every dtype policy
+    (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+    return keras.layers.RMSNormalization(epsilon=epsilon, dtype="float32", name=name)

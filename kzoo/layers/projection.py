@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from kzoo.arguments import FLAG
 from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import activation_function
@@ -31,6 +32,8 @@ class Projection(Configured, keras.layers.Layer):
         >>> Projection(embed_dim=16, hidden_dim=32, activation="relu", bias=True)(np.zeros((2, 64))).shape
         (2, 16)
     """
+
+    arguments = {"hidden_bias": FLAG}
 
     def __init__(self, embed_dim, hidden_dim=None, activation="gelu", bias=False, hidden_bias=None, **kwargs):
         super().__init__(**kwargs)

@@ -53,7 +53,7 @@ class RelativePositions(Configured, keras.layers.Layer):
 
     def __init__(self, num_heads, hidden_dim, prefix_tokens=0, **kwargs):
         super().__init__(**kwargs)
-        self.prefix_tokens = prefix_tokens
+        self.num_heads, self.prefix_tokens = num_heads, prefix_tokens
         policy = self.dtype_policy
 
         # -- layers --
@@ -67,6 +67,8 @@ class RelativePositions(Configured, keras.layers.Layer):
     # -- forward --
     def call(self, offsets, places) -> Tensor:
         bias = self.mlp_down(ops.relu(self.mlp_up(offsets)))  # (distances, num_heads)
-        bias = ops.take(ops.transpose(bias), places, axis=1)  # (num_heads, patches, patches)
+        length = places.shape[0]
+        bias = ops.take(bias, ops.reshape(places, (length * length,)), axis=0)  # (patches * patches, num_heads)
+        bias = ops.transpose(ops.reshape(bias, (length, length, self.num_heads)), (2, 0, 1))
         front = (self.prefix_tokens, 0)
         return ops.pad(bias, ((0, 0), front, front)) if self.prefix_tokens else bias

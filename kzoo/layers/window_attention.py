@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.arguments import AMOUNT, COUNT, sequence
-from kzoo.layers.attention import dense
+from kzoo.arguments import AMOUNT, COUNT, one_of, sequence
+from kzoo.layers.attention import BIASES, dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import activation_function, embed, layer_norm
@@ -51,7 +51,7 @@ class WindowAttention(Configured, keras.layers.Layer):
         window: rows and columns of a window.
         shift: rows and columns by which the windows are shifted.
         head_width: channels per head; default `width // num_heads`.
-        bias: of the query, key and value projections.
+        bias: which projections have one: `"all"`, `"query_value"` (all but the key), `"out"` or `"none"`.
 
     Inputs:
         float tensor `(batch, rows, columns, width)`.
@@ -70,9 +70,9 @@ class WindowAttention(Configured, keras.layers.Layer):
         Liu et al., Swin Transformer, 2021, arXiv 2103.14030.
     """
 
-    arguments = {"window": WINDOW, "shift": SHIFT}
+    arguments = {"window": WINDOW, "shift": SHIFT, "bias": one_of(*BIASES)}
 
-    def __init__(self, width, num_heads, window, shift=(0, 0), head_width=None, bias=True, **kwargs):
+    def __init__(self, width, num_heads, window, shift=(0, 0), head_width=None, bias="all", **kwargs):
         super().__init__(**kwargs)
         if head_width is None and width % num_heads:
             raise ValueError(f"num_heads={num_heads} does not divide width={width}; choose a divisor, or a head_width.")
@@ -80,13 +80,14 @@ class WindowAttention(Configured, keras.layers.Layer):
         self.window, self.shift = tuple(window), tuple(shift)
         if any(shift >= side for side, shift in zip(self.window, self.shift)):
             raise ValueError(f"shift={self.shift} is not within window={self.window}; choose a smaller one.")
-        inner, policy = self.num_heads * self.head_width, self.dtype_policy
+        inner = self.num_heads * self.head_width
+
+        def projection(name, units=inner):
+            return dense(units, STDDEV, self.dtype_policy, name, name in BIASES[bias])
 
         # -- layers --
-        self.query = dense(inner, STDDEV, policy, "query", bias)
-        self.key = dense(inner, STDDEV, policy, "key", bias)
-        self.value = dense(inner, STDDEV, policy, "value", bias)
-        self.out = dense(width, STDDEV, policy, "out")
+        self.query, self.key, self.value = (projection(name) for name in ("query", "key", "value"))
+        self.out = projection("out", width)
 
     def build(self, x_shape) -> None:
         for layer in (self.query, self.key, self.value):
@@ -184,7 +185,7 @@ class WindowBlock(Configured, keras.layers.Layer):
     Args:
         width: channels.
         num_heads, window, shift, head_width: see `WindowAttention`.
-        attention_bias: bias of its query, key and value.
+        attention_bias: its `bias`.
         mlp_dim: hidden width of the MLP.
         activation: in the MLP.
         epsilon: of both layer norms.
@@ -203,7 +204,7 @@ class WindowBlock(Configured, keras.layers.Layer):
         Liu et al., Swin Transformer, 2021, arXiv 2103.14030.
     """
 
-    arguments = {"window": WINDOW, "shift": SHIFT}
+    arguments = {"window": WINDOW, "shift": SHIFT, "attention_bias": one_of(*BIASES)}
 
     def __init__(
         self,
@@ -213,7 +214,7 @@ class WindowBlock(Configured, keras.layers.Layer):
         mlp_dim,
         shift=(0, 0),
         head_width=None,
-        attention_bias=True,
+        attention_bias="all",
         activation="gelu",
         epsilon=1e-5,
         **kwargs,

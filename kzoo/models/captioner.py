@@ -201,6 +201,14 @@ class Captioner(Writer, EmbeddingModel):
                 return
         super().check_batch(batch)
 
+    def check_fed(self, batch, read) -> None:
+        ids, count = batch.get("token_ids"), self.text_decoder.vocab_size
+        if "caption_labels" in read and isinstance(ids, np.ndarray) and ids.max(initial=0) >= count:
+            raise ValueError(
+                f"token_ids have {ids.max()}, but the decoder of {self.name} writes the ids 0 to {count - 1} alone, so "
+                "it cannot learn such a caption; leave it out, or take a loss without captions."
+            )
+
     def rules(self, batch) -> list:
         decoder = self.text_decoder
         if not decoder.reads_embedding:

@@ -210,6 +210,14 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             tower = self.modalities()[slot.modality]
             check_arrays(slot, tower, batch, bag_of(slot, tower, batch))
 
+    def check_fed(self, batch, read) -> None:
+        """Stops with a sentence where a loss could not read what the model makes of a batch.
+
+        Args:
+            batch: dict of arrays that fit the towers.
+            read: names that the loss reads.
+        """
+
     def wants(self, batch) -> str:
         """The sentence for what is no batch of this model."""
         firsts = [next(iter(names_of(tower, name).values())) for name, tower in self.modalities().items()]

@@ -71,6 +71,7 @@ class Intake:
             batch = joined(x, y, sample_weight)
             self.model.check_batch(batch)
             if self.loss is not None:
+                self.model.check_fed(batch, self.loss.may_read(self.model.any_number()))
                 self._check_read(batch, y)
                 self.loss.look(batch if self.begun else batch | self._numbers(batch), self._outputs(batch))
                 if not self.begun:

@@ -90,23 +90,23 @@ def _character_length(first_byte):
     return 1 if first_byte < 0x80 else 2 if first_byte < 0xE0 else 3 if first_byte < 0xF0 else 4
 
 
-def lift(vocabulary) -> tuple:
+def lift(vocabulary) -> Charsmap | None:
     """Take the map out of a vocabulary whose normaliser starts with one.
 
     Args:
         vocabulary: a `tokenizers.Tokenizer`; its normaliser keeps only what follows the map.
 
     Returns:
-        tuple: the `Charsmap` (None where there is none), and the normaliser as it was, for `tokenizer.json`.
+        the `Charsmap`, None where there is none.
     """
     if vocabulary.normalizer is None:
-        return None, None
+        return None
     state = json.loads(vocabulary.normalizer.__getstate__())
     steps = state["normalizers"] if state["type"] == "Sequence" else [state]
     if not steps or steps[0]["type"] != "Precompiled":
-        return None, None
+        return None
     rest = json.dumps({"type": "Sequence", "normalizers": steps[1:]})
     normalizer = normalizers.Sequence([])
     normalizer.__setstate__(rest.encode())
     vocabulary.normalizer = normalizer
-    return Charsmap(base64.b64decode(steps[0]["precompiled_charsmap"])), state
+    return Charsmap(base64.b64decode(steps[0]["precompiled_charsmap"]))

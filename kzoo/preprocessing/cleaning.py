@@ -50,9 +50,9 @@ def clean_canonicalize(text) -> str:
     return clean_big_vision(repair(text))
 
 
-def clean_lowercase(text) -> str:
-    """SigLIP 2: lower case and nothing else. Its vocabularies do not all do it, and all were trained on it."""
-    return text.lower()
+def clean_siglip(text) -> str:
+    """SigLIP in transformers: as big_vision, but "_" goes like all punctuation; between special tokens."""
+    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 
 def clean_nothing(text) -> str:
@@ -65,6 +65,8 @@ CLEANERS = {
     "whitespace": clean_whitespace,
     "canonicalize": clean_canonicalize,
     "big_vision": clean_big_vision,
-    "lowercase": clean_lowercase,
+    "siglip": clean_nothing,  # between special tokens, see `kzoo.preprocessing.special_tokens`
+    # SigLIP 2: its vocabularies do not all do it, and all were trained on it; between special tokens, too
+    "lowercase": clean_nothing,
     "none": clean_nothing,
 }

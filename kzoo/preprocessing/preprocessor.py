@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from kzoo.arguments import TABLE, TOKENIZER, Checked, able
+from kzoo.arguments import TABLE, TEXT, TOKENIZER, Checked, able, takes
 from kzoo.arguments import shown as in_words
 from kzoo.files import disk, limits
 from kzoo.files.opening import check_inside, home_of, read_text
@@ -216,6 +216,25 @@ class Preprocessor(Checked):
         tokenizer = Tokenizer.from_folder(folder, rules, known["context_length"], known.get("vocab_size"))
         self.tokenizer = tokenizer
         self.vocabulary = known | {"rules": rules | {"start_id": tokenizer.start_id, "eot_id": tokenizer.eot_id}}
+
+    @takes(language=TEXT)
+    def set_language(self, language) -> None:
+        """Read texts from now on as those of another language; saved with the model.
+
+        Args:
+            language: one of `tokenizer.languages`, such as `"fra_Latn"`.
+
+        Raises:
+            ValueError: a vocabulary without languages, as most are, or without this one.
+
+        Example:
+            >>> model.preprocessor.set_language("fra_Latn")
+            >>> model.encode_text(["un chat"])
+        """
+        self.check_vocabulary()
+        self._tokenizer = self.tokenizer.in_language(language)
+        rules = self.vocabulary.get("rules", {}) | {"language": language, "start_id": self.tokenizer.start_id}
+        self.vocabulary = self.vocabulary | {"rules": rules}
 
     def resize(self, image_size, context_length) -> None:
         """Prepare pictures `(height, width)` and texts of other sizes than before; None for towers of any size."""

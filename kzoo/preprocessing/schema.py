@@ -32,12 +32,20 @@ RULES = Object(
         "eot_id": ID | NULL,
         "lowercase": FLAG,
         "context_length": LENGTH,
+        "language": TEXT,
         "special_ids": Each(ID),
         "added_tokens": several(TEXT, 0, 1000),
     }
 )
 TOKENIZER = Object(
-    {"context_length": LENGTH, "pad_id": ID, "clean": choice(*CLEANERS), "fingerprint": TEXT | NULL, "json": TEXT},
+    {
+        "context_length": LENGTH,
+        "pad_id": ID,
+        "clean": choice(*CLEANERS),
+        "reads_specials": FLAG,
+        "fingerprint": TEXT | NULL,
+        "json": TEXT,
+    },
     ("context_length",),
     closed=True,
     nullable=True,

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from kzoo.files.strict_json import parse_json
-from kzoo.preprocessing.vocabularies import KINDS, bert_normalizer, frame, framing_ids, read_kind
+from kzoo.preprocessing.special_tokens import without_ids_from
+from kzoo.preprocessing.vocabularies import KINDS, bert_normalizer, frame, framing_ids, language_id, read_kind
 from kzoo.preprocessing.vocabulary_file import check_vocabulary
 
 REQUIRED = ("kind", "clean", "pad_id")
-OPTIONAL = ("start_id", "eot_id", "lowercase", "special_ids", "added_tokens", "context_length")
+OPTIONAL = ("start_id", "eot_id", "lowercase", "special_ids", "added_tokens", "context_length", "language")
+LANGUAGE = "eng_Latn"  # of texts, where nothing says another
 ROLES = {"sot": "start", "bos": "start", "cls": "start", "eot": "end", "eos": "end"}  # as libraries call them
 
 
@@ -32,9 +34,14 @@ def open_sealed(folder, rules, vocab_size=None) -> Any:
     rules = dict(zip(("start_id", "eot_id"), framing_ids(vocabulary, kind))) | rules
     if kind == "wordpiece":
         vocabulary.normalizer = bert_normalizer(rules.get("lowercase", True))
+    if kind == "nllb":  # whose start follows the language
+        rules |= {"start_id": None}
     _check_specials(vocabulary, path, rules)
+    if kind == "nllb":
+        rules |= {"start_id": language_id(vocabulary, rules.get("language", LANGUAGE))}
     if vocab_size is not None:
         _check_size(vocabulary, path, rules, vocab_size)
+        vocabulary = without_ids_from(vocabulary, vocab_size)
     frame(vocabulary, rules["start_id"], rules["eot_id"])
     return vocabulary
 
@@ -65,7 +72,7 @@ def _special_ids(rules):
 def _check_size(vocabulary, path, rules, vocab_size):
     """The token table needs a row for every id that a text may get; other special tokens may lie behind its end."""
     unread = {index for index, token in vocabulary.get_added_tokens_decoder().items() if token.special}
-    if rules["kind"] == "clip_bpe":  # its special tokens are read out of texts
+    if rules["kind"] in ("clip_bpe", "nllb"):  # whose texts have all of them, or may begin with any
         unread = set()
     unread -= {index for _, index in _special_ids(rules)}
     largest = max(index for index in vocabulary.get_vocab().values() if index not in unread)

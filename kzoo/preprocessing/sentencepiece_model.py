@@ -155,7 +155,7 @@ def build(model, fairseq=False) -> None:
         guard(tokenizer, out_of_reach, {token for token, _, kind in pieces if kind == NORMAL})
     else:  # symbols that stay whole; they are looked for where spaces have become marks
         symbols = [token for token, _, kind in pieces if kind == USER_DEFINED]
-        tokenizer.add_tokens([AddedToken(symbol, normalized=True) for symbol in symbols])
+        tokenizer.add_tokens([AddedToken(symbol, normalized="▁" in symbol) for symbol in symbols])
     tokenizer.add_special_tokens(specials)
     return tokenizer
 

@@ -9,12 +9,13 @@ from typing import Self
 import numpy as np
 from tokenizers import decoders, models
 
-from kzoo.arguments import AMOUNT, COUNT, Checked, one_of, shown
+from kzoo.arguments import AMOUNT, COUNT, FLAG, Checked, one_of, shown
 from kzoo.files import limits
 from kzoo.preprocessing import charsmap, sealing
 from kzoo.preprocessing.bpe import TRAINED_SPECIALS, byte_level_bpe
 from kzoo.preprocessing.cleaning import CLEANERS
-from kzoo.preprocessing.vocabularies import frame, read_by_hand
+from kzoo.preprocessing.special_tokens import between, clean_within, is_clip, marked, steps_of
+from kzoo.preprocessing.vocabularies import frame, language_id, languages_of, read_by_hand
 from kzoo.preprocessing.vocabulary_file import in_words, open_vocabulary
 from kzoo.types import Array
 
@@ -23,8 +24,7 @@ class Tokenizer(Checked):
     """A vocabulary with the rules of its model: cleaning, start and end, truncation, padding.
 
     Make one with `from_folder`, `from_file` or `train`. Every row has `context_length` ids; the end-of-text id
-    survives truncation, and truncated texts are counted in a warning. A special token that is written out in a text,
-    such as "</s>", is ordinary text; only CLIP's vocabularies read theirs, as the libraries they come from do.
+    survives truncation, and truncated texts are counted in a warning.
 
     Args:
         vocabulary: a `tokenizers.Tokenizer` whose post-processor adds start and end. It is changed, and belongs to
@@ -32,6 +32,9 @@ class Tokenizer(Checked):
         context_length: ids per row.
         pad_id: id that fills a row.
         clean: a key of `kzoo.preprocessing.cleaning.CLEANERS`, what happens to a text first.
+        reads_specials: whether a special token that is written out in a text, such as "</s>", gets its id, as in
+            transformers and open_clip, or those of its characters, as in sentencepiece; None: only in CLIP's
+            vocabularies. What is opened from files reads them, what is trained here does not.
 
     Attributes:
         start_id, eot_id: ids before and after each text, None where there is none.
@@ -53,10 +56,16 @@ class Tokenizer(Checked):
         (1, 8)
     """
 
-    arguments = {"context_length": COUNT, "pad_id": AMOUNT, "clean": one_of(*CLEANERS)}
+    arguments = {
+        "context_length": COUNT,
+        "pad_id": AMOUNT,
+        "clean": one_of(*CLEANERS),
+        "reads_specials": FLAG | None,
+    }
 
-    def __init__(self, vocabulary, context_length, pad_id=0, clean="none"):
+    def __init__(self, vocabulary, context_length, pad_id=0, clean="none", reads_specials=None):
         self.vocabulary, self.context_length, self.pad_id, self.clean = vocabulary, context_length, pad_id, clean
+        self.reads_specials = is_clip(vocabulary) if reads_specials is None else reads_specials
         pad_token = vocabulary.id_to_token(pad_id)
         if pad_token is None:
             raise ValueError(f"pad_id {pad_id} is not in the vocabulary of {self.vocab_size} ids.")
@@ -66,13 +75,20 @@ class Tokenizer(Checked):
         vocabulary.no_truncation()  # what a file says of them is not what its model wants
         vocabulary.no_padding()
         vocabulary.decoder = _decoder(vocabulary)
-        vocabulary.encode_special_tokens = not _is_clip(vocabulary)
-        self._charsmap, self._file_normalizer = charsmap.lift(vocabulary)
+        vocabulary.encode_special_tokens = not self.reads_specials
+        steps = steps_of(vocabulary)
+        self._charsmap = charsmap.lift(vocabulary)
+        clean_within(vocabulary, clean)
+        self._file_steps = steps if steps_of(vocabulary) != steps else {}
         with in_words("the vocabulary cannot read a text"):
             probe = vocabulary.encode("a")
         special = probe.special_tokens_mask or [0]
         self.start_id = probe.ids[0] if special[0] else None
         self.eot_id = probe.ids[-1] if special[-1] else None
+        end = None if self.eot_id is None else vocabulary.id_to_token(self.eot_id)
+        self._specials = [end, "<unk>"] if self.reads_specials and end else []
+        # CLIPA ends texts with padding: open_clip puts it where BERT has its end, also where a text has spelt that
+        self._renamed = ("[SEP]", "[PAD]") if self.reads_specials and end == "[PAD]" else None
         vocabulary.enable_truncation(max_length=context_length)
         vocabulary.enable_padding(pad_id=pad_id, pad_token=pad_token, length=context_length)
 
@@ -91,11 +107,12 @@ class Tokenizer(Checked):
         | kind | files | models |
         | --- | --- | --- |
         | `clip_bpe` | `tokenizer.json`, `vocab.json` with `merges.txt`, `bpe_simple_vocab_16e6.txt.gz` | CLIP, CoCa |
-        | `sentencepiece` | `tokenizer.json`, `spiece.model` | SigLIP |
+        | `sentencepiece` | `tokenizer.json`, `spiece.model` | SigLIP, mT5 towers of open_clip |
         | `gemma` | `tokenizer.json`, `tokenizer.model` | SigLIP 2 |
         | `wordpiece` | `tokenizer.json`, `vocab.txt` | ALIGN, BLIP, Chinese-CLIP, LiT, CLIPA, ConVIRT |
         | `roberta_bpe` | `tokenizer.json`, `vocab.json` with `merges.txt` | RoBERTa towers of open_clip |
         | `xlm_roberta` | `tokenizer.json`, `sentencepiece.bpe.model` | XLM-R towers, XLM-V of MetaCLIP 2 |
+        | `nllb` | `tokenizer.json` | NLLB-CLIP |
 
         Start, end, truncation (which keeps the end) and padding (on the right) are set by the rules, whatever the
         file says of them; so is the lower case of `wordpiece`.
@@ -105,7 +122,8 @@ class Tokenizer(Checked):
             rules: dict with `"kind"`, `"clean"` (see `Tokenizer`) and `"pad_id"`; `"start_id"` and `"eot_id"` (None for
                 no such id; without the key the file's own); and, where a preset needs it, `"lowercase"` (of
                 `wordpiece`, default True), `"context_length"`, `"special_ids"`, a dict of roles such as `"unk"` to
-                the ids they must have, and `"added_tokens"`, special tokens that follow the vocabulary.
+                the ids they must have, `"added_tokens"`, special tokens that follow the vocabulary, and `"language"` of
+                texts of `nllb`, default `"eng_Latn"`.
             context_length: ids per row, where the rules do not say it.
             vocab_size: rows of the model's token table; no id of a text may lie behind it.
 
@@ -118,7 +136,8 @@ class Tokenizer(Checked):
             >>> tokenizer = Tokenizer.from_folder("siglip2-base-patch16-224", rules, 64, vocab_size=256000)
         """
         vocabulary = sealing.open_sealed(Path(folder), rules, vocab_size)
-        return cls(vocabulary, rules.get("context_length", context_length), rules["pad_id"], rules["clean"])
+        length = rules.get("context_length", context_length)
+        return cls(vocabulary, length, rules["pad_id"], rules["clean"], reads_specials=True)
 
     @classmethod
     def from_file(cls, path, context_length, pad_id=0, clean=None) -> Self:
@@ -138,7 +157,8 @@ class Tokenizer(Checked):
             ValueError: the file cannot be read as what its name says.
         """
         vocabulary, found = read_by_hand(Path(path))
-        return cls(vocabulary, context_length, pad_id, clean or ("openai" if found.suffix == ".gz" else "none"))
+        clean = clean or ("openai" if found.suffix == ".gz" else "none")
+        return cls(vocabulary, context_length, pad_id, clean, reads_specials=True)
 
     @classmethod
     def train(cls, captions, vocab_size, context_length) -> Self:
@@ -158,12 +178,35 @@ class Tokenizer(Checked):
         """
         vocabulary = byte_level_bpe(captions, vocab_size)
         frame(vocabulary, *(vocabulary.token_to_id(token) for token in TRAINED_SPECIALS[1:]))
-        return cls(vocabulary, context_length, pad_id=0, clean="none")
+        return cls(vocabulary, context_length, pad_id=0, clean="none", reads_specials=False)
 
     @property
     def vocab_size(self) -> int:
         """Number of ids."""
         return self.vocabulary.get_vocab_size()
+
+    @property
+    def languages(self) -> list[str]:
+        """Names of the languages that texts may be in, of a vocabulary that puts one before each; else []."""
+        return [*languages_of(self.vocabulary)]
+
+    def in_language(self, language) -> Self:
+        """The same vocabulary for texts of another language.
+
+        Args:
+            language: one of `languages`.
+
+        Raises:
+            ValueError: a language that the vocabulary has not.
+
+        Example:
+            >>> tokenizer.in_language("fra_Latn")(["un chat"])["token_ids"][0, 0]
+            256057
+        """
+        start_id = language_id(self.vocabulary, language)
+        vocabulary = open_vocabulary(self.to_json(), "tokenizer.json")
+        frame(vocabulary, start_id, self.eot_id)
+        return type(self)(vocabulary, **self.get_config())
 
     @property
     def special_ids(self) -> list:
@@ -201,8 +244,14 @@ class Tokenizer(Checked):
 
     def _rows(self, texts):
         texts = [CLEANERS[self.clean](text) for text in texts]
+        if self.clean == "siglip":
+            texts = [between(text, self._specials) for text in texts]
+        if self._renamed:
+            texts = [text.replace(*self._renamed) for text in texts]
         if self._charsmap is not None:
             texts = [self._charsmap(text) for text in texts]
+        if self.clean == "siglip":
+            texts = [marked(text, self._specials) for text in texts]
         with in_words("the vocabulary cannot read these texts"):
             return self.vocabulary.encode_batch(texts)
 
@@ -214,14 +263,17 @@ class Tokenizer(Checked):
 
     def get_config(self) -> dict:
         """Everything but the vocabulary itself, which `to_json` gives."""
-        return {"context_length": self.context_length, "pad_id": self.pad_id, "clean": self.clean}
+        return {
+            "context_length": self.context_length,
+            "pad_id": self.pad_id,
+            "clean": self.clean,
+            "reads_specials": self.reads_specials,
+        }
 
     def to_json(self) -> str:
         """The vocabulary as the text of a `tokenizer.json`."""
         text = self.vocabulary.to_str()
-        if self._charsmap is None:
-            return text
-        return json.dumps(json.loads(text) | {"normalizer": self._file_normalizer}, ensure_ascii=False)
+        return json.dumps(json.loads(text) | self._file_steps, ensure_ascii=False) if self._file_steps else text
 
     def fingerprint(self) -> str:
         """sha256 of the vocabulary and what it does to a text, without context length and padding."""
@@ -253,10 +305,6 @@ def check_texts(texts) -> None:
             ) from error
 
 
-def _is_clip(vocabulary):
-    return isinstance(vocabulary.model, models.BPE) and vocabulary.model.end_of_word_suffix == "</w>"
-
-
 def _decoder(vocabulary):
     """Tokens to text, by what the model is: files carry no decoder, or one that leaves marks of words in the text."""
     model = vocabulary.model
@@ -264,6 +312,6 @@ def _decoder(vocabulary):
         return decoders.WordPiece(prefix=model.continuing_subword_prefix)
     if isinstance(model, models.Unigram) or vocabulary.token_to_id("▁") is not None:
         return decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    if _is_clip(vocabulary):  # the mark of a word's end to the symbol for a space, which ByteLevel turns into one
+    if is_clip(vocabulary):  # the mark of a word's end to the symbol for a space, which ByteLevel turns into one
         return decoders.Sequence([decoders.Replace("</w>", "Ġ"), decoders.ByteLevel()])
     return decoders.ByteLevel()

@@ -1,5 +1,6 @@
 """The files that hold a vocabulary, kind by kind, and the one form that all of them take here: `tokenizers`."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class Kind:
     template: tuple = ("start", "end")
 
 
+_LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")  # as FLORES-200 writes them
 _FAIRSEQ = {"start": ("<s>",), "pad": ("<pad>",), "end": ("</s>",), "sep": ("</s>",), "unk": ("<unk>",)}
 _FAIRSEQ |= {"mask": ("<mask>",)}
 _BERT = {"pad": ("[PAD]",), "unk": ("[UNK]",), "start": ("[CLS]", "[DEC]"), "sep": ("[SEP]",), "mask": ("[MASK]",)}
@@ -56,6 +58,8 @@ KINDS = {
     "wordpiece": Kind(models.WordPiece, (("vocab.txt",),), _BERT | {"end": ("[SEP]", "[PAD]")}),  # CLIPA: [PAD]
     "roberta_bpe": Kind(models.BPE, (VOCAB_AND_MERGES,), _FAIRSEQ),
     "xlm_roberta": Kind(models.Unigram, (("sentencepiece.bpe.model",),), _FAIRSEQ),
+    # its sentencepiece.bpe.model lacks the languages, which stand before each text
+    "nllb": Kind(models.BPE, (), {name: _FAIRSEQ[name] for name in ("pad", "end", "unk", "mask")}, (None, "end")),
 }
 
 
@@ -120,6 +124,27 @@ def frame(vocabulary, start_id, end_id) -> None:
     after = [] if end_id is None else [special[-1][0]]
     template = processors.TemplateProcessing(single=[*before, "$A", *after], special_tokens=special)
     vocabulary.post_processor = template
+
+
+def languages_of(vocabulary) -> dict:
+    """Name of a language, such as `"eng_Latn"`, -> the id that stands before its texts; {} in most vocabularies."""
+    added = vocabulary.get_added_tokens_decoder().items()
+    names = {token.content: index for index, token in added if token.special and _LANGUAGE.fullmatch(token.content)}
+    return dict(sorted(names.items(), key=lambda each: each[1]))
+
+
+def language_id(vocabulary, language) -> int:
+    """The id that stands before the texts of a language.
+
+    Raises:
+        ValueError: a language that the vocabulary has not.
+    """
+    known = languages_of(vocabulary)
+    if language not in known:
+        some = ", ".join([*known][:3]) + (", ..." if len(known) > 3 else "")
+        knows = f"knows {len(known)} languages: {some}" if known else "has no languages"
+        raise ValueError(f"language is {language!r}, but this vocabulary {knows}.")
+    return known[language]
 
 
 def _first_there(folder, choices):

@@ -3,7 +3,7 @@
 Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
 """
 
-from kzoo.weights import harmless, open_clip_text, open_clip_vision, trunks
+from kzoo.weights import harmless, hf_texts, open_clip_text, open_clip_tokenizer, open_clip_vision, trunks
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
@@ -11,7 +11,7 @@ from kzoo.weights.trunks import eva_own
 
 CONFIG_FILE = "open_clip_config.json"
 TIMM_CONFIG = "config.json"  # of the image tower alone, as timm writes it, beside the whole
-OWN_CONFIGS = (open_clip_text.OWN_CONFIG, TIMM_CONFIG)
+OWN_CONFIGS = (hf_texts.OWN_CONFIG, TIMM_CONFIG)
 DROP = (
     "*.num_batches_tracked",
     "text.transformer.pooler.*",
@@ -23,10 +23,11 @@ DROP = (
     "*.rope.freqs_*",
 )
 
+TEXTS = ("text_transformer", *hf_texts.KINDS)
 HOLDS = frozenset(
     {
-        *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in ("text_transformer", "bert")),
-        *(("vit", text, "multimodal_decoder") for text in ("text_transformer", "bert")),
+        *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in TEXTS),
+        *(("vit", text, "multimodal_decoder") for text in TEXTS),
     }
 )
 MARKS = {  # fields that no CLIP of open_clip has
@@ -37,6 +38,7 @@ MARKS = {  # fields that no CLIP of open_clip has
     },
 }
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way
+NAMES = ("hf_model_name", "hf_tokenizer_name")  # of a text tower, of which two may have the same sizes
 
 
 def _model(config):
@@ -67,13 +69,14 @@ def complete(config, own) -> dict:
     vision = model.get("vision_cfg")
     if isinstance(vision, dict) and eva_own.NAME in vision:
         return config | {"model_cfg": eva_own.in_words_of_timm(model, CONFIG_FILE)}
-    if "architecture" in timm and isinstance(vision, dict) and "timm_model_name" in vision:
+    # a name alone may be another one of the same tower: that of EVA-01's weights is eva_giant_patch14_clip_224
+    if "architecture" in timm and timm.get("model_args") and isinstance(vision, dict) and "timm_model_name" in vision:
         if timm["architecture"] != vision["timm_model_name"]:
             raise ValueError(
                 f"{TIMM_CONFIG} is of {timm['architecture']!r}, but {CONFIG_FILE} names {vision['timm_model_name']!r}; "
                 "they belong to two models."
             )
-        model = model | {"vision_cfg": vision | {trunks.ARGUMENTS: timm.get("model_args", {})}}
+        model = model | {"vision_cfg": vision | {trunks.ARGUMENTS: timm["model_args"]}}
     return config | {"model_cfg": model}
 
 
@@ -121,9 +124,11 @@ def read_row(config, preprocessing=None) -> dict:
             "resize": steps.optional("resize_mode") or "shortest",
             "interpolation": steps.optional("interpolation") or "bicubic",
         },
-        "tokenizer": open_clip_text.read_tokenizer(model.part("text_cfg")),
+        "tokenizer": open_clip_tokenizer.read_tokenizer(model.part("text_cfg")),
         "layout": {name: model.get(name, False) for name in LAYOUT},
     }
+    text = model.part("text_cfg")
+    row["layout"] |= {name: text.get(name) for name in NAMES if name in text and "hf_model_name" in text}
     if "multimodal_cfg" in model:
         row["model"] = "captioner"
         row["text_decoder"] = open_clip_text.read_decoder(model, row["image_encoder"], row["text_encoder"])
@@ -150,13 +155,15 @@ def write_config(row) -> dict:
     if row["model"] == "matching_encoder":
         raise ValueError("open_clip has no image-text matching head")
     words, files = open_clip_text.write_text(row)
+    words |= open_clip_tokenizer.write_tokenizer(row)
     vision, arguments = open_clip_vision.write_vision(image)
     if arguments:
         files |= {TIMM_CONFIG: {"architecture": vision["timm_model_name"], "model_args": arguments}}
     layout = row.get("layout", {})
     special = {"eos_id", "embed_cls", "hf_model_name"} & set(words)  # only models with a tower of their own know these
     custom_text = bool(words.get("proj_bias")) or "timm_model_name" in vision
-    activations = {tower["activation"] for tower in (image, text) if "activation" in tower}
+    towers = (text,) if "timm_model_name" in vision else (image, text)  # a tower of timm has the GELU of its name
+    activations = {tower["activation"] for tower in towers if "activation" in tower}
     model = {
         "embed_dim": image["embed_dim"] or image["width"],
         "quick_gelu": "quick_gelu" in activations,

@@ -4,55 +4,13 @@ transformers; and CoCa's decoder.
 Read from open_clip 3.3.0.
 """
 
-from pathlib import PurePosixPath
-
-from kzoo.weights import transformers_bert as bert
-from kzoo.weights.mapping import ROW, TRANSPOSE, Entry, dense, norm
+from kzoo.weights.hf_texts import KINDS, TOKENS, hf_text_entries, read_hf_text, write_hf_text
+from kzoo.weights.mapping import ROW, Entry, dense, norm
 from kzoo.weights.open_clip_vision import OF_A_TRANSFORMER, activation, blocks, epsilon, written_numerics
 
-TOKENS, VOCABULARY = 77, 49408  # ids that open_clip pads to, and that it knows, where the config says nothing
+VOCABULARY = 49408  # ids, where the config says nothing
 POOLS = {"argmax": "end_of_text", "eos": "end_of_text", "last": "last"}
-_HF_POOLS = {"mean_pooler": "mean", "cls_last_hidden_state_pooler": "first"}
 
-_ROBERTA = {
-    "model_type": "roberta",
-    "vocab_size": 50265,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 514,
-    "type_vocab_size": 1,
-    "layer_norm_eps": 1e-5,
-    "pad_token_id": 1,
-}
-_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-_XLM = _ROBERTA | {"model_type": "xlm-roberta", "vocab_size": 250002}
-HF_CONFIGS = {  # of the towers that released models name; open_clip asks the hub for them
-    "roberta-base": _ROBERTA,
-    "roberta-large": _ROBERTA | _LARGE,
-    "xlm-roberta-base": _XLM,
-    "xlm-roberta-large": _XLM | _LARGE,
-    "bert-base-uncased": {
-        **_ROBERTA,
-        "model_type": "bert",
-        "vocab_size": 30522,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-    },
-}
-OWN_CONFIG = "text_tower/config.json"  # where the config of another such tower lies, beside the weights
-
-_PAD = {"sentencepiece": 1, "gemma": 0, "wordpiece": 0, "roberta_bpe": 1, "xlm_roberta": 1}
-_TOKENIZERS = (  # what stands in the name of a tokenizer, the first that does decides
-    ("SigLIP2", "gemma"),
-    ("SigLIP", "sentencepiece"),
-    ("xlm", "xlm_roberta"),
-    ("roberta", "roberta_bpe"),
-    ("bert", "wordpiece"),
-)
 _OF_ITS_OWN = (  # fields that a tower of transformers is not given
     *OF_A_TRANSFORMER,
     "embed_cls",
@@ -61,22 +19,13 @@ _OF_ITS_OWN = (  # fields that a tower of transformers is not given
     "proj_type",
     "vocab_size",
 )
-_CLEAN = {"canonicalize": "canonicalize", "lower": "openai", "whitespace": "whitespace"}
 
 
 def text_entries(model, prefix) -> list:
     """The lines of the text tower that `model_cfg` describes; `prefix` is `"text."` or nothing."""
     text = model.part("text_cfg")
     if text.optional("hf_model_name"):
-        return [
-            *bert.body("text.transformer", "text_encoder"),
-            Entry("text.proj.0.weight", "text_encoder.projection.hidden.kernel", TRANSPOSE),
-            Entry(
-                "text.proj.2.weight" if _hf_projection(text) == "mlp" else "text.proj.weight",
-                "text_encoder.projection.final.kernel",
-                TRANSPOSE,
-            ),
-        ]
+        return hf_text_entries(text)
     if text.get("proj_bias", False):
         projection = dense(f"{prefix}text_projection", "text_encoder.projection")
     else:
@@ -104,13 +53,13 @@ def read_text(model) -> dict:
     text, embed_dim = model.part("text_cfg"), model.get("embed_dim")
     if text.optional("hf_model_name"):
         text.ignore(*_OF_ITS_OWN)
-        return _read_hf(text, embed_dim)
+        return read_hf_text(text, embed_dim)
     text.ignore("hf_proj_type", "hf_pooler_type")
     width, vocab_size = text.get("width", 512), text.get("vocab_size", VOCABULARY)
     row = {
         "kind": "text_transformer",
         "vocab_size": vocab_size,
-        "context_length": text.get("context_length", 77),
+        "context_length": text.get("context_length", TOKENS),
         "width": width,
         "depth": text.get("layers", 12),
         "num_heads": text.get("heads", 8),
@@ -132,45 +81,6 @@ def read_text(model) -> dict:
     return row
 
 
-def _hf_projection(text):
-    """`"mlp"`, `"linear"` or None; `proj` is what older versions called it."""
-    names = [name for name in ("hf_proj_type", "proj") if name in text]
-    found = {text.optional(name) for name in names} or {"mlp"}
-    if len(found) > 1:
-        raise ValueError(f"{text.place} says {' and '.join(names)}, which are one field, with two values.")
-    return found.pop() or None
-
-
-def _read_hf(text, embed_dim):
-    name = PurePosixPath(text.get("hf_model_name")).name
-    if not text.optional("hf_config") and name not in HF_CONFIGS:
-        raise ValueError(
-            f"{text.place} says hf_model_name={text.get('hf_model_name')!r}; this version knows "
-            f"{', '.join(HF_CONFIGS)}, or reads the tower's own config from {OWN_CONFIG} in the folder."
-        )
-    config = text.part("hf_config", HF_CONFIGS.get(name), OWN_CONFIG)
-    roberta = config.choice("model_type", {"roberta": True, "xlm-roberta": True, "bert": False}, None)
-    row = bert.tower(
-        config,
-        text.get("context_length", TOKENS),
-        token_types=2,
-        positions_from_padding=roberta,
-        pad_id=1 if roberta else 0,
-    )
-    pooler = text.renamed("pooler_type", "hf_pooler_type", "mean_pooler")
-    if pooler not in _HF_POOLS:
-        raise ValueError(
-            f"{text.place} says hf_pooler_type={pooler!r}; this version knows {', '.join(map(repr, _HF_POOLS))}."
-        )
-    row["pool"] = _HF_POOLS[pooler]
-    projection = _hf_projection(text)
-    if projection == "mlp":
-        row["hidden_dim"] = (row["width"] + embed_dim) // 2
-    elif projection not in ("linear", None):
-        raise ValueError(f"{text.place} says hf_proj_type={projection!r}; this version knows 'mlp' and 'linear'.")
-    return row if projection is None and row["width"] == embed_dim else row | {"embed_dim": embed_dim}
-
-
 def read_decoder(model, image, text) -> dict:
     """CoCa's decoder between two towers, as in a table of presets.
 
@@ -181,6 +91,10 @@ def read_decoder(model, image, text) -> dict:
     width = config.get("width", 512)
     if image["kind"] != "vit" or "timm_model_name" in model.part("vision_cfg"):
         raise ValueError(f"{config.place} is of a decoder that reads tokens, but only the ViT of open_clip gives them.")
+    if model.part("text_cfg").optional("hf_pooler_type") == "cls_pooler":
+        raise ValueError(
+            f"{config.place} is of a decoder that reads all tokens, but hf_pooler_type='cls_pooler' takes one away."
+        )
     widths = {"vision_cfg": image["embed_dim"] if image["pool"] == "queries" else image["width"]}
     for part, tokens in {**widths, "text_cfg": text["width"]}.items():
         if tokens != width:
@@ -198,30 +112,15 @@ def read_decoder(model, image, text) -> dict:
     }
 
 
-def read_tokenizer(text) -> dict:
-    """Rules of the tokenizer that `text_cfg` names."""
-    name, arguments = text.optional("hf_tokenizer_name") or "", text.part("tokenizer_kwargs", {})
-    text.refuse(tokenizer_mode="")
-    if not name:
-        clean = arguments.choice("clean", _CLEAN, "lower")
-        return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": clean}
-    kind = next((kind for part, kind in _TOKENIZERS if part in name), None)
-    if kind is None:
-        arguments.ignore("clean", "strip_sep_token")
-        return {"kind": name, "clean": "none", "pad_id": 0}
-    rules = {"kind": kind, "clean": arguments.choice("clean", _CLEAN, "whitespace"), "pad_id": _PAD[kind]}
-    return rules | ({"eot_id": 0} if arguments.optional("strip_sep_token") else {})
-
-
 def write_text(row) -> tuple:
     """The inverse of `read_text`: `text_cfg`, and other files by name.
 
     Raises:
         ValueError: a tower that open_clip has not.
     """
-    text, kind = row["text_encoder"], row["tokenizer"]["kind"]
-    if text["kind"] == "bert":
-        return _write_hf(text)
+    text = row["text_encoder"]
+    if text["kind"] in KINDS:
+        return write_hf_text(text, row.get("layout", {}))
     words = {
         "context_length": text["context_length"],
         "vocab_size": text["vocab_size"],
@@ -241,48 +140,7 @@ def write_text(row) -> tuple:
         words["pool_type"] = "last"
     elif text["eot_id"] != text["vocab_size"] - 1:
         words |= {"pool_type": "eos", "eos_id": text["eot_id"]}
-    return words | _write_tokenizer(row["tokenizer"], kind), {}
-
-
-def _write_tokenizer(rules, kind):
-    names = {
-        "sentencepiece": "timm/ViT-B-16-SigLIP",
-        "gemma": "timm/ViT-B-16-SigLIP2",
-        "wordpiece": "bert-base-uncased",
-        "xlm_roberta": "facebook/xlm-v-base",
-        "roberta_bpe": "roberta-base",
-    }
-    if kind not in names:
-        return {}
-    clean = {ours: theirs for theirs, ours in _CLEAN.items()}.get(rules.get("clean"))
-    arguments = {"clean": clean} if clean not in (None, "whitespace") else {}
-    if kind == "wordpiece" and rules.get("eot_id") == 0:
-        arguments["strip_sep_token"] = True
-    return {"hf_tokenizer_name": names[kind]} | ({"tokenizer_kwargs": arguments} if arguments else {})
-
-
-def _write_hf(text):
-    roberta = text["positions_from_padding"]
-    config = {"model_type": "xlm-roberta" if roberta else "bert", **bert.write_tower(text)}
-    files = {OWN_CONFIG: config}
-    known = (
-        name
-        for name, each in HF_CONFIGS.items()
-        if each.items() - {("model_type", each["model_type"])} <= config.items()
-    )
-    name = next(known, None)
-    if name is not None:
-        files = {}
-    words = {
-        "hf_model_name": name or OWN_CONFIG.partition("/")[0],
-        "hf_tokenizer_name": name or OWN_CONFIG.partition("/")[0],
-        "hf_pooler_type": {ours: theirs for theirs, ours in _HF_POOLS.items()}.get(text["pool"]),
-        "hf_proj_type": "mlp" if text["hidden_dim"] else "linear" if text["embed_dim"] else None,
-        "context_length": text["context_length"],
-    }
-    if words["hf_pooler_type"] is None or text["projection_bias"] or text["token_dim"] or text["cross_width"]:
-        raise ValueError("open_clip has no BERT tower with this pooling, projection or cross-attention")
-    return words, files
+    return words, {}
 
 
 def write_decoder(decoder, text) -> dict:

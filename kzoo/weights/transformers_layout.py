@@ -20,7 +20,7 @@ ACTIVATIONS = {
 }
 PARTS = ("vision_config", "text_config")
 _OF_A_TOWER = {*FIELDS, "hidden_act"} - {"architectures", "model_type"}
-_NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "relu": "relu", "silu": "silu"}
+NAMES = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "relu": "relu", "silu": "silu"}
 
 
 def blocks(tensor, tower) -> list:
@@ -113,7 +113,7 @@ def write_tower(row) -> dict:
         "num_hidden_layers": row["depth"],
         "num_attention_heads": row["num_heads"],
         "intermediate_size": row["mlp_dim"],
-        "hidden_act": _NAMES[row["activation"]],
+        "hidden_act": NAMES[row["activation"]],
         "layer_norm_eps": row["epsilon"],
     }
 

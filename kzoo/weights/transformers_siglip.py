@@ -69,7 +69,7 @@ def read_row(config, preprocessing) -> dict:
     text_tower = layout.tower(text, width=768, **common)
     vocab_size = text.get("vocab_size", 32000)
     gemma = {"kind": "gemma", "clean": "lowercase", "pad_id": 0}
-    sentencepiece = {"kind": "sentencepiece", "clean": "big_vision", "pad_id": 1}
+    sentencepiece = {"kind": "sentencepiece", "clean": "siglip", "pad_id": 1}
     return {
         "image_encoder": image,
         "text_encoder": {

@@ -13,10 +13,12 @@ from kzoo.encoders import (
     ConvNeXt,
     EfficientNet,
     FastViT,
+    M2M100Encoder,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
     SwinTransformer,
+    T5Encoder,
     TextDecoder,
     TextTransformer,
     VisionTransformer,
@@ -63,6 +65,7 @@ def hub_text():
 
 TOWERS = {  # eight tokens in all transformers: on jax their operations are then compiled once
     "vit": lambda: VisionTransformer((8, 56), 8, embed_dim=6, **SMALL),
+    "vit_patches": lambda: VisionTransformer((8, 56), 8, patch_tokens=True, norm_tokens=True, **SMALL),
     "vit_average": lambda: VisionTransformer((16, 32), 8, class_token=False, pool="average", **SMALL),
     "vit_queries": lambda: VisionTransformer(
         (8, 56), 8, pool="queries", num_queries=3, query_heads=2, embed_dim=6, **SMALL
@@ -90,6 +93,8 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     "text_last": lambda: text(pool="last", causal=False, mask_padding=True),
     "bert": lambda: BertEncoder(50, 8, cross_width=6, pad_id=1, positions_from_padding=True, **SMALL),
     "bert_mean": lambda: BertEncoder(50, 8, num_positions=9, pool="mean", token_dim=10, embed_dim=6, **SMALL),
+    "t5": lambda: T5Encoder(50, 8, head_width=6, embed_dim=6, hidden_dim=7, **SMALL),
+    "m2m100": lambda: M2M100Encoder(50, 8, **SMALL),
     "naflex": lambda: NaFlexVisionTransformer(4, max_patches=8, table_size=3, **SMALL),
     "resnet": lambda: ResNet(32, (1, 1), 4, 6, head_width=16),
     "resnet_average": lambda: ResNet(32, (1, 1), 4, 6, antialias=False, pool="average"),

@@ -8,7 +8,14 @@ import pytest
 from keras import ops
 from shared_case import numpy, spread, value_and_gradients
 
-from kzoo.encoders import BertEncoder, NaFlexVisionTransformer, TextTransformer, VisionTransformer
+from kzoo.encoders import (
+    BertEncoder,
+    M2M100Encoder,
+    NaFlexVisionTransformer,
+    T5Encoder,
+    TextTransformer,
+    VisionTransformer,
+)
 from kzoo.encoders.pixels import normalize_pixels
 
 SMALL = {"width": 8, "depth": 2, "num_heads": 2, "mlp_dim": 8, "mask_token": True}
@@ -25,6 +32,8 @@ TOWERS = {
     "text": lambda: text(embed_dim=5),
     "text_class": lambda: text(pool="class_embedding", class_mask="exact"),
     "bert": lambda: BertEncoder(30, 6, pool="mean", **SMALL),
+    "t5": lambda: T5Encoder(30, 6, head_width=3, **SMALL),
+    "m2m100": lambda: M2M100Encoder(30, 6, pool="mean", **SMALL),
     "naflex": lambda: NaFlexVisionTransformer(2, max_patches=6, table_size=3, **SMALL),
 }
 LENGTH = 6  # positions of each of them
@@ -107,7 +116,7 @@ def test_all_positions_in_any_order_are_the_whole(case):
             assert np.array_equal(got["token_mask"], case.plain["token_mask"][:, order])
 
 
-@pytest.mark.parametrize("name", ["text", "bert"])
+@pytest.mark.parametrize("name", ["text", "bert", "t5", "m2m100"])
 def test_a_dropped_id_is_one_that_nobody_sees(name):
     case = Case(name)
     ids, mask = case.arrays

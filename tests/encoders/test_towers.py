@@ -102,10 +102,11 @@ def test_unknown_argument_is_named():
         VisionTransformer(image_size=16, patch_size=8, widht=3, **SMALL)
 
 
-def test_images_of_another_size_get_a_resampled_position_table_where_they_are_asked_for():
-    tower = VisionTransformer((16, 24), 4, embed_dim=5, **SMALL)
+@pytest.mark.parametrize("rotary", [{}, {"rotary": "rows", "rotary_grid": (4, 4), "rotary_offset": 1.0}])
+def test_images_of_another_size_get_a_resampled_position_table_where_they_are_asked_for(rotary):
+    tower = VisionTransformer((16, 24), 4, embed_dim=5, **rotary, **SMALL)
     images = random.integers(0, 256, (2, 12, 8, 3), dtype="uint8")
-    small = VisionTransformer((12, 8), 4, embed_dim=5, **SMALL)
+    small = VisionTransformer((12, 8), 4, embed_dim=5, **rotary, **SMALL)
     table = resize_grid(numpy(tower.embedding.position_embedding), (4, 6), (3, 2))
     for new, old in zip(small.weights, tower.weights):
         new.assign(table if old is tower.embedding.position_embedding else old)

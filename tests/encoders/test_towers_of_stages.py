@@ -14,14 +14,15 @@ random = np.random.default_rng(0)
 
 
 def convnext(**options):
-    return ConvNeXt(**{"image_size": (32, 48), "depths": (1, 2), "widths": (4, 8), "embed_dim": 6} | options)
+    return ConvNeXt(**{"image_size": (32, 48), "depths": (1, 1), "widths": (4, 8), "embed_dim": 6} | options)
 
 
 def swin(**options):
-    sizes = {"image_size": (40, 36), "depths": (2, 2), "width": 4, "num_heads": (1, 2), "window_size": 4}
+    sizes = {"image_size": (40, 36), "depths": (1, 2), "width": 4, "num_heads": (1, 2), "window_size": 4}
     return SwinTransformer(**sizes | {"embed_dim": 6} | options)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "tower, grid",
     [
@@ -40,6 +41,7 @@ def test_the_map_of_the_last_stage(tower, grid):
     assert outputs["tokens"].shape == (2, grid[0] * grid[1], 8) and outputs["embedding"].shape == (2, 6)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("tower", [convnext, swin])
 def test_projections(tower):
     names = [weight.path.partition("/projection")[2] for weight in tower(hidden_dim=10).weights]
@@ -50,6 +52,7 @@ def test_projections(tower):
     assert bare.projection is None and bare.embed_dim == bare.token_dim == 8
 
 
+@pytest.mark.once
 def test_what_is_pooled():
     images = random.integers(0, 256, (2, 32, 48, 3), "uint8")
     tower = convnext(embed_dim=None)
@@ -75,6 +78,7 @@ def test_pictures_of_another_size(tower):
         small(images)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "build, sentence",
     [
@@ -95,6 +99,7 @@ def test_towers_that_cannot_be(build, sentence):
         build()
 
 
+@pytest.mark.once
 def test_one_value_for_each_stage():
     assert of_stages("x", 7, (1, 1)) == (7, 7) and of_stages("x", [3, 5], (1, 1)) == (3, 5)
 

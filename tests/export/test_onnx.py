@@ -309,8 +309,14 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
         "oc_clip_rn_tiny",
         "hf_altclip_tiny",
         "oc_coca_cascade_tiny",
+        "oc_mt5_tiny",
+        "oc_nllb_tiny",
         "oc_convnext_mlp_tiny",
         "oc_swin_tiny",
+        "oc_eva02_tiny",
+        "oc_vit_relpos_tiny",
+        "oc_vitamin_tiny",
+        "oc_pe_core_tiny",
     ],
 )
 def test_towers_of_other_families_export(name, tmp_path):

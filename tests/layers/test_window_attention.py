@@ -59,6 +59,7 @@ def test_each_position_sees_its_window(grid, window, shift, head_width):
     np.testing.assert_allclose(numpy(layer(x)), expected, atol=5e-6)
 
 
+@pytest.mark.once
 def test_a_window_is_as_large_as_a_map_that_it_spans():
     assert fitted_window((14, 14), 7) == ((7, 7), (0, 0))
     assert fitted_window((14, 20), 7, shifted=True) == ((7, 7), (3, 3))
@@ -86,6 +87,7 @@ def test_a_block_in_half_precision_keeps_scores_and_norms_in_float32():
     assert layer.norm_1.compute_dtype == "float32"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "arguments, sentence",
     [

@@ -125,6 +125,7 @@ def test_parsed_fields_are_those_of_the_protocol_buffer(tmp_path):
 def test_xlm_ids_are_those_of_sentencepiece_plus_one(tmp_path):
     WRITERS["xlm_roberta"](tmp_path)
     tokenizer = Tokenizer.from_folder(tmp_path, RULES["xlm_roberta"] | {"clean": "none"}, LENGTH)
+    tokenizer = Tokenizer.from_json(tokenizer.to_json(), **tokenizer.get_config() | {"reads_specials": False})
     processor = sentencepiece.SentencePieceProcessor(model_proto=xlm_model())
     for text in ("a photo of a cat", "☃ it's <s></s>", "", "ﬁne café"):
         expected = [3 if index == 0 else index + 1 for index in processor.encode(text)]

@@ -5,7 +5,9 @@ import json
 import random
 
 import sentencepiece
+import tokenizers
 from tokenizers import ByteLevelBPETokenizer
+from transformers import NllbTokenizer
 
 WORDS = (
     "a photo of the cat and dog on red mat with big small green blue book lock open outline square circle sign "
@@ -22,6 +24,7 @@ RULES = {
     "roberta_bpe": {"clean": "whitespace", "pad_id": 1, "start_id": 0, "eot_id": 2}
     | {"special_ids": {"unk": 3, "mask": 404}},
     "xlm_roberta": {"clean": "whitespace", "pad_id": 1, "start_id": 0, "eot_id": 2, "special_ids": {"unk": 3}},
+    "nllb": {"clean": "whitespace", "pad_id": 1, "start_id": 237, "eot_id": 2, "special_ids": {"unk": 3}},
 }
 RULES = {kind: {"kind": kind, **rules} for kind, rules in RULES.items()}
 
@@ -90,6 +93,19 @@ def write_roberta(folder):
     (folder / "vocab.json").write_text(json.dumps(vocab | {"<mask>": len(vocab)}), "utf-8")
 
 
+def write_nllb(folder):
+    """A `tokenizer.json` with the ids of fairseq and, behind them, languages."""
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>"))
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    bpe.train_from_iterator(captions(), trainer)
+    model = json.loads(bpe.to_str())["model"]
+    merges = [tuple(merge) for merge in model["merges"]]
+    NllbTokenizer(vocab=model["vocab"], merges=merges).save_pretrained(folder)
+    (folder / "tokenizer_config.json").unlink()
+
+
 def write_clip(folder):
     """A `vocab.json` with `merges.txt` of one merge."""
     vocab = {"a": 0, "b": 1, "a</w>": 2, "b</w>": 3, "ab</w>": 4, "<|startoftext|>": 5, "<|endoftext|>": 6}
@@ -103,5 +119,6 @@ WRITERS = {
     "gemma": lambda folder: (folder / "tokenizer.model").write_bytes(gemma_model()),
     "wordpiece": write_bert,
     "roberta_bpe": write_roberta,
+    "nllb": write_nllb,
     "xlm_roberta": lambda folder: (folder / "sentencepiece.bpe.model").write_bytes(xlm_model()),
 }

@@ -11,8 +11,10 @@ from safetensors.numpy import load_file, save_file
 from shared_case import numpy
 
 import kzoo
-from kzoo.presets.build import build
+from kzoo.presets.build import build, complete
 from kzoo.presets.foreign import recognise
+from kzoo.weights.fields import Fields
+from kzoo.weights.trunks import read_trunk, write_trunk
 
 pytestmark = pytest.mark.once
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -155,6 +157,36 @@ def test_a_tower_of_other_arguments_is_written_as_it_is_read(name, arguments, vi
     assert json.dumps(again.image_encoder.get_config()) == json.dumps(model.image_encoder.get_config())
     for one, two in zip(model.weights, again.weights, strict=True):
         assert np.array_equal(numpy(one), numpy(two)), one.path
+
+
+def test_another_name_of_the_same_tower_beside_the_config(folder):
+    """As the repositories of EVA-01 have it; with arguments it would be another tower."""
+    place = folder("oc_eva01_tiny")
+
+    def renamed(timm):
+        timm["architecture"] = "eva_giant_patch14_clip_224"
+
+    changed(place, "config.json", renamed)
+    with pytest.raises(ValueError, match="config.json is of 'eva_giant_patch14_clip_224', but .* they belong to two"):
+        recognise(place)
+    changed(place, "config.json", lambda timm: timm.pop("model_args"))
+    changed(place, CONFIG, lambda config: config["model_cfg"]["vision_cfg"].update(image_size=224))
+    assert recognise(place).row()["image_encoder"]["depth"] == 40
+
+
+@pytest.mark.parametrize("proj, pool", [(None, "token"), ("linear", "token"), ("linear", "avg"), ("linear", "")])
+@pytest.mark.parametrize(
+    "name, width",
+    [("eva02_tiny_patch14_224", 192), ("eva_giant_patch14_clip_224", 1408), ("eva_giant_patch14_336", 1408)],
+)
+def test_names_of_timm_are_written_as_they_are_read(name, width, proj, pool):
+    vision = {"timm_model_name": name, "timm_pool": pool, "timm_proj": proj, "image_size": int(name[-3:])}
+    row = read_trunk(Fields(vision, CONFIG), 24)
+    assert row["width"] == width
+    whole = complete(row) | {"image_size": [row["image_size"]] * 2}
+    written, arguments = write_trunk(whole)
+    again = read_trunk(Fields(written | {"timm_model_args": arguments, "image_size": row["image_size"]}, CONFIG), 24)
+    assert again == row
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def read(name, arguments=(), **vision):
         (SWIN, {"img_size": [64, 96]}, {"image_size": [64, 96]}, {"image_size": [64, 96]}),
         (SWIN, {"window_size": [5, 5], "depths": [2, 2], "num_heads": [2, 4]}, {}, {"window_size": 5}),
         (SWIN, {"window_size": [7, 7, 14, 7], "head_dim": 16}, {}, {"window_size": [7, 7, 14, 7], "head_width": 16}),
-        (SWIN, {"qkv_bias": False, "mlp_ratio": 2.0}, {}, {"attention_bias": False, "mlp_ratio": 2.0}),
+        (SWIN, {"qkv_bias": False, "mlp_ratio": 2.0}, {}, {"attention_bias": "out", "mlp_ratio": 2.0}),
         ("swin_large_patch4_window12_384", {}, {}, {"image_size": 384, "window_size": 12, "width": 192}),
     ],
 )

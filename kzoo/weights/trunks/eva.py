@@ -72,32 +72,43 @@ _POOLS = {
     "map": {"pool": "attention"},
 }
 
-_EVA02 = {
-    "mlp_ratio": 8 / 3,
-    "qkv_fused": False,
-    "swiglu_mlp": True,
-    "scale_mlp": True,
-    "scale_attn_inner": True,
-    "use_rot_pos_emb": True,
-    "ref_feat_shape": (16, 16),
+_SIZES = {
+    "tiny": {"embed_dim": 192, "num_heads": 3},
+    "small": {"embed_dim": 384, "num_heads": 6},
+    "base": {},
+    "large": {"embed_dim": 1024, "depth": 24, "num_heads": 16},
+    "giant": {"embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 6144 / 1408},
+    "enormous": {"embed_dim": 1792, "depth": 64, "num_heads": 16, "mlp_ratio": 15360 / 1792},
 }
-_LARGE = {"patch_size": 14, "embed_dim": 1024, "depth": 24, "num_heads": 16}
-_GIANT = {"patch_size": 14, "embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 6144 / 1408}
-_ENORMOUS = {"patch_size": 14, "embed_dim": 1792, "depth": 64, "num_heads": 16, "mlp_ratio": 15360 / 1792}
-_TOWERS = {
-    "eva02_base_patch16_clip_224": {"img_size": 224, **_EVA02},
-    "eva02_large_patch14_clip_224": {"img_size": 224, **_LARGE, **_EVA02},
-    "eva02_large_patch14_clip_336": {"img_size": 336, **_LARGE, **_EVA02},
-    "eva02_enormous_patch14_clip_224": {"img_size": 224, **_ENORMOUS, "use_post_norm": True},
-    "eva_giant_patch14_224": {"img_size": 224, "global_pool": "avg", **_GIANT},
+_ROTARY = {"mlp_ratio": 8 / 3, "swiglu_mlp": True, "use_rot_pos_emb": True, "ref_feat_shape": (16, 16)}
+_NORMED = _ROTARY | {"qkv_fused": False, "scale_mlp": True}
+_CLIP = _NORMED | {"scale_attn_inner": True}
+_MEAN = {"global_pool": "avg"}
+_TOWERS = {  # those of open_clip, then those of pictures alone
+    "eva02_base_patch16_clip_224": _CLIP,
+    "eva02_large_patch14_clip_224": _CLIP,
+    "eva02_large_patch14_clip_336": _CLIP,
+    "eva02_enormous_patch14_clip_224": {"use_post_norm": True},
+    "eva_giant_patch14_224": _MEAN,
+    "eva_giant_patch14_clip_224": {},
+    **{f"eva_giant_patch14_{side}": _MEAN for side in (336, 560)},
+    **{f"eva02_{size}_patch14_{side}": _ROTARY | _MEAN for size in ("tiny", "small") for side in (224, 336)},
+    **{f"eva02_{size}_patch14_{side}": _NORMED | _MEAN for size in ("base", "large") for side in (224, 448)},
 }
 
 
-def of_class(towers, epsilon, pool, **more) -> Trunk:
+def _named(name):
+    """The arguments that a name says."""
+    _, size, patch, *_, side = name.split("_")
+    return _SIZES[size] | {"patch_size": int(patch.removeprefix("patch")), "img_size": int(side)} | _TOWERS[name]
+
+
+def of_class(towers, names, epsilon, pool, **more) -> Trunk:
     """The trunk of towers of timm's class `Eva`.
 
     Args:
         towers: timm's name -> its arguments where they are not those of the class.
+        names: as in `Trunk`.
         epsilon: of all layer norms.
         pool: what timm calls the pool of a tower that says none.
         **more: as in `Trunk`.
@@ -112,7 +123,7 @@ def of_class(towers, epsilon, pool, **more) -> Trunk:
 
     rows = {name: row(name) for name in towers}
     pools = _POOLS | {"": {}}
-    return Trunk("vit", ", ".join(towers), row, entries, arguments, partial(_name, rows), pools, pooled=pooled, **more)
+    return Trunk("vit", names, row, entries, arguments, partial(_name, rows), pools, pooled=pooled, **more)
 
 
 def arguments(row, given) -> dict:
@@ -176,8 +187,12 @@ def _name(rows, row):
     if row["attention_bias"] != "query_value" and row["rotary"] is None:
         return None
     own = _arguments_of(row)
+    own_head = row["embed_dim"] is None or (row["projection_bias"] and not row.get("hidden_dim"))
     differences = {
-        name: _difference(own, usual[OWN]) for name, usual in rows.items() if usual["epsilon"] == row["epsilon"]
+        name: _difference(own, usual[OWN])
+        for name, usual in rows.items()
+        if usual["epsilon"] == row["epsilon"]
+        and row["norm_tokens"] == normed(usual, {"pool": row["pool"]}, own_head)["norm_tokens"]
     }
     return min(differences.items(), key=lambda each: len(each[1]), default=None)
 
@@ -290,4 +305,9 @@ def _mlp(own, tensor, layer):
     return [*up, *norm(f"{tensor}.norm", f"{layer}.mlp_norm"), *dense(f"{tensor}.fc2", f"{layer}.mlp_down")]
 
 
-EVA = of_class(_TOWERS, epsilon=1e-6, pool="token")
+EVA = of_class(
+    {name: _named(name) for name in _TOWERS},
+    "eva_giant_patch14_[clip_]N, eva02_{tiny, small, base, large, enormous}_patchN_[clip_]N",
+    epsilon=1e-6,
+    pool="token",
+)

@@ -40,6 +40,7 @@ _TOWERS = {
 
 PE = of_class(
     _TOWERS,
+    f"vit_pe_core_{{{', '.join(_SIZES)}}}_patchN_N",
     epsilon=1e-5,
     pool="map",
     others={

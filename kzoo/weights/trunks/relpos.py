@@ -24,8 +24,10 @@ _NAMES = (
     "vit_relpos_base_patch16_clsgap_224",
 )
 _NAME = re.compile(rf"vit_relpos_(?P<size>{'|'.join(_SIZES)})_patch16(?P<form>|_plus|_cls|_clsgap)_(?P<image>\d+)")
-_DIM = 128  # of the MLP where nothing is said
-_OF_CLASS = {"more": {"rel_pos_dim": "relative_dim"}, "without": ("pre_norm", "pos_embed", "no_embed_class")}
+_OF_CLASS = {
+    "more": {"rel_pos_dim": "relative_dim"},
+    "without": ("pre_norm", "pos_embed", "no_embed_class", "act_layer"),
+}
 
 
 def row(name) -> dict | None:
@@ -34,7 +36,7 @@ def row(name) -> dict | None:
     if match is None:
         return None
     sizes = dict(zip(("width", "num_heads", "mlp_dim"), _SIZES[match["size"]]))
-    kind = {"attention_bias": "out", "layer_scale": 1e-6, "positions": None, "relative_dim": _DIM}
+    kind = {"attention_bias": "out", "layer_scale": 1e-6, "positions": None, "relative_dim": 128}
     if name == "vit_relpos_medium_patch16_cls_224":
         kind["relative_dim"] = 256
     return PLAIN | {"image_size": int(match["image"]), "depth": 12} | sizes | kind | _FORMS[match["form"]]
@@ -42,10 +44,8 @@ def row(name) -> dict | None:
 
 def arguments(row, given) -> dict:
     """The tower with timm's arguments over its own."""
-    tower = vision_transformer.arguments(
-        row, given, **_OF_CLASS, refused={"rel_pos_type": "mlp", "shared_rel_pos": False}
-    )
-    return tower | {"relative_dim": tower["relative_dim"] or _DIM}
+    plain = {"rel_pos_type": "mlp", "shared_rel_pos": False}
+    return vision_transformer.arguments(row, given, **_OF_CLASS, refused=plain)
 
 
 def name(tower) -> tuple | None:

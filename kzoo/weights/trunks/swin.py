@@ -22,6 +22,7 @@ _PLAIN = {  # what timm's Swin is otherwise, and this one is not
     "in_chans": 3,
 }
 _OF_TRAINING = ("drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")  # which change no trained tower
+_BIASES = {True: "all", False: "out"}  # of query, key and value
 _OURS = {
     "img_size": "image_size",
     "patch_size": "patch_size",
@@ -31,7 +32,6 @@ _OURS = {
     "window_size": "window_size",
     "mlp_ratio": "mlp_ratio",
     "head_dim": "head_width",
-    "qkv_bias": "attention_bias",
 }
 
 
@@ -51,17 +51,18 @@ def row(name) -> dict | None:
         "window_size": window_size,
         "mlp_ratio": 4.0,
         "head_width": None,
-        "attention_bias": True,
+        "attention_bias": _BIASES[True],
         "epsilon": 1e-5,
     }
 
 
 def arguments(row, given) -> dict:
     """The tower with timm's arguments over its own."""
-    given.only(*_OURS, *_PLAIN, *_OF_TRAINING)
+    given.only(*_OURS, "qkv_bias", *_PLAIN, *_OF_TRAINING)
     given.refuse(**_PLAIN)
     row = row | {ours: given.get(theirs) for theirs, ours in _OURS.items() if theirs in given and theirs != "head_dim"}
     row["head_width"] = given.optional("head_dim")
+    row["attention_bias"] = _BIASES[given.get("qkv_bias", True)]
     window = row["window_size"]
     if isinstance(window, list) and len(window) == 2:  # to timm these are its rows and columns, not two stages
         if window[0] != window[1]:
@@ -72,8 +73,12 @@ def arguments(row, given) -> dict:
 
 def name(tower) -> tuple | None:
     """timm's name of a tower, and what differs from the tower of that name."""
+    biases = [theirs for theirs, ours in _BIASES.items() if ours == tower["attention_bias"]]
+    if not biases:
+        raise ValueError(f"timm's Swin has no attention_bias={tower['attention_bias']!r}")
     differing = {name: changed(tower, row(name), _OURS) for name in _NAMES}
-    return min(differing.items(), key=lambda each: len(each[1]))
+    name, arguments = min(differing.items(), key=lambda each: len(each[1]))
+    return name, arguments if biases[0] else arguments | {"qkv_bias": False}
 
 
 def entries(row) -> list:

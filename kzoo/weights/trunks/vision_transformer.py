@@ -41,7 +41,7 @@ _ARGUMENTS = {
     "qkv_bias": ("attention_bias", {True: "all", False: "out"}),
     "pos_embed": ("positions", {"learn": "learned", "none": None, "": None}),
     "no_embed_class": ("position_prefix", {False: True, True: False}),
-    "fc_norm": ("norm_tokens", {False: True, True: False, None: None}),
+    "fc_norm": ("norm_tokens", {False: True, True: False}),
     "global_pool": ("pool", {"token": "class_token", "avg": "average"}),
     "act_layer": ("activation", {name: name for name in ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu")}),
 }
@@ -82,12 +82,15 @@ def arguments(row, given, more=None, without=(), refused=None) -> dict:
     given.refuse(**refused)
     tower = dict(row)
     for theirs, (ours, values) in known.items():
-        if theirs in given:
-            tower[ours] = given.choice(theirs, values, None) if values else given.optional(theirs)
+        value = given.optional(theirs)
+        if value is not None:  # timm leaves out what is null
+            tower[ours] = given.choice(theirs, values, None) if values else value
+    tower["layer_scale"] = tower["layer_scale"] or None
     if tower["stem"] is None:
         tower["patch_bias"] = not tower["pre_norm"]
-    if "mlp_ratio" in given or "embed_dim" in given:
-        ratio = given.get("mlp_ratio", row["mlp_dim"] / row["width"])
+    ratio = given.optional("mlp_ratio")
+    if ratio is not None or tower["width"] != row["width"]:
+        ratio = row["mlp_dim"] / row["width"] if ratio is None else ratio
         tower["mlp_dim"] = int(tower["width"] * ratio)  # cut, as timm does
     return tower
 
@@ -119,6 +122,8 @@ def name(tower, names, row, more=None, without=()) -> tuple | None:
         row: function of a name, that gives its tower.
         more, without: as of `arguments`.
     """
+    if tower["pool"] not in _ARGUMENTS["global_pool"][1].values():
+        return None
     known = _known(more, without)
     differing = {each: _differing(tower, row(each), known) for each in names}
     possible = [(each, changes) for each, changes in differing.items() if changes is not None]
@@ -144,7 +149,7 @@ def _differing(tower, usual, known):
         said = next((each for each, mine in values.items() if mine == value), _UNSAID) if values else value
         if said is _UNSAID:
             return None
-        arguments[theirs] = said
+        arguments[theirs] = 0.0 if said is None and theirs == "init_values" else said
     width, mlp_dim = built["width"], built["mlp_dim"]
     if mlp_dim != int(width * (usual["mlp_dim"] / usual["width"])):
         ratio = mlp_dim / width

@@ -107,7 +107,7 @@ def _is_of_open_clip(tower):
 
 def arguments(row, given) -> dict:
     """The tower with timm's arguments over its own."""
-    return vision_transformer.arguments(row, given)
+    return vision_transformer.arguments(row, given, without=("patch_size",) if row["stem"] else ())
 
 
 def entries(row) -> list:

@@ -51,17 +51,17 @@ def row(name) -> dict | None:
 
 def arguments(row, given) -> dict:
     """The tower with timm's arguments over its own."""
-    tower = vision_transformer.arguments(row, given, more={"embed_cfg": "embed_cfg"})
+    tower = vision_transformer.arguments(row, given, more={"embed_cfg": "embed_cfg"}, without=("patch_size",))
     stem = tower.pop("embed_cfg", None) or {}
-    channels = stem.get("embed_dim", [each for each, _ in tower["stem_stages"]] + [tower["width"]])
-    blocks = stem.get("depths", [each for _, each in tower["stem_stages"]])
+    channels = stem.get("embed_dim", [each for each, _ in row["stem_stages"]] + [row["width"]])
+    blocks = stem.get("depths", [each for _, each in row["stem_stages"]])
     if len(channels) < 3 or len(blocks) < 2 or channels[2] != tower["width"]:
         raise ValueError(
             f"{given.place}, embed_cfg says embed_dim={channels}, depths={blocks}, but channels and blocks of two "
             f"stages are needed, and behind them the embed_dim of the whole, {tower['width']}."
         )
     return tower | {
-        "stem_width": stem.get("stem_width", tower["stem_width"]),
+        "stem_width": stem.get("stem_width", row["stem_width"]),
         "stem_stages": [list(each) for each in zip(channels[:2], blocks[:2])],
     }
 

@@ -1,0 +1,171 @@
+"""Apple's own layout of MobileCLIP: its names, its config, and the numbers of the same tensors in open_clip's."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from parity import FIXTURES
+from safetensors.numpy import load_file, save_file
+from shared_case import numpy
+from wheel import WHEEL, Shapes, config_of
+
+import kzoo
+from kzoo.layers.initializers import without_values
+from kzoo.presets.build import build
+from kzoo.presets.foreign import recognise
+from kzoo.weights import check_tensors, mobileclip, open_clip
+
+pytestmark = pytest.mark.once
+FIXTURE = FIXTURES / "oc_mobileclip_s_tiny"
+CONFIG = {
+    "embed_dim": 512,
+    "image_cfg": {"image_size": 256, "model_name": "mci1"},
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "dim": 512,
+        "ffn_multiplier_per_layer": 4.0,
+        "n_heads_per_layer": 8,
+        "n_transformer_layers": 12,
+        "norm_layer": "layer_norm_fp32",
+        "causal_masking": False,
+        "model_name": "base",
+    },
+}
+NETWORK = {"0.blocks": 0, "1.downsample": 1, "1.blocks": 2, "2.downsample": 3, "2.blocks": 4, "3.downsample": 5}
+NETWORK |= {"3.pos_emb": 6, "3.blocks": 7}
+
+
+def own_name(name):
+    """What Apple calls a tensor of open_clip."""
+    for theirs, own in {
+        r"^visual\.trunk\.stem\.": "image_encoder.model.patch_embed.",
+        r"^visual\.trunk\.final_conv\.se\.fc1\.": "image_encoder.model.conv_exp.se.reduce.",
+        r"^visual\.trunk\.final_conv\.se\.fc2\.": "image_encoder.model.conv_exp.se.expand.",
+        r"^visual\.trunk\.final_conv\.": "image_encoder.model.conv_exp.",
+        r"^visual\.trunk\.head\.fc\.weight$": "image_encoder.model.head.proj",
+        r"\.conv_kxk\.": ".rbr_conv.",
+        r"\.conv_scale\.": ".rbr_scale.",
+        r"\.identity\.": ".rbr_skip.",
+        r"\.large_conv\.": ".lkb_origin.",
+        r"\.mlp\.(?!c_)": ".convffn.",
+        r"\.pos_enc\.": ".pe.",
+        r"\.gamma$": "",
+        r"^text\.token_embedding\.": "text_encoder.embedding_layer.",
+        r"^text\.positional_embedding$": "text_encoder.positional_embedding.pos_embed.pos_embed",
+        r"^text\.ln_final\.": "text_encoder.final_layer_norm.",
+        r"^text\.text_projection$": "text_encoder.projection_layer",
+        r"^text\.transformer\.resblocks\.": "text_encoder.transformer.",
+        r"\.ln_1\.": ".pre_norm_mha.0.",
+        r"\.ln_2\.": ".pre_norm_ffn.0.",
+        r"\.attn\.in_proj_": ".pre_norm_mha.1.qkv_proj.",
+        r"\.attn\.out_proj\.": ".pre_norm_mha.1.out_proj.",
+        r"\.mlp\.c_fc\.": ".pre_norm_ffn.1.",
+        r"\.mlp\.c_proj\.": ".pre_norm_ffn.4.",
+    }.items():
+        name = re.sub(theirs, own, name)
+    return re.sub(
+        r"^visual\.trunk\.stages\.(\d\.\w+)\.", lambda found: f"image_encoder.model.network.{NETWORK[found[1]]}.", name
+    )
+
+
+def own_tensors(tensors):
+    """Tensors of open_clip as Apple has them."""
+    own = {own_name(name): tensor for name, tensor in tensors.items() if name != "visual.trunk.head.fc.bias"}
+    head, places = "image_encoder.model.head.proj", "text_encoder.positional_embedding.pos_embed.pos_embed"
+    return own | {head: np.ascontiguousarray(own[head].T), places: own[places][None, None]}
+
+
+def renamed(name):
+    for pattern, replacement in mobileclip.renames({}):
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+@pytest.mark.parametrize("config, tower", [("MobileCLIP-S1", "mci1"), ("MobileCLIP-S2", "mci2")])
+def test_names_and_shapes(config, tower, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"image_cfg": {"image_size": 256, "model_name": tower}}))
+    checkpoint = recognise(tmp_path)
+    assert checkpoint.format is mobileclip.FORMAT
+    row = checkpoint.row()
+    theirs = open_clip.FORMAT.row(config_of(config, "datacompdr"))
+    assert row["image_encoder"] == theirs["image_encoder"] | {"projection_bias": False}
+    assert {key: row[key] for key in ("text_encoder", "images", "similarity", "tokenizer")} == {
+        "text_encoder": theirs["text_encoder"],
+        "images": {"decoding": row["images"]["decoding"]} | theirs["images"],
+        "similarity": theirs["similarity"],
+        "tokenizer": theirs["tokenizer"],
+    }
+    shapes = {name: np.broadcast_to(np.float32(0), shape) for name, shape in WHEEL[config]["tensors"].items()}
+    stored = {name: tensor.shape for name, tensor in own_tensors(shapes).items()}
+    assert sum(name.startswith(("visual", "text.")) for name in stored) == 0
+    tensors = Shapes({renamed(name): shape for name, shape in stored.items()})
+    assert len(tensors) == len(stored)
+    check_tensors(
+        mobileclip.entries(checkpoint.config, tensors), open_clip.DROP, without_values(build, row), tensors, "it"
+    )
+
+
+def test_numbers(tmp_path):
+    expected = kzoo.from_preset(FIXTURE)
+    expected.image_encoder.projection.bias.assign(np.zeros(24, "float32"))  # which Apple's has not
+    text = CONFIG["text_cfg"] | {"context_length": 16, "vocab_size": 256, "dim": 32}
+    text |= {"n_heads_per_layer": [4, 4], "n_transformer_layers": 2, "ffn_multiplier_per_layer": [4.0, 4.0]}
+    image = {"image_size": 64, "model_name": "mci0"}
+    (tmp_path / "config.json").write_text(json.dumps({"embed_dim": 24, "image_cfg": image, "text_cfg": text}))
+    save_file(own_tensors(load_file(FIXTURE / "open_clip_model.safetensors")), tmp_path / "model.safetensors")
+    checkpoint = recognise(tmp_path)
+    arguments = json.loads((FIXTURE / "config.json").read_text())["model_args"]
+    checkpoint.config["model_cfg"]["vision_cfg"]["timm_model_args"] = arguments  # no released tower is as small
+    row, tensors = checkpoint.row(), checkpoint.tensors()
+    model = build(row, preprocessor=checkpoint.preprocessor(row))
+    checkpoint.check_tensors(tensors, model)
+    checkpoint.fill(tensors, model, {})
+    batch = {
+        "images": np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), "uint8"),
+        "token_ids": np.load(FIXTURE / "inputs.npz")["input_ids"].astype("int32"),
+    }
+    for name, got in model(batch).items():
+        np.testing.assert_array_equal(numpy(got), numpy(expected(batch)[name]), err_msg=name)
+    model.save_to_preset(tmp_path / "open_clip", format="open_clip")
+    again = kzoo.from_preset(tmp_path / "open_clip")
+    np.testing.assert_array_equal(numpy(again(batch)["image_embeddings"]), numpy(model(batch)["image_embeddings"]))
+
+
+def test_branches_that_are_merged_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    names = (
+        "image_encoder.model.patch_embed.0.reparam_conv.weight",
+        "image_encoder.model.network.1.proj.0.lkb_reparam.bias",
+    )
+    for name in names:
+        others = {f"image_encoder.{number}": np.zeros(1, "float32") for number in range(99)}
+        save_file({name: np.zeros(1, "float32")} | others, tmp_path / "model.safetensors")
+        with pytest.raises(ValueError, match=r"reparam_conv\..*: its branches are merged"):
+            kzoo.from_preset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "part, change, sentence",
+    [
+        (None, {"audio_cfg": {}}, "config.json says audio_cfg={}; this version knows embed_dim, image_cfg, text_cfg"),
+        (
+            "image_cfg",
+            {"model_name": "vit_b16"},
+            "says model_name='vit_b16'; this version knows 'mci0', 'mci1'",
+        ),
+        ("image_cfg", {"patch": 3}, "image_cfg says patch=3; this version knows image_size, model_name"),
+        ("text_cfg", {"model_name": "mct"}, "text_cfg says model_name='mct'; this version knows 'base'"),
+        ("text_cfg", {"no_pos_embedding": True}, "text_cfg says no_pos_embedding=True, which this version cannot"),
+        ("text_cfg", {"norm_layer": "batch_norm"}, "text_cfg says norm_layer='batch_norm'"),
+        ("text_cfg", {"n_heads_per_layer": [8] * 11}, r"n_heads_per_layer=\[8, .*; this version builds blocks that"),
+        ("text_cfg", {"ffn_multiplier_per_layer": [4.0] * 11 + [2.0]}, "blocks that are all alike"),
+        ("text_cfg", {"dim": "512"}, "text_cfg says dim='512', but"),
+    ],
+)
+def test_what_is_refused(part, change, sentence, tmp_path):
+    config = CONFIG | (change if part is None else {part: CONFIG[part] | change})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=sentence):
+        recognise(tmp_path)
