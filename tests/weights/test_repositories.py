@@ -15,14 +15,6 @@ from kzoo.presets.table import preset_of, read_row
 from kzoo.weights import open_clip
 
 pytestmark = pytest.mark.once
-LEFT = (  # configs that open, and have no row
-    "mt5-base-ViT-B-32",
-    "mt5-xl-ViT-H-14",
-    "nllb-clip-base-siglip",
-    "nllb-clip-base",
-    "nllb-clip-large-siglip",
-    "nllb-clip-large",
-)
 ROWS = {row["name"]: read_row(row["name"]) for row in kzoo.list_presets()}
 ROWS = {name: row for name, row in ROWS.items() if "open_clip" in row}
 RELEASED = [name for name, row in ROWS.items() if row["weights"]]
@@ -59,7 +51,7 @@ def test_a_config_with_a_tag_is_one_row():
 
 @pytest.mark.parametrize("config", WHEEL)
 def test_every_config_of_the_wheel_is_a_name(config):
-    if config not in LEFT and config != "coca_base":  # which is a preset of kzoo, of coca_ViT-B-32
+    if config != "coca_base":  # which is a preset of kzoo, of coca_ViT-B-32
         row = read_row(config)
         assert row["open_clip"] == config.removesuffix(QUICK)
         assert row["weights"] or not WHEEL[config]["tags"]
@@ -69,10 +61,9 @@ def test_every_config_of_the_wheel_is_a_name(config):
 
 @pytest.mark.parametrize("config, tag, said", [pytest.param(*each, id="/".join(each[:2])) for each in pairs()])
 def test_every_tag_of_the_wheel_has_a_row(config, tag, said):
-    if config not in LEFT:
-        row = read_row(f"{config}/{tag}")
-        assert row["weights"] and (row["weights"]["repo"], row["weights"]["tag"]) == (repository(said), tag)
-        assert config.removesuffix(QUICK) == row["open_clip"] and preset_of(config) in ROWS
+    row = read_row(f"{config}/{tag}")
+    assert row["weights"] and (row["weights"]["repo"], row["weights"]["tag"]) == (repository(said), tag)
+    assert config.removesuffix(QUICK) == row["open_clip"] and preset_of(config) in ROWS
 
 
 @pytest.mark.parametrize("name", ROWS)
