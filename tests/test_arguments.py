@@ -116,6 +116,7 @@ OBJECTS = {
     "backbone", "decoder", "encoder", "encoders", "gives", "heads", "image_encoder", "inputs", "layer", "loss", "model",
     "packed", "pools", "preprocessor", "projector", "reads", "similarity", "teacher", "terms", "text_decoder",
     "text_encoder", "stages", "expansion", "kernel_size", "padding", "strides", "symmetric_padding", "se_ratio", "pool",
+    "stem",
 }  # fmt: skip
 OF_KERAS = {"self", "name", "dtype", "trainable", "activity_regularizer", "autocast", "kwargs"}
 

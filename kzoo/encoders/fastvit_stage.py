@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kzoo.arguments import COUNT, FINITE, FLAG, one_of
+from kzoo.arguments import COUNT, FINITE, FLAG, POSITIVE, one_of
 from kzoo.layers.attention import Attention, dense
 from kzoo.layers.branches import BranchedConv, ConditionalPositions, RepMixer, multiplier, rounded_share
 from kzoo.layers.configured import Configured
@@ -41,7 +41,10 @@ class Stage(Configured, keras.layers.Layer):
         "layer_scale": FINITE | None,
         "mixer": one_of(*MIXERS),
         "norm": one_of(*NORMS),
-    } | dict.fromkeys(("positions", "downsample", "squeeze", "merged"), FLAG)
+        "mlp_ratio": POSITIVE,
+    }
+    arguments |= dict.fromkeys(("mixer_kernel", "down_kernel", "down_strides"), COUNT)
+    arguments |= dict.fromkeys(("positions", "downsample", "squeeze", "merged", "down_activation"), FLAG)
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class MixerBlock(Configured, keras.layers.Layer):
         epsilon, momentum, merged: see `FastViT`.
     """
 
-    arguments = {"layer_scale": FINITE | None}
+    arguments = {"mixer_kernel": COUNT, "layer_scale": FINITE | None, "merged": FLAG}
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept, unturned
+from kzoo.layers.attention import BIASES
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import PatchEmbedding, as_size
 from kzoo.layers.pooling import AttentionPooling, QueryPooling
@@ -16,7 +17,7 @@ from kzoo.layers.projection import tower_projection
 from kzoo.layers.relative_positions import RelativePositions, relative_offsets
 from kzoo.layers.rotary import ORDERS, rotary_angles
 from kzoo.layers.stems import stem_layer
-from kzoo.layers.transformer import transformer_blocks
+from kzoo.layers.transformer import GATES, transformer_blocks
 from kzoo.types import Tensor
 
 POOLS = ("class_token", "average", "attention", "queries")
@@ -108,6 +109,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         "query_layout": one_of(*QUERY_LAYOUTS),
         "rotary": one_of(*ORDERS),
         "stem": one_of(*STEMS),
+        "attention_bias": one_of(*BIASES),
+        "mlp": one_of(*GATES),
     }
 
     def __init__(

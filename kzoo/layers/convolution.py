@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import COUNT, FLAG
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import HeNormal
 from kzoo.layers.numerics import activation_function
@@ -43,6 +44,8 @@ class ConvNorm(Configured, keras.layers.Layer):
     Reference:
         Ioffe and Szegedy, Batch Normalization, 2015, arXiv 1502.03167.
     """
+
+    arguments = {"multiplier": COUNT, "merged": FLAG}
 
     def __init__(
         self,

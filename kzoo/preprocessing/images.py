@@ -131,7 +131,14 @@ class ImageSteps(Pictures):
         sampling, full = INTERPOLATIONS[self.interpolation], (size[1], size[0])
         shown = tuple(map(min, full, self.image_size[::-1]))
         if math.prod(full) > LONG * math.prod(shown):  # of a line of 10,000 x 1 pixels, gigabytes would be made first
-            picture = picture.resize(shown, sampling, box=self._shown_box(picture.size, full, shown))
+            left, top, right, bottom = self._shown_box(picture.size, full, shown)
+            # one side after the other, in the order that Pillow takes for the whole, since it rounds in between
+            if picture.width < picture.height and full[1] < picture.height:
+                picture = picture.resize((picture.width, shown[1]), sampling, box=(0, top, picture.width, bottom))
+                picture = picture.resize(shown, sampling, box=(left, 0, right, shown[1]))
+            else:
+                picture = picture.resize((shown[0], picture.height), sampling, box=(left, 0, right, picture.height))
+                picture = picture.resize(shown, sampling, box=(0, top, shown[0], bottom))
         elif picture.size != full:
             picture = picture.resize(full, sampling)
         return self._centre(picture)

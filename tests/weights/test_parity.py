@@ -35,6 +35,7 @@ QUICK, EXACT, TANH = ({"activation": name} for name in ("quick_gelu", "gelu", "g
         ("hf_siglip_tiny", {"text_encoder": EXACT}),
         ("oc_siglip_tiny", {"image_encoder": EXACT}),
         ("oc_clipa_tiny", {"image_encoder": QUICK}),
+        ("oc_convnext_tiny", {"image_encoder": TANH}),
         ("hf_chinese_clip_tiny", {"text_encoder": TANH}),
         ("oc_coca_tiny", {"text_decoder": QUICK, "loss": [{"loss": "Captioning"}]}),
         # masks and pools
@@ -52,6 +53,7 @@ QUICK, EXACT, TANH = ({"activation": name} for name in ("quick_gelu", "gelu", "g
         ("oc_clip_vit_custom_text", {"text_encoder": {"epsilon": 1e-6}}),
         ("hf_align_tiny", {"text_encoder": {"epsilon": 1e-5}}),
         ("hf_align_tiny", {"image_encoder": {"epsilon": 1e-5}}),
+        ("oc_swin_tiny", {"image_encoder": {"epsilon": 1e-6}}),
     ],
 )
 def test_the_tolerance_catches_a_wrong_architecture(name, changes):
