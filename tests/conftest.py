@@ -10,7 +10,10 @@ import pytest
 from huggingface_hub import constants
 from shared_case import TESTS, tiny_model, toy_pairs
 
+from kzoo.presets.build import TOWERS
+
 ONCE = ("data", "decoding", "evaluation", "preprocessing")  # rooms in which no tensor is made
+NUMERICS = ("activation", "epsilon", "mean", "std", "causal", "eot_id", "pad_id")  # of a tower: they change no shape
 OTHERS = ("jax", "tensorflow")  # backends that take turns at tests marked `one_other`
 # What is written once for all backends, in operations whose values and gradients others compare on each of them: here
 # two backends are enough. The algebra of single losses, compared with loops, beside what tries every loss; layers,
@@ -52,6 +55,30 @@ def model():
 def pairs():
     """Twenty-four pictures with captions, as `kzoo.data.pairs` takes them."""
     return toy_pairs(24)
+
+
+@pytest.fixture(scope="session")
+def towers_of_shapes():
+    """Towers of shapes only, by their config."""
+    return {}
+
+
+@pytest.fixture
+def once_each(towers_of_shapes, monkeypatch):
+    """Towers of shapes only that differ in no shape are one: the giants take a second each to build."""
+
+    def remembering(owner):
+        def tower(**config):
+            key = json.dumps([owner.kind, {name: config[name] for name in config if name not in NUMERICS}], default=str)
+            if key not in towers_of_shapes:
+                towers_of_shapes[key] = owner.from_config(config)
+            return towers_of_shapes[key]
+
+        return tower
+
+    for kind, owner in TOWERS.items():
+        if isinstance(owner, type):
+            monkeypatch.setitem(TOWERS, kind, remembering(owner))
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

@@ -44,7 +44,7 @@ def counts_of(model):
 
 @pytest.mark.once
 @pytest.mark.parametrize("family, architecture", ARCHITECTURES)
-def test_built_towers_have_the_parameters_of_the_table(family, architecture):
+def test_built_towers_have_the_parameters_of_the_table(family, architecture, once_each):
     row = read_row(ARCHITECTURES[family, architecture])
     model = without_values(build, row)  # the giants fit into no memory
     assert counts_of(model) == row["parameters"]

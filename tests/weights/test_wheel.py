@@ -17,32 +17,6 @@ from kzoo.weights.hf_texts.joined import TEXTS
 from kzoo.weights.trunks.joined import TRUNKS
 
 pytestmark = pytest.mark.once
-# what changes no shape: towers that differ in nothing else are built once
-NUMERICS = ("activation", "epsilon", "mean", "std", "causal", "eot_id", "pad_id")
-
-
-@pytest.fixture(scope="module")
-def towers():
-    """Towers by their config, of shapes only."""
-    return {}
-
-
-@pytest.fixture
-def once_each(towers, monkeypatch):
-    """Towers that differ in no shape are one: the giants take a second each to build."""
-
-    def remembering(owner):
-        def tower(**config):
-            key = json.dumps([owner.kind, {name: config[name] for name in config if name not in NUMERICS}], default=str)
-            if key not in towers:
-                towers[key] = owner.from_config(config)
-            return towers[key]
-
-        return tower
-
-    for kind, owner in building.TOWERS.items():
-        if isinstance(owner, type):
-            monkeypatch.setitem(building.TOWERS, kind, remembering(owner))
 
 
 def test_it_is_the_wheel_that_is_installed():
