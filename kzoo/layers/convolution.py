@@ -99,7 +99,7 @@ class ConvNorm(Configured, keras.layers.Layer):
         if self.pad is not None:
             x = self.pad(x)
         if self.skip > 1:
-            x = x[:, :: self.skip, :: self.skip]
+            x = ops.max_pool(x, 1, self.skip, data_format=_LAST)  # not a slice, which jax2onnx does not know
         x = self.convolution(x)
         if self.norm is not None:
             x = self.norm(x, training=training)
