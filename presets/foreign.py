@@ -37,8 +37,6 @@ PIPELINE_FILE, MODULES_FILE = "model_index.json", "modules.json"
 OTHER_LAYOUTS = {  # fields of a config.json -> what it is then
     ("audio_cfg",): "of CLAP (sound and text), which this version does not read",
     ("genlip_cfg",): "of GenLIP (texts written from pictures), which this version does not read",
-    ("image_cfg", "text_cfg"): "of MobileCLIP's own code, which this version does not read; take the repository of the "
-    "same model in open_clip's layout",
     ("embed_dim", "vision_cfg", "text_cfg"): "the model_cfg of open_clip alone; write it, with the mean and std of its "
     'pixels, as open_clip_config.json: {"model_cfg": {...}, "preprocess_cfg": {"mean": [...], "std": [...]}}',
     ("architecture", "pretrained_cfg"): "of a tower of timm alone; this version opens those in models of open_clip",
