@@ -6,7 +6,7 @@ python docs/make_checkpoints.py
 from pathlib import Path
 
 import kzoo
-from kzoo.presets.foreign import FORMATS
+from kzoo.weights.formats import FORMATS
 
 PAGE = Path(__file__).with_name("checkpoints.md")
 HEAD = """# Checkpoints that open

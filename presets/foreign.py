@@ -12,24 +12,9 @@ from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.vocabularies import KINDS
 from kzoo.presets import schema
 from kzoo.presets.build import complete, image_steps, parts_of, vocabulary_of
-from kzoo.weights import (
-    TensorFiles,
-    big_vision,
-    check_links,
-    check_tensors,
-    has_weights,
-    load_tensors,
-    mobileclip,
-    open_clip,
-    single_tower,
-    transformers_align,
-    transformers_altclip,
-    transformers_blip,
-    transformers_chinese_clip,
-    transformers_clip,
-    transformers_siglip,
-)
+from kzoo.weights import TensorFiles, check_links, check_tensors, has_weights, load_tensors, open_clip, single_tower
 from kzoo.weights.format import STEPS_FILE, Format
+from kzoo.weights.formats import FORMATS
 from kzoo.weights.transformers_layout import CONFIG_FILE
 
 PROCESSOR_FILE = "processor_config.json"  # of transformers 5: what tokenizer and image processor are made of
@@ -44,20 +29,6 @@ OTHER_LAYOUTS = {  # fields of a config.json -> what it is then
 UNREAD = {
     "eot_id": {"pool": ("end_of_text",)}
 }  # what changes numbers only where another option has one of these values
-
-FORMATS = (
-    transformers_clip.FORMAT,
-    transformers_clip.METACLIP_FORMAT,
-    transformers_siglip.FORMAT,
-    transformers_siglip.NAFLEX_FORMAT,
-    transformers_align.FORMAT,
-    transformers_chinese_clip.FORMAT,
-    transformers_altclip.FORMAT,
-    transformers_blip.FORMAT,
-    open_clip.FORMAT,
-    big_vision.FORMAT,
-    mobileclip.FORMAT,
-)
 
 
 @dataclass

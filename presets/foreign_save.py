@@ -13,9 +13,10 @@ from kzoo.preprocessing.preprocessor import STEPS, TOKENIZER_FILE
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.build import PARTS, TOWERS
 from kzoo.presets.card import write_card
-from kzoo.presets.foreign import FORMATS, plain
+from kzoo.presets.foreign import plain
 from kzoo.weights import collect_tensors
 from kzoo.weights.format import STEPS_FILE
+from kzoo.weights.formats import FORMATS
 
 # how a tower computes, where the scale starts and ends, what becomes of odd pictures and half pixels: no other
 # library's config says these

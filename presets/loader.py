@@ -50,7 +50,9 @@ def from_preset(
             `open_clip_model.safetensors`) or big_vision (`open_clip_config.json`, one `.npz`); or
             `"hf://owner/name[@revision]"`, a repository of the Hugging Face Hub that holds one of these. Local
             folders never open a connection. Names of open_clip mean the preset of that model: `"ViT-B-32"`, with the
-            tag of its weights `"ViT-B-32/laion2b_s34b_b79k"`, `"hf-hub:owner/name"`, `"local-dir:folder"`.
+            tag of its weights `"ViT-B-32/laion2b_s34b_b79k"`, `"hf-hub:owner/name"`, `"local-dir:folder"`. Without a
+            tag it is the preset that is called after the architecture, with its weights; what open_clip builds then,
+            a model with random weights, is made by `load_weights=False`.
         load_weights: False builds the architecture with random weights and needs no network.
         image_size: side in pixels or `(height, width)`, where it differs from the preset's. The position table of
             loaded weights is then resampled (bicubic, antialiased).

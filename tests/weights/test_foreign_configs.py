@@ -9,7 +9,8 @@ import pytest
 import transformers as hf
 from shared_case import TESTS
 
-from kzoo.presets.foreign import FORMATS, recognise
+from kzoo.presets.foreign import recognise
+from kzoo.weights.formats import FORMATS
 
 pytestmark = pytest.mark.once
 FIXTURES = TESTS / "fixtures"
