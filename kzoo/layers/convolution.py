@@ -63,9 +63,10 @@ class ConvNorm(Configured, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        # a kernel of one pixel strides over pixels that it never reads: they are left out before, since the gradient of
-        # such a strided kernel writes beyond its memory on CPUs in torch (oneDNN, few channels, even sides)
-        self.skip, strides = (strides, 1) if kernel_size == 1 else (1, strides)
+        # a kernel of one pixel strides over pixels that it never reads: in torch they are left out before, since there
+        # the gradient of such a strided kernel writes beyond its memory on CPUs (oneDNN, few channels, even sides)
+        skips = kernel_size == 1 and keras.config.backend() == "torch"
+        self.skip, strides = (strides, 1) if skips else (1, strides)
         common = {"strides": strides, "use_bias": merged, "data_format": _LAST, "dtype": policy, "name": "convolution"}
 
         # -- layers --
