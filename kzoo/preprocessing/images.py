@@ -14,6 +14,7 @@ RESIZES = ("shortest", "squash", "longest")
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 EVEN, FLOOR = "even", "floor"
 ROUNDINGS = {EVEN: round, FLOOR: math.floor}  # of a place at half a pixel: Python's `round` goes to the even one
+REACH = 3.0  # pixels around a place that make it, and one more
 LONG = 16  # a picture of which the crop shows less than one part in so many is cropped before it is resized
 
 
@@ -131,14 +132,11 @@ class ImageSteps(Pictures):
         sampling, full = INTERPOLATIONS[self.interpolation], (size[1], size[0])
         shown = tuple(map(min, full, self.image_size[::-1]))
         if math.prod(full) > LONG * math.prod(shown):  # of a line of 10,000 x 1 pixels, gigabytes would be made first
-            left, top, right, bottom = self._shown_box(picture.size, full, shown)
+            box = self._shown_box(picture.size, full, shown)
             # one side after the other, in the order that Pillow takes for the whole, since it rounds in between
-            if picture.width < picture.height and full[1] < picture.height:
-                picture = picture.resize((picture.width, shown[1]), sampling, box=(0, top, picture.width, bottom))
-                picture = picture.resize(shown, sampling, box=(left, 0, right, shown[1]))
-            else:
-                picture = picture.resize((shown[0], picture.height), sampling, box=(left, 0, right, picture.height))
-                picture = picture.resize(shown, sampling, box=(0, top, shown[0], bottom))
+            upright = picture.width < picture.height and full[1] < picture.height
+            for side in (1, 0) if upright else (0, 1):
+                picture, box = _scaled_side(picture, side, shown[side], box, full, sampling)
         elif picture.size != full:
             picture = picture.resize(full, sampling)
         return self._centre(picture)
@@ -161,6 +159,25 @@ class ImageSteps(Pictures):
         if have < want and self.crop_rounding == EVEN:
             return -((want - have) // 2)  # open_clip pads before it crops
         return ROUNDINGS[self.crop_rounding]((have - want) / 2)
+
+
+def _scaled_side(picture, side, length, box, full, sampling):
+    """One side (0: the width) of the part `box` of a picture scaled to `length`, and what the box is in that.
+
+    Args:
+        full: what the whole would be scaled to.
+    """
+    other, box, cut = 1 - side, list(box), [0, 0, *picture.size]
+    reach = REACH * max(1.0, picture.size[other] / full[other])  # what the other side will be made of, and no more
+    cut[other] = max(0, math.floor(box[other] - reach))
+    cut[other + 2] = min(picture.size[other], math.ceil(box[other + 2] + reach))
+    box[other], box[other + 2] = box[other] - cut[other], box[other + 2] - cut[other]
+    picture = picture.crop(tuple(cut))
+    size, of_side = list(picture.size), [0, 0, *picture.size]
+    size[side], of_side[side], of_side[side + 2] = length, box[side], box[side + 2]
+    picture = picture.resize(tuple(size), sampling, box=tuple(of_side))
+    box[side], box[side + 2] = 0, length
+    return picture, box
 
 
 def _pair(size):
