@@ -1,5 +1,7 @@
 """How open_clip joins a tower of timm to its config: which tower, which pool, and whose projection."""
 
+import re
+
 from kzoo.weights.mapping import dense
 from kzoo.weights.trunks import eva_own
 from kzoo.weights.trunks.convnext import CONVNEXT
@@ -51,10 +53,11 @@ def _found(name, place):
         row = trunk.row(name)
         if row is not None:
             return trunk, row
-    raise ValueError(
-        f"{place} says timm_model_name={name!r}; of timm's towers this version builds "
-        f"{', '.join(trunk.names for trunk in TRUNKS)}."
-    )
+    stem, known = re.match("[a-z]*", name)[0], [trunk.names for trunk in TRUNKS]
+    alike = [each for each in known if stem in re.findall("[a-z0-9]+", each)]
+    beginnings = sorted({re.findall("[a-z0-9]+", each)[0] for each in known})
+    builds = ", ".join(alike) or f"those that begin with {', '.join(beginnings)}"
+    raise ValueError(f"{place} says timm_model_name={name!r}; of timm's towers this version builds {builds}.")
 
 
 def _sides(size):
