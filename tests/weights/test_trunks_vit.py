@@ -144,7 +144,7 @@ def test_arguments_and_pools(name, arguments, vision, changed):
         ("vit_base_patch14_reg4_dinov2", {}, {}, "timm_model_name='vit_base_patch14_reg4_dinov2'; of timm's towers"),
         ("vit_srelpos_small_patch16_224", {}, {}, "timm_model_name='vit_srelpos_small_patch16_224'; of timm's towers"),
         ("vit_base_patch16_rpn_224", {}, {}, r"timm_model_name='vit_base_patch16_rpn_224'; .*vit_relpos_\{small, "),
-        ("deit_base_patch16_clip_224", {}, {}, r"'deit_base_patch16_clip_224'; .*vitamin_\{small, base\}_224"),
+        ("deit_base_patch16_clip_224", {}, {}, r"'deit_base_patch16_clip_224'; .* builds \{vit, deit, deit3\}_"),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(name, arguments, vision, sentence):
