@@ -57,6 +57,7 @@ class Tower(Configured, Layer):
         image_size: `(height, width)` in pixels, of towers of pictures of one size; else None.
         context_length, vocab_size, pad_id, eot_id: of towers of token ids; else None. `eot_id` is None where no
             end of text is pooled.
+        causal: whether what it gives of a token depends on that and the ones before alone.
         options: what `call` takes beside its inputs and `training`, some of:
 
             - `any_size=True`: pictures of another size than `image_size`;
@@ -79,7 +80,7 @@ class Tower(Configured, Layer):
     modality: str | None = None
     token_dim = num_blocks = grid = position_path = position_grid = None
     prefix_tokens = position_tail = 0
-    pads_tokens = False
+    pads_tokens = causal = False
     image_size = context_length = vocab_size = pad_id = eot_id = None
     options: frozenset = frozenset()
 

@@ -181,7 +181,7 @@ class Captioner(Writer, EmbeddingModel):
     def can_write(self) -> bool:
         """Whether captions can be written id by id: not where the decoder reads the tokens of a text tower that looks
         ahead, for these change with every id that follows."""
-        return not self.text_decoder.reads_text_tokens or getattr(self.text_encoder, "causal", False)
+        return not self.text_decoder.reads_text_tokens or self.text_encoder.causal
 
     def towers(self) -> dict:
         return super().towers() | {"text_decoder": self.text_decoder}
