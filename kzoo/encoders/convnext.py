@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from kzoo.arguments import COUNT, FINITE, FLAG, sequence
-from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD, ImageTower, check_images, normalize_pixels
-from kzoo.encoders.stages import of_stages
+from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD
+from kzoo.encoders.stages import StagedTower, of_stages
 from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import feature_tokens
@@ -23,7 +23,7 @@ _LAST = "channels_last"
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ConvNeXt(ImageTower):
+class ConvNeXt(StagedTower):
     """ConvNeXt image tower with the normalisation of raw pixels inside; the embedding is the last map's mean, normed.
 
     Args:
@@ -63,7 +63,6 @@ class ConvNeXt(ImageTower):
     """
 
     kind, title = "convnext", "ConvNeXt"
-    options = frozenset({"any_size"})
     arguments = {
         "depths": sequence(COUNT, "blocks of each stage, at least 1", 1),
         "kernel_sizes": COUNT | sequence(COUNT, "one for each stage", 1),
@@ -112,27 +111,10 @@ class ConvNeXt(ImageTower):
         self.projection = tower_projection(embed_dim, hidden_dim, self.token_dim, projection_bias, policy)
         self.build((None, *self.image_size, 3))
 
-    def build(self, images_shape) -> None:
-        self.stem.build(images_shape)
-        shape = self.stem.compute_output_shape(images_shape)
-        self.stem_norm.build(shape)
-        for stage in self.stages:
-            stage.build(shape)
-            shape = stage.compute_output_shape(shape)
-        self.grid = tuple(shape[1:3])
-        self.post_norm.build((None, self.token_dim))
-        if self.projection is not None:
-            self.projection.build((None, self.token_dim))
-
     # -- forward --
-    def call(self, images, training=None, any_size=False) -> dict:
-        check_images(images.shape, self.image_size, any_size)
-        x = self.stem_norm(self.stem(normalize_pixels(images, self.mean, self.std)))
-        for stage in self.stages:
-            x = stage(x)
+    def _pooled(self, x):
         tokens = feature_tokens(x)  # (batch, rows * columns, widths[-1])
-        embedding = self.post_norm(ops.mean(tokens, axis=1))
-        return {"embedding": embedding if self.projection is None else self.projection(embedding), "tokens": tokens}
+        return self.post_norm(ops.mean(tokens, axis=1)), tokens
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
