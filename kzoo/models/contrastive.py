@@ -125,6 +125,8 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         """The model of towers by their names in a preset row, `<modality>_encoder`, and other arguments."""
         return cls(**towers, **options)
 
+    batch_axes = {}  # name of an output -> the axis of the rows, where it is not the first
+
     # -- parts --
     tower_names = {}  # modality -> attribute of its tower
 
