@@ -14,6 +14,7 @@ from kzoo.keras_contact.attributes import (
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
+from kzoo.keras_contact.rates import scale_rates
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
     SparesAll,
@@ -38,6 +39,7 @@ __all__ = [
     "left_over",
     "memory_unsearched",
     "optimized",
+    "scale_rates",
     "shapes_shown",
     "sync_state",
     "take_state",

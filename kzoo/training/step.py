@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
+from kzoo.losses.parts.blocks import blocks_of
 from kzoo.scale.engine import part_of
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
@@ -78,9 +79,10 @@ def losses_of(model, part, training) -> tuple:
     # only what is read: pictures and tokens of all devices would fit into the memory of none
     of_rows = {name: tensors[name] for name in read if name in tensors and name not in head}
     tensors = part.gathered(of_rows, model.batch_axes) | head
-    terms, values = objective.by_term(tensors, training, given)
-    if model.compares_pairs(objective):
-        values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
+    with blocks_of(model.loss_block_size, model.few_rows):
+        terms, values = objective.by_term(tensors, training, given)
+        if model.compares_pairs(objective):
+            values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
     rest = [0.0 * sum(head.values())] * bool(head) + list(model.losses)
     return (sum([terms[0], *rest]), *terms[1:]), values
