@@ -94,7 +94,7 @@ def weights_kept(model) -> Iterator:
         ...     model.fit(data)
     """
     _forget_stale_steps(model)
-    if "steps_followed" in vars(model):
+    if steps_run(model):
         with _as_if_not_asked(model), _without_values():
             yield
         return
@@ -104,6 +104,11 @@ def weights_kept(model) -> Iterator:
             yield
     finally:
         followed.leave()
+
+
+def steps_run(model) -> bool:
+    """Whether `weights_kept` is around something that this model does, so that a callback asks."""
+    return "steps_followed" in vars(model)
 
 
 @contextmanager
