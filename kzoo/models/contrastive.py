@@ -8,7 +8,7 @@ from typing import Self
 import keras
 
 from kzoo import keras_contact, losses
-from kzoo.arguments import TABLE, able, one_of, sequence
+from kzoo.arguments import COUNT, TABLE, able, one_of, sequence
 from kzoo.bases import Model
 from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import marked
@@ -150,6 +150,10 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         """The sets of arrays of a batch that towers read, list of `kzoo.models.slots.Slot`."""
         return find_slots(self.modalities(), batch)
 
+    def batch_axis(self, name) -> int:
+        """The axis of an output that has a side for each sample of the batch."""
+        return 0
+
     def rules(self, batch) -> list:
         """What the model makes of outputs and of the batch beside its heads, list of `kzoo.models.answers.Rule`."""
         return [Rule(("negative_text_embeddings",), ("negatives",), lambda x, training: (x,))]
@@ -230,7 +234,9 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         check_trained(self)
 
     # -- compile --
-    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", **kwargs) -> None:
+    def compile(
+        self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs
+    ) -> None:
         """Configure training.
 
         Args:
@@ -251,6 +257,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             >>> model.compile(kzoo.training.AdamW(1e-4))
         """
         check_compile(kwargs)
+        (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
         self._own(loss)
@@ -265,6 +272,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         for name, step in steps_of(self).items():
             keras_contact.untracked(self, name, step)
         keras_contact.untracked(self, "epochs_made", 0)
+        keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def _own(self, loss):
@@ -306,7 +314,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             return config
         # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
         compiler = {"jit_compile": "auto"} if self.auto_jit_compile else {}
-        compiler |= {"epochs_made": self.epochs_made}
+        compiler |= {"epochs_made": self.epochs_made, "micro_batch_size": self.micro_batch_size}
         kept = {"loss": self.objective, "gradients": self.gradients}
         return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 

@@ -138,6 +138,9 @@ class SelfSupervised(EmbeddingModel):
                 rules.append(Rule(("*_tokens",), ("*_token_projections",), self._projected_tokens, "projector"))
         return rules
 
+    def batch_axis(self, name) -> int:
+        return 1 if name in ("student", "teacher") else 0  # (views, batch, dim)
+
     @staticmethod
     def _projected(projector, features, training):
         return (ops.cast(projector(features, training=training), "float32"),)

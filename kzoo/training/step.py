@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
+from kzoo.scale import micro_batches
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
@@ -41,8 +42,12 @@ def predict_step(model, *arguments) -> Any:
     batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     names = tuple(model.predicted(batch))
     if not state:
-        return model(batch, training=False, only=names)
-    return model.stateless_call(*state[0], batch, training=False, only=names)  # on jax
+        return micro_batches.forward(model, batch, names, training=False)[0]
+    groups = keras_contact.carried_variables(model, 2)  # on jax
+    pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
+    with keras.StatelessScope(pairs) as scope:
+        outputs, _ = micro_batches.forward(model, batch, names, training=False)
+    return outputs, [scope.get_current_value(each) for each in model.non_trainable_variables]
 
 
 def _trained(model, x, y, sample_weight):
@@ -65,7 +70,7 @@ def losses_of(model, batch, training) -> tuple:
     """Weighted terms of the loss, whose sum is minimised, and the values that are logged."""
     objective, given = model.objective, model.any_number()
     names = model.reading(objective.may_read(given), batch)
-    outputs = model(batch, training=training, only=names)
+    outputs, added = micro_batches.forward(model, batch, names, training)
     head = _head_tensors(model.similarity)
     tensors = batch | model.loss_tensors(outputs) | head
     if not tensors.keys() >= set(objective.reading(given)):
@@ -74,7 +79,7 @@ def losses_of(model, batch, training) -> tuple:
     if model.compares_pairs(objective):
         values = (*values, in_batch_accuracy(*(outputs[name] for name in model.PAIR)))
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
-    rest = [0.0 * sum(head.values())] * bool(head) + list(model.losses)
+    rest = [0.0 * sum(head.values())] * bool(head) + added
     return (sum([terms[0], *rest]), *terms[1:]), values
 
 
