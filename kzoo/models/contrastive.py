@@ -125,6 +125,8 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         """The model of towers by their names in a preset row, `<modality>_encoder`, and other arguments."""
         return cls(**towers, **options)
 
+    batch_axes = {}  # name of an output -> the axis of the rows, where it is not the first
+
     # -- parts --
     tower_names = {}  # modality -> attribute of its tower
 
@@ -149,10 +151,6 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
     def slots(self, batch) -> list:
         """The sets of arrays of a batch that towers read, list of `kzoo.models.slots.Slot`."""
         return find_slots(self.modalities(), batch)
-
-    def batch_axis(self, name) -> int:
-        """The axis of an output that has a side for each sample of the batch."""
-        return 0
 
     def rules(self, batch) -> list:
         """What the model makes of outputs and of the batch beside its heads, list of `kzoo.models.answers.Rule`."""

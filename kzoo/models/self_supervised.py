@@ -76,6 +76,7 @@ class SelfSupervised(EmbeddingModel):
 
     kind = "self_supervised"
     tower_names = {"view": "encoder"}
+    batch_axes = {"student": 1, "teacher": 1}  # (views, batch, dim)
 
     def __init__(self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -137,9 +138,6 @@ class SelfSupervised(EmbeddingModel):
             if self._projects_tokens():
                 rules.append(Rule(("*_tokens",), ("*_token_projections",), self._projected_tokens, "projector"))
         return rules
-
-    def batch_axis(self, name) -> int:
-        return 1 if name in ("student", "teacher") else 0  # (views, batch, dim)
 
     @staticmethod
     def _projected(projector, features, training):

@@ -96,7 +96,7 @@ class Part:
         return outputs, state
 
     def _rows_first(self, name, value, count):
-        axis = self.model.batch_axis(name)
+        axis = self.model.batch_axes.get(name, 0)
         known = ops.is_tensor(value) and len(value.shape) > axis
         shape = tuple(value.shape) if known else None
         if not known or self.model.shape_of(name)[axis] is not None or _differs(shape[axis], count):
@@ -109,8 +109,8 @@ class Part:
 
     def in_place(self, outputs) -> dict:
         """Joined outputs with the rows where the model has them."""
-        axes = {name: 0 if name.startswith(ADDED) else self.model.batch_axis(name) for name in outputs}
-        return {name: ops.swapaxes(each, 0, axes[name]) if axes[name] else each for name, each in outputs.items()}
+        axes = self.model.batch_axes
+        return {name: ops.swapaxes(each, 0, axes[name]) if name in axes else each for name, each in outputs.items()}
 
 
 class _Reading(keras.StatelessScope):
