@@ -20,7 +20,10 @@ from kzoo.models.caption_labels import caption_targets, with_start
 from kzoo.models.embedding_model import EmbeddingModel, check_pair, wants_pairs
 from kzoo.types import Array
 
-LOGITS = ("caption_logits", "caption_linear_logits")  # what a loss is given of states and the last layer, not multiplied
+LOGITS = (
+    "caption_logits",
+    "caption_linear_logits",
+)  # states and the last layer, to a loss
 NO_TOKENS = (
     "the image tower {} gives an embedding and no tokens, but this decoder reads tokens; take "
     'Captioner.from_dual_encoder(model, memory="embedding").'

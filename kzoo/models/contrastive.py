@@ -232,9 +232,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         check_trained(self)
 
     # -- compile --
-    def compile(
-        self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs
-    ) -> None:
+    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs) -> None:
         """Configure training.
 
         Args:
@@ -243,6 +241,11 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
                 Its variables are trained and saved with the model. The object itself is not changed.
             gradients: how those of several terms are put together: `"sum"`, `"harmonised"`, `"pcgrad"`, `"sam"`, or a
                 policy of `kzoo.training.gradients`.
+            micro_batch_size: rows that go through towers and heads at a time, so that activations are those of so many;
+                default all of the batch. The loss sees the whole batch, and gradients are those of the plain step, for
+                a second forward pass of each micro-batch. Batch norms have the statistics of their micro-batch, rows
+                `i::k` of the batch, and their averages move with each; a dropout draws for each anew. It holds for
+                `evaluate` and `predict` too. A last batch of fewer rows is cut into as few.
             **kwargs: as in `keras.Model.compile`, but for `metrics` and `loss_weights`.
 
         Raises:

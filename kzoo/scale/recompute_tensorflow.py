@@ -1,5 +1,8 @@
 """Micro-batches on TensorFlow: a loop over them, and a second one where gradients are asked for."""
 
+from functools import cached_property
+from typing import Any
+
 from kzoo.types import Tensor
 
 
@@ -50,11 +53,19 @@ class Traced:
         import tensorflow as tf
 
         self.part = part
-        values = [[tf.TensorSpec(each.shape, each.dtype) for each in group] for group in (weights, state)]
-        self.one = tf.function(self._outputs, autograph=False).get_concrete_function(rows, *values)
+        self.arguments = [rows, *([_spec(each) for each in group] for group in (weights, state))]
+        self.one = tf.function(self._outputs, autograph=False).get_concrete_function(*self.arguments)
         self.moving = [place for place, changed in enumerate(part.changed) if changed]
         self.specs = self.one.structured_outputs[0]
         self.floats = [name for name, spec in self.specs.items() if spec.dtype.is_floating]
+
+    @cached_property
+    def back(self) -> Any:
+        """Gradients of a micro-batch, the same graph for each term of a loss."""
+        import tensorflow as tf
+
+        upstream = {name: _spec(self.specs[name]) for name in self.floats}
+        return tf.function(self._gradients, autograph=False).get_concrete_function(*self.arguments, upstream)
 
     def _outputs(self, rows, weights, state):
         pairs = [*zip(self.part.trained, weights), *zip(self.part.state, state)]
@@ -92,10 +103,7 @@ class Traced:
         """Gradients of the weights, None where the outputs do not depend on one."""
         import tensorflow as tf
 
-        values = [[tf.TensorSpec(each.shape, each.dtype) for each in group] for group in (weights, state)]
-        of_outputs = {name: tf.TensorSpec(self.specs[name].shape, self.specs[name].dtype) for name in self.floats}
-        trace = tf.function(self._gradients, autograph=False).get_concrete_function
-        one = trace(cut.specs(batch), *values, of_outputs)
+        one = self.back  # whose trace finds out what is reached
 
         def step(number, moved, total):
             rows, of_rows = cut.rows_of(batch, number), cut.rows_of(upstream, number)
@@ -112,6 +120,12 @@ class Traced:
         """The whole state, with the values that have moved."""
         now = dict(enumerate(state)) | dict(zip(self.moving, moved))
         return [now[place] for place in range(len(state))]
+
+
+def _spec(tensor):
+    import tensorflow as tf
+
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 class Cut:

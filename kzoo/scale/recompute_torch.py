@@ -41,7 +41,9 @@ class Run:
         first = next(iter(batch.values()))
         self.part, self.rows, self.device = part, len(first), first.device
         self.count = -(-self.rows // most)
-        self.parts = [{name: each[number :: self.count] for name, each in batch.items()} for number in range(self.count)]
+        self.parts = [
+            {name: each[number :: self.count] for name, each in batch.items()} for number in range(self.count)
+        ]
         self.starts, self.state, self.names, self.learnt, self.draws = [], [], [], [], False
 
     def forward(self, with_gradients) -> tuple:
@@ -56,6 +58,8 @@ class Run:
             self.state = [(each, new.detach()) for each, new in zip(self.part.state, state) if new is not None]
             numbers = _random_state(self.device)
             if first == 0:
+                # what moves has a copy, for the variables themselves will have moved when it runs again
+                self.starts[0] = [(each, each.value.detach().clone()) for each, _ in self.state], self.starts[0][1]
                 self.names, self.learnt = list(outputs), [name for name in outputs if outputs[name].requires_grad]
                 self.draws = not all(map(torch.equal, self.starts[0][1], numbers))
                 whole = {name: each.new_empty((self.rows, *each.shape[1:])) for name, each in outputs.items()}

@@ -19,14 +19,14 @@ def steps(make, batch, micro_batch_size, count=2, **options):
     """The losses of some steps of a model, its weights after them, and the model."""
     keras.utils.set_random_seed(1)
     model = make()
-    options = {"optimizer": keras.optimizers.SGD(0.5)} | options
+    options = {"optimizer": keras.optimizers.SGD(0.05)} | options
     model.compile(**options, micro_batch_size=micro_batch_size)
     losses = [float(model.train_on_batch(batch, return_dict=True)["loss"]) for _ in range(count)]
     return losses, [(each.path, numpy(each)) for each in model.variables], model
 
 
 def assert_same(one, other, tolerance=1e-6):
-    assert one[0] == pytest.approx(other[0], rel=tolerance)
+    assert one[0] == pytest.approx(other[0], rel=tolerance, abs=tolerance)
     for (path, ours), (_, theirs) in zip(one[1], other[1], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=path)
 
@@ -38,7 +38,9 @@ def assert_as_plain(make, batch, micro_batch_size, make_options, tolerance=1e-6)
 
 
 def views(rows, count=2):
-    return {f"view_{number}": random.integers(0, 256, (rows, 16, 16, 3), dtype="uint8") for number in range(1, 1 + count)}
+    return {
+        f"view_{number}": random.integers(0, 256, (rows, 16, 16, 3), dtype="uint8") for number in range(1, 1 + count)
+    }
 
 
 def of_views(encoder=None, projector=False, teacher=None, **options):
@@ -56,7 +58,12 @@ def test_every_kind_of_reader_of_a_batch():
         layer = type(regularised).from_config(regularised.get_config())
         head = Head(layer, reads="*_features", gives="*_scores", name="scores")
         return kzoo.DualEncoder(
-            small.image_encoder, small.text_encoder, small.similarity, small.preprocessor, heads=[head], teacher=EMATeacher(0.9)
+            small.image_encoder,
+            small.text_encoder,
+            small.similarity,
+            small.preprocessor,
+            heads=[head],
+            teacher=EMATeacher(0.9),
         )
 
     def options():
@@ -69,15 +76,12 @@ def test_every_kind_of_reader_of_a_batch():
     plain, micro = assert_as_plain(make, batch, 4, options)
     ours, theirs = (each.evaluate(batch, batch_size=12, verbose=0) for each in (micro, plain))
     assert ours == pytest.approx(theirs, rel=1e-5)
-    assert len(steps(make, batch, 4, count=0, **options())[2].losses) == 2  # both regularisers are there to be lost
 
 
-def test_a_captioner_by_term_in_micro_batches_of_unequal_size():
+def test_a_captioner_in_micro_batches_of_unequal_size():
     pairs = toy_pairs(10)
     batch = captioner("coca_nano", pairs["captions"]).preprocessor(pairs["images"], pairs["captions"])
-    assert_as_plain(
-        lambda: captioner("coca_nano", pairs["captions"]), batch, 4, lambda: {"gradients": kzoo.training.PCGrad(seed=0)}
-    )
+    assert_as_plain(lambda: captioner("coca_nano", pairs["captions"]), batch, 4, dict)
 
 
 def test_two_passes_of_views_with_a_teacher_whose_outputs_have_the_batch_behind_the_views():
@@ -87,10 +91,12 @@ def test_two_passes_of_views_with_a_teacher_whose_outputs_have_the_batch_behind_
     assert_as_plain(make, views(7), 3, lambda: {"loss": DINO(dim=5), "gradients": "sam"}, tolerance=2e-6)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision(dtype):
+@pytest.mark.parametrize("dtype, gradients", [("mixed_bfloat16", "sum"), ("mixed_float16", "harmonised")])
+def test_half_precision_and_gradients_by_term(dtype, gradients):
     batch = batch_of(tiny_model(), 8)
-    plain, micro = (steps(lambda: tiny_model(depth=1, dtype=dtype), batch, size, count=1) for size in (None, 4))
+    loss = lambda: InfoNCE() + SigmoidContrastive(scale=5.0, bias=-5.0)  # noqa: E731
+    make = lambda: tiny_model(depth=1, dtype=dtype)  # noqa: E731
+    plain, micro = (steps(make, batch, size, count=1, loss=loss(), gradients=gradients) for size in (None, 4))
     assert isinstance(micro[2].optimizer, keras.optimizers.LossScaleOptimizer) == (dtype == "mixed_float16")
     # sums of rounded gradients in another order: within one rounding of bfloat16, the coarser of both
     assert_same(micro, plain, 2.0**-7)
@@ -111,16 +117,11 @@ class Linear(Loss):
 def test_both_passes_have_the_same_dropout(seed):
     """Of a loss that is linear in a matrix, matrix and gradient have the product that is the loss, if both passes have
     the same mask. Afterwards each micro-batch has drawn one."""
-    dense = keras.layers.Dense(6, use_bias=False, name="last")
-    dropout = keras.layers.Dropout(0.5, seed=seed)
-
-    def make():
-        return of_views(keras.Sequential([keras.Input((5,)), type(dropout)(0.5, seed=seed), dense]))
-
-    batch = {"view_1": random.normal(size=(11, 5)).astype("float32"), "slopes": random.normal(size=(11, 6))}
-    batch["slopes"] = batch["slopes"].astype("float32")
-    before = numpy(dense.kernel) if dense.built else None
-    losses, _, model = steps(make, batch, 4, count=0, optimizer=keras.optimizers.SGD(1.0), loss=Linear())
+    dense = keras.layers.Dense(6, use_bias=False)
+    encoder = keras.Sequential([keras.Input((5,)), keras.layers.Dropout(0.5, seed=seed), dense])
+    batch = {"view_1": random.normal(size=(11, 5)), "slopes": random.normal(size=(11, 6))}
+    batch = {name: each.astype("float32") for name, each in batch.items()}
+    model = steps(lambda: of_views(encoder), batch, 4, 0, optimizer=keras.optimizers.SGD(1.0), loss=Linear())[2]
     before = numpy(dense.kernel)
     loss = float(model.train_on_batch(batch, return_dict=True)["loss"])
     assert np.sum(before * (before - numpy(dense.kernel))) == pytest.approx(loss, rel=1e-5, abs=1e-6)
@@ -153,7 +154,7 @@ def test_a_saved_model_keeps_it(tmp_path):
     assert kzoo.load_model(tmp_path / "model.keras").micro_batch_size == 3
 
 
-@pytest.mark.parametrize("wrong, error", [(0, ValueError), (2.5, TypeError), ("4", TypeError)])
+@pytest.mark.parametrize("wrong, error", [(0, ValueError), (2.5, ValueError), ("4", TypeError)])
 def test_a_micro_batch_size_that_is_none(wrong, error):
     with pytest.raises(error, match="micro_batch_size is"):
         tiny_model(depth=1).compile("sgd", micro_batch_size=wrong)
