@@ -58,10 +58,9 @@ def measured(preset, rows, micro, form):
         start = time.process_time()
         model.train_on_batch(batch)
         seconds.append(time.process_time() - start)
-    found = {"seconds": min(seconds[1:]), "bytes": resident(peak=True) - before}
-    if os.environ.get("ESTIMATE"):
-        found["estimate"] = kzoo.scale.memory_estimate(model, rows, model.micro_batch_size).step
-    return found
+    peak = resident(peak=True) - before
+    estimate = kzoo.scale.memory_estimate(model, rows, model.micro_batch_size, batch).step
+    return {"seconds": min(seconds[1:]), "bytes": peak, "estimate": estimate}
 
 
 def main():
@@ -73,15 +72,16 @@ def main():
     print(os.environ.get("KERAS_BACKEND", "the default backend"))
     for preset, rows, micro in given:
         print(f"{preset}, batch {rows}, micro-batches of {micro}")
+        plain = None
         for form in ("plain", "micro"):
             command = [sys.executable, __file__, preset, str(rows), str(micro), form]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             run = json.loads(done.stdout.strip().splitlines()[-1])
-            plain = run if form == "plain" else plain
-            ratios = f"memory {run['bytes'] / plain['bytes']:.2f}, time {run['seconds'] / plain['seconds']:.2f}"
-            estimate = f"   estimated {run['estimate'] / 1e6:5.0f} MB" if "estimate" in run else ""
+            plain = plain or run
             print(
-                f"  {form:<6} peak {run['bytes'] / 1e6:5.0f} MB {run['seconds']:6.2f} s   this / plain: {ratios}{estimate}",
+                f"  {form:<6} peak {run['bytes'] / 1e6:5.0f} MB, estimated {run['estimate'] / 1e6:5.0f} MB   "
+                f"{run['seconds']:6.2f} s   this / plain: memory {run['bytes'] / plain['bytes']:.2f}, "
+                f"time {run['seconds'] / plain['seconds']:.2f}",
                 flush=True,
             )
 

@@ -190,16 +190,17 @@ def _followed(model, batch, batch_size, rows, parts):
     """What a step takes beside weights and optimizer, by a line through the peaks of two small ones."""
     least = 2**20 if on_accelerator() else 48 * 2**20  # a rise that is more than noise
     few = max(2, min(1024, least // max(1, 8 * model.count_params())))
+    peaks = {}
+
+    def measure(count):
+        if count not in peaks:
+            some = {name: np.resize(each, (count, *each.shape[1:])) for name, each in batch.items()}
+            model.train_on_batch(some)  # what a first step makes once
+            peaks[count] = peak_of(lambda: model.train_on_batch(some)) - _loss_bytes(model.objective, count)
+        return peaks[count]
+
     with _as_it_was(model), _in_micro_batches(model, None):
-        peaks = {}
-        while True:
-            for count in (few, 2 * few):
-                if count not in peaks:
-                    some = {name: np.resize(each, (count, *each.shape[1:])) for name, each in batch.items()}
-                    model.train_on_batch(some)  # what a first step makes once
-                    peaks[count] = peak_of(lambda: model.train_on_batch(some)) - _loss_bytes(model.objective, count)
-            if peaks[2 * few] - peaks[few] >= least or 2 * few >= batch_size:
-                break
+        while measure(2 * few) - measure(few) < least and 2 * few < batch_size:
             few *= 2
     of_row = max(0, peaks[2 * few] - peaks[few]) / few
     beside = max(0, peaks[few] - few * of_row)
@@ -226,7 +227,7 @@ def _in_micro_batches(model, size) -> Iterator:
 
 @contextmanager
 def _as_it_was(model) -> Iterator:
-    """Afterwards a model has the weights, and its optimizer, metrics and random numbers the state, that it had before."""
+    """Afterwards a model has its weights and the state of optimizer, metrics and random numbers that it had before."""
     variables = [*model.variables, *_optimizer(model).variables, *model.metrics_variables]
     before = [keras.ops.convert_to_numpy(each).copy() for each in variables]
     try:
@@ -268,8 +269,8 @@ def fitting_micro_batch(model, batch_size, batch=None) -> tuple[int | None, str]
     while (estimate := memory_estimate(model, batch_size, size, batch)).step > SHARE * free:
         if size == 1:
             raise MemoryError(
-                f"a step of {batch_size:,} rows takes {_size(estimate.step)} beside the weights, in micro-batches of one "
-                f"row each, but only {_size(free)} are free; take a smaller batch or model."
+                f"a step of {batch_size:,} rows takes {_size(estimate.step)} beside the weights, in micro-batches of one row "
+                f"each, but only {_size(free)} are free; take a smaller batch or model."
             )
         # as many rows as their share of the memory allows, and never more than half of what was too much
         size = max(1, min(size // 2, int(size * SHARE * free / estimate.step)))

@@ -134,6 +134,6 @@ def _check_weights(model):
     for variable in model.trainable_variables:
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
-                f"{variable.path} is a scale of float8, which the last gradient replaces, and those of micro-batches are "
-                "summed; compile without micro_batch_size, or leave the model in another precision."
+                f"{variable.path} is a scale of float8, which the last gradient replaces, but those of micro-batches "
+                "are summed; compile without micro_batch_size, or leave the model in another precision."
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # of Linux
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, OLD = Path("/sys/fs/cgroup"), "memory/memory"  # of containers, and how their first version named them
 
 
 def on_accelerator() -> bool:
@@ -74,7 +74,7 @@ def _resident(key):
 
 
 def free_memory() -> int | None:
-    """Bytes that this process may still take, of the device that the backend computes on; None where nothing says it."""
+    """Bytes that this process may still take of the memory that steps are computed in; None where nothing says it."""
     if not on_accelerator():
         return _free_on_host()
     backend = keras.config.backend()
@@ -111,10 +111,7 @@ def _free_on_host():
     elif "SC_AVPHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     # a container may have less than its machine
-    for most, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
+    for most, used in (("memory.max", "memory.current"), (f"{OLD}.limit_in_bytes", f"{OLD}.usage_in_bytes")):
         if (CGROUP / most).exists() and (text := (CGROUP / most).read_text().strip()).isdigit():
             limits.append(int(text) - int((CGROUP / used).read_text()) + _reclaimed((CGROUP / used).parent))
     return max(0, min(limits)) if limits else None

@@ -131,8 +131,6 @@ def _random_state(device) -> list[Any]:
 @contextmanager
 def _random_state_of(states, device):
     """Within it torch draws from an earlier state, afterwards as if nothing had been drawn."""
-    import torch
-
     after = _random_state(device)
     try:
         _set_random_state(states, device)
