@@ -26,6 +26,7 @@ from kzoo.training.epochs import EpochOrder
 from kzoo.training.feed import is_data_set, source_of
 from kzoo.training.last_good import LastGood
 from kzoo.training.record import Record
+from kzoo.training.resume import taken_from
 from kzoo.types import Array
 
 
@@ -89,6 +90,7 @@ class Fitting:
         check_own(x, batch_size, shuffle)
         callbacks = keras.tree.flatten(callbacks or [])
         check_callbacks(callbacks)
+        resume, callbacks = taken_from(callbacks)
         self.check_training()
         intake, validation = Intake(self, self.objective), Intake(self, self.objective)
         if validation_data is not None:
@@ -117,6 +119,9 @@ class Fitting:
         ]
         try:
             with keras_contact.weights_kept(self), intake, validation:
+                if resume is not None:
+                    self.make_train_function()  # and the optimizer's variables, which a checkpoint fills
+                    return resume.fit(self, super().fit, x, order, batch_size, arguments)
                 return super().fit(x, None, batch_size, **arguments)
         except FloatingPointError:
             last_good.give_back()

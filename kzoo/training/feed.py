@@ -79,7 +79,7 @@ def fed(data, take, finish) -> Any:
         return Fed(data, take, finish)
     if isinstance(data, Iterator):
         return ((take(*_unpacked(batch)),) for batch in data)  # a tuple, as Keras wants it of a generator
-    return {"tensorflow": _of_tensorflow, "torch": _of_torch, None: _as_it_is}[_kind(data)](data, take, finish)
+    return {"tensorflow": _of_tensorflow, "torch": _of_torch, None: _as_it_is}[kind_of_data(data)](data, take, finish)
 
 
 def source_of(data) -> Any:
@@ -158,7 +158,7 @@ def _unpacked(batch):
     return keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
 
 
-def _kind(data):
+def kind_of_data(data) -> str | None:
     """The library that a data set belongs to, which is imported if it is one of its own."""
     tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
     if tensorflow is not None and isinstance(data, tensorflow.data.Dataset):
