@@ -242,3 +242,9 @@ class _StepsOfJax(_Steps):
             for variable, value in zip(variables, values, strict=True):
                 variable._value = value  # `assign` would look at each
         self.model._jax_state_synced = True  # the next step takes them from there
+
+
+def decide_direction(callback) -> None:
+    """Let a callback of Keras that watches a number, such as `EarlyStopping`, choose now whether more of it is better:
+    it does so when it sees the first, and one whose noted numbers are put back has seen some."""
+    callback._set_monitor_op()
