@@ -113,8 +113,8 @@ class Resume(AsCalled, keras.callbacks.Callback):
         index, count = process()
         if count > 1 and self.seconds is not None and keras.config.backend() == "jax":
             raise ValueError(
-                f"every is {self.every!r}, but {count} processes of jax put a checkpoint together, each with a clock of "
-                "its own; give every= in steps."
+                f"every is {self.every!r}, but {count} processes of jax put a checkpoint together, each with a clock "
+                "of its own; give every= in steps."
             )
         self.run = ResumedRun(self, model, fit, order, writes=index == 0)
         try:
