@@ -94,7 +94,7 @@ def weights_kept(model) -> Iterator:
         ...     model.fit(data)
     """
     _forget_stale_steps(model)
-    if "steps_followed" in vars(model):
+    if steps_run(model):
         with _as_if_not_asked(model), _without_values():
             yield
         return
@@ -104,6 +104,11 @@ def weights_kept(model) -> Iterator:
             yield
     finally:
         followed.leave()
+
+
+def steps_run(model) -> bool:
+    """Whether `weights_kept` is around something that this model does, so that a callback asks."""
+    return "steps_followed" in vars(model)
 
 
 @contextmanager
@@ -237,3 +242,9 @@ class _StepsOfJax(_Steps):
             for variable, value in zip(variables, values, strict=True):
                 variable._value = value  # `assign` would look at each
         self.model._jax_state_synced = True  # the next step takes them from there
+
+
+def decide_direction(callback) -> None:
+    """Let a callback of Keras that watches a number, such as `EarlyStopping`, choose now whether more of it is better:
+    it does so when it sees the first, and one whose noted numbers are put back has seen some."""
+    callback._set_monitor_op()

@@ -273,6 +273,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         for name, step in steps_of(self).items():
             keras_contact.untracked(self, name, step)
         keras_contact.untracked(self, "epochs_made", 0)
+        keras_contact.untracked(self, "begun_together", False)  # by `train_on_batch`, of several processes
         keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 

@@ -3,10 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kzoo.scale.one_device import averaged, count, part_of, process, shared
-
-__all__ = ["averaged", "count", "part_of", "process", "shared", "started"]
-
 
 @contextmanager
 def started(devices) -> Iterator:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
-from kzoo.scale.engine import part_of
+from kzoo.scale.engine import own_draws, part_of, parts_read, whole_statistics
 from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
@@ -43,7 +43,10 @@ def predict_step(model, *arguments) -> Any:
     batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     names = tuple(model.predicted(batch))
     if not state:
-        return forward(model, batch, names, training=False)[0]
+        if parts_read()[1] == 1:
+            return forward(model, batch, names, training=False)[0]
+        part = part_of(batch)  # every process gives all rows
+        return part.gathered(forward(model, part.batch, names, training=False)[0], model.batch_axes)
     groups = keras_contact.carried_variables(model, 2)  # on jax
     pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
     with keras.StatelessScope(pairs) as scope:
@@ -53,7 +56,8 @@ def predict_step(model, *arguments) -> Any:
 
 def _trained(model, x, y, sample_weight):
     part = part_of(joined(x, y, sample_weight))
-    total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+    with own_draws(model), whole_statistics(model):
+        total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
