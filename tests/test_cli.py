@@ -143,7 +143,7 @@ def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeyp
     assert code == 1 and "holds a training that was interrupted; go on with it (--resume) or replace it" in said
     code, said = fails(capsys, monkeypatch, *arguments, "--resume", "--epochs", 3)
     assert code == 1 and "--epochs was 2 when this training began" in said
-    result = run(*arguments, "--resume")
+    result = run(*arguments, "--resume", "--micro-batch-size", 4)  # of another machine
     assert result.exit_code == 0, result.output
     resumed, whole = history(tmp_path / "model"), history(workshop.parent / "model")
     for name in ("loss", "val_loss"):
