@@ -69,10 +69,10 @@ class ResumedRun:
             if found is not None:
                 self._open(*found)
                 if self._is_complete():
-                    return self._done_before()
+                    return self._done_before(options["callbacks"])
             else:
                 self.epoch = options["initial_epoch"]
-            self.resume.began_at = self.epoch, self.batch
+            self.resume.began_at, self.resume.goes_on = (self.epoch, self.batch), self.saved is not None
             self._say(options["verbose"])
             self.leaving = stack.enter_context(leaving_noted())
             stack.enter_context(self.background)
@@ -106,13 +106,13 @@ class ResumedRun:
     def _is_complete(self):
         return self.saved["finished"] and (self.saved["stopped"] or self.epoch >= self.epochs)
 
-    def _done_before(self):
-        """Nothing is left to do: the model is as it was when the training ended."""
+    def _done_before(self, callbacks):
+        """Nothing is left to do: the model is as it was when the training ended, and so are the callbacks."""
         set_random_state(self._random(RANDOM))
         history = keras.callbacks.History()
         history.set_model(self.model)
         history.on_train_begin()
-        states = CallbackStates([history])
+        states = CallbackStates([*callbacks, history])
         states.put_back(self.saved["callbacks"], self.saved["lost"], self._of_callbacks())
         self.model.history = history
         logger.warning(
@@ -228,7 +228,8 @@ class ResumedRun:
             self.save()
         if leaves:
             self.background.wait()
-            logger.warning(
+            said = logger.info if self.leaving.is_handled() else logger.warning
+            said(
                 "asked to leave: the training is kept in %s, and goes on from there when it is started again.",
                 self.checkpoints.folder,
             )
