@@ -4,6 +4,7 @@ Those of layers and losses are variables of theirs and go with the weights; kzoo
 """
 
 import random
+import sys
 from typing import Any
 
 import keras
@@ -24,9 +25,8 @@ def random_state() -> dict:
     seed = global_seed()
     if seed is not None:
         found["keras"] = np.array(keras.ops.convert_to_numpy(seed))
-    if keras.config.backend() == "torch":
-        import torch
-
+    torch = sys.modules.get("torch")  # whose loaders draw from it, whatever the backend is
+    if torch is not None:
         found["torch"] = torch.get_rng_state().numpy().copy()
         if torch.cuda.is_available():
             found["torch_cuda"] = torch.cuda.get_rng_state().numpy().copy()
@@ -42,9 +42,8 @@ def set_random_state(state) -> None:
         np.random.set_state((MERSENNE, state["numpy"], position, has_gauss, cached))
     if "keras" in state:
         global_seed(make=True).assign(state["keras"])
-    if keras.config.backend() == "torch" and "torch" in state:
-        import torch
-
+    torch = sys.modules.get("torch")
+    if torch is not None and "torch" in state:
         torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
         if "torch_cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(torch.from_numpy(np.array(state["torch_cuda"])))
