@@ -5,6 +5,7 @@ Those of layers and losses are variables of theirs and go with the weights; kzoo
 
 import random
 import sys
+import zlib
 from typing import Any
 
 import keras
@@ -33,8 +34,14 @@ def random_state() -> dict:
     return found
 
 
-def set_random_state(state) -> None:
-    """Put the generators where they were; of what `state` does not name, nothing is changed."""
+def set_random_state(state, process=0) -> None:
+    """Put the generators where they were; of what `state` does not name, nothing is changed.
+
+    Args:
+        state: of `random_state`, of the first process.
+        process: which of several this is: torch's own dropout must not be the same on all of them, so the others get
+            seeds that follow from the first's.
+    """
     version, gauss = state["python_gauss"]
     random.setstate((version, tuple(map(int, state["python"])), gauss))
     if "numpy" in state:
@@ -43,7 +50,9 @@ def set_random_state(state) -> None:
     if "keras" in state:
         global_seed(make=True).assign(state["keras"])
     torch = sys.modules.get("torch")
-    if torch is not None and "torch" in state:
+    if torch is not None and "torch" in state and process:
+        torch.manual_seed(zlib.crc32(state["torch"].tobytes()) + process)
+    elif torch is not None and "torch" in state:
         torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
         if "torch_cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(torch.from_numpy(np.array(state["torch_cuda"])))
