@@ -1,5 +1,6 @@
 """`kzoo train`."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from kzoo.files.schema import shown
 from kzoo.files.single import try_file
 from kzoo.files.words import said_by
 
-GOING_ON = {"source", "output", "resume", "backend", "log"}  # options of the command, not of the training
+GOING_ON = {"source", "output", "resume", "restart", "backend", "log"}  # options of the command, not of the training
 # options that a training may be resumed with: a picture may turn out broken late, another machine have less memory
 ALWAYS = GOING_ON | {"skip_broken", "micro_batch_size"}
 
@@ -48,7 +49,10 @@ def train(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Random weights, and a vocabulary learnt from the captions.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training, without its options.")
+    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin an interrupted training anew.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
     epochs: Annotated[
         int | None, typer.Option(callback=taking(COUNT), help="Passes over the source; default by its size.")
@@ -99,18 +103,21 @@ def train(
 ) -> None:
     """Train or fine-tune a model on pairs of your own.
 
-    What is not said is chosen by the number of pairs and the size of the model. Ctrl-C keeps what was learnt;
-    --resume goes on.
+    What is not said is chosen by the number of pairs and the size of the model. A training that was interrupted,
+    by Ctrl-C or with its machine, goes on where it was when the same command is given again.
     """
     folder = TrainingFolder(output)
     for read in (source, validation):
         _check_apart(output, read)
-    folder.check(resume, overwrite)
+    options = {name: value for name, value in context.params.items() if name not in GOING_ON | {"overwrite"}}
+    asked = json.loads(json.dumps({"source": str(source)} | options))
+    goes_on = folder.check(
+        resume, overwrite, restart, {name: asked[name] for name in asked if name not in ALWAYS - {"source"}}
+    )
     if log is not None:
         try_file(log)
-    options = {name: value for name, value in context.params.items() if name not in GOING_ON | {"overwrite"}}
-    if resume:
-        folder.open()
+    options |= {"asked_source": asked["source"], "asked_from_scratch": asked["from_scratch"]}
+    if goes_on:
         _check_kept(context, folder.options, folder.last)
         _check_unchanged(context, folder.options)
         options = folder.options = folder.options | {
@@ -122,7 +129,7 @@ def train(
     needs_keras()
     from kzoo.cli.training_run import run
 
-    raise typer.Exit(run(source, folder, options, resume, log))
+    raise typer.Exit(run(source, folder, options, log))
 
 
 def _check_kept(context, kept, folder):
