@@ -8,6 +8,7 @@ import keras
 import kzoo
 from kzoo import keras_contact
 from kzoo.cli.curves import can_draw
+from kzoo.cli.parts import pairs_of
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
 from kzoo.files.words import said_by
@@ -40,7 +41,7 @@ def run(source, folder, options, resume, log) -> int:
     keras.utils.set_random_seed(options["seed"])
     model = kzoo.from_preset(folder.last, dtype=options["dtype"]) if resume else _opened(options)
     read = {name: options[name] for name in OF_SOURCE}
-    data = kzoo.data.pairs(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
+    data = pairs_of(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
     given = {name: options[name] for name in OF_RECIPE}
     recipe = choose_recipe(data.count, model.count_params(), options["from_scratch"], **given)
     if recipe.batch_size > data.count:
@@ -50,8 +51,13 @@ def run(source, folder, options, resume, log) -> int:
     data.batch_size, data.augmentation = recipe.batch_size, augmentation_of(recipe)
     data.word_dropout = recipe.word_dropout
     _learn_vocabulary(model, data)
-    held_out = options["validation"] and kzoo.data.pairs(
-        options["validation"], model.preprocessor, recipe.batch_size, shuffle=False, every_caption=True, **read
+    held_out = options["validation"] and pairs_of(
+        options["validation"],
+        model.preprocessor,
+        batch_size=recipe.batch_size,
+        shuffle=False,
+        every_caption=True,
+        **read,
     )
     if not resume:
         _compile(model, recipe, recipe.epochs * len(data), options)
