@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kzoo.arguments import AMOUNT, COUNT, NOT_NEGATIVE, POSITIVE, SIDE, number, whole
-from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
+from kzoo.cli.options import CAPTION_KEY, IMAGE_KEY, BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.data.folders import metadata_of
@@ -96,8 +96,8 @@ def train(
     ] = None,
     log: Annotated[Path | None, typer.Option(help="File to add the lines of the epochs to.")] = None,
     seed: Annotated[int, typer.Option(callback=taking(AMOUNT), help="Of initialisation, order and captions.")] = 0,
-    image_key: ImageKey = "image",
-    caption_key: CaptionKey = "caption",
+    image_key: ImageKey = IMAGE_KEY,
+    caption_key: CaptionKey = CAPTION_KEY,
     skip_broken: SkipBroken = False,
     backend: BackendOption = None,
 ) -> None:

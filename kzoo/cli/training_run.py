@@ -8,6 +8,7 @@ import keras
 import kzoo
 from kzoo import keras_contact
 from kzoo.cli.curves import can_draw
+from kzoo.cli.parts import pairs_of
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
 from kzoo.files.words import said_by
@@ -50,7 +51,7 @@ def run(source, folder, options, log) -> int:
     goes_on = folder.has_begun()
     model = kzoo.from_preset(folder.last, dtype=options["dtype"]) if goes_on else _opened(options)
     read = {name: options[name] for name in OF_SOURCE}
-    data = kzoo.data.pairs(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
+    data = pairs_of(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
     given = {name: options[name] for name in OF_RECIPE}
     recipe = choose_recipe(data.count, model.count_params(), options["from_scratch"], **given)
     if recipe.batch_size > data.count:
@@ -60,8 +61,13 @@ def run(source, folder, options, log) -> int:
     data.batch_size, data.augmentation = recipe.batch_size, augmentation_of(recipe)
     data.word_dropout = recipe.word_dropout
     _learn_vocabulary(model, data)
-    held_out = options["validation"] and kzoo.data.pairs(
-        options["validation"], model.preprocessor, recipe.batch_size, shuffle=False, every_caption=True, **read
+    held_out = options["validation"] and pairs_of(
+        options["validation"],
+        model.preprocessor,
+        batch_size=recipe.batch_size,
+        shuffle=False,
+        every_caption=True,
+        **read,
     )
     if not goes_on:
         _compile(model, recipe, recipe.epochs * len(data), options)
