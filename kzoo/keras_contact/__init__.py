@@ -10,12 +10,14 @@ from kzoo.keras_contact.attributes import (
     memory_unsearched,
     optimized,
     shapes_shown,
+    summed_before,
     unscaled,
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
+    BuiltAlready,
     SparesAll,
     carried_variables,
     sync_state,
@@ -28,6 +30,7 @@ from kzoo.keras_contact.steps import (
 __all__ = [
     "OF_METRICS",
     "OF_TRAINING",
+    "BuiltAlready",
     "SparesAll",
     "as_said",
     "attach",
@@ -39,6 +42,7 @@ __all__ = [
     "memory_unsearched",
     "optimized",
     "shapes_shown",
+    "summed_before",
     "sync_state",
     "take_state",
     "track_loss",

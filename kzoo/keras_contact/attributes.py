@@ -97,3 +97,14 @@ def optimized(model) -> list | None:
     """The variables that the optimizer of a model was made for; None where it was not made for any yet."""
     optimizer = unscaled(model.optimizer)
     return list(optimizer._trainable_variables) if optimizer.built else None
+
+
+@contextmanager
+def summed_before(optimizer) -> Iterator:
+    """Within it an optimizer of TensorFlow takes gradients for those of all replicas, which it would sum again."""
+    optimizer = unscaled(optimizer)
+    untracked(optimizer, "_all_reduce_sum_gradients", list)
+    try:
+        yield
+    finally:
+        vars(optimizer).pop("_all_reduce_sum_gradients", None)  # another replica may have done it

@@ -42,7 +42,7 @@ def value_within_fit(model, variable) -> Any:
         for own, value in zip(model.metrics_variables, model._jax_state["metrics_variables"]):
             if own is variable:
                 return value
-    return variable.value
+    return keras.ops.convert_to_tensor(variable)  # of TensorFlow's replicas one value
 
 
 def within_fit(options) -> bool:
@@ -57,6 +57,17 @@ class SparesAll:
     def _apply_weight_decay(self, variables) -> None:
         if any(self._use_weight_decay(each) for each in variables):
             super()._apply_weight_decay(variables)
+
+
+class BuiltAlready:
+    """Mixin of a model that has all its variables before it sees a batch.
+
+    Keras would make a symbolic batch, from which a model that is not built could be; under a strategy of TensorFlow it
+    takes the mean of the replicas' batches for that, which masks have none of, and reads one that no step sees.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        """Nothing is left to build."""
 
 
 def carried_variables(model, count) -> list:

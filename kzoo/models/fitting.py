@@ -20,6 +20,7 @@ from kzoo.models.checks import (
 )
 from kzoo.models.intake import Intake
 from kzoo.models.reading import EndOfData, check_own, to_test, to_train, to_validate
+from kzoo.scale.engine import dealt, scope_of
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
@@ -125,7 +126,8 @@ class Fitting:
     def make_train_function(self, force=False) -> Any:
         """As in Keras, with the optimizer's variables made before: TensorFlow traces a step twice that makes some."""
         if self.built and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
+            with scope_of(self):
+                self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
     def evaluate(
@@ -202,7 +204,7 @@ class Fitting:
         self.check_training()
         x = Intake(self, self.objective).take(x, y, sample_weight)
         with keras_contact.weights_kept(self):
-            return super().train_on_batch(x, return_dict=return_dict)
+            return super().train_on_batch(dealt(self, x), return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:
         """As in `keras.Model.test_on_batch`, of one dict of arrays."""
@@ -210,13 +212,13 @@ class Fitting:
         check_devices(self, training=False)
         x = Intake(self, self.objective).take(x, y, sample_weight)
         with keras_contact.weights_kept(self):
-            return super().test_on_batch(x, return_dict=return_dict)
+            return super().test_on_batch(dealt(self, x), return_dict=return_dict)
 
     def predict_on_batch(self, x) -> dict:
         """As in `keras.Model.predict_on_batch`, of one dict of arrays."""
         x = Intake(self).take(x)
         with keras_contact.weights_kept(self):
-            return super().predict_on_batch(x)
+            return super().predict_on_batch(dealt(self, x))
 
 
 def _in_order(results):

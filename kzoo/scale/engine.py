@@ -1,6 +1,6 @@
 """The engine that runs a step on many devices: that of the backend, behind the same names for all three.
 
-Each of `ENGINES` has `started`, `count`, `process`, `part_of`, `shared` and `averaged`, as `one_device` says them.
+Each of `ENGINES` has `started` and the functions of `one_device`, which says what they do.
 """
 
 from importlib import import_module
@@ -54,3 +54,18 @@ def shared(loss) -> Any:
 def averaged(gradients) -> list:
     """The gradients of all, where the engine does not add them up itself; None stays None where it is None for all."""
     return engine().averaged(gradients)
+
+
+def whole_statistics(model) -> Any:
+    """A context in which statistics that layers take of a batch, such as batch norms, are those of all its rows."""
+    return engine().whole_statistics(model)
+
+
+def dealt(model, batch) -> dict:
+    """What a step is called with for a whole batch, where Keras is handed one without a data set."""
+    return engine().dealt(model, batch)
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return engine().scope_of(model)

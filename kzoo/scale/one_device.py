@@ -1,5 +1,6 @@
 """A step on one device, or on many where a batch stays whole: it sees all rows, and nothing is added up after it."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from keras import ops
@@ -56,3 +57,18 @@ def shared(loss) -> Any:
 def averaged(gradients) -> list:
     """The gradients of all, where the engine does not add them up itself; None stays None."""
     return gradients
+
+
+def whole_statistics(model) -> Any:
+    """A context in which statistics that layers take of a batch are those of all its rows."""
+    return nullcontext()
+
+
+def dealt(model, batch) -> dict:
+    """What a step is called with for a whole batch, where Keras is handed one without a data set."""
+    return batch
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return nullcontext()

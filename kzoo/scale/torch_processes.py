@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kzoo.scale.one_device import averaged, count, part_of, process, shared
+from kzoo.scale.one_device import averaged, count, dealt, part_of, process, scope_of, shared, whole_statistics
 
-__all__ = ["averaged", "count", "part_of", "process", "shared", "started"]
+__all__ = ["averaged", "count", "dealt", "part_of", "process", "scope_of", "shared", "started", "whole_statistics"]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import keras
 
 from kzoo.keras_contact import unscaled
 from kzoo.losses.parts.own_loops import OTHER_LOSS
+from kzoo.scale import tensorflow_replicas
 
 
 def check_devices(model, training) -> None:
@@ -18,8 +19,7 @@ def check_devices(model, training) -> None:
     """
     backend = keras.config.backend()
     if backend == "tensorflow":
-        strategy = model.distribute_strategy
-        _refuse(strategy.num_replicas_in_sync, f"tf.distribute.{type(strategy).__name__}")
+        tensorflow_replicas.check(model)
     if backend == "torch" and training:
         import torch
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
-from kzoo.scale.engine import part_of
+from kzoo.scale.engine import part_of, whole_statistics
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
@@ -48,7 +48,8 @@ def predict_step(model, *arguments) -> Any:
 
 def _trained(model, x, y, sample_weight):
     part = part_of(joined(x, y, sample_weight))
-    total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+    with whole_statistics(model):
+        total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
