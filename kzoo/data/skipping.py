@@ -27,12 +27,15 @@ class Skipping:
         """
         found = [each for number in chosen for each in self._read(int(number), random, read)]
         if len(found) < len(chosen) and self.shuffle and self.sampler is None:
+            _, epoch, index = random.bit_generator.seed_seq.entropy
+            part, parts = self.part  # other processes take others for theirs
+            others = np.setdiff1d(self.rows_read, self._chosen(epoch, index))[part::parts]
             (own,) = random.spawn(1)  # what is drawn for the other rows stays as it is
-            for number in own.permutation(np.setdiff1d(self.rows_read, chosen)):
+            for number in own.permutation(others):
                 found += self._read(int(number), random, read)
                 if len(found) == len(chosen):
                     break
-        if len(found) < (2 if self.shuffle else 1):  # one alone has nothing to be told apart from
+        if len(found) < min(2 if self.shuffle else 1, len(chosen)):  # one alone has nothing to be told apart from
             raise ValueError(
                 f"{len(found)} of the {len(chosen)} {self.noun}s of a batch can be read, too few to go on without the "
                 f"rest; the first that cannot: {self.broken[0]}"

@@ -42,7 +42,7 @@ def value_within_fit(model, variable) -> Any:
         for own, value in zip(model.metrics_variables, model._jax_state["metrics_variables"]):
             if own is variable:
                 return value
-    return keras.ops.convert_to_tensor(variable)  # of TensorFlow's replicas one value
+    return variable + 0  # a tensor, also of what each replica of TensorFlow has a part of
 
 
 def within_fit(options) -> bool:
@@ -105,7 +105,7 @@ def weights_kept(model) -> Iterator:
         ...     model.fit(data)
     """
     _forget_stale_steps(model)
-    if "steps_followed" in vars(model):
+    if steps_run(model):
         with _as_if_not_asked(model), _without_values():
             yield
         return
@@ -115,6 +115,11 @@ def weights_kept(model) -> Iterator:
             yield
     finally:
         followed.leave()
+
+
+def steps_run(model) -> bool:
+    """Whether `weights_kept` is around something that this model does, so that a callback asks."""
+    return "steps_followed" in vars(model)
 
 
 @contextmanager
@@ -248,3 +253,22 @@ class _StepsOfJax(_Steps):
             for variable, value in zip(variables, values, strict=True):
                 variable._value = value  # `assign` would look at each
         self.model._jax_state_synced = True  # the next step takes them from there
+
+
+@contextmanager
+def batches_placed(place) -> Iterator:
+    """Within it batches come to the devices of jax by a function of them, in place of Keras' own.
+
+    Keras takes the layout of an epoch's first batch for all others, so that a last one of fewer rows stops it.
+
+    Args:
+        place: function of what a data set yields, numpy arrays in tuples and dicts, to the same of arrays of jax.
+    """
+    from keras.src.backend.jax import trainer
+
+    kept = trainer._distribute_data
+    trainer._distribute_data = lambda data, layouts=None: place(data)
+    try:
+        yield
+    finally:
+        trainer._distribute_data = kept

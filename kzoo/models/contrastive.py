@@ -272,6 +272,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         for name, step in steps_of(self).items():
             keras_contact.untracked(self, name, step)
         keras_contact.untracked(self, "epochs_made", 0)
+        keras_contact.untracked(self, "begun_together", False)  # by `train_on_batch`, of several processes
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def _own(self, loss):

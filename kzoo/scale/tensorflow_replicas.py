@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-import keras
-
-from kzoo.keras_contact import layers_within
+from kzoo.keras_contact import batch_norms, moments_taken
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.scale import one_device
+from kzoo.scale.draws import STRIDE, drawing
 
 SMALL = ("bool", "uint8", "int8", "uint16", "int16")  # dtypes that not every collective of TensorFlow moves
 TRIED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "OneDeviceStrategy", "_DefaultDistributionStrategy")
@@ -30,7 +30,7 @@ def started(devices=None) -> Iterator:
     if workers() > 1:
         if devices is not None:
             raise ValueError(f"devices is {devices}, but TF_CONFIG says what works together; leave it out.")
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = _of_workers()
     else:
         there = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if devices is not None and devices > len(there):
@@ -42,9 +42,23 @@ def started(devices=None) -> Iterator:
         if len(names) == 1:
             yield
             return
-        strategy = tf.distribute.MirroredStrategy(names)
+        strategy = _of_devices(*names)
     with strategy.scope():
         yield
+
+
+@cache  # collectives of a process are numbered by each strategy from the start: a second one would mix up both
+def _of_devices(*names):
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
+
+
+@cache
+def _of_workers():
+    import tensorflow as tf
+
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def workers() -> int:
@@ -81,7 +95,7 @@ def check(model) -> None:
         return
     import tensorflow as tf
 
-    optimizer = model.optimizer.variables if model.optimizer is not None else ()
+    optimizer = model.optimizer.variables if model.compiled else ()
     for variable in (*model.variables, *optimizer):
         if not isinstance(variable.value, tf.distribute.DistributedValues):
             raise ValueError(
@@ -155,18 +169,43 @@ def averaged(gradients) -> list:
     return [None if each is None else next(summed) for each in gradients]
 
 
+def whole_statistics(model) -> Any:
+    """A context in which batch norms of a model take their statistics from the rows of all replicas."""
+    return moments_taken(batch_norms(model) if count() > 1 else [], _whole_moments)
+
+
+def _whole_moments(x, axes, mask):
+    """Mean and variance of the rows of all replicas, in two passes, as of one device."""
+    import tensorflow as tf
+
+    numbers = tf.cast(x, "float32")
+    weights = tf.ones_like(numbers) if mask is None else tf.cast(mask, "float32")[..., None] * tf.ones_like(numbers)
+    context = tf.distribute.get_replica_context()
+    number, total = (context.all_reduce("SUM", tf.reduce_sum(each, axes)) for each in (weights, weights * numbers))
+    mean = tf.math.divide_no_nan(total, number)
+    apart = numbers - tf.reshape(mean, [1 if axis in axes else -1 for axis in range(len(x.shape))])
+    variance = tf.math.divide_no_nan(context.all_reduce("SUM", tf.reduce_sum(weights * apart**2, axes)), number)
+    return tf.cast(mean, x.dtype), tf.cast(variance, x.dtype)
+
+
 @contextmanager
-def whole_statistics(model) -> Iterator:
-    """Within it batch norms take their statistics from the rows of all replicas, as they do on one device."""
-    norms = [each for each in layers_within(model) if isinstance(each, keras.layers.BatchNormalization)]
-    kept = [each.synchronized for each in norms]
-    try:
-        for each in norms:
-            each.synchronized = each.synchronized or count() > 1
+def own_draws(model) -> Iterator:
+    """Within it dropout of a model draws other numbers than on the other replicas, which have other rows.
+
+    What its loss draws stays the same on all of them. So do the seeds that are saved: those of the first replica.
+    """
+    import tensorflow as tf
+
+    if count() == 1:
         yield
-    finally:
-        for each, before in zip(norms, kept):
-            each.synchronized = before
+        return
+    seeds, number = drawing(model), tf.distribute.get_replica_context().replica_id_in_sync_group
+    shift = STRIDE * tf.cast(number, "int64") % 2**31 * tf.constant([1, 0], "int64")
+    for each in seeds:
+        each.assign(each + tf.cast(shift, each.dtype))
+    yield
+    for each in seeds:
+        each.assign(each - tf.cast(shift, each.dtype))
 
 
 # -- beside `fit` --

@@ -7,6 +7,7 @@ import keras
 
 from kzoo.arguments import COUNT, POSITIVE, SHARE, takes
 from kzoo.keras_contact import sync_state, value_within_fit
+from kzoo.scale.engine import agreed
 from kzoo.shown import AsCalled
 from kzoo.training.health import Health
 
@@ -106,7 +107,7 @@ class TimeBudget(AsCalled, keras.callbacks.Callback):
         self.started = None
 
     def on_train_batch_begin(self, batch, logs=None) -> None:
-        share = self.spent()
+        share = agreed(self.spent())  # of several processes one has the clock
         rise = min(1.0, share / self.warmup) if self.warmup else 1.0
         fall = 0.5 * (1.0 + math.cos(math.pi * max(0.0, share - self.warmup) / (1.0 - self.warmup)))
         sync_state(self.model)  # within an epoch the optimizer's state is in the loop of jax, not in the model
@@ -115,5 +116,5 @@ class TimeBudget(AsCalled, keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None) -> None:
         if self.started is None:
             self.started = time.monotonic()
-        if self.spent() >= 1.0:
+        if agreed(self.spent()) >= 1.0:
             self.model.stop_training = True

@@ -3,36 +3,23 @@
 import keras
 
 from kzoo.keras_contact import unscaled
-from kzoo.losses.parts.own_loops import OTHER_LOSS
-from kzoo.scale import tensorflow_replicas
+from kzoo.scale.engine import check
 
 
 def check_devices(model, training) -> None:
-    """Stops where TensorFlow or torch share a batch among several devices, each of which would see its own part only.
+    """Stops where a batch is shared among several devices in a way that gives other gradients than one device.
 
     Args:
         model: a `keras.Model`, which keeps the strategy in whose scope it was made.
-        training: whether a step of training is meant; torch's processes may evaluate each for itself.
+        training: whether a step of training is meant; processes of torch that were not joined may evaluate each for
+            itself.
 
     Raises:
-        NotImplementedError: more than one device.
+        NotImplementedError: an engine, or a way to use it, that nobody has tried.
+        ValueError: a model that was built before the devices were shared.
     """
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        tensorflow_replicas.check(model)
-    if backend == "torch" and training:
-        import torch
-
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            _refuse(torch.distributed.get_world_size(), "torch.distributed (DistributedDataParallel)")
-
-
-def _refuse(count, engine):
-    if count > 1:
-        raise NotImplementedError(
-            f"{engine} shares each batch among {count} devices, and {OTHER_LOSS}; train on one device, or on jax with "
-            "keras.distribution.DataParallel, where a batch stays whole."
-        )
+    if training or keras.config.backend() != "torch":
+        check(model)
 
 
 def check_optimizer(optimizer) -> None:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
-from kzoo.scale.engine import part_of, whole_statistics
+from kzoo.scale.engine import own_draws, part_of, parts_read, whole, whole_statistics
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
@@ -42,13 +42,17 @@ def predict_step(model, *arguments) -> Any:
     batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     names = tuple(model.predicted(batch))
     if not state:
-        return model(batch, training=False, only=names)
-    return model.stateless_call(*state[0], batch, training=False, only=names)  # on jax
+        if parts_read()[1] == 1:
+            return model(batch, training=False, only=names)
+        part = part_of(batch)  # every process gives all rows
+        return part.gathered(model(part.batch, training=False, only=names), model.batch_axes)
+    outputs, changed = model.stateless_call(*state[0], batch, training=False, only=names)  # on jax
+    return whole(outputs), changed
 
 
 def _trained(model, x, y, sample_weight):
     part = part_of(joined(x, y, sample_weight))
-    with whole_statistics(model):
+    with own_draws(model), whole_statistics(model):
         total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
     apply_gradients(model, found)
     if model.teacher is not None:
