@@ -16,7 +16,8 @@ from kzoo.files.single import try_file
 from kzoo.files.words import said_by
 
 GOING_ON = {"source", "output", "resume", "backend", "log"}  # options of the command, not of the training
-ALWAYS = GOING_ON | {"skip_broken"}  # options that a training may be resumed with: a picture may turn out broken late
+# options that a training may be resumed with: a picture may turn out broken late, another machine have less memory
+ALWAYS = GOING_ON | {"skip_broken", "micro_batch_size"}
 
 
 class Schedule(StrEnum):
@@ -54,6 +55,12 @@ def train(
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(callback=taking(whole(2)), help="Pairs per batch; default by their number.")
+    ] = None,
+    micro_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            callback=taking(COUNT), help="Pairs that go through the towers at a time; default what fits into memory."
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(callback=taking(POSITIVE), help="At its peak; default by the model's size.")
@@ -106,7 +113,10 @@ def train(
         folder.open()
         _check_kept(context, folder.options, folder.last)
         _check_unchanged(context, folder.options)
-        options = folder.options = folder.options | {"skip_broken": skip_broken or folder.options["skip_broken"]}
+        options = folder.options = folder.options | {
+            "skip_broken": skip_broken or folder.options["skip_broken"],
+            "micro_batch_size": micro_batch_size or folder.options.get("micro_batch_size"),
+        }
     if options["patience"] is not None and options["validation"] is None:
         raise typer.BadParameter("--patience waits for better numbers on held-out pairs; give them as --validation.")
     needs_keras()

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 import kzoo
+from kzoo import keras_contact
 from kzoo.cli.curves import can_draw
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
@@ -14,6 +15,7 @@ from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
 from kzoo.presets.build import PARTS, parts_of
 from kzoo.presets.table import is_preset, read_row
+from kzoo.scale.memory import fitting_micro_batch
 from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
 
 VOCABULARY = 8192  # most ids of a vocabulary that a large preset learns from captions
@@ -55,6 +57,8 @@ def run(source, folder, options, resume, log) -> int:
         _compile(model, recipe, recipe.epochs * len(data), options)
     watch = Watch(folder, recipe.epochs, options["patience"], log)
     watch.say(_plan(model, recipe, data, len(folder.history)))
+    if said := _fit_into_memory(model, recipe, options):
+        watch.say(said)
     if not can_draw():
         watch.say("curves.png is left out: pip install matplotlib")
     if not resume:
@@ -117,6 +121,15 @@ def _compile(model, recipe, steps, options):
         raise ValueError(f"--loss is {options['loss']}: {said_by(error)}.") from error
     model.compile(optimizer_of(recipe, steps), loss=loss)
     model.optimizer.build(model.trainable_variables)  # it is saved before the first step
+
+
+def _fit_into_memory(model, recipe, options):
+    """Cut the batch of a step where it is to be, or where its memory would not be enough; what is said of it."""
+    size, said = options["micro_batch_size"], ""
+    if size is None:
+        size, said = fitting_micro_batch(model, recipe.batch_size)
+    keras_contact.untracked(model, "micro_batch_size", size)
+    return said
 
 
 def _fit(model, data, held_out, recipe, done, watch):

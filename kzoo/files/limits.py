@@ -34,6 +34,9 @@ FIXED = 2**26  # numbers of a table of positions that is computed, so that no we
 UNPACKED = 64 * MIB  # bytes of a compressed tensor that are unpacked whatever it was packed into
 EXPANSION = 200  # bytes that one byte of a compressed tensor may become beyond that
 
+# -- numbers of trainings --
+STEPS = 2**53  # and epochs, batches, seeds
+
 # -- numbers of configs --
 SIDE = 2**14  # pixels
 WIDTH = 2**18  # channels

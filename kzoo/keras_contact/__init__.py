@@ -17,12 +17,14 @@ from kzoo.keras_contact.attributes import (
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
+from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
     BuiltAlready,
     SparesAll,
     batches_placed,
     carried_variables,
+    decide_direction,
     steps_run,
     sync_state,
     track_loss,
@@ -42,7 +44,9 @@ __all__ = [
     "batches_placed",
     "called_by_compiled_loss",
     "carried_variables",
+    "decide_direction",
     "give_state",
+    "global_seed",
     "layers_within",
     "left_over",
     "memory_unsearched",

@@ -272,3 +272,9 @@ def batches_placed(place) -> Iterator:
         yield
     finally:
         trainer._distribute_data = kept
+
+
+def decide_direction(callback) -> None:
+    """Let a callback of Keras that watches a number, such as `EarlyStopping`, choose now whether more of it is better:
+    it does so when it sees the first, and one whose noted numbers are put back has seen some."""
+    callback._set_monitor_op()

@@ -8,7 +8,7 @@ from typing import Self
 import keras
 
 from kzoo import keras_contact, losses
-from kzoo.arguments import TABLE, able, one_of, sequence
+from kzoo.arguments import COUNT, TABLE, able, one_of, sequence
 from kzoo.bases import Model
 from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import marked
@@ -21,7 +21,7 @@ from kzoo.models.intake import look_once
 from kzoo.models.leaving import Leaving
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.models.summary import Summary
-from kzoo.scale.engine import scope_of
+from kzoo.scale.engine import within_scope
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
@@ -233,7 +233,8 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         check_trained(self)
 
     # -- compile --
-    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", **kwargs) -> None:
+    @within_scope
+    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs) -> None:
         """Configure training.
 
         Args:
@@ -242,6 +243,11 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
                 Its variables are trained and saved with the model. The object itself is not changed.
             gradients: how those of several terms are put together: `"sum"`, `"harmonised"`, `"pcgrad"`, `"sam"`, or a
                 policy of `kzoo.training.gradients`.
+            micro_batch_size: rows that go through towers and heads at a time, so that activations are those of so many;
+                default all of the batch. The loss sees the whole batch, and gradients are those of the plain step, for
+                a second forward pass of each micro-batch. Batch norms have the statistics of their micro-batch, rows
+                `i::k` of the batch, and their averages move with each; a dropout draws for each anew. It holds for
+                `evaluate` and `predict` too. A last batch of fewer rows is cut into as few.
             **kwargs: as in `keras.Model.compile`, but for `metrics` and `loss_weights`.
 
         Raises:
@@ -254,17 +260,14 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
             >>> model.compile(kzoo.training.AdamW(1e-4))
         """
         check_compile(kwargs)
-        check_devices(self, training=False)
-        with scope_of(self):
-            self._compile_within(optimizer, loss, gradients, kwargs)
-
-    def _compile_within(self, optimizer, loss, gradients, kwargs):
+        (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
         self._own(loss)
         policy, optimizer = gradient_policy(gradients), resolve_optimizer(optimizer)
         check_optimizer(optimizer)
         policy.check(self)
+        check_devices(self, training=False)
         super().compile(optimizer=optimizer, **kwargs)
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
         accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
@@ -273,6 +276,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
             keras_contact.untracked(self, name, step)
         keras_contact.untracked(self, "epochs_made", 0)
         keras_contact.untracked(self, "begun_together", False)  # by `train_on_batch`, of several processes
+        keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def _own(self, loss):
@@ -314,7 +318,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
             return config
         # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
         compiler = {"jit_compile": "auto"} if self.auto_jit_compile else {}
-        compiler |= {"epochs_made": self.epochs_made}
+        compiler |= {"epochs_made": self.epochs_made, "micro_batch_size": self.micro_batch_size}
         kept = {"loss": self.objective, "gradients": self.gradients}
         return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 

@@ -29,6 +29,7 @@ from kzoo.training.feed import is_data_set, source_of
 from kzoo.training.last_good import LastGood
 from kzoo.training.parts import in_parts, parted
 from kzoo.training.record import Record
+from kzoo.training.resume import taken_from
 from kzoo.training.together import Together, of_first, of_process
 from kzoo.types import Array
 
@@ -93,6 +94,7 @@ class Fitting:
         check_own(x, batch_size, shuffle)
         callbacks = keras.tree.flatten(callbacks or [])
         check_callbacks(callbacks)
+        resume, callbacks = taken_from(callbacks)
         self.check_training()
         (process, _), (_, processes) = this_process(), parts_read()
         callbacks, verbose = of_process(callbacks, process), verbose if process == 0 else 0
@@ -130,6 +132,9 @@ class Fitting:
         try:
             with keras_contact.weights_kept(self), feeding(), intake, validation:
                 begun(self, training=True)
+                if resume is not None:
+                    self.make_train_function()  # and the optimizer's variables, which a checkpoint fills
+                    return resume.fit(self, super().fit, x, order, batch_size, arguments)
                 return super().fit(x, None, batch_size, **arguments)
         except FloatingPointError:
             last_good.give_back()

@@ -4,6 +4,8 @@ Each of `ENGINES` has `started`, and of the functions of `one_device`, which say
 on many devices.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -108,6 +110,17 @@ def dealt(model, batch) -> dict:
 def scope_of(model) -> Any:
     """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
     return _of("scope_of")(model)
+
+
+def within_scope(method) -> Callable:
+    """A method of a model that runs in the `scope_of` it."""
+
+    @wraps(method)
+    def run(model, *arguments, **options):
+        with scope_of(model):
+            return method(model, *arguments, **options)
+
+    return run
 
 
 def feeding() -> Any:

@@ -8,6 +8,7 @@ from keras import ops
 
 from kzoo import keras_contact
 from kzoo.scale.engine import own_draws, part_of, parts_read, whole, whole_statistics
+from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
@@ -43,11 +44,14 @@ def predict_step(model, *arguments) -> Any:
     names = tuple(model.predicted(batch))
     if not state:
         if parts_read()[1] == 1:
-            return model(batch, training=False, only=names)
+            return forward(model, batch, names, training=False)[0]
         part = part_of(batch)  # every process gives all rows
-        return part.gathered(model(part.batch, training=False, only=names), model.batch_axes)
-    outputs, changed = model.stateless_call(*state[0], batch, training=False, only=names)  # on jax
-    return whole(outputs), changed
+        return part.gathered(forward(model, part.batch, names, training=False)[0], model.batch_axes)
+    groups = keras_contact.carried_variables(model, 2)  # on jax
+    pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
+    with keras.StatelessScope(pairs) as scope:
+        outputs, _ = forward(model, batch, names, training=False)
+    return whole(outputs), [scope.get_current_value(each) for each in model.non_trainable_variables]
 
 
 def _trained(model, x, y, sample_weight):
@@ -75,7 +79,7 @@ def losses_of(model, part, training) -> tuple:
     """
     objective, given, batch = model.objective, model.any_number(), part.batch
     read = objective.may_read(given)
-    outputs = model(batch, training=training, only=model.reading(read, batch))
+    outputs, added = forward(model, batch, model.reading(read, batch), training)
     head = _head_tensors(model.similarity)
     tensors = batch | model.loss_tensors(outputs) | head
     if not tensors.keys() >= set(objective.reading(given)):
@@ -87,7 +91,7 @@ def losses_of(model, part, training) -> tuple:
     if model.compares_pairs(objective):
         values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
-    rest = [0.0 * sum(head.values())] * bool(head) + list(model.losses)
+    rest = [0.0 * sum(head.values())] * bool(head) + added
     return (sum([terms[0], *rest]), *terms[1:]), values
 
 
