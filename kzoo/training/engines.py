@@ -2,9 +2,9 @@
 
 import keras
 
-from kzoo.keras_contact import unscaled
+from kzoo.keras_contact import layers_within, unscaled
 from kzoo.losses.parts.own_loops import OTHER_LOSS
-from kzoo.scale.engine import check
+from kzoo.scale.engine import check, count, parts_read
 
 
 def check_devices(model, training) -> None:
@@ -23,13 +23,25 @@ def check_devices(model, training) -> None:
         _refuse(strategy.num_replicas_in_sync, f"tf.distribute.{type(strategy).__name__}")
     if training:
         check(model)
+    if count() > 1 or parts_read()[1] > 1:
+        _check_heads(model)
 
 
-def _refuse(count, engine):
-    if count > 1:
+def _check_heads(model):
+    """A head sees the rows of one device: what it makes of one must not depend on the others."""
+    found = [each for each in layers_within(model) if getattr(each, "compares_rows", False)]
+    if found:
         raise NotImplementedError(
-            f"{engine} shares each batch among {count} devices, and {OTHER_LOSS}; train on one device, or on jax with "
-            "keras.distribution.DataParallel, where a batch stays whole."
+            f"{type(found[0]).__name__} compares the rows of a batch with each other within the model, where several "
+            "devices have a part of it each; train on one device."
+        )
+
+
+def _refuse(devices, engine):
+    if devices > 1:
+        raise NotImplementedError(
+            f"{engine} shares each batch among {devices} devices, and {OTHER_LOSS}; train on one device, or on jax "
+            "with keras.distribution.DataParallel, where a batch stays whole."
         )
 
 
