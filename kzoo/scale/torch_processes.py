@@ -10,11 +10,11 @@ from keras import ops
 from kzoo.keras_contact import batch_norms, moments_taken
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.scale import one_device
+from kzoo.scale.draws import STRIDE, drawing
 from kzoo.scale.meeting import BEGIN, BEGIN_MEASURE, END, END_MEASURE, MEASURE, TRAIN, Group
 from kzoo.scale.rows import PART, cut
 
 BUCKET = 25 * 2**20  # bytes of gradients that are averaged at once
-STRIDE = 0x3504F333  # between the seeds of two processes
 
 
 _GROUPS = []  # the one that `started` has joined, as torch itself keeps its process group
@@ -281,8 +281,7 @@ def own_draws(model) -> Iterator:
     if here is None or not here.index:
         yield
         return
-    kept = {id(each) for each in [*model.objective.variables, *model.gradients.variables]}
-    seeds = [each for each in model.variables if each.name == "seed_generator_state" and id(each) not in kept]
+    seeds = drawing(model)
     shift = torch.tensor([(here.index * STRIDE) % 2**31, 0], dtype=torch.int32)
     _moved(seeds, shift)
     try:
