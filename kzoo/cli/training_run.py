@@ -15,6 +15,7 @@ from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
 from kzoo.presets.build import PARTS, parts_of
 from kzoo.presets.table import is_preset, read_row
+from kzoo.scale.engine import count, once, process
 from kzoo.scale.memory import fitting_micro_batch
 from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
 
@@ -62,17 +63,18 @@ def run(source, folder, options, resume, log) -> int:
     if not can_draw():
         watch.say("curves.png is left out: pip install matplotlib")
     if not resume:
-        folder.begin(model, options)
+        once(lambda: folder.begin(model, options))
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a machine that is taken away is Ctrl-C, too
     try:
         _fit(model, data, held_out, recipe, len(folder.history), watch)
     except KeyboardInterrupt:
-        watch.say(_interrupted(model, folder, source))
+        if process()[0] == 0:  # the others may be somewhere else
+            watch.say(_interrupted(model, folder, source))
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
         watch.close()
-    folder.finish()
+    once(folder.finish)
     watch.say(f"saved the model in {folder.path}{_of_epoch(folder, recipe)}")
     return 0
 
@@ -127,7 +129,8 @@ def _fit_into_memory(model, recipe, options):
     """Cut the batch of a step where it is to be, or where its memory would not be enough; what is said of it."""
     size, said = options["micro_batch_size"], ""
     if size is None:
-        size, said = fitting_micro_batch(model, recipe.batch_size)
+        rows = -(-recipe.batch_size // count())
+        size, said = once(lambda: fitting_micro_batch(model, rows))
     keras_contact.untracked(model, "micro_batch_size", size)
     return said
 

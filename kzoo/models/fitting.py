@@ -27,9 +27,10 @@ from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
 from kzoo.training.feed import is_data_set, source_of
 from kzoo.training.last_good import LastGood
-from kzoo.training.parts import in_parts, parted
+from kzoo.training.parts import in_parts
 from kzoo.training.record import Record
 from kzoo.training.resume import taken_from
+from kzoo.training.run_data import split
 from kzoo.training.together import Together, of_first, of_process
 from kzoo.types import Array
 
@@ -113,9 +114,11 @@ class Fitting:
         )
         if processes > 1:  # each reads its own rows of arrays
             if validation_split and validation_data is None:
-                x, validation_data = parted(x, validation_split)
+                x, validation_data = split(x, validation_split)
+            validation_split = 0.0
             validation_data = in_parts(validation_data, kwargs.pop("validation_batch_size", None) or batch_size)
-            x, batch_size, shuffle, validation_split = in_parts(x, batch_size, shuffle), None, False, 0.0
+            if resume is None:
+                x, batch_size, shuffle = in_parts(x, batch_size, shuffle), None, False
         arguments = {"epochs": epochs, "verbose": verbose, "shuffle": shuffle, "initial_epoch": initial_epoch}
         arguments |= {"validation_split": validation_split, "validation_data": validation_data}
         arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs

@@ -114,9 +114,9 @@ def check(model) -> None:
         return
     if group() is None and dist.get_world_size() > 1:
         raise NotImplementedError(
-            f"torch.distributed shares the work among {dist.get_world_size()} processes, but fit was not told to, and "
-            "each would compare its pairs with its own part only, which is another loss; build, compile and train "
-            "within `with kzoo.scale.start():`."
+            f"torch.distributed shares each batch among {dist.get_world_size()} devices, and each would compare its "
+            "pairs with its own part only, which is another loss; build, compile and train within `with "
+            "kzoo.scale.start():`, which joins them, or train on one device."
         )
     from torch.distributed.fsdp import FSDPModule
 
@@ -135,11 +135,7 @@ def check(model) -> None:
 
 # -- within a step --
 class Part(one_device.Part):
-    """The rows of one process; see `kzoo.scale.one_device.Part`.
-
-    Attributes:
-        most: rows of the process that has most of them.
-    """
+    """The rows of one process; see `kzoo.scale.one_device.Part`."""
 
     def __init__(self, batch):
         import torch
@@ -157,8 +153,7 @@ class Part(one_device.Part):
         self.counts = [each[0] for each in found]
         self.batch = {name: each for name, each in batch.items() if name != PART}
         self.rows = self.own = sum(self.counts)
-        self.most = max(self.counts)
-        group().counts_here = bool(real)
+        group().rows, group().counts_here = self.counts, bool(real)
 
     def gathered(self, tensors, axes=None) -> dict:
         return {name: self._gathered(name, each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
@@ -263,6 +258,13 @@ def whole_statistics(model) -> Iterator:
         return
     from kzoo.scale.torch_gather import whole_moments
 
+    size = model.micro_batch_size
+    if size is not None and len({-(-rows // size) for rows in here.rows}) > 1:
+        raise NotImplementedError(
+            f"a batch of {sum(here.rows)} rows makes other numbers of micro-batches of {size} on {here.count} "
+            "processes, whose batch norms wait for each other; give a batch_size that both divide, and leave out "
+            "what does not fill a batch."
+        )
     with moments_taken(norms, lambda x, axes, mask: whole_moments(x, axes, mask, here.counts_here)):
         yield
 

@@ -2,8 +2,8 @@
 
 import keras
 
-from kzoo.keras_contact import unscaled
-from kzoo.scale.engine import check
+from kzoo.keras_contact import layers_within, unscaled
+from kzoo.scale.engine import check, parts_read
 
 
 def check_devices(model, training) -> None:
@@ -20,6 +20,19 @@ def check_devices(model, training) -> None:
     """
     if training or keras.config.backend() != "torch":
         check(model)
+    strategy = model.distribute_strategy if keras.config.backend() == "tensorflow" else None
+    if parts_read()[1] > 1 or (strategy is not None and strategy.num_replicas_in_sync > 1):
+        _check_heads(model)
+
+
+def _check_heads(model):
+    """A head sees the rows of one device: what it makes of one must not depend on the others."""
+    found = [each for each in layers_within(model) if getattr(each, "compares_rows", False)]
+    if found:
+        raise NotImplementedError(
+            f"{type(found[0]).__name__} compares the rows of a batch with each other within the model, where several "
+            "devices have a part of it each; train on one device."
+        )
 
 
 def check_optimizer(optimizer) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kzoo.interrupts import Leaving, leaving_noted
 from kzoo.keras_contact import sync_state, untracked
+from kzoo.scale.engine import agreed
 from kzoo.training import run_data, run_state
 from kzoo.training.background import Background
 from kzoo.training.callback_states import CallbackStates
@@ -52,7 +53,7 @@ class ResumedRun:
             if self.writes:
                 stack.enter_context(self.checkpoints.open())
             found = self.checkpoints.newest()
-            seed = int(np.random.randint(2**31)) if found is None else found[0]["order_seed"]
+            seed = int(agreed(np.random.randint(2**31))) if found is None else found[0]["order_seed"]
             if isinstance(x, dict):
                 if options["validation_data"] is None:
                     x, options["validation_data"] = run_data.split(x, options["validation_split"])
