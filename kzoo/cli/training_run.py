@@ -16,6 +16,7 @@ from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
 from kzoo.presets.build import PARTS, parts_of
 from kzoo.presets.table import is_preset, read_row
+from kzoo.scale.engine import count, once, process
 from kzoo.scale.memory import fitting_micro_batch
 from kzoo.training import Resume
 from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
@@ -78,18 +79,19 @@ def run(source, folder, options, log) -> int:
     if not can_draw():
         watch.say("curves.png is left out: pip install matplotlib")
     if not goes_on:
-        folder.begin(model, options)
+        once(lambda: folder.begin(model, options))
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         _fit(model, data, held_out, recipe, len(folder.history), [watch, resume])
     except KeyboardInterrupt as asked:
-        watch.say(_interrupted(model, folder, source))
+        if process()[0] == 0:  # the others may be somewhere else
+            watch.say(_interrupted(model, folder, source))
         return TERMINATED if isinstance(asked, Terminated) else INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
         watch.close()
     folder.history, folder.best = watch.history, watch.best
-    folder.finish()
+    once(folder.finish)
     watch.say(f"saved the model in {folder.path}{_of_epoch(folder, recipe)}")
     return 0
 
@@ -144,7 +146,8 @@ def _fit_into_memory(model, recipe, options):
     """Cut the batch of a step where it is to be, or where its memory would not be enough; what is said of it."""
     size, said = options["micro_batch_size"], ""
     if size is None:
-        size, said = fitting_micro_batch(model, recipe.batch_size)
+        rows = -(-recipe.batch_size // count())
+        size, said = once(lambda: fitting_micro_batch(model, rows))
     keras_contact.untracked(model, "micro_batch_size", size)
     return said
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from kzoo.bases import PyDataset
 from kzoo.data.batches import Batches, Stretches
+from kzoo.scale.engine import parts_read
+from kzoo.scale.rows import marked_part, own_rows
 from kzoo.training.feed import library_of, source_of
 from kzoo.training.parts import Parts
 from kzoo.training.record import KERAS_BATCH_SIZE
@@ -28,10 +30,12 @@ class ArrayOrder(PyDataset):
     Attributes:
         seed: of the orders, see `sow`.
         epoch: the epoch whose order is given out; `fit` sets it.
+        part: `(index, count)`, which part of each batch is given out, to one of several processes.
     """
 
     def __init__(self, arrays, batch_size, shuffle):
         super().__init__()
+        self.part = parts_read()
         self.arrays = {
             name: keras.ops.convert_to_numpy(each) if keras.ops.is_tensor(each) else each
             for name, each in arrays.items()
@@ -55,7 +59,10 @@ class ArrayOrder(PyDataset):
                 order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
             self._drawn = epoch, order
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        return {name: each[chosen] for name, each in self.arrays.items()}
+        if self.part[1] == 1:
+            return {name: each[chosen] for name, each in self.arrays.items()}
+        own = chosen[own_rows(len(chosen), *self.part)]
+        return marked_part({name: each[own] for name, each in self.arrays.items()}, len(chosen), *self.part)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
-from kzoo.scale.engine import own_draws, part_of, parts_read, whole_statistics
+from kzoo.scale.engine import own_draws, part_of, parts_read, whole, whole_statistics
 from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
@@ -52,7 +52,7 @@ def predict_step(model, *arguments) -> Any:
     pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
     with keras.StatelessScope(pairs) as scope:
         outputs, _ = forward(model, batch, names, training=False)
-    return outputs, [scope.get_current_value(each) for each in model.non_trainable_variables]
+    return whole(outputs), [scope.get_current_value(each) for each in model.non_trainable_variables]
 
 
 def _trained(model, x, y, sample_weight):
