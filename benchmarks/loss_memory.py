@@ -13,7 +13,6 @@ gradients are not those of the whole loss, a line says so.
 import argparse
 import ctypes
 import gc
-import json
 import os
 import statistics
 import time

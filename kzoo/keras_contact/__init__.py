@@ -6,19 +6,30 @@ a release of Keras without it is found by that name, not by a model that trains 
 
 from kzoo.keras_contact.attributes import (
     attach,
+    batch_norms,
     layers_within,
     memory_unsearched,
+    moments_taken,
     optimized,
     shapes_shown,
+    summed_before,
     unscaled,
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
+<<<<<<< HEAD
 from kzoo.keras_contact.rates import scale_rates
+=======
+from kzoo.keras_contact.randomness import global_seed
+>>>>>>> main
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
+    BuiltAlready,
     SparesAll,
+    batches_placed,
     carried_variables,
+    decide_direction,
+    steps_run,
     sync_state,
     track_loss,
     value_within_fit,
@@ -29,18 +40,26 @@ from kzoo.keras_contact.steps import (
 __all__ = [
     "OF_METRICS",
     "OF_TRAINING",
+    "BuiltAlready",
     "SparesAll",
     "as_said",
     "attach",
+    "batch_norms",
+    "batches_placed",
     "called_by_compiled_loss",
     "carried_variables",
+    "decide_direction",
     "give_state",
+    "global_seed",
     "layers_within",
     "left_over",
     "memory_unsearched",
+    "moments_taken",
     "optimized",
     "scale_rates",
     "shapes_shown",
+    "steps_run",
+    "summed_before",
     "sync_state",
     "take_state",
     "track_loss",

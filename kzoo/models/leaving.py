@@ -1,6 +1,7 @@
 """How a model leaves: as a preset, to the hub, as graphs; done by rooms above it, which say so in `kzoo.actions`.
 
 What leaves can be opened again, also where layers were quantised or given LoRA; what could not be is refused first.
+Of several processes all ask, and the first one writes.
 """
 
 import warnings
@@ -12,6 +13,7 @@ from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
 from kzoo.files.single import replacing_by_name
 from kzoo.keras_contact import left_over, memory_unsearched, written_as_h5
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
+from kzoo.scale.engine import once
 
 NO_H5 = (
     "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
@@ -57,17 +59,25 @@ class Leaving:
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(f"{filepath} {NO_H5}")
         self.check_quantised()
+        once(lambda: self._save(filepath, overwrite, zipped, kwargs))
+
+    def _save(self, filepath, overwrite, zipped, options):
         if _is_new_file(filepath, ".keras", overwrite) and zipped is not False:
             with replacing_by_name(filepath) as name:
-                return super().save(name, True, zipped, **kwargs)
-        return super().save(filepath, overwrite, zipped, **kwargs)
+                super().save(name, True, zipped, **options)
+        else:
+            super().save(filepath, overwrite, zipped, **options)
 
     def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
         """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
-        if _is_new_file(filepath, ".weights.h5", overwrite) and kwargs.get("max_shard_size") is None:
+        once(lambda: self._save_weights(filepath, overwrite, kwargs))
+
+    def _save_weights(self, filepath, overwrite, options):
+        if _is_new_file(filepath, ".weights.h5", overwrite) and options.get("max_shard_size") is None:
             with replacing_by_name(filepath) as name:
-                return super().save_weights(name, True, **kwargs)
-        return super().save_weights(filepath, overwrite, **kwargs)
+                super().save_weights(name, True, **options)
+        else:
+            super().save_weights(filepath, overwrite, **options)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them.
@@ -127,7 +137,7 @@ class Leaving:
             OSError: the disk is full or may not be written, or another process saves there; nothing is changed.
         """
         options = {"format": format, "optimizer": optimizer, "overwrite": overwrite}
-        actions.perform("save_to_preset", self, folder, **options)
+        once(lambda: actions.perform("save_to_preset", self, folder, **options))
 
     @takes(repo=NAME, format=NAME, private=FLAG, revision=NAME, message=TEXT)
     def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None) -> str:
@@ -157,7 +167,7 @@ class Leaving:
             'https://huggingface.co/me/my-clip/commit/...'
         """
         options = {"format": format, "private": private, "revision": revision, "message": message}
-        return actions.perform("push_to_hub", self, repo, **options)
+        return once(lambda: actions.perform("push_to_hub", self, repo, **options))
 
     @takes(folder=PATH, format=NAME)
     def export(self, folder, format="onnx", **kwargs) -> dict:
@@ -171,4 +181,4 @@ class Leaving:
         Returns:
             dict: the manifest, with the worst difference between graph and model.
         """
-        return actions.perform("export", self, folder, format=format, **kwargs)
+        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs))

@@ -2,7 +2,12 @@
 
 from kzoo.lazy import lazy
 
-_NAMES = {"process": "kzoo.scale.engine", "start": "kzoo.scale.starting"}  # these need Keras
+_NAMES = {  # these need Keras
+    "layout_map": "kzoo.scale.layouts",
+    "memory_estimate": "kzoo.scale.memory",
+    "process": "kzoo.scale.engine",
+    "start": "kzoo.scale.starting",
+}
 
 __all__ = [*_NAMES]
 __getattr__ = lazy(__name__, _NAMES)

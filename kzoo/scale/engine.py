@@ -1,13 +1,17 @@
 """The engine that runs a step on many devices: that of the backend, behind the same names for all three.
 
-Each of `ENGINES` has `started`, `count`, `process`, `part_of`, `shared` and `averaged`, as `one_device` says them.
+Each of `ENGINES` has `started`, and of the functions of `one_device`, which says what they do, those that are otherwise
+on many devices.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
 import keras
 
+from kzoo.scale import one_device
 from kzoo.scale.one_device import Part
 
 ENGINES = {
@@ -33,24 +37,101 @@ def process() -> tuple[int, int]:
         >>> if index == 0:
         ...     print(results)
     """
-    return engine().process()
+    return _of("process")()
 
 
 def count() -> int:
     """Among how many replicas or processes a batch is shared, so that a step sees its own rows only; else 1."""
-    return engine().count()
+    return _of("count")()
 
 
+def parts_read() -> tuple[int, int]:
+    """Which part of each batch data sets give here, and how many there are; `(0, 1)` where the engine deals them."""
+    return _of("parts_read")()
+
+
+def check(model) -> None:
+    """Stops at what shares a model among devices in a way in which a batch would not give the gradients of one."""
+    _of("check")(model)
+
+
+# -- within a step --
 def part_of(batch) -> Part:
     """The part of a batch that a step is given here, see `kzoo.scale.one_device.Part`; called within a step."""
-    return engine().part_of(batch)
+    return _of("part_of")(batch)
 
 
 def shared(loss) -> Any:
     """What a step differentiates, so that what the engine adds up is the gradient of the loss."""
-    return engine().shared(loss)
+    return _of("shared")(loss)
 
 
 def averaged(gradients) -> list:
     """The gradients of all, where the engine does not add them up itself; None stays None where it is None for all."""
-    return engine().averaged(gradients)
+    return _of("averaged")(gradients)
+
+
+def whole_statistics(model) -> Any:
+    """A context in which statistics that layers take of a batch, such as batch norms, are those of all its rows."""
+    return _of("whole_statistics")(model)
+
+
+def own_draws(model) -> Any:
+    """A context in which dropout of a model draws other numbers here than in other processes, which have other rows."""
+    return _of("own_draws")(model)
+
+
+# -- around `fit` and the others --
+def begun(model, training) -> None:
+    """Processes go on from the weights of the first; called before they train or measure."""
+    _of("begun")(model, training)
+
+
+def ended(model, training) -> None:
+    """Processes wait for each other when an epoch or a measurement ends; their weights must be the same."""
+    _of("ended")(model, training)
+
+
+def agreed(value) -> Any:
+    """The number that the first process has, on all of them: of clocks, and of what is drawn."""
+    return _of("agreed")(value)
+
+
+def once(action) -> Any:
+    """What one process alone does, such as to write a file, while others wait; all get what it gives."""
+    return _of("once")(action)
+
+
+def dealt(model, batch) -> dict:
+    """What a step is called with for a whole batch, where Keras is handed one without a data set."""
+    return _of("dealt")(model, batch)
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return _of("scope_of")(model)
+
+
+def within_scope(method) -> Callable:
+    """A method of a model that runs in the `scope_of` it."""
+
+    @wraps(method)
+    def run(model, *arguments, **options):
+        with scope_of(model):
+            return method(model, *arguments, **options)
+
+    return run
+
+
+def feeding() -> Any:
+    """A context around `fit` and the others in which batches come to the devices."""
+    return _of("feeding")()
+
+
+def whole(outputs) -> dict:
+    """Outputs of `predict` such that this process can read all rows of them; called within a step."""
+    return _of("whole")(outputs)
+
+
+def _of(name):
+    return getattr(engine(), name, None) or getattr(one_device, name)

@@ -1,5 +1,6 @@
 """A step on one device, or on many where a batch stays whole: it sees all rows, and nothing is added up after it."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from keras import ops
@@ -56,3 +57,60 @@ def shared(loss) -> Any:
 def averaged(gradients) -> list:
     """The gradients of all, where the engine does not add them up itself; None stays None."""
     return gradients
+
+
+def parts_read() -> tuple[int, int]:
+    """Which part of each batch data sets give here, and among how many it is shared by them: not by the engine."""
+    return 0, 1
+
+
+def check(model) -> None:
+    """Stops at what shares a model among devices in a way that nobody has tried."""
+
+
+def whole_statistics(model) -> Any:
+    """A context in which statistics that layers take of a batch are those of all its rows."""
+    return nullcontext()
+
+
+def own_draws(model) -> Any:
+    """A context in which dropout of a model draws other numbers for the rows of another process."""
+    return nullcontext()
+
+
+def begun(model, training) -> None:
+    """Processes go on from the same weights; called before they train or measure."""
+
+
+def ended(model, training) -> None:
+    """Processes wait for each other at the end of an epoch, or of a measurement."""
+
+
+def agreed(value) -> Any:
+    """The number that the first process has, on all of them."""
+    return value
+
+
+def once(action) -> Any:
+    """What one process alone does, such as to write a file, while others wait; all get what it gives."""
+    return action()
+
+
+def dealt(model, batch) -> dict:
+    """What a step is called with for a whole batch, where Keras is handed one without a data set."""
+    return batch
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return nullcontext()
+
+
+def feeding() -> Any:
+    """A context around `fit` and the others in which batches come to the devices."""
+    return nullcontext()
+
+
+def whole(outputs) -> dict:
+    """Outputs of `predict` such that this process can read all rows of them; called within a step."""
+    return outputs

@@ -156,7 +156,7 @@ def choose_recipe(pairs, parameters, from_scratch, name=None, **given) -> Recipe
     """The recipe for a number of pairs.
 
     Args:
-        pairs: images of the training set, as `len(data.pairs)`.
+        pairs: images of the training set, as `data.count`.
         parameters: of the model: the smaller, the higher its learning rate.
         from_scratch: whether the weights are random at the start.
         name: of a recipe, for all but batch size and epochs, which go by the pairs.

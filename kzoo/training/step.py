@@ -8,10 +8,12 @@ from keras import ops
 
 from kzoo import keras_contact
 from kzoo.losses.parts.blocks import blocks_of
-from kzoo.scale.engine import part_of
+from kzoo.scale.engine import own_draws, part_of, parts_read, whole, whole_statistics
+from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
+from kzoo.training.step_values import of_step
 
 
 def steps_of(model) -> dict:
@@ -43,18 +45,27 @@ def predict_step(model, *arguments) -> Any:
     batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     names = tuple(model.predicted(batch))
     if not state:
-        return model(batch, training=False, only=names)
-    return model.stateless_call(*state[0], batch, training=False, only=names)  # on jax
+        if parts_read()[1] == 1:
+            return forward(model, batch, names, training=False)[0]
+        part = part_of(batch)  # every process gives all rows
+        return part.gathered(forward(model, part.batch, names, training=False)[0], model.batch_axes)
+    groups = keras_contact.carried_variables(model, 2)  # on jax
+    pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
+    with keras.StatelessScope(pairs) as scope:
+        outputs, _ = forward(model, batch, names, training=False)
+    return whole(outputs), [scope.get_current_value(each) for each in model.non_trainable_variables]
 
 
 def _trained(model, x, y, sample_weight):
     part = part_of(joined(x, y, sample_weight))
-    total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+    with own_draws(model), whole_statistics(model):
+        total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+    more = of_step(model, found, model.similarity)
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
     model.health.update(total)
-    return _logged(model, part, total, values)
+    return _logged(model, part, total, values) | more
 
 
 def _tested(model, x, y, sample_weight):
@@ -70,8 +81,10 @@ def losses_of(model, part, training) -> tuple:
         part: the rows of it that the model computes here, see `kzoo.scale.one_device.Part`.
     """
     objective, given, batch = model.objective, model.any_number(), part.batch
+    if training and model.patches is not None:
+        batch = batch | model.patches.of_batch(model, batch)
     read = objective.may_read(given)
-    outputs = model(batch, training=training, only=model.reading(read, batch))
+    outputs, added = forward(model, batch, model.reading(read, batch), training)
     head = _head_tensors(model.similarity)
     tensors = batch | model.loss_tensors(outputs) | head
     if not tensors.keys() >= set(objective.reading(given)):
@@ -84,7 +97,7 @@ def losses_of(model, part, training) -> tuple:
         if model.compares_pairs(objective):
             values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
-    rest = [0.0 * sum(head.values())] * bool(head) + list(model.losses)
+    rest = [0.0 * sum(head.values())] * bool(head) + added
     return (sum([terms[0], *rest]), *terms[1:]), values
 
 
