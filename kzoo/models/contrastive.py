@@ -24,7 +24,6 @@ from kzoo.models.summary import Summary
 from kzoo.scale.engine import within_scope
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
-from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
 from kzoo.training.options import DEFAULTS, check_options, options_of, set_options
@@ -297,8 +296,8 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         keras_contact.untracked(self, "epochs_made", 0)
         keras_contact.untracked(self, "begun_together", False)  # by `train_on_batch`, of several processes
         keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
-        patches, health = set_options(self, options), Health()
-        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=health, patches=patches)
+        keras_contact.attach(self, objective=loss, gradients=policy, means=means)
+        keras_contact.attach(self, **set_options(self, options))
 
     def _own(self, loss):
         """Says that weights of a loss, such as a learnt temperature, go along to a second model."""

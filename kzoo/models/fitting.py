@@ -19,13 +19,9 @@ from kzoo.models.checks import (
     check_steps,
 )
 from kzoo.models.intake import Intake
-<<<<<<< HEAD
 from kzoo.models.reading import EndOfData, check_own, expect_rows, to_test, to_train, to_validate
-=======
-from kzoo.models.reading import EndOfData, check_own, to_test, to_train, to_validate
 from kzoo.scale.engine import begun, dealt, ended, feeding, parts_read, scope_of
 from kzoo.scale.engine import process as this_process
->>>>>>> main
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
@@ -249,31 +245,21 @@ class Fitting:
         check_class_weight(class_weight)
         self.check_training()
         x = Intake(self, self.objective).take(x, y, sample_weight)
-<<<<<<< HEAD
         expect_rows(self, (x, len(next(iter(x.values())))))
-        with keras_contact.weights_kept(self):
-            return super().train_on_batch(x, return_dict=return_dict)
-=======
         if not self.begun_together:  # once, as such a loop is many calls
             begun(self, training=True)
             keras_contact.untracked(self, "begun_together", True)
         with keras_contact.weights_kept(self), feeding():
             return super().train_on_batch(dealt(self, x), return_dict=return_dict)
->>>>>>> main
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:
         """As in `keras.Model.test_on_batch`, of one dict of arrays."""
         check_compiled(self)
         check_devices(self, training=False)
         x = Intake(self, self.objective).take(x, y, sample_weight)
-<<<<<<< HEAD
         expect_rows(self, (x, len(next(iter(x.values())))))
-        with keras_contact.weights_kept(self):
-            return super().test_on_batch(x, return_dict=return_dict)
-=======
         with keras_contact.weights_kept(self), feeding():
             return super().test_on_batch(dealt(self, x), return_dict=return_dict)
->>>>>>> main
 
     def predict_on_batch(self, x) -> dict:
         """As in `keras.Model.predict_on_batch`, of one dict of arrays."""

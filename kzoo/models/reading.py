@@ -10,11 +10,8 @@ from kzoo.data.batches import Batches, Stretches
 from kzoo.keras_contact import untracked
 from kzoo.losses.parts.blocks import FEW
 from kzoo.training.feed import Counted, Held, is_data_set
-<<<<<<< HEAD
-from kzoo.training.record import KERAS_BATCH_SIZE
-=======
 from kzoo.training.parts import own_part
->>>>>>> main
+from kzoo.training.record import KERAS_BATCH_SIZE
 
 
 def check_own(x, batch_size, shuffle=True) -> None:

@@ -86,7 +86,9 @@ class Recipe:
     def __str__(self) -> str:
         fields = [each.name for each in dataclasses.fields(self) if each.name not in ("name", "reasons")]
         said = {each: getattr(self, each) for each in fields if getattr(self, each) not in (None, ())}
-        lines = [f"  {each:<16} {_written(value):<20} {self.reasons.get(each, '')}".rstrip() for each, value in said.items()]
+        lines = [
+            f"  {each:<16} {_written(value):<20} {self.reasons.get(each, '')}".rstrip() for each, value in said.items()
+        ]
         return "\n".join([self.name or "recipe", *lines])
 
     def compile(self, model, **options) -> None:

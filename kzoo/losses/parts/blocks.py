@@ -15,7 +15,9 @@ ROWS = 256  # of a block; what blocks say of the columns is rows^2 / 256 numbers
 
 FEW = 2048  # rows: two views of so many are compared at once
 
-_ASKED = ContextVar("rows that losses compare at a time which were told nothing, and whether a batch has few", default=(None, False))
+_ASKED = ContextVar(
+    "rows that losses compare at a time which were told nothing, and whether a batch has few", default=(None, False)
+)
 
 
 @contextmanager

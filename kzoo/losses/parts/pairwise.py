@@ -161,7 +161,9 @@ def by_blocks(function, rows, columns, block_size=None, each=1) -> tuple:
     full = isinstance(count, int) and count % block_size == 0
 
     def called(i, *given):
-        results = function(i, None if full else i < count, dict(zip(rows, given)), dict(zip(columns, given[len(rows) :])))
+        results = function(
+            i, None if full else i < count, dict(zip(rows, given)), dict(zip(columns, given[len(rows) :]))
+        )
         names["rows"], names["blocks"] = map(list, results)
         return tuple(value for part in results for value in part.values())
 
@@ -200,9 +202,7 @@ def _decided_as_it_runs(function, rows, columns, each, counts):
     results = ops.cond(scores <= WHOLE, within(None), within(max(1, ROWS // each)))
     return tuple(
         dict(zip(names[part], values))
-        for part, values in zip(
-            ("rows", "blocks"), (results[: len(names["rows"])], results[len(names["rows"]) :])
-        )
+        for part, values in zip(("rows", "blocks"), (results[: len(names["rows"])], results[len(names["rows"]) :]))
     )
 
 
@@ -222,8 +222,9 @@ def _is_float(value):
 
 
 def _in_blocks(value, missing, block_size):
-    padding = [[0, missing]] + [[0, 0]] * (len(value.shape) - 1)
-    return ops.reshape(ops.pad(value, padding), (-1, block_size, *ops.shape(value)[1:]))
+    if not isinstance(missing, int) or missing:  # else it would be copied for nothing
+        value = ops.pad(value, [[0, missing]] + [[0, 0]] * (len(value.shape) - 1))
+    return ops.reshape(value, (-1, block_size, *ops.shape(value)[1:]))
 
 
 def _chosen(logits, target, axis):
