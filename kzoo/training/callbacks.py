@@ -29,9 +29,10 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
     Args:
         every: steps between two looks, each of which waits for the step before it.
 
-    The error names the first layer whose output was not finite, of towers, their blocks and heads (not in micro-batches).
-    Of a model that was compiled with `non_finite="skip"` it stops nothing, but warns of the steps that were left out;
-    how many those of an epoch were, and those that a `LossScaleOptimizer` has left out, is `skipped_steps` of the logs.
+    The error names the first layer whose output was not finite, of towers, their blocks and heads, if the step does not
+    run in micro-batches. Of a model that was compiled with `non_finite="skip"` it stops nothing, but warns of the steps
+    that were left out; how many those of an epoch were, and those that a `LossScaleOptimizer` has left out, is
+    `skipped_steps` of the logs.
 
     A model without a `Health` is looked at when an epoch ends, by the mean loss of the epoch.
 

@@ -27,7 +27,7 @@ def check_options(model, options) -> None:
         check_patches(model)
     if options["non_finite"] == "skip" and keras.config.backend() == "tensorflow" and count() > 1:
         raise NotImplementedError(
-            "non_finite is 'skip', which TensorFlow cannot do on several replicas; leave it out, or train on one device."
+            "non_finite is 'skip', which TensorFlow cannot do on several replicas; leave it out, or train on one."
         )
 
 

@@ -76,6 +76,6 @@ def check_patches(model) -> None:
     if not any(map(drops_patches, towers.values())):
         kinds = ", ".join(f"{name} by {type(tower).__name__}" for name, tower in towers.items())
         raise ValueError(
-            f"patch_dropout leaves out patches of pictures of one size, which a VisionTransformer can do, but the model "
-            f"reads {kinds}; leave patch_dropout out."
+            "patch_dropout leaves out patches of pictures of one size, as a VisionTransformer can, but the model "
+            f"reads {kinds}; leave it out."
         )

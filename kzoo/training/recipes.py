@@ -208,8 +208,8 @@ def augmentation_of(recipe) -> Augmentation | None:
 
 @takes(steps=COUNT)
 def optimizer_of(recipe, steps) -> Any:
-    """The optimizer of a recipe, whose learning rate follows the schedule: where none is named, Muon from scratch, which
-    learns more of few pairs, and AdamW to fine-tune.
+    """The optimizer of a recipe, whose learning rate follows the schedule: where none is named, Muon from scratch,
+    which learns more of few pairs, and AdamW to fine-tune.
 
     Args:
         recipe: a `Recipe`.

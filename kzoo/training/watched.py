@@ -9,7 +9,7 @@ from kzoo.keras_contact import children_of, outputs_shown
 
 
 def watched_layers(model) -> list:
-    """Layers whose outputs a step looks at: towers, heads and decoders, and what each holds itself, such as its blocks."""
+    """Layers whose outputs a step looks at: towers, heads and decoders, and what each holds, such as its blocks."""
     parts = list({id(each): each for each in (*model.towers().values(), *model.heads)}.values())
     found = [layer for part in parts for layer in (*children_of(part), part)]
     return list({id(each): each for each in found}.values())

@@ -15,9 +15,8 @@ ROWS = 256  # of a block; what blocks say of the columns is rows^2 / 256 numbers
 
 FEW = 2048  # rows: two views of so many are compared at once
 
-_ASKED = ContextVar(
-    "rows that losses compare at a time which were told nothing, and whether a batch has few", default=(None, False)
-)
+# rows at a time of losses that were told nothing, and whether a batch of no fixed size has few
+_ASKED = ContextVar("blocks of losses", default=(None, False))
 
 
 @contextmanager
