@@ -74,6 +74,7 @@ PRIVATE = {
     "_loss_tracker": (compiled, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
+    "_backend_update_step": (lambda: compiled().optimizer, None),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
     "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),
     "_distribute_data": (lambda: import_module("keras.src.backend.jax.trainer"), "jax"),
