@@ -97,7 +97,9 @@ UNDOCUMENTED = {
     "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
     "H5IOStore": (lambda: saving_lib, None),
     "h5_file": (lambda: saving_lib.H5IOStore(BytesIO(), mode="w"), None),
-    "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
+    "save_model": (lambda: saving_lib, None),
+    "save_weights_only": (lambda: saving_lib, None),
+    "save_model_to_hdf5": (lambda: import_module("keras.src.legacy.saving.legacy_h5_format"), None),
 }
 
 
