@@ -8,6 +8,7 @@ from kzoo.data.arguments import AUGMENTATION, BATCHING, COLUMNS, PREPROCESSOR
 from kzoo.data.crops import Crops
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.data.sources import read_source
+from kzoo.files.words import on_one_line
 
 LISTED = 5  # broken rows that a message spells out
 
@@ -133,6 +134,7 @@ def pairs(
         >>> test = kzoo.data.pairs("test.csv", model.preprocessor, columns=("species",), classes=train)
     """
     found = read_source(source, image_key, caption_key, columns, classes)
+    found.broken = list(map(on_one_line, found.broken))  # names of a table's pictures stand in them
     if found.broken and not skip_broken:
         raise ValueError(f"{_listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if found.broken:
