@@ -135,6 +135,8 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "widths": OF_STAGES,
     "window_size": WIDTH | OF_STAGES,
 }
+NO_KEY = Rule("no such key", lambda value: False)
+NOT_GIVEN = {"name": NO_KEY, "dtype": NO_KEY}  # which a tower gets from its place, and from who opens it
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 
 
@@ -143,7 +145,7 @@ class TowerRule:
 
     def problems(self, value, place, key=None) -> Iterator[str]:
         foreign = isinstance(value, dict) and value.get("kind") in list(ELSEWHERE)  # it may be anything
-        fields = {"kind": TEXT, "trainable": FLAG} if foreign else {"kind": TEXT, **TOWER}
+        fields = {"kind": TEXT, "trainable": FLAG} if foreign else {"kind": TEXT, **TOWER, **NOT_GIVEN}
         yield from Object(fields, ("kind",)).problems(value, place, key)
 
 
@@ -178,7 +180,7 @@ LAYER = OBJECT | NULL  # as Keras serialises it
 FINGERPRINTS = Object({WEIGHTS_FILE: TEXT, H5_FILE: TEXT}, closed=True)
 FIELDS = {
     "kzoo": TEXT,
-    "preset": Rule("a name", lambda value: isinstance(value, str) and value != "" and value.isprintable()),
+    "preset": Rule("a name", lambda value: isinstance(value, str) and 0 < len(value) < 1000 and value.isprintable()),
     "model": choice("dual_encoder", "captioner", "matching_encoder", "multi_encoder", "self_supervised"),
     "similarity": SIMILARITY,
     "loss": LOSS,
@@ -186,7 +188,8 @@ FIELDS = {
     "source": SOURCE | NULL,
     "trainings": Items(TrainingRule()),
     "quantised": Each(Object({"mode": TEXT, "config": LAYER}, ("mode", "config"))),
-    "compile": OBJECT,
+    "compile": Object({"epochs_made": COUNT}),
+    "heads": Rule("layers", lambda value: True),  # who makes them says what is wrong with them
     "projector": LAYER | Rule("false", lambda value: value is False),
     "teacher": LAYER,
     "fingerprints": FINGERPRINTS,
@@ -205,7 +208,8 @@ def problems(config, place, whole_row=False) -> Iterator[str]:
     more = OF_ROW if whole_row else {"preprocessor": PREPROCESSOR}
     towers = {name: TowerRule() for name in config if name.endswith("_encoder")}
     decoder = {"text_decoder": TowerRule()} if config.get("text_decoder") is not None else {}
-    yield from Object({**FIELDS, **more, **towers, **decoder}).problems(config, place)
+    fields = {**FIELDS, **more, **towers, "text_decoder": NULL, **decoder}
+    yield from Object(fields, closed=not whole_row).problems(config, place)
 
 
 def check(config, place, whole_row=False) -> None:

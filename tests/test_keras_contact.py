@@ -113,6 +113,9 @@ UNDOCUMENTED = {
     "GLOBAL_SEED_GENERATOR": (lambda: import_module("keras.src.random.seed_generator"), None),
     "global_seed_generator": (lambda: import_module("keras.src.random.seed_generator"), None),
     "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
+    "save_model": (lambda: saving_lib, None),
+    "save_weights_only": (lambda: saving_lib, None),
+    "save_model_to_hdf5": (lambda: import_module("keras.src.legacy.saving.legacy_h5_format"), None),
 }
 
 
