@@ -1,7 +1,8 @@
 """A training that is killed again and again and started anew, each time in a process of its own, beside one that is
 not.
 
-python killed_runs.py FOLDER SEED KILLS: writes `whole` and `parts`, with losses by step and all values at the end.
+python killed_runs.py FOLDER SEED KILLS: writes `whole` and `parts`, with losses by step and all values at the end; on
+jax also `devices`, a training that is killed on two devices and goes on with one.
 Imports take seconds: all processes are forks of this one, which has imported and made nothing else.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 warnings.filterwarnings("ignore", message=".*fork.*")
 
+import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from trained import Curve, pairs_of, trainee, values_of  # noqa: E402
 
@@ -126,6 +128,17 @@ def main(folder, seed, kills):
         asks.on_train_batch_end = lambda batch, logs=None: os.kill(os.getpid(), signal.SIGTERM)
         train(parts, "curve-terminated", [asks])
 
+    def on_two_devices():
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", 2)
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+        train(folder / "devices", "curve-two", [At(5)])
+
+    if keras.config.backend() == "jax":
+        (folder / "devices").mkdir()
+        print(f"killed on two devices: {in_fork(on_two_devices)}")
+        assert in_fork(lambda: train(folder / "devices", "curve-one")) == 0
     if not (parts / "end.npz").exists():
         print(f"asked to leave: {in_fork(terminated)}")
     assert in_fork(lambda: train(parts, "curve-last")) == 0

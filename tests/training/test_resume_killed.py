@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 
 KILLS = 3
@@ -33,3 +34,8 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
     with np.load(whole / "end.npz") as before, np.load(parts / "end.npz") as after:
         assert before.files == after.files and len(before.files) > 50
         assert all(np.array_equal(before[name], after[name]) for name in before.files)
+    if keras.config.backend() == "jax":
+        assert "killed on two devices: -9" in done.stdout
+        ends, wanted = losses((tmp_path / "devices").glob("curve-*")), losses(whole.glob("curve-*"))
+        assert ends.keys() == wanted.keys()
+        assert all(abs(float(ends[step]) - float(wanted[step])) < 1e-5 for step in wanted)
