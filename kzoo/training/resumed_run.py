@@ -204,7 +204,7 @@ class ResumedRun:
             self._put_back_callbacks()
             if not self.batch:
                 self._set_random(RANDOM)
-                self.saved = None
+                self._is_put_back()
 
     def epoch_begun(self) -> None:
         self.random_of_epoch = random_state() if self.saved is None else self._random(OF_EPOCH)
@@ -215,7 +215,7 @@ class ResumedRun:
             run_state.put_back(self.arrays, self.variables)
             self._put_back_callbacks()
             self._set_random(RANDOM)
-            self.saved = None
+            self._is_put_back()
         self.step += batch - self.batch
         self.batch = batch
         self._save_if_due(SOON if self.wanted else 1.0)
@@ -312,6 +312,9 @@ class ResumedRun:
     def _of_callbacks(self):
         start = f"{OF_CALLBACKS}/"
         return {name.removeprefix(start): each for name, each in self.arrays.items() if name.startswith(start)}
+
+    def _is_put_back(self):
+        self.saved, self.arrays = None, {}  # which are as large as the model and its optimizer
 
     def _put_back_callbacks(self):
         self.states.put_back(self.saved["callbacks"], self.saved["lost"], self._of_callbacks())
