@@ -52,6 +52,12 @@ def wrapped_error():
     return caught.value
 
 
+def built_norm():
+    norm = keras.layers.BatchNormalization()
+    norm.build((None, 2))
+    return norm
+
+
 class Constants:
     """The strings that a function names, as attributes: keywords that its signature does not have."""
 
@@ -69,6 +75,10 @@ PRIVATE = {
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
+    "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),
+    "_distribute_data": (lambda: import_module("keras.src.backend.jax.trainer"), "jax"),
+    "_moments": (keras.layers.BatchNormalization, None),
+    "_reduction_axes": (built_norm, None),
     "_save_state": (lambda: saving_lib, None),
     "_load_state": (lambda: saving_lib, None),
     "_keras_call_info_injected": (wrapped_error, None),
@@ -84,6 +94,7 @@ PRIVATE = {
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
+    "_maybe_symbolic_build": (compiled, "tensorflow"),  # which a model of kzoo overrides
     "jax_state_sync": (compiled, "jax"),
     "train_function": (compiled, None),
     "test_function": (compiled, None),

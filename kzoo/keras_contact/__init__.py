@@ -12,6 +12,7 @@ from kzoo.keras_contact.attributes import (
     moments_taken,
     optimized,
     shapes_shown,
+    summed_before,
     unscaled,
     untracked,
 )
@@ -19,7 +20,9 @@ from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, written_as_h5
 from kzoo.keras_contact.steps import (
+    BuiltAlready,
     SparesAll,
+    batches_placed,
     carried_variables,
     decide_direction,
     steps_run,
@@ -33,10 +36,12 @@ from kzoo.keras_contact.steps import (
 __all__ = [
     "OF_METRICS",
     "OF_TRAINING",
+    "BuiltAlready",
     "SparesAll",
     "as_said",
     "attach",
     "batch_norms",
+    "batches_placed",
     "called_by_compiled_loss",
     "carried_variables",
     "decide_direction",
@@ -49,6 +54,7 @@ __all__ = [
     "optimized",
     "shapes_shown",
     "steps_run",
+    "summed_before",
     "sync_state",
     "take_state",
     "track_loss",

@@ -21,6 +21,7 @@ from kzoo.models.intake import look_once
 from kzoo.models.leaving import Leaving
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.models.summary import Summary
+from kzoo.scale.engine import within_scope
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
 from kzoo.training.health import Health
@@ -32,7 +33,7 @@ from kzoo.types import Tensor
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
+class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting, Summary, Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
@@ -233,6 +234,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         check_trained(self)
 
     # -- compile --
+    @within_scope
     def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs) -> None:
         """Configure training.
 
@@ -253,7 +255,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             TypeError: the loss is not a kzoo loss, or an argument that only targets have a use for.
             ValueError: a loss that reads what this model never gives; an optimizer that sums the gradients of steps;
                 a policy that names parts which are not there.
-            NotImplementedError: several devices, by a strategy of TensorFlow.
+            NotImplementedError: a strategy of TensorFlow that was never tried.
 
         Example:
             >>> model.compile(kzoo.training.AdamW(1e-4))
@@ -289,7 +291,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
                 f"the loss was compiled with another model before: {len(shared)} of its weights (the first is "
                 f"{shared[0]}) are as that one left them, and both train them from now on; give each model a loss of "
                 "its own.",
-                stacklevel=3,
+                stacklevel=4,
             )
         for weight in own:
             keras_contact.untracked(weight, "trained_by", self.identity)

@@ -4,6 +4,8 @@ Each of `ENGINES` has `started`, and of the functions of `one_device`, which say
 on many devices.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -103,6 +105,32 @@ def once(action) -> Any:
 def dealt(model, batch) -> dict:
     """What a step is called with for a whole batch, where Keras is handed one without a data set."""
     return _of("dealt")(model, batch)
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return _of("scope_of")(model)
+
+
+def within_scope(method) -> Callable:
+    """A method of a model that runs in the `scope_of` it."""
+
+    @wraps(method)
+    def run(model, *arguments, **options):
+        with scope_of(model):
+            return method(model, *arguments, **options)
+
+    return run
+
+
+def feeding() -> Any:
+    """A context around `fit` and the others in which batches come to the devices."""
+    return _of("feeding")()
+
+
+def whole(outputs) -> dict:
+    """Outputs of `predict` such that this process can read all rows of them; called within a step."""
+    return _of("whole")(outputs)
 
 
 def _of(name):

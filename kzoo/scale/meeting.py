@@ -29,12 +29,14 @@ class Group:
     Attributes:
         index: of this one.
         count: of all.
+        rows: of each process in the batch that is computed now.
         counts_here: whether the rows that this process computes now are of the batch; else they stand in for none.
         alone: whether this process does something for all, and the others wait until it is done.
     """
 
     index: int
     count: int
+    rows: tuple | list = ()
     counts_here: bool = True
     alone: bool = False
 

@@ -99,3 +99,18 @@ def once(action) -> Any:
 def dealt(model, batch) -> dict:
     """What a step is called with for a whole batch, where Keras is handed one without a data set."""
     return batch
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return nullcontext()
+
+
+def feeding() -> Any:
+    """A context around `fit` and the others in which batches come to the devices."""
+    return nullcontext()
+
+
+def whole(outputs) -> dict:
+    """Outputs of `predict` such that this process can read all rows of them; called within a step."""
+    return outputs

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.keras_contact import carried_variables
+from kzoo.keras_contact import carried_variables, summed_before
 from kzoo.scale.engine import averaged, shared
 from kzoo.training.gradients import GradientSum
 
@@ -154,7 +154,8 @@ def apply_gradients(model, found) -> None:
         with torch.no_grad():
             optimizer.apply(found, trained)
     else:
-        optimizer.apply_gradients(zip(found, trained))
+        with summed_before(optimizer):
+            optimizer.apply_gradients(zip(found, trained))
 
 
 def _tensor(each):

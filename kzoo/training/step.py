@@ -7,11 +7,12 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
-from kzoo.scale.engine import own_draws, part_of, parts_read, whole_statistics
+from kzoo.scale.engine import own_draws, part_of, parts_read, whole, whole_statistics
 from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
+from kzoo.training.step_values import of_step
 
 
 def steps_of(model) -> dict:
@@ -51,18 +52,19 @@ def predict_step(model, *arguments) -> Any:
     pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
     with keras.StatelessScope(pairs) as scope:
         outputs, _ = forward(model, batch, names, training=False)
-    return outputs, [scope.get_current_value(each) for each in model.non_trainable_variables]
+    return whole(outputs), [scope.get_current_value(each) for each in model.non_trainable_variables]
 
 
 def _trained(model, x, y, sample_weight):
     part = part_of(joined(x, y, sample_weight))
     with own_draws(model), whole_statistics(model):
         total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+    more = of_step(model, found, model.similarity)
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
     model.health.update(total)
-    return _logged(model, part, total, values)
+    return _logged(model, part, total, values) | more
 
 
 def _tested(model, x, y, sample_weight):
