@@ -59,6 +59,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
     kind = None  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
+    micro_batch_size = None  # rows that go through the towers at a time, see `compile`
     trainings = ()  # what `fit` has done so far, a dict for each, see `kzoo.training.record`
 
     arguments = {
