@@ -3,6 +3,7 @@
 import json
 import lzma
 import re
+import shutil
 
 import pytest
 from parity import FIXTURES, opened, outputs_of, worst
@@ -175,6 +176,16 @@ def test_a_trunk_that_keeps_the_shape_of_pictures(name, arguments, vision, chang
 def test_what_is_refused_of_a_trunk(name, arguments, vision, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         read(name, arguments, **vision)
+
+
+def test_a_table_of_sines_is_read_as_any_other(tmp_path):
+    """OpenVision's, of which open_clip stores the numbers."""
+    shutil.copytree(FIXTURES / "oc_clip_vit_tiny", tmp_path / "x")
+    path = tmp_path / "x" / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["vision_cfg"]["pos_embed_type"] = "sin_cos_2d"
+    path.write_text(json.dumps(config))
+    assert worst(kzoo.from_preset(tmp_path / "x"), "oc_clip_vit_tiny") < 3e-6
 
 
 def test_the_outputs_of_padding_are_not_compared():
