@@ -81,6 +81,11 @@ def own_draws(model) -> Any:
     return _of("own_draws")(model)
 
 
+def logged(results) -> dict:
+    """Results of a step, scalars by name, as Keras takes them; called within a step."""
+    return _of("logged")(results)
+
+
 # -- around `fit` and the others --
 def begun(model, training) -> None:
     """Processes go on from the weights of the first; called before they train or measure."""

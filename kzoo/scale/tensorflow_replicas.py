@@ -208,6 +208,13 @@ def own_draws(model) -> Iterator:
         each.assign(each - tf.cast(shift, each.dtype))
 
 
+def logged(results) -> dict:
+    """Results of a step as Keras takes them of several workers: it would average scalars over an axis."""
+    import tensorflow as tf
+
+    return {name: tf.reshape(each, (1,)) for name, each in results.items()} if workers() > 1 else results
+
+
 # -- beside `fit` --
 def dealt(model, batch) -> dict:
     """A batch that is given as a whole, with its rows dealt to the replicas, as `fit` has them dealt by Keras."""
