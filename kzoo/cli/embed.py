@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from kzoo.cli.options import BackendOption, BatchSize, Embedding
-from kzoo.cli.parts import image_files, in_steps, open_model
+from kzoo.cli.parts import image_files, in_steps, open_model, packed
 from kzoo.cli.terminal import console
 from kzoo.data.lines import read_lines
 from kzoo.files import limits
@@ -17,8 +17,10 @@ from kzoo.files.single import replacing
 def embed(
     model: Embedding,
     output: Annotated[Path, typer.Option(help="npz file with image_embeddings and text_embeddings.")],
-    images: Annotated[list[Path] | None, typer.Option(help="Image file or folder; repeat for more.")] = None,
-    texts: Annotated[Path | None, typer.Option(help="Text file, one text a line.")] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="Image file, folder or shards; repeat for more.")] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Text file, one text a line; or shards, of which each sample has one.")
+    ] = None,
     batch_size: BatchSize = 64,
     backend: BackendOption = None,
 ) -> None:
@@ -34,7 +36,11 @@ def embed(
             arrays["image_embeddings"] = in_steps(opened.encode_image, files, batch_size, "images")
             arrays["image_files"] = names
         if texts is not None:
-            lines = [line for line in read_lines(texts) if line.strip()]
+            rows = packed(texts)
+            if rows is None:
+                lines = [line for line in read_lines(texts) if line.strip()]
+            else:  # the first of a sample, so that texts and pictures stand in equal rows
+                lines = [rows.texts(number)[0][0] for number in range(len(rows))]
             kept = _strings(lines, "texts")
             arrays["text_embeddings"] = in_steps(opened.encode_text, lines, batch_size, "texts")
             arrays["texts"] = kept
