@@ -102,9 +102,14 @@ def agreed(value) -> Any:
     return _of("agreed")(value)
 
 
-def once(action) -> Any:
-    """What one process alone does, such as to write a file, while others wait; all get what it gives."""
-    return _of("once")(action)
+def once(action, computes=False) -> Any:
+    """What one process alone does, such as to write a file, while others wait; all get what it gives.
+
+    Args:
+        action: function of nothing.
+        computes: whether it runs the model, which processes of jax can only do together.
+    """
+    return _of("once")(action, computes)
 
 
 def dealt(model, batch) -> dict:

@@ -91,7 +91,7 @@ def agreed(value) -> Any:
     return value
 
 
-def once(action) -> Any:
+def once(action, computes=False) -> Any:
     """What one process alone does, such as to write a file, while others wait; all get what it gives."""
     return action()
 

@@ -333,7 +333,7 @@ def agreed(value) -> Any:
     return value if group() is None else group().agreed(value)
 
 
-def once(action) -> Any:
+def once(action, computes=False) -> Any:
     """What process 0 alone does, such as to write a file, while the others wait; see `Group.once`."""
     return action() if group() is None else group().once(action)
 
