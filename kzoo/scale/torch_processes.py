@@ -338,7 +338,7 @@ def of_all(array) -> list:
     return [array] if group() is None else group().of_all(array)
 
 
-def once(action) -> Any:
+def once(action, computes=False) -> Any:
     """What process 0 alone does, such as to write a file, while the others wait; see `Group.once`."""
     return action() if group() is None else group().once(action)
 

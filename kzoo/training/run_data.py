@@ -25,7 +25,7 @@ class ArrayOrder(PyDataset):
         arrays: dict of arrays with a row for each sample.
         batch_size: rows of a batch; the last may have fewer.
         shuffle: a new order each epoch.
-        seed: of the orders; see `sow`.
+        seed: of the orders; `sow` sets another.
 
     Attributes:
         epoch: the epoch whose order is given out; `fit` sets it.
