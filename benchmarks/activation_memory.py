@@ -41,6 +41,12 @@ def compiled(preset, micro):
     return model
 
 
+def _give_back():
+    """What was freed goes back to the system."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+
+
 def measured(preset, rows, micro, form):
     from load import resident
 
@@ -49,11 +55,10 @@ def measured(preset, rows, micro, form):
     model = compiled(preset, micro if form == "micro" else None)
     batch = batch_of(model, rows)
     model.train_on_batch({name: each[: 2 * micro] for name, each in batch.items()})
-    gc.collect()
+    _give_back()
     before, seconds = resident(), []
     for _ in range(ROUNDS):
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back
+        _give_back()
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         start = time.process_time()
         model.train_on_batch(batch)

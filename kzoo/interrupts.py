@@ -50,6 +50,13 @@ class Leaving:
         else:
             self.leave(number, frame)
 
+    def is_handled(self) -> bool:
+        """Whether somebody else says what becomes of the signal that has come."""
+        return self.number is not None and self.handlers[self.number] not in (
+            signal.SIG_DFL,
+            signal.default_int_handler,
+        )
+
     def leave(self, number=None, frame=None) -> None:
         """Do what the signal would have done: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process with 143, the
         exit status that shells give it; a handler of somebody else is called."""

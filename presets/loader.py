@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from kzoo.arguments import COUNT, FLAG, PATH, SIZE, takes
+from kzoo.arguments import COUNT, FLAG, PATH, SIZE, shown, takes
 from kzoo.encoders.tower import table_of
 from kzoo.files import limits
 from kzoo.files.words import said_by
@@ -77,8 +78,9 @@ def from_preset(
         >>> model.save_to_preset("my_clip")
         >>> model = kzoo.from_preset("my_clip")
     """
+    _check_dtype(dtype)
     name, row, title = without_scheme(str(name)), None, None
-    path = Path(name)
+    path = _nameable(name)
     if vocab_size is not None and (load_weights or path.is_dir() or not is_preset(name)):
         raise ValueError(
             f"vocab_size is {vocab_size}, which {name} cannot have: weights go with the vocabulary that they were "
@@ -112,8 +114,8 @@ def from_preset(
     if checkpoint is None:
         written = (path / preset_folder.CONFIG_FILE).read_bytes()
         try:
-            with kept.fingerprints(path, row, verify):
-                model = _opened(path, row, wanted, dtype, preprocessor)
+            with kept.opened(path, row, verify) as file:
+                model = _opened(file, path, row, wanted, dtype, preprocessor)
         except ValueError:
             if (path / preset_folder.CONFIG_FILE).read_bytes() == written:
                 raise
@@ -195,10 +197,9 @@ def check_depth(row, count, folder) -> None:
             raise ValueError(f"the config in {folder} says {said}, but the file holds {count} tensors.")
 
 
-def _opened(path, row, wanted, dtype, preprocessor):
+def _opened(file, path, row, wanted, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     changed = row.get("quantised", {})
-    file = kept.open_weights(path, row)
     check_depth(row, len(file.shapes), path)
     count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
     if any(map(row.get, preset_folder.LAYERS)):
@@ -209,8 +210,9 @@ def _opened(path, row, wanted, dtype, preprocessor):
     goes_on = "compile" in row and wanted == row
     if goes_on:
         _apply(path, model.compile_from_config, row["compile"])
+        kept.check_state(file)
     check_kinds(file, model.variables)
-    kept.read_weights(model, path, row, partly="compile" in row and not goes_on)
+    kept.read_weights(model, file, row, partly="compile" in row and not goes_on)
     check_ranges(model, file.path)
     if wanted == row:
         return model
@@ -268,6 +270,8 @@ def resampling(stored, model) -> dict:
 
 def sized(row, image_size, context_length) -> dict:
     """The row with another image size and context length, where they are given and differ."""
+    _check_limit("image_size", max(np.ravel(image_size or 1)), limits.SIDE, "SIDE")
+    _check_limit("context_length", context_length or 1, limits.LENGTH, "LENGTH")
     row = row | {name: dict(part) for name, part in parts_of(row).items()}
     image = row.get("image_encoder", {})
     if image_size is not None:
@@ -280,6 +284,33 @@ def sized(row, image_size, context_length) -> dict:
             if "context_length" in part:
                 part["context_length"] = context_length
     return row
+
+
+def _check_dtype(dtype):
+    if dtype is None:
+        return
+    try:
+        keras.dtype_policies.get(dtype)
+    except Exception as error:  # of Keras, of whatever kind
+        wrong = ValueError if isinstance(dtype, str) else TypeError
+        raise wrong(
+            f"dtype is {shown(dtype)}; give a policy such as 'float32', 'bfloat16' or 'mixed_bfloat16'."
+        ) from error
+
+
+def _nameable(name):
+    """The path that a name may be."""
+    path = Path(name)
+    try:
+        path.exists()
+    except OSError as error:  # too long for every disk, or in a folder that may not be looked into
+        raise ValueError(f"there is no preset, and no folder, {name[:60]!r}...: {said_by(error.strerror)}.") from error
+    return path
+
+
+def _check_limit(name, value, limit, held_by):
+    if value > limit:
+        raise ValueError(f"{name} is {value:,}; at most {limit:,} is taken, which kzoo.files.limits.{held_by} raises.")
 
 
 def _untrained(model, name):

@@ -58,6 +58,12 @@ def wrapped_error():
     return caught.value
 
 
+def built_norm():
+    norm = keras.layers.BatchNormalization()
+    norm.build((None, 2))
+    return norm
+
+
 class Constants:
     """The strings that a function names, as attributes: keywords that its signature does not have."""
 
@@ -77,6 +83,10 @@ PRIVATE = {
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
+    "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),
+    "_distribute_data": (lambda: import_module("keras.src.backend.jax.trainer"), "jax"),
+    "_moments": (keras.layers.BatchNormalization, None),
+    "_reduction_axes": (built_norm, None),
     "_save_state": (lambda: saving_lib, None),
     "_load_state": (lambda: saving_lib, None),
     "_keras_call_info_injected": (wrapped_error, None),
@@ -92,6 +102,7 @@ PRIVATE = {
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
+    "_maybe_symbolic_build": (compiled, "tensorflow"),  # which a model of kzoo overrides
     "jax_state_sync": (compiled, "jax"),
     "train_function": (compiled, None),
     "test_function": (compiled, None),
@@ -110,6 +121,9 @@ UNDOCUMENTED = {
     "GLOBAL_SEED_GENERATOR": (lambda: import_module("keras.src.random.seed_generator"), None),
     "global_seed_generator": (lambda: import_module("keras.src.random.seed_generator"), None),
     "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
+    "save_model": (lambda: saving_lib, None),
+    "save_weights_only": (lambda: saving_lib, None),
+    "save_model_to_hdf5": (lambda: import_module("keras.src.legacy.saving.legacy_h5_format"), None),
 }
 
 

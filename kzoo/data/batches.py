@@ -46,7 +46,7 @@ class Batches(Skipping, PyDataset):
 
     def __init__(self, count, noun, batch_size, shuffle, seed, workers, sampler, skip_broken=False, broken=()):
         super().__init__(workers=workers)
-        self.rows_read, self.noun = np.arange(count), noun
+        self.rows_read, self.noun = self.every_row(count), noun
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.sampler, self.epoch, self.ordered = sampler, 0, False
         self.skip_broken, self.broken = skip_broken, list(broken)
@@ -139,6 +139,10 @@ class Batches(Skipping, PyDataset):
         found.shuffle, found.sampler, found.epoch, found.ordered = False, None, 0, True
         found.rows_read, found._drawn = rows, (None, None)
         return found
+
+    def every_row(self, count) -> Any:
+        """The numbers of all rows, as an array or what counts like one."""
+        return np.arange(count)
 
     def _chosen(self, epoch, index):
         drawn, batches = self._drawn

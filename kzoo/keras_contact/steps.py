@@ -197,9 +197,16 @@ class _Steps:
     def followed(self, function) -> Callable:
         def step(data):
             with interrupted_between_steps(lambda: False):
-                return function(data)
+                found = function(data)
+            if self.stopwatch() is not None:
+                self.stopwatch().step_ends()
+            return found
 
         return step
+
+    def stopwatch(self) -> Any:
+        """The `kzoo.training.stopwatch.Stopwatch` of the model, where somebody wants to know; else None."""
+        return vars(self.model).get("stopwatch")
 
     def leave(self) -> None:
         for name, (function, followed) in self.functions.items():
@@ -231,6 +238,8 @@ class _StepsOfJax(_Steps):
     def followed(self, function) -> Callable:
         def step(state, iterator):
             found = []
+            if len(state) == 4 and self.stopwatch() is not None:
+                iterator = self.stopwatch().timed(iterator)
 
             def is_whole():
                 return not found and not any(value.is_deleted() for values in state for value in values)

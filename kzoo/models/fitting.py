@@ -28,6 +28,7 @@ from kzoo.training.epochs import EpochOrder
 from kzoo.training.feed import is_data_set, source_of
 from kzoo.training.last_good import LastGood
 from kzoo.training.parts import in_parts
+from kzoo.training.progress import first_of
 from kzoo.training.record import Record
 from kzoo.training.resume import taken_from
 from kzoo.training.run_data import split
@@ -95,10 +96,10 @@ class Fitting:
         check_own(x, batch_size, shuffle)
         callbacks = keras.tree.flatten(callbacks or [])
         check_callbacks(callbacks)
-        resume, callbacks = taken_from(callbacks)
         self.check_training()
         (process, _), (_, processes) = this_process(), parts_read()
         callbacks, verbose = of_process(callbacks, process), verbose if process == 0 else 0
+        resume, callbacks = taken_from(first_of(callbacks, self))
         intake, validation = Intake(self, self.objective), Intake(self, self.objective)
         if validation_data is not None:
             parts = keras.utils.unpack_x_y_sample_weight(validation_data)

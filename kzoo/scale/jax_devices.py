@@ -76,11 +76,17 @@ def check(model) -> None:
     """Stops at a model whose weights are not where the distribution that is set wants them.
 
     Raises:
+        RuntimeError: several processes that were joined, and no distribution.
         ValueError: weights that were made before it was set, or under another one.
         NotImplementedError: a model that is shared among several processes.
     """
     distribution = keras.distribution.distribution()
     if distribution is None:
+        if process()[1] > 1:
+            raise RuntimeError(
+                f"this is one of {process()[1]} processes of jax, but no distribution is set, so each would train by "
+                "itself; build, compile and train within `with kzoo.scale.start():`."
+            )
         return
     name = f"keras.distribution.{type(distribution).__name__}"
     if distribution.num_model_replicas < process()[1]:

@@ -269,8 +269,8 @@ def fitting_micro_batch(model, batch_size, batch=None) -> tuple[int | None, str]
     while (estimate := memory_estimate(model, batch_size, size, batch)).step > SHARE * free:
         if size == 1:
             raise MemoryError(
-                f"a step of {batch_size:,} rows takes {_size(estimate.step)} beside the weights, in micro-batches of one "
-                f"row each, but only {_size(free)} are free; take a smaller batch or model."
+                f"a step of {batch_size:,} rows takes {_size(estimate.step)} beside the weights, row by row, but "
+                f"only {_size(free)} are free; take a smaller batch or model."
             )
         # as many rows as their share of the memory allows, and never more than half of what was too much
         size = max(1, min(size // 2, int(size * SHARE * free / estimate.step)))

@@ -10,7 +10,7 @@ def joined(part, batch, most) -> dict[str, Tensor]:
     """Outputs of a batch by name, made in micro-batches of at most `most` rows; see `micro_batches.forward`."""
     import tensorflow as tf
 
-    cut = Cut(batch, most)
+    cut = (CompiledCut if part.model.jit_compile else Cut)(batch, most)
     # read once: of two reads of a variable one might come after the assignment below
     weights = [tf.convert_to_tensor(each.value) for each in part.trained]
     state = [tf.stop_gradient(tf.identity(each.value)) for each in part.state]
@@ -87,17 +87,16 @@ class Traced:
         """`(moved, outputs)` of a whole batch: values at the places `moving`, and a dict of tensors."""
         import tensorflow as tf
 
-        def step(number, moved, stores):
-            outputs, moved = self.one(cut.rows_of(batch, number), weights, self._now(state, moved))
-            return number + 1, moved, {name: stores[name].write(number, outputs[name]) for name in stores}
+        moved, stores = [state[place] for place in self.moving], cut.stores(self.specs)
+        for first, end, size in cut.stretches:
 
-        stores = {
-            name: tf.TensorArray(spec.dtype, cut.count, infer_shape=False, element_shape=[None, *spec.shape[1:]])
-            for name, spec in self.specs.items()
-        }
-        start = 0, [state[place] for place in self.moving], stores
-        _, moved, stores = tf.while_loop(lambda number, *_: number < cut.count, step, start, parallel_iterations=1)
-        return moved, {name: cut.whole(store.concat(), self.specs[name]) for name, store in stores.items()}
+            def step(number, moved, stores, size=size):
+                outputs, moved = self.one(cut.rows_of(batch, number, size), weights, self._now(state, moved))
+                return number + 1, moved, cut.put(stores, number, size, outputs)
+
+            start = tf.convert_to_tensor(first), moved, stores
+            _, moved, stores = tf.while_loop(lambda number, *_: number < end, step, start, parallel_iterations=1)  # noqa: B023
+        return moved, {name: cut.whole(store, self.specs[name]) for name, store in stores.items()}
 
     def backward(self, cut, batch, weights, state, upstream) -> list:
         """Gradients of the weights, None where the outputs do not depend on one."""
@@ -105,14 +104,19 @@ class Traced:
 
         one = self.back  # whose trace finds out what is reached
 
-        def step(number, moved, total):
-            rows, of_rows = cut.rows_of(batch, number), cut.rows_of(upstream, number)
-            found, moved = one(rows, weights, self._now(state, moved), of_rows)
-            return number + 1, moved, [old + new for old, new in zip(total, found)]
+        moved, total = (
+            [state[place] for place in self.moving],
+            [tf.zeros_like(weights[place]) for place in self.reached],
+        )
+        for first, end, size in cut.stretches:
 
-        total = [tf.zeros_like(weights[place]) for place in self.reached]
-        start = 0, [state[place] for place in self.moving], total
-        _, _, total = tf.while_loop(lambda number, *_: number < cut.count, step, start, parallel_iterations=1)
+            def step(number, moved, total, size=size):
+                rows, of_rows = (cut.rows_of(each, number, size) for each in (batch, upstream))
+                found, moved = one(rows, weights, self._now(state, moved), of_rows)
+                return number + 1, moved, [old + new for old, new in zip(total, found)]
+
+            start = tf.convert_to_tensor(first), moved, total
+            _, moved, total = tf.while_loop(lambda number, *_: number < end, step, start, parallel_iterations=1)  # noqa: B023
         found = dict(zip(self.reached, total))
         return [found.get(place) for place in range(len(weights))]
 
@@ -134,6 +138,9 @@ class Cut:
     Args:
         batch: dict of tensors.
         most: rows of a micro-batch.
+
+    Attributes:
+        stretches: list of `(first, end, size)`: numbers of micro-batches that one loop runs, and their rows.
     """
 
     def __init__(self, batch, most):
@@ -142,6 +149,7 @@ class Cut:
         first = next(iter(batch.values()))
         self.rows = tf.shape(first)[0] if first.shape[0] is None else first.shape[0]
         self.count = -(-self.rows // most)
+        self.stretches = [(0, self.count, None)]
 
     def specs(self, tensors) -> dict:
         """Name -> `tf.TensorSpec` of the rows of a micro-batch."""
@@ -149,15 +157,69 @@ class Cut:
 
         return {name: tf.TensorSpec([None, *each.shape[1:]], each.dtype) for name, each in tensors.items()}
 
-    def rows_of(self, tensors, number) -> dict:
+    def rows_of(self, tensors, number, size) -> dict:
         """The rows of a micro-batch, of a dict of tensors."""
         return {name: each[number :: self.count] for name, each in tensors.items()}
 
-    def whole(self, tensor, spec) -> Tensor:
-        """What micro-batches gave one after another, in the order of the batch."""
+    def stores(self, specs) -> dict:
+        """Where the outputs of micro-batches are put, by name."""
+        import tensorflow as tf
+
+        options = {"size": self.count, "infer_shape": False}
+        return {
+            name: tf.TensorArray(spec.dtype, element_shape=[None, *spec.shape[1:]], **options)
+            for name, spec in specs.items()
+        }
+
+    def put(self, stores, number, size, outputs) -> dict:
+        """The stores with the outputs of one micro-batch."""
+        return {name: store.write(number, outputs[name]) for name, store in stores.items()}
+
+    def whole(self, store, spec) -> Tensor:
+        """What was put into a store, in the order of the batch."""
         import tensorflow as tf
 
         row = tf.range(self.rows)
         part, place = row % self.count, row // self.count
         before = part * (self.rows // self.count) + tf.minimum(part, self.rows % self.count)  # rows of earlier ones
-        return tf.ensure_shape(tf.gather(tensor, before + place), [None, *spec.shape[1:]])
+        return tf.ensure_shape(tf.gather(store.concat(), before + place), [None, *spec.shape[1:]])
+
+
+class CompiledCut(Cut):
+    """The same for XLA, in whose loops every micro-batch has as many rows: first run those that have one more."""
+
+    def __init__(self, batch, most):
+        super().__init__(batch, most)
+        size, left = self.rows // self.count, self.rows % self.count
+        equal = isinstance(left, int) and left == 0
+        self.stretches = [(left, self.count, size)] if equal else [(0, left, size + 1), (left, self.count, size)]
+
+    def _places(self, number, size):
+        import tensorflow as tf
+
+        return number + self.count * tf.range(size)
+
+    def rows_of(self, tensors, number, size) -> dict:
+        import tensorflow as tf
+
+        return {name: tf.gather(each, self._places(number, size)) for name, each in tensors.items()}
+
+    def stores(self, specs) -> dict:
+        import tensorflow as tf
+
+        for name, spec in specs.items():
+            if not spec.shape[1:].is_fully_defined():
+                raise NotImplementedError(
+                    f"{name} has shape {spec.shape}, of which XLA has to know all but the rows before it runs; compile "
+                    "with jit_compile=False, or fit arrays of one length."
+                )
+        return {name: tf.zeros([self.rows, *spec.shape[1:]], spec.dtype) for name, spec in specs.items()}
+
+    def put(self, stores, number, size, outputs) -> dict:
+        import tensorflow as tf
+
+        places = self._places(number, size)[:, None]
+        return {name: tf.tensor_scatter_nd_update(store, places, outputs[name]) for name, store in stores.items()}
+
+    def whole(self, store, spec) -> Tensor:
+        return store

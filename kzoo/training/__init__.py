@@ -6,6 +6,7 @@ from kzoo.training.fixed_teacher import FixedTeacher
 from kzoo.training.gradients import SAM, GradientPolicy, GradientSum, Harmonised, MetaStep, PCGrad
 from kzoo.training.health import Health
 from kzoo.training.optimizers import AdamW
+from kzoo.training.progress import Progress
 from kzoo.training.resume import Resume
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Health",
     "MetaStep",
     "PCGrad",
+    "Progress",
     "Resume",
     "StopOnNonFinite",
     "TimeBudget",

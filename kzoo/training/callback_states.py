@@ -15,7 +15,8 @@ DIRECTION = "monitor_op"  # of Keras' callbacks that watch a number: a function,
 
 class CallbackStates:
     """The attributes of callbacks that have changed since the training began, as far as they are numbers, texts,
-    arrays, and lists, tuples and dicts of these. Their settings, which do not change, are those of the new script.
+    arrays, and lists, tuples and dicts of these. Their settings, which do not change, are those of the new script. A
+    callback whose `not_kept` names attributes, such as the times of a clock, begins with those anew.
 
     Args:
         callbacks: list of them, in whose order those of one class are told apart.
@@ -54,6 +55,8 @@ class CallbackStates:
         lost: dict[str, list] = {}
         for name, callback in self.by_name.items():
             for attribute, value in vars(callback).items():
+                if attribute in getattr(callback, "not_kept", ()):
+                    continue
                 first, text = self.first.get(name, {}).get(attribute, (None, None))
                 if value is first and not isinstance(value, (list, dict)):
                     continue

@@ -90,7 +90,7 @@ class Checkpoints:
             fits: function of the state of one that can be read, whether it is wanted.
 
         Returns:
-            `(state, arrays)`; None where there are none.
+            `(state, arrays)`, the number among the state; None where there are none.
 
         Raises:
             ValueError: there are some, and none of them can be read.
@@ -98,7 +98,7 @@ class Checkpoints:
         numbers, problems = self.series.numbers()[::-1], []
         for number in numbers:
             try:
-                found = self._read(number)
+                found = self.read(number)
             except (OSError, ValueError) as error:
                 problems.append(said_by(error))
                 before = "the one before it is taken" if number != numbers[-1] else "there is none before it"
@@ -113,14 +113,19 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, number):
+    def read(self, number) -> tuple[dict, dict]:
+        """One by its number; see `newest`.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
         self.series.check(number)
         folder = self.series.path(number)
         state = read_json(folder / STATE, limits.VOCABULARY, finite=False)
         check(state, FIELDS, folder / STATE)
         if state["kzoo_checkpoint"] != VERSION:
             raise ValueError(f"{folder} is of another version of kzoo ({state['kzoo_checkpoint']})")
-        return state, _arrays(folder / TENSORS)
+        return state | {"number": number}, _arrays(folder / TENSORS)
 
 
 def _arrays(path) -> dict[str, Any]:

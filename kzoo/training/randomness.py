@@ -4,6 +4,8 @@ Those of layers and losses are variables of theirs and go with the weights; kzoo
 """
 
 import random
+import sys
+import zlib
 from typing import Any
 
 import keras
@@ -24,17 +26,22 @@ def random_state() -> dict:
     seed = global_seed()
     if seed is not None:
         found["keras"] = np.array(keras.ops.convert_to_numpy(seed))
-    if keras.config.backend() == "torch":
-        import torch
-
+    torch = sys.modules.get("torch")  # whose loaders draw from it, whatever the backend is
+    if torch is not None:
         found["torch"] = torch.get_rng_state().numpy().copy()
         if torch.cuda.is_available():
             found["torch_cuda"] = torch.cuda.get_rng_state().numpy().copy()
     return found
 
 
-def set_random_state(state) -> None:
-    """Put the generators where they were; of what `state` does not name, nothing is changed."""
+def set_random_state(state, process=0) -> None:
+    """Put the generators where they were; of what `state` does not name, nothing is changed.
+
+    Args:
+        state: of `random_state`, of the first process.
+        process: which of several this is: torch's own dropout must not be the same on all of them, so the others get
+            seeds that follow from the first's.
+    """
     version, gauss = state["python_gauss"]
     random.setstate((version, tuple(map(int, state["python"])), gauss))
     if "numpy" in state:
@@ -42,9 +49,10 @@ def set_random_state(state) -> None:
         np.random.set_state((MERSENNE, state["numpy"], position, has_gauss, cached))
     if "keras" in state:
         global_seed(make=True).assign(state["keras"])
-    if keras.config.backend() == "torch" and "torch" in state:
-        import torch
-
+    torch = sys.modules.get("torch")
+    if torch is not None and "torch" in state and process:
+        torch.manual_seed(zlib.crc32(state["torch"].tobytes()) + process)
+    elif torch is not None and "torch" in state:
         torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
         if "torch_cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(torch.from_numpy(np.array(state["torch_cuda"])))

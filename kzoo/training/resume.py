@@ -63,6 +63,7 @@ class Resume(AsCalled, keras.callbacks.Callback):
 
     Attributes:
         began_at: `(epoch, batch)` at which this `fit` began, from 0; None before.
+        goes_on: whether it began with a checkpoint.
 
     Raises:
         TypeError, ValueError: `every` is none of these.
@@ -87,7 +88,7 @@ class Resume(AsCalled, keras.callbacks.Callback):
         self.every = every
         self.steps = every if is_whole(every) else None
         self.seconds = seconds_of(every) if isinstance(every, str) else None
-        self.began_at, self.run = None, None
+        self.began_at, self.goes_on, self.run = None, False, None
 
     def on_train_begin(self, logs=None) -> None:
         raise TypeError(
@@ -116,7 +117,7 @@ class Resume(AsCalled, keras.callbacks.Callback):
                 f"every is {self.every!r}, but {count} processes of jax put a checkpoint together, each with a clock "
                 "of its own; give every= in steps."
             )
-        self.run = ResumedRun(self, model, fit, order, writes=index == 0)
+        self.run = ResumedRun(self, model, fit, order, index)
         try:
             return self.run.train(x, batch_size, options)
         finally:

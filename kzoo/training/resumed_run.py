@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kzoo.files.words import said_by
 from kzoo.interrupts import Leaving, leaving_noted
 from kzoo.keras_contact import sync_state, untracked
 from kzoo.scale.engine import agreed
@@ -32,11 +33,12 @@ class ResumedRun:
         model: compiled.
         fit: `keras.Model.fit` of it.
         order: its `EpochOrder`.
-        writes: whether this process is the one that writes.
+        process: number of this process; the first is the one that writes.
     """
 
-    def __init__(self, resume, model, fit, order, writes):
-        self.resume, self.model, self.keras_fit, self.order, self.writes = resume, model, fit, order, writes
+    def __init__(self, resume, model, fit, order, process):
+        self.resume, self.model, self.keras_fit, self.order, self.process = resume, model, fit, order, process
+        self.writes = process == 0
         self.checkpoints = resume.checkpoints
         self.background, self.leaving = Background(), Leaving()
         self.saved: dict[str, Any] | None = None  # the state that this began with, until it is put back for good
@@ -52,36 +54,49 @@ class ResumedRun:
         with ExitStack() as stack:
             if self.writes:
                 stack.enter_context(self.checkpoints.open())
-            found = self.checkpoints.newest()
-            seed = int(agreed(np.random.randint(2**31))) if found is None else found[0]["order_seed"]
             if isinstance(x, dict):
                 if options["validation_data"] is None:
                     x, options["validation_data"] = run_data.split(x, options["validation_split"])
                 options["validation_batch_size"] = options.get("validation_batch_size") or batch_size
             options["validation_split"] = 0.0
-            x, ordered = run_data.in_known_order(
-                x, batch_size, options.pop("shuffle"), options.pop("steps_per_epoch"), seed
-            )
-            self.order.data, self.order_seed, self.epochs = ordered, seed, options["epochs"]
+            x, ordered = run_data.in_known_order(x, batch_size, options.pop("shuffle"), options.pop("steps_per_epoch"))
+            self.order.data, self.epochs = ordered, options["epochs"]
             self.description = run_state.description(self.model, run_data.description_of(x, ordered))
             self.variables = run_state.variables_of(self.model)
-            if found is not None:
-                found = self._wanted(found)
+            found = self._found()
             if found is not None:
                 self._open(*found)
                 if self._is_complete():
-                    return self._done_before()
+                    return self._done_before(options["callbacks"])
             else:
-                self.epoch = options["initial_epoch"]
-            self.resume.began_at = self.epoch, self.batch
+                self.epoch, self.order_seed = options["initial_epoch"], int(agreed(int(np.random.randint(2**31))))
+            run_data.sow(x, self.order_seed)
+            self.resume.began_at, self.resume.goes_on = (self.epoch, self.batch), self.saved is not None
             self._say(options["verbose"])
             self.leaving = stack.enter_context(leaving_noted())
             stack.enter_context(self.background)
             return self._fit(x, ordered, options)
 
-    def _wanted(self, found):
+    def _found(self):
+        """The checkpoint to begin with, the same on all processes."""
+        found = self._newest() if self.writes else None
+        number = int(agreed(0 if found is None else found[0]["number"]))
+        if number and found is None:
+            try:
+                return self.checkpoints.read(number)
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"process {self.process} cannot read the checkpoint that the first begins with ({said_by(error)}); "
+                    "give Resume a folder that all processes share."
+                ) from error
+        return found
+
+    def _newest(self):
         """Of a training that was complete and is to have more epochs, the checkpoint before its end: as it ended,
         averaged or best weights may have taken the place of the last."""
+        found = self.checkpoints.newest()
+        if found is None:
+            return None
         self._check(found[0])
         if found[0]["finished"] and found[0]["epoch"] < self.epochs and not found[0]["stopped"]:
             return self.checkpoints.newest(lambda state: not state["finished"]) or found
@@ -100,6 +115,7 @@ class ResumedRun:
         run_state.check_fits(arrays, self.variables, self.checkpoints.folder)
         self.saved, self.arrays = state, arrays
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.order_seed = state["order_seed"]
         self.last_step, self.last_place = self.step, (self.epoch, self.batch)
         run_state.put_back(arrays, self.variables)
         run_state.note(self.model, state["noted"])
@@ -107,13 +123,13 @@ class ResumedRun:
     def _is_complete(self):
         return self.saved["finished"] and (self.saved["stopped"] or self.epoch >= self.epochs)
 
-    def _done_before(self):
-        """Nothing is left to do: the model is as it was when the training ended."""
-        set_random_state(self._random(RANDOM))
+    def _done_before(self, callbacks):
+        """Nothing is left to do: the model is as it was when the training ended, and so are the callbacks."""
+        self._set_random(RANDOM)
         history = keras.callbacks.History()
         history.set_model(self.model)
         history.on_train_begin()
-        states = CallbackStates([history])
+        states = CallbackStates([*callbacks, history])
         states.put_back(self.saved["callbacks"], self.saved["lost"], self._of_callbacks())
         self.model.history = history
         logger.warning(
@@ -187,7 +203,7 @@ class ResumedRun:
         if self.saved is not None:
             self._put_back_callbacks()
             if not self.batch:
-                set_random_state(self._random(RANDOM))
+                self._set_random(RANDOM)
                 self.saved = None
 
     def epoch_begun(self) -> None:
@@ -198,7 +214,7 @@ class ResumedRun:
         if self.saved is not None:  # whatever the beginning of the epoch has changed: it had begun before, too
             run_state.put_back(self.arrays, self.variables)
             self._put_back_callbacks()
-            set_random_state(self._random(RANDOM))
+            self._set_random(RANDOM)
             self.saved = None
         self.step += batch - self.batch
         self.batch = batch
@@ -229,7 +245,8 @@ class ResumedRun:
             self.save()
         if leaves:
             self.background.wait()
-            logger.warning(
+            said = logger.info if self.leaving.is_handled() else logger.warning
+            said(
                 "asked to leave: the training is kept in %s, and goes on from there when it is started again.",
                 self.checkpoints.folder,
             )
@@ -246,7 +263,8 @@ class ResumedRun:
         self.background.wait()
         self.wanted = False
         self.last_step, self.last_time, self.last_place = self.step, time.monotonic(), (self.epoch, self.batch)
-        state, arrays = self._taken(finished)
+        if self.writes or keras.config.backend() == "jax":  # whose processes put the parts of weights together
+            state, arrays = self._taken(finished)
         if self.writes:
             self.background.do(self.checkpoints.write, state, arrays)
 
@@ -282,10 +300,13 @@ class ResumedRun:
         own = {name.removeprefix(f"{kind}/"): each for name, each in self.arrays.items() if name.startswith(f"{kind}/")}
         return self.saved[kind] | own
 
+    def _set_random(self, kind):
+        set_random_state(self._random(kind), self.process)
+
     def _begins_epoch(self):
         if self.saved is None:
             return False
-        set_random_state(self._random(OF_EPOCH))
+        self._set_random(OF_EPOCH)
         return True
 
     def _of_callbacks(self):

@@ -13,6 +13,7 @@ from kzoo.data.batches import Batches, Stretches
 from kzoo.scale.engine import parts_read
 from kzoo.scale.rows import marked_part, own_rows
 from kzoo.training.feed import library_of, source_of
+from kzoo.training.parts import Parts
 from kzoo.training.record import KERAS_BATCH_SIZE
 
 INSTEAD = "give a dict of arrays, a set of kzoo.data, a keras.utils.PyDataset or a DataLoader of torch"
@@ -25,14 +26,14 @@ class ArrayOrder(PyDataset):
         arrays: dict of arrays with a row for each sample.
         batch_size: rows of a batch; the last may have fewer.
         shuffle: a new order each epoch.
-        seed: of the orders.
 
     Attributes:
+        seed: of the orders, see `sow`.
         epoch: the epoch whose order is given out; `fit` sets it.
         part: `(index, count)`, which part of each batch is given out, to one of several processes.
     """
 
-    def __init__(self, arrays, batch_size, shuffle, seed):
+    def __init__(self, arrays, batch_size, shuffle):
         super().__init__()
         self.part = parts_read()
         self.arrays = {
@@ -40,7 +41,7 @@ class ArrayOrder(PyDataset):
             for name, each in arrays.items()
         }
         self.rows = len(next(iter(self.arrays.values())))
-        self.batch_size, self.shuffle, self.seed, self.epoch = batch_size, shuffle, seed, 0
+        self.batch_size, self.shuffle, self.seed, self.epoch = batch_size, shuffle, 0, 0
         self._drawn = None, None  # an epoch and its order
 
     def __len__(self) -> int:
@@ -103,14 +104,13 @@ def split(arrays, share) -> tuple[dict, dict | None]:
     return {name: each[:at] for name, each in arrays.items()}, {name: each[at:] for name, each in arrays.items()}
 
 
-def in_known_order(x, batch_size, shuffle, steps_per_epoch, seed) -> tuple:
+def in_known_order(x, batch_size, shuffle, steps_per_epoch) -> tuple:
     """Data whose batches are known by the number of their epoch.
 
     Args:
         x: what `fit` would hand to Keras: arrays, or a data set.
         batch_size, shuffle: of arrays.
         steps_per_epoch: as in `fit`.
-        seed: of the order of arrays.
 
     Returns:
         `(x, ordered)`: for Keras, and the set within it whose `epoch` is to be set, or None.
@@ -119,7 +119,7 @@ def in_known_order(x, batch_size, shuffle, steps_per_epoch, seed) -> tuple:
         ValueError: data that cannot be put back to where they were.
     """
     if isinstance(x, dict):
-        ordered: Any = ArrayOrder(x, batch_size or KERAS_BATCH_SIZE, shuffle, seed)
+        ordered: Any = ArrayOrder(x, batch_size or KERAS_BATCH_SIZE, shuffle)
         if steps_per_epoch:
             ordered = Stretches(ordered, steps_per_epoch)
         return ordered, ordered
@@ -144,6 +144,13 @@ def in_known_order(x, batch_size, shuffle, steps_per_epoch, seed) -> tuple:
     return x, (source if isinstance(source, (Batches, Stretches)) else None)
 
 
+def sow(x, seed) -> None:
+    """Set the seed of the order of arrays; data sets have their own."""
+    inner = x.of if isinstance(x, Stretches) else x
+    if isinstance(inner, (ArrayOrder, Parts)):
+        inner.seed = seed
+
+
 def count_of(x) -> int | None:
     """Batches of an epoch; None where a data set does not know it."""
     try:
@@ -157,7 +164,7 @@ def description_of(x, ordered) -> dict:
     source = ordered if ordered is not None else source_of(x)
     found: dict[str, Any] = {"kind": type(source).__name__, "batches of an epoch": count_of(x)}
     inner = source.of if isinstance(source, Stretches) else source
-    for name in ("batch_size", "shuffle", "rows" if isinstance(inner, ArrayOrder) else "count"):
+    for name in ("batch_size", "shuffle", "rows" if isinstance(inner, (ArrayOrder, Parts)) else "count"):
         value = getattr(inner, name, None)
         if isinstance(value, (bool, int)):
             found[name] = value
@@ -201,9 +208,9 @@ def _rest_of_loader(loader, start, begins):
 
 
 def repeat_epochs(x, ordered, epochs) -> None:
-    """Tell a set that has no `epoch` of the epochs that were made of it: some shuffle themselves as one ends."""
+    """Tell a set whose `epoch` nobody sets of the epochs that were made of it: some shuffle themselves as one ends."""
     source = source_of(x)
-    if ordered is None and isinstance(source, keras.utils.PyDataset) and not hasattr(source, "epoch"):
+    if ordered is None and isinstance(source, keras.utils.PyDataset):
         for _ in range(epochs):
             source.on_epoch_begin()
             source.on_epoch_end()

@@ -97,6 +97,7 @@ def description(model, data) -> dict:
     """
     parts = {"optimizer": model.optimizer, "loss": model.objective, "gradients": model.gradients}
     found = {"model": {"kind": type(model).__name__, **_config(model)}}
+    found["model"].pop("loss", None)  # which it takes where it is compiled with none
     found |= {name: {"kind": type(each).__name__, **_config(each)} for name, each in parts.items()}
     return json.loads(json.dumps(found | {"data": data}))
 

@@ -12,6 +12,7 @@ from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
+from kzoo.training.step_values import of_step
 
 
 def steps_of(model) -> dict:
@@ -58,11 +59,12 @@ def _trained(model, x, y, sample_weight):
     part = part_of(joined(x, y, sample_weight))
     with own_draws(model), whole_statistics(model):
         total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+    more = of_step(model, found, model.similarity)
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
     model.health.update(total)
-    return _logged(model, part, total, values)
+    return _logged(model, part, total, values) | more
 
 
 def _tested(model, x, y, sample_weight):

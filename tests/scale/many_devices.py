@@ -5,6 +5,9 @@ Run as a script by `test_many_devices.py`, it prints a line of JSON for each cas
 
 import contextlib
 import json
+import os
+import socket
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -17,7 +20,7 @@ import kzoo
 from kzoo.encoders import VisionTransformer
 from kzoo.layers import Head, Projector
 from kzoo.layers.heads import Classifier
-from kzoo.losses import Captioning, InfoNCE, QueueContrastive, SigmoidContrastive, SupCon, TokenClassification
+from kzoo.losses import Captioning, InfoNCE, NTXent, QueueContrastive, SigmoidContrastive, SupCon, TokenClassification
 from kzoo.training import AdamW, EMATeacher
 
 BACKEND, ROWS, STEPS = keras.config.backend(), 8, 3
@@ -39,9 +42,10 @@ def coca():
     return captioner("coca_nano", toy_pairs(24)["captions"])
 
 
-def moco():
+def moco(batch_norm=False):
     tower = VisionTransformer(16, 8, width=24, depth=1, num_heads=2, embed_dim=12, name="image_encoder")
-    return kzoo.SelfSupervised(tower, Projector((16, 8), name="projector"), EMATeacher(0.9))
+    teacher = None if batch_norm else EMATeacher(0.9)
+    return kzoo.SelfSupervised(tower, Projector((16, 8), batch_norm=batch_norm, name="projector"), teacher)
 
 
 def pairs(model, rows):
@@ -72,6 +76,7 @@ CASES = {
         sgd,
         "sum",
     ),
+    "batch_norm": (lambda: moco(True), views, lambda block: NTXent(0.5, block_size=block), sgd, "sum"),
     "sup_con": (
         dual,
         pairs,
@@ -83,6 +88,10 @@ CASES = {
     "head": (with_head, pairs, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
     "sam": (dual, pairs, lambda block: InfoNCE(block_size=block), sgd, "sam"),
 }
+
+
+# of the compared forms: rows of a micro-batch are those of one replica on TensorFlow, of all devices on jax
+KINDS = {"whole": {}, "blocks, micro-batches": {"block": 3, "micro_batch_size": 4 if BACKEND == "jax" else 2}}
 
 
 # -- devices --
@@ -125,37 +134,42 @@ def apart(one, other):
 def loss(name):
     _, losses, weights = trained(name, contextlib.nullcontext)
     found = {}
-    for kind, options in {"whole": {}, "blocks": {"block": 3}}.items():
+    for kind, options in KINDS.items():
+        if name == "batch_norm" and "micro_batch_size" in options:
+            continue  # whose statistics are those of a micro-batch
         _, of_devices, moved = trained(name, devices, **options)
         found[kind] = [apart(losses, of_devices), apart(weights, moved)]
     return found
 
 
-def rest():
-    """Batches that devices cannot share evenly, in each of the ways into a model."""
+def ways():
+    """What each way into a model gives for batches that devices cannot share evenly."""
     model, _, _ = trained("info_nce", contextlib.nullcontext)
-    with devices():
-        other, _, _ = trained("info_nce", contextlib.nullcontext)
-        found = {}
-        for rows in (9, 11, 17, 18):
-            batch = pairs(model, rows)
-            one, all_devices = (each.evaluate(batch, batch_size=ROWS, verbose=0) for each in (model, other))
-            found[f"evaluate {rows}"] = apart(list(one.values()), list(all_devices.values()))
-            recalls = [name for name in one if "recall" in name]
-            found[f"recall {rows}"] = float(any(one[name] != all_devices[name] for name in recalls) or not recalls)
-        predicted = [each.predict(batch, batch_size=ROWS, verbose=0) for each in (model, other)]
-        found["predict"] = apart(*([each[name] for name in PAIR] for each in predicted))
-        predicted = [each.predict_on_batch(pairs(model, 5)) for each in (model, other)]
-        found["predict_on_batch"] = apart(*([numpy(each[name]) for name in PAIR] for each in predicted))
-        tested = [each.test_on_batch(pairs(model, 5), return_dict=True) for each in (model, other)]
-        found["test_on_batch"] = apart(*([float(value) for value in each.values()] for each in tested))
-        logs = [each.train_on_batch(pairs(model, 5), return_dict=True) for each in (model, other)]
-        found["train_on_batch"] = apart(*([float(value) for value in each.values()] for each in logs))
-        for each in (model, other):
-            each.fit(pairs(model, 13), batch_size=ROWS, shuffle=False, verbose=0)
-        found["fit"] = apart(*([numpy(value) for value in each.weights] for each in (model, other)))
-        found["encode"] = apart([model.encode_text(["a red circle"])], [other.encode_text(["a red circle"])])
+    found = {}
+    for rows in (9, 11, 17, 18):
+        batch = pairs(model, rows)
+        results = model.evaluate(batch, batch_size=ROWS, verbose=0)
+        recalls = [name for name in results if "recall" in name]
+        found[f"recall {rows}"] = [results[name] for name in recalls]
+        found[f"evaluate {rows}"] = [results[name] for name in results if name not in recalls]
+    predicted = model.predict(batch, batch_size=ROWS, verbose=0)
+    found["predict"] = [predicted[name] for name in PAIR]
+    predicted = model.predict_on_batch(pairs(model, 5))
+    found["predict_on_batch"] = [numpy(predicted[name]) for name in PAIR]
+    for name in ("test_on_batch", "train_on_batch"):
+        found[name] = [float(each) for each in getattr(model, name)(pairs(model, 5), return_dict=True).values()]
+    model.fit(pairs(model, 13), batch_size=ROWS, shuffle=False, verbose=0)
+    found["fit"] = [numpy(each) for each in model.weights]
+    found["encode"] = [model.encode_text(["a red circle"])]
     return found
+
+
+def rest():
+    """How far apart one device and all are, in each of the ways into a model."""
+    alone = ways()
+    with devices():
+        found = ways()
+    return {name: apart(alone[name], found[name]) for name in alone}
 
 
 def said(function):
@@ -225,6 +239,52 @@ def layouts():
     return found
 
 
+def processes():
+    """Two processes of two devices each, and what each of them has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with tempfile.TemporaryDirectory() as folder:
+        common = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_NUM_CPU_DEVICES": "2"}
+        running = []
+        for index in range(2):
+            command = [sys.executable, __file__, "process", folder]
+            environment = os.environ | common | {"JAX_PROCESS_ID": str(index)}
+            running.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+        alone = ways_of_processes()
+        errors = [each.communicate()[1] for each in running]
+        if any(each.returncode for each in running):
+            raise RuntimeError("\n".join(error[-1500:] for error in errors))
+        found = {}
+        for index in range(2):
+            with np.load(f"{folder}/{index}.npz") as arrays:
+                found |= {f"{name} {index}": apart([alone[name]], [arrays[name]]) for name in alone}
+        opened = kzoo.from_preset(f"{folder}/preset")
+        found["preset"] = apart([alone["kernel"]], [numpy(opened.image_encoder.weights[0])])
+    return found
+
+
+def ways_of_processes():
+    """What several processes find together, a dict of arrays."""
+    model, losses, _ = trained("info_nce", contextlib.nullcontext)
+    found = {"losses": np.array(losses)}
+    results = model.evaluate(pairs(model, 17), batch_size=ROWS, verbose=0)
+    found["evaluate"] = np.array(list(results.values()))
+    found["predict"] = model.predict(pairs(model, 17), batch_size=ROWS, verbose=0)[PAIR[0]]
+    model.fit(pairs(model, 13), batch_size=ROWS, shuffle=False, verbose=0)
+    return found | {"kernel": numpy(model.image_encoder.weights[0]), "last": numpy(model.weights[-1])}
+
+
+def process(folder):
+    """One of several processes."""
+    with kzoo.scale.start():
+        found = ways_of_processes()
+        model, _, _ = trained("info_nce", contextlib.nullcontext)
+        model.fit(pairs(model, 13), batch_size=ROWS, shuffle=False, verbose=0)
+        model.save_to_preset(f"{folder}/preset")
+    np.savez(f"{folder}/{kzoo.scale.process()[0]}.npz", **found)
+
+
 def attempt(name, function):
     try:
         print(json.dumps({name: function()}), flush=True)
@@ -240,6 +300,10 @@ if __name__ == "__main__":
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     cases = {name: lambda name=name: loss(name) for name in CASES}
-    cases |= {"rest": rest, "refused": refused, "saved": saved} | ({"layouts": layouts} if BACKEND == "jax" else {})
-    for each in sys.argv[1:] or cases:
-        attempt(each, cases[each])
+    cases |= {"rest": rest, "refused": refused, "saved": saved}
+    cases |= {"layouts": layouts, "processes": processes} if BACKEND == "jax" else {}
+    if sys.argv[1:2] == ["process"]:
+        process(sys.argv[2])
+    else:
+        for each in sys.argv[1:] or cases:
+            attempt(each, cases[each])
