@@ -19,7 +19,7 @@ from kzoo.keras_contact.attributes import (
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
-from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, written_as_h5
+from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, write_by
 from kzoo.keras_contact.steps import (
     BuiltAlready,
     SparesAll,
@@ -68,5 +68,5 @@ __all__ = [
     "value_within_fit",
     "weights_kept",
     "within_fit",
-    "written_as_h5",
+    "write_by",
 ]

@@ -11,7 +11,7 @@ from kzoo import keras_contact, losses
 from kzoo.arguments import COUNT, TABLE, able, one_of, sequence
 from kzoo.bases import Model
 from kzoo.layers.configured import Configured
-from kzoo.losses.parts.own_loops import marked
+from kzoo.losses.parts.own_loops import check_replica, marked
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
 from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
@@ -59,6 +59,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
     kind = None  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
+    micro_batch_size = None  # rows that go through the towers at a time, see `compile`
     trainings = ()  # what `fit` has done so far, a dict for each, see `kzoo.training.record`
 
     arguments = {
@@ -199,6 +200,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         return answer(tuple(dict.fromkeys(names)), self._world(batch, slots), training)
 
     def __call__(self, batch, *args, **kwargs) -> dict[str, Tensor]:
+        check_replica(self)
         self.check_batch(batch)
         look_once(self, batch)
         return marked(super().__call__(batch, *args, **kwargs))

@@ -9,7 +9,7 @@ from keras import ops
 
 from kzoo import keras_contact
 from kzoo.losses.parts.blocks import blocks_of
-from kzoo.scale.engine import own_draws, part_of, parts_read, whole, whole_statistics
+from kzoo.scale.engine import logged, own_draws, part_of, parts_read, whole, whole_statistics
 from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
@@ -130,4 +130,4 @@ def _logged(model, part, total, values, counts=None):
         rows = rows * (ops.cast(whole > 1, "int32") if ops.is_tensor(whole) else whole > 1)
     keras_contact.track_loss(model, total, rows)
     model.means.update_state(values, rows=rows)
-    return model.get_metrics_result()
+    return logged(model.get_metrics_result())

@@ -112,18 +112,3 @@ def test_a_stopwatch_counts_the_time_until_a_batch_is_there():
 
     assert list(watch.timed(slow())) == [1]
     assert 0.04 < watch.waited < 1.0
-
-
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="of TensorFlow")
-def test_tensorboard_keeps_them(tmp_path):
-    import tensorflow as tf
-    from tensorflow.core.util.event_pb2 import Event
-
-    model = trainee()
-    model.fit(
-        pairs_of(model), verbose=0, callbacks=[keras.callbacks.TensorBoard(tmp_path, write_graph=False), Progress()]
-    )
-    (file,) = (tmp_path / "train").iterdir()
-    events = [Event.FromString(each.numpy()) for each in tf.data.TFRecordDataset(str(file))]
-    names = {value.tag for event in events for value in event.summary.value}
-    assert {f"epoch_{name}" for name in [*OF_STEP, "images_per_second"]} <= names
