@@ -86,8 +86,6 @@ PRIVATE = {
     "_use_weight_decay": (lambda: compiled().optimizer, None),
     "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),
     "_distribute_data": (lambda: import_module("keras.src.backend.jax.trainer"), "jax"),
-    "_moments": (keras.layers.BatchNormalization, None),
-    "_reduction_axes": (built_norm, None),
     "_save_state": (lambda: saving_lib, None),
     "_load_state": (lambda: saving_lib, None),
     "_keras_call_info_injected": (wrapped_error, None),
