@@ -181,7 +181,7 @@ class Leaving:
         Returns:
             dict: the manifest, with the worst difference between graph and model.
         """
-        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs))
+        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs), computes=True)
 
 
 write_by(Leaving)

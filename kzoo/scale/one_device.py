@@ -96,7 +96,7 @@ def of_all(array) -> list:
     return [array]
 
 
-def once(action) -> Any:
+def once(action, computes=False) -> Any:
     """What one process alone does, such as to write a file, while others wait; all get what it gives."""
     return action()
 
@@ -119,3 +119,8 @@ def feeding() -> Any:
 def whole(outputs) -> dict:
     """Outputs of `predict` such that this process can read all rows of them; called within a step."""
     return outputs
+
+
+def logged(results) -> dict:
+    """Results of a step, scalars by name, as Keras takes them; called within a step."""
+    return results

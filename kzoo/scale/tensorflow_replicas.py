@@ -126,21 +126,32 @@ class Part(one_device.Part):
         import tensorflow as tf
 
         self.batch = batch
+        self.computed = next(iter(batch.values())).shape[0]  # None where it is not known before the step runs
         own = tf.shape(next(iter(batch.values())))[0]
         # the last batch may have no row for a replica: all note what all rows give, so that no mean depends on one
         self.rows = self.own = tf.distribute.get_replica_context().all_reduce("SUM", own)
 
     def gathered(self, tensors, axes=None) -> dict:
-        return {name: _gathered(each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
+        return {name: self._gathered(name, each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
+
+    def _gathered(self, name, tensor, axis):
+        if isinstance(tensor, LinearLogits):
+            return tensor._replace(states=self._gathered(name, tensor.states, axis))
+        if not tensor.shape.rank:
+            return tensor
+        rows = tensor.shape[axis] if tensor.shape.rank > axis else 0
+        if rows is not None and rows != self.computed:
+            raise NotImplementedError(
+                f"the loss reads {name!r} of shape {tuple(tensor.shape)}, which has no row for each sample, so it "
+                "cannot be put together with that of the other replicas; train on one device, or give it as a constant "
+                "of the loss."
+            )
+        return _rows_of_all(tensor, axis)
 
 
-def _gathered(tensor, axis):
+def _rows_of_all(tensor, axis):
     import tensorflow as tf
 
-    if isinstance(tensor, LinearLogits):
-        return tensor._replace(states=_gathered(tensor.states, axis))
-    if not tensor.shape.rank:
-        return tensor
     moved = tf.cast(tensor, "int32") if tensor.dtype.name in SMALL else tensor
     whole = tf.distribute.get_replica_context().all_gather(moved, axis=axis)
     shape = tensor.shape.as_list()  # what is static stays so, which a collective forgets
@@ -206,6 +217,13 @@ def own_draws(model) -> Iterator:
     yield
     for each in seeds:
         each.assign(each - tf.cast(shift, each.dtype))
+
+
+def logged(results) -> dict:
+    """Results of a step as Keras takes them of several workers: it would average scalars over an axis."""
+    import tensorflow as tf
+
+    return {name: tf.reshape(each, (1,)) for name, each in results.items()} if workers() > 1 else results
 
 
 # -- beside `fit` --

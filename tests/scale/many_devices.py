@@ -68,7 +68,7 @@ def clipped():
 # name -> model, data, loss of a block size, optimizer, policy of gradients
 CASES = {
     "info_nce": (dual, pairs, lambda block: InfoNCE(block_size=block), clipped, "sum"),
-    "sigmoid": (dual, pairs, lambda block: SigmoidContrastive(scale=5.0, bias=-5.0, block_size=block), sgd, "sum"),
+    "sigmoid": (dual, pairs, lambda block: SigmoidContrastive(scale=5.0, bias=-5.0, block_size=block), sgd, "sam"),
     "teacher": (
         moco,
         views,
@@ -86,7 +86,6 @@ CASES = {
     ),
     "coca": (coca, pairs, lambda block: InfoNCE(block_size=block) + 2.0 * Captioning(), sgd, "sum"),
     "head": (with_head, pairs, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
-    "sam": (dual, pairs, lambda block: InfoNCE(block_size=block), sgd, "sam"),
 }
 
 
@@ -146,7 +145,7 @@ def ways():
     """What each way into a model gives for batches that devices cannot share evenly."""
     model, _, _ = trained("info_nce", contextlib.nullcontext)
     found = {}
-    for rows in (9, 11, 17, 18):
+    for rows in (9, 18):  # of nine one replica has no row of the last batch
         batch = pairs(model, rows)
         results = model.evaluate(batch, batch_size=ROWS, verbose=0)
         recalls = [name for name in results if "recall" in name]
