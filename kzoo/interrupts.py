@@ -61,7 +61,7 @@ class Leaving:
         """Do what the signal would have done: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process with 143, the
         exit status that shells give it; a handler of somebody else is called."""
         number = self.number if number is None else number
-        before = self.handlers[number]
+        before = self.handlers.get(number, signal.SIG_DFL)
         if callable(before):
             before(number, frame)
         elif before == signal.SIG_DFL:

@@ -46,6 +46,12 @@ def fitted():
     return model
 
 
+def batch_norm():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 2))
+    return layer
+
+
 def wrapped_error():
     with pytest.raises(ZeroDivisionError) as caught:
         keras.layers.Lambda(lambda x: x * (1 // 0))(np.ones(1))
@@ -72,6 +78,8 @@ PRIVATE = {
     "_flatten_layers": (compiled, None),
     "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),
+    "_moments": (batch_norm, None),
+    "_reduction_axes": (batch_norm, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
@@ -113,6 +121,9 @@ UNDOCUMENTED = {
     "GLOBAL_SEED_GENERATOR": (lambda: import_module("keras.src.random.seed_generator"), None),
     "global_seed_generator": (lambda: import_module("keras.src.random.seed_generator"), None),
     "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
+    "save_model": (lambda: saving_lib, None),
+    "save_weights_only": (lambda: saving_lib, None),
+    "save_model_to_hdf5": (lambda: import_module("keras.src.legacy.saving.legacy_h5_format"), None),
 }
 
 

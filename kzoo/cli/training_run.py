@@ -1,9 +1,11 @@
 """A training of `kzoo train`, from its options to its folder."""
 
+import copy
 import signal
 from pathlib import Path
 
 import keras
+import numpy as np
 
 import kzoo
 from kzoo import keras_contact
@@ -11,9 +13,13 @@ from kzoo.cli.curves import can_draw
 from kzoo.cli.parts import pairs_of
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
+from kzoo.data.cut_texts import CutTexts
+from kzoo.data.streams.locations import is_shards
 from kzoo.files.words import said_by
 from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
+from kzoo.models.intake import Intake
+from kzoo.preprocessing.decoding import check_picture
 from kzoo.presets.build import PARTS, parts_of
 from kzoo.presets.table import is_preset, read_row
 from kzoo.scale.engine import count, once, process
@@ -79,6 +85,9 @@ def run(source, folder, options, log) -> int:
     if not can_draw():
         watch.say("curves.png is left out: pip install matplotlib")
     if not goes_on:
+        _try_first(model, data)  # before anything is left behind
+        if held_out and not options["skip_broken"] and not is_shards(options["validation"]):
+            _check_pictures(held_out)
         once(lambda: folder.begin(model, options))
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -126,6 +135,25 @@ def _learn_vocabulary(model, data):
         count = preprocessor.tokenizer.vocab_size
         console.print(f"learnt a vocabulary of {count:,} ids from the captions", highlight=False)
     preprocessor.check_vocabulary()
+
+
+def _try_first(model, data):
+    """Stops at a loss that this model does not feed, at pictures and columns that it cannot take, by a first batch."""
+    first = copy.copy(data)
+    first.cut = CutTexts(model.preprocessor)  # what is cut here is none of the epoch's
+    rows = first.rows_read[: first.batch_size]
+    with Intake(model, model.objective) as intake:
+        batch = intake.take(first.batch(rows, np.random.default_rng(0)))
+    model.objective.check_there({*batch, *model.gives(batch), "logit_scale", "logit_bias"}, model.any_number())
+
+
+def _check_pictures(data):
+    """Stops at a file of held-out pictures that is none: they are read when an epoch is over, which may take days."""
+    for row in data.rows:
+        try:
+            check_picture(row.image)
+        except ValueError as error:
+            raise ValueError(f"{row.place}: {error} Mend the source, or go on without it: skip_broken=True.") from error
 
 
 def _compile(model, recipe, steps, options):

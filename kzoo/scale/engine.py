@@ -102,6 +102,11 @@ def agreed(value) -> Any:
     return _of("agreed")(value)
 
 
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order: of one shape and dtype on all."""
+    return _of("of_all")(array)
+
+
 def once(action, computes=False) -> Any:
     """What one process alone does, such as to write a file, while others wait; all get what it gives.
 
