@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kzoo.export.manifest import MANIFEST, MANIFEST_FILE, fingerprints, read_manifest
-from kzoo.export.runtime import check_places, open_graph
+from kzoo.export.runtime import check_places, open_graph, plain_options
 from kzoo.extras import require
 from kzoo.files.findings import Findings, check_files
 from kzoo.files.strict_json import read_json
@@ -25,8 +25,8 @@ def problems(folder) -> tuple:
         return None, found
     manifest = found.attempt(read_manifest, folder)
     if manifest is None:
-        content = read_json(folder / MANIFEST_FILE, finite=False)
-        for sentence in MANIFEST.problems(content, folder / MANIFEST_FILE):
+        content = found.attempt(read_json, folder / MANIFEST_FILE, None, False)
+        for sentence in () if content is None else MANIFEST.problems(content, folder / MANIFEST_FILE):
             found.note(sentence)
         return None, found
     if manifest["preprocessor"] is not None:
@@ -37,7 +37,7 @@ def problems(folder) -> tuple:
         before = len(found)
         found.attempt(check_places, folder)
         for name, graph in manifest["graphs"].items() if len(found) == before else ():
-            found.attempt(open_graph, onnxruntime, folder, name, graph)
+            found.attempt(open_graph, onnxruntime, folder, name, graph, plain_options(onnxruntime))
     return manifest["format"], found
 
 

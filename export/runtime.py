@@ -9,6 +9,8 @@ Example:
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, shown, takes, whole
 from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
@@ -99,6 +101,13 @@ def check_places(folder) -> None:
             check_regular(path)
 
 
+def plain_options(onnxruntime) -> Any:
+    """Options of a session that computes nothing as it opens a graph: a few nodes could fold to gigabytes."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
 def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -> Any:
     """The session of one graph, which lies in the folder, with the inputs and outputs of the manifest."""
     path = within(folder, graph["file"], MANIFEST_FILE)
@@ -117,6 +126,17 @@ def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -
                 f"{on_one_line(', '.join(sorted(lacking)))} of {name}; it is the graph of another model."
             )
     return session
+
+
+def _check_embeddings(name, found, shape):
+    """A graph may be of any model, and give anything under the names that its manifest says."""
+    if found.dtype.kind != "f" or found.shape != shape:
+        raise ValueError(
+            f"{name} gives {found.dtype} of shape {found.shape}, but {MANIFEST_FILE} says embeddings of shape {shape}; "
+            "it is the graph of another model."
+        )
+    if not np.isfinite(np.vdot(found, found)):
+        raise ValueError(f"{name} gives embeddings that are not finite.")
 
 
 class Runtime(Embedder):
@@ -191,7 +211,9 @@ class Runtime(Embedder):
         if name not in self.sessions:
             towers = [each.removesuffix("_encoder") for each in self.sessions if each.endswith("_encoder")]
             raise ValueError(f"{self.manifest['preset']} has no {modality} tower: it embeds {', '.join(towers)} alone.")
-        return self.run_graph(name, arrays, [f"{modality}_embeddings"])[0]
+        (found,) = self.run_graph(name, arrays, [f"{modality}_embeddings"])
+        _check_embeddings(name, found, (len(next(iter(arrays.values()))), self.embed_dim))
+        return found
 
     def scale_and_bias(self) -> tuple:
         return self.manifest["similarity"]["scale"], self.manifest["similarity"]["bias"]

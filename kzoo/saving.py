@@ -1,14 +1,18 @@
 """Opening a `.keras` file of a model of kzoo."""
 
+import zipfile
 from pathlib import Path
 
 import keras
 
 # Keras finds the classes in a file by the names under which they are registered, as these rooms are imported
 from kzoo import encoders, layers, losses, models, training  # noqa: F401
+from kzoo.arguments import FLAG, PATH, takes
+from kzoo.files.opening import check_pointer
 from kzoo.models.any_model import AnyModel
 
 
+@takes(filepath=PATH, compile=FLAG, safe_mode=FLAG)
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> AnyModel:
     """Open a file that `model.save("model.keras")` wrote, of a model of kzoo or of one with parts of kzoo in it.
 
@@ -29,4 +33,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> A
     """
     if Path(filepath).is_dir():
         raise ValueError(f"{filepath} is a folder, but a file .keras is expected; kzoo.from_preset opens folders.")
+    if Path(filepath).exists():
+        check_pointer(filepath)
+        if str(filepath).endswith(".keras") and not zipfile.is_zipfile(filepath):
+            raise ValueError(f"{filepath} is no file that model.save wrote, or not the whole of it; save it anew.")
     return keras.saving.load_model(filepath, custom_objects, compile, safe_mode)

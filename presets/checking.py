@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from kzoo.files.findings import Findings, check_files
-from kzoo.files.numbers import check_finite
 from kzoo.files.strict_json import read_json
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
@@ -42,7 +41,8 @@ def problems(folder) -> tuple:
     check_files(folder, found)
     if found:  # what cannot be read as a file is nothing that could be looked into
         return None, found
-    config = read_json(folder / "config.json", finite=False) if (folder / "config.json").exists() else None
+    path = folder / preset_folder.CONFIG_FILE
+    config = found.attempt(read_json, path, None, False) if path.exists() else None
     if isinstance(config, dict) and "kzoo" in config:
         _check_kzoo(folder, found)
         return "kzoo", found
@@ -64,12 +64,11 @@ def _check_kzoo(folder, found):
                 found.note(sentence)
         return
     preprocessor = found.attempt(preset_folder.read_preprocessor, folder, config)
-    file = found.attempt(kept.open_weights, folder, config)
+    file = found.attempt(_check_weights, folder, config, found)
+    if file is None:
+        file = found.attempt(kept.open_weights, folder, config)
     if file is None:
         return
-    _check_numbers(file, found)
-    with_fingerprints = kept.fingerprints(folder, config, True)
-    found.attempt(_enter_and_leave, with_fingerprints)
     if len(found) == before:
         _check_shapes(folder, config, preprocessor, file, found)
 
@@ -81,6 +80,8 @@ def _check_shapes(folder, config, preprocessor, file, found):
     model = found.attempt(described, folder, config, preprocessor)
     if model is None:
         return
+    if "compile" in config:
+        found.attempt(kept.check_state, file)
     for name, made in (("loss", _loss), ("compile", _options), ("quantised", _quantised)):
         if config.get(name):
             found.attempt(_tried, folder, name, made, config, preprocessor)
@@ -110,8 +111,8 @@ def _loss(config, preprocessor):
 def _options(config, preprocessor):
     """What `compile` was given; an optimizer counts its steps, so it is made with values."""
     options = {name: each for name, each in config["compile"].items() if name != "epochs_made"}
-    without_values(keras.saving.deserialize_keras_object, options.pop("loss", None))
-    keras.saving.deserialize_keras_object(options)
+    without_values(keras.saving.deserialize_keras_object, options["loss"] if "loss" in options else None)
+    without_values(build, config, None, preprocessor).compile(**keras.saving.deserialize_keras_object(options))
 
 
 def _quantised(config, preprocessor):
@@ -148,7 +149,7 @@ def _check_numbers(file, found):
         if file.holds_floats(name):
             array = found.attempt(file.read, name)
             if array is not None:
-                found.attempt(check_finite, array, f"{name} in {file.path}")
+                found.attempt(kept.check_numbers, file.path, name, array)
                 _check_scale(name, array, file.path, found)
 
 
@@ -158,6 +159,8 @@ def _check_scale(name, array, place, found):
         found.note(f"{name} in {place} is {float(np.ravel(array)[0]):g}, whose power no float32 can be.")
 
 
-def _enter_and_leave(context):
-    with context:
-        return True
+def _check_weights(folder, config, found):
+    """The file of the weights, whose numbers are looked into."""
+    with kept.opened(folder, config) as file:
+        _check_numbers(file, found)
+    return file

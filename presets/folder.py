@@ -1,7 +1,6 @@
 """The folder that `save_to_preset` writes: config.json, model.safetensors, tokenizer.json, README.md."""
 
 import json
-from pathlib import Path
 
 import keras
 
@@ -130,7 +129,7 @@ def read_preprocessor(folder, config, verify=True) -> Preprocessor | None:
     try:
         return Preprocessor.load(folder, config["preprocessor"], verify)
     except FileNotFoundError as error:
-        raise ValueError(f"{folder} lacks {Path(error.filename).name}; the folder is incomplete.") from error
+        raise ValueError(str(error)) from error
 
 
 def _tower_config(tower):

@@ -1,10 +1,11 @@
 """The weights of a kzoo folder: a safetensors file, with the names that Keras gives; in older folders an h5 file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from kzoo.files.fingerprint import Fingerprints
+from kzoo.files.fingerprint import OF_TENSORS, Fingerprints, TensorFingerprint, check_found
 from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
 from kzoo.files.words import said_by
@@ -17,6 +18,7 @@ from kzoo.weights.hdf5 import Hdf5
 from kzoo.weights.tensors import Safetensors
 
 WEIGHTS_FILE, H5_FILE = "model.safetensors", "model.weights.h5"
+RECORD = "config.json"  # which says the fingerprint of the weights
 LISTED = 4  # tensors that a sentence names
 
 
@@ -33,20 +35,52 @@ def write_weights(model, place, optimizer) -> dict:
     """
     metadata = {"format": "keras"}
     give = partial(give_state, model, training=optimizer)
-    return {WEIGHTS_FILE: write_tensors(place / WEIGHTS_FILE, give, metadata, partial(_check_numbers, "the model"))}
+    return {WEIGHTS_FILE: write_tensors(place / WEIGHTS_FILE, give, metadata, partial(check_numbers, "the model"))}
 
 
-def fingerprints(folder, config, verify) -> Fingerprints:
-    """Around the reading of a folder's weights: they must be those that its config was saved with.
+@contextmanager
+def opened(folder, config, verify=True) -> Iterator:
+    """The weights of a kzoo folder, while they are read: they must be those that its config was saved with.
 
-    Older configs say nothing of their weights.
+    Configs of older versions say nothing of their weights, or have the fingerprint of the whole file.
 
     Args:
         folder: path.
         config: content of `config.json`.
         verify: False takes the weights as they are.
+
+    Yields:
+        `Tensors` or `Hdf5`, opened by its header, before anything is made of it.
+
+    Raises:
+        FileNotFoundError: the folder has no weights.
+        ValueError: another file than was saved.
     """
-    return Fingerprints(folder, config.get("fingerprints", {}) if verify else {}, "config.json")
+    recorded = dict(config.get("fingerprints", {})) if verify else {}
+    of_tensors = recorded.pop(WEIGHTS_FILE) if recorded.get(WEIGHTS_FILE, "").startswith(OF_TENSORS) else None
+    with Fingerprints(folder, recorded, RECORD):
+        file = open_weights(folder, config, of_tensors)
+        try:
+            yield file
+        except Exception as error:
+            if of_tensors is not None:
+                file.check(error)
+            raise
+        if of_tensors is not None:
+            file.check()
+
+
+def check_state(file) -> None:
+    """Stops where the config says that a training goes on, and the weights beside it hold no optimizer.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if not any(name.startswith("optimizer/") for name in file.shapes):
+        raise ValueError(
+            f"{file.path} lacks the state of the optimizer with which {RECORD} says that the training goes on; put the "
+            f"original back, or take 'compile' out of {RECORD} to begin anew from the weights."
+        )
 
 
 def weights_path(folder, config) -> Path:
@@ -65,28 +99,27 @@ def weights_path(folder, config) -> Path:
     return path
 
 
-def open_weights(folder, config) -> Safetensors | Hdf5:
-    """The weights of a kzoo folder by their header, before anything is made of them: a `Safetensors` or `Hdf5`."""
+def open_weights(folder, config, recorded=None) -> "Tensors | Hdf5":
+    """The weights of a kzoo folder by their header, before anything is made of them: `Tensors` or `Hdf5`."""
     path = weights_path(folder, config)
-    return Hdf5(path) if path.name == H5_FILE else Safetensors(path)
+    return Hdf5(path) if path.name == H5_FILE else Tensors(path, recorded)
 
 
-def read_weights(model, folder, config, partly=False) -> None:
+def read_weights(model, file, config, partly=False) -> None:
     """Fill a model from the weights of a kzoo folder: every variable must be there, in its shape, and nothing else.
 
     Args:
         model: of the config.
-        folder: path.
+        file: `Tensors` or `Hdf5`.
         config: content of `config.json`.
         partly: whether the file may hold more, the state of a training that is not wanted.
 
     Raises:
-        FileNotFoundError: the folder has no weights.
         ValueError: weights that do not fit the model.
     """
-    path = weights_path(folder, config)
+    path = file.path
     try:
-        unread = take_state(model, path if path.name == H5_FILE else _Tensors(path))
+        unread = take_state(model, path if path.name == H5_FILE else file)
         if path.name == H5_FILE:
             check_weights(model, path)
     except Exception as error:  # Keras and h5py raise whatever a damaged file makes them stumble over
@@ -105,19 +138,53 @@ def read_weights(model, folder, config, partly=False) -> None:
     revive_lora(model)
 
 
-class _Tensors(Safetensors):
-    """A safetensors file as names to iterate over, whose numbers are looked at as they are read."""
+class Tensors(Safetensors):
+    """A safetensors file as names to iterate over, whose numbers are looked at as they are read.
+
+    Args:
+        path: of the file.
+        recorded: fingerprint that it was saved with, None for any.
+    """
+
+    def __init__(self, path, recorded=None):
+        super().__init__(path)
+        self.recorded, self.found = recorded, TensorFingerprint(self.header)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
 
     def read(self, name) -> Array:
+        array = self._summed(name)
+        check_numbers(self.path, name, array)
+        return array
+
+    def check(self, error=None) -> None:
+        """Stops unless the file has the fingerprint that was recorded; what nothing has read so far is read for it.
+
+        Args:
+            error: with which the reading of the file has stopped, of which a foreign file is the better explanation.
+
+        Raises:
+            ValueError: another fingerprint.
+        """
+        try:
+            for name in self.shapes:
+                if name not in self.found:
+                    self._summed(name)
+        except ValueError:
+            if error is None:
+                raise
+            return  # it cannot be read to its end, and that is the explanation
+        check_found(self.path, self.found.text(), self.recorded, RECORD, error)
+
+    def _summed(self, name):
         array = super().read(name)
-        _check_numbers(self.path, name, array)
+        if self.recorded is not None:
+            self.found.add(name, array)
         return array
 
 
-def _check_numbers(place, name, array):
+def check_numbers(place, name, array) -> None:
     """Stops at what is none to compute with, but in metrics, which begin anew with each epoch."""
     if name.split("/", 1)[0] not in OF_METRICS:
         check_finite(array, f"{name} in {place}")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from kzoo.arguments import COUNT, FLAG, PATH, SIZE, takes
+from kzoo.arguments import COUNT, FLAG, PATH, SIZE, shown, takes
 from kzoo.encoders.tower import table_of
 from kzoo.files import limits
 from kzoo.files.words import said_by
@@ -23,7 +24,7 @@ from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept
 from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
-from kzoo.presets.other_names import without_scheme
+from kzoo.presets.other_names import means_repository, without_scheme
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub, pickles
 from kzoo.weights.filled import check_kinds, check_ranges
@@ -48,11 +49,12 @@ def from_preset(
         name: a preset of `kzoo.list_presets()`; or a folder that `save_to_preset` wrote; or a folder with a checkpoint
             of transformers (`config.json`, `model.safetensors`), open_clip (`open_clip_config.json`,
             `open_clip_model.safetensors`) or big_vision (`open_clip_config.json`, one `.npz`); or
-            `"hf://owner/name[@revision]"`, a repository of the Hugging Face Hub that holds one of these. Local
-            folders never open a connection. Names of open_clip mean the preset of that model: `"ViT-B-32"`, with the
-            tag of its weights `"ViT-B-32/laion2b_s34b_b79k"`, `"hf-hub:owner/name"`, `"local-dir:folder"`. Without a
-            tag it is the preset that is called after the architecture, with its weights; what open_clip builds then,
-            a model with random weights, is made by `load_weights=False`.
+            `"hf://owner/name[@revision]"`, a repository of the Hugging Face Hub that holds one of these;
+            `"owner/name"` alone means it, too, unless there is a folder `owner` here. Local folders never open a
+            connection. Names of open_clip mean the preset of that model: `"ViT-B-32"`, with the tag of its weights
+            `"ViT-B-32/laion2b_s34b_b79k"`, `"hf-hub:owner/name"`, `"local-dir:folder"`. Without a tag it is the
+            preset that is called after the architecture, with its weights; what open_clip builds then, a model with
+            random weights, is made by `load_weights=False`.
         load_weights: False builds the architecture with random weights and needs no network.
         image_size: side in pixels or `(height, width)`, where it differs from the preset's. The position table of
             loaded weights is then resampled (bicubic, antialiased).
@@ -77,8 +79,9 @@ def from_preset(
         >>> model.save_to_preset("my_clip")
         >>> model = kzoo.from_preset("my_clip")
     """
+    _check_dtype(dtype)
     name, row, title = without_scheme(str(name)), None, None
-    path = Path(name)
+    path = _nameable(name)
     if vocab_size is not None and (load_weights or path.is_dir() or not is_preset(name)):
         raise ValueError(
             f"vocab_size is {vocab_size}, which {name} cannot have: weights go with the vocabulary that they were "
@@ -91,6 +94,8 @@ def from_preset(
         if pickles.among([path.name]):
             how = "such files can run code when opened and are never read; give a folder with a config beside it"
         raise ValueError(f"{name} is a file, but the name of a preset or a folder is expected; {how}.")
+    elif not path.is_dir() and not is_preset(name) and means_repository(name):
+        path, title = from_hub(hub.SCHEME + name, _weight_files if load_weights else _no_files)
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
@@ -104,7 +109,7 @@ def from_preset(
         row = preset_folder.read_config(path)
         preprocessor = preset_folder.read_preprocessor(path, row, verify)
     else:
-        row = _checked(checkpoint, row)
+        row = checked(checkpoint, row)
         preprocessor = checkpoint.preprocessor(row)
     wanted = sized(row, image_size, context_length)
     if not load_weights:
@@ -112,8 +117,8 @@ def from_preset(
     if checkpoint is None:
         written = (path / preset_folder.CONFIG_FILE).read_bytes()
         try:
-            with kept.fingerprints(path, row, verify):
-                model = _opened(path, row, wanted, dtype, preprocessor)
+            with kept.opened(path, row, verify) as file:
+                model = _opened(file, path, row, wanted, dtype, preprocessor)
         except ValueError:
             if (path / preset_folder.CONFIG_FILE).read_bytes() == written:
                 raise
@@ -195,10 +200,9 @@ def check_depth(row, count, folder) -> None:
             raise ValueError(f"the config in {folder} says {said}, but the file holds {count} tensors.")
 
 
-def _opened(path, row, wanted, dtype, preprocessor):
+def _opened(file, path, row, wanted, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     changed = row.get("quantised", {})
-    file = kept.open_weights(path, row)
     check_depth(row, len(file.shapes), path)
     count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
     if any(map(row.get, preset_folder.LAYERS)):
@@ -209,8 +213,9 @@ def _opened(path, row, wanted, dtype, preprocessor):
     goes_on = "compile" in row and wanted == row
     if goes_on:
         _apply(path, model.compile_from_config, row["compile"])
+        kept.check_state(file)
     check_kinds(file, model.variables)
-    kept.read_weights(model, path, row, partly="compile" in row and not goes_on)
+    kept.read_weights(model, file, row, partly="compile" in row and not goes_on)
     check_ranges(model, file.path)
     if wanted == row:
         return model
@@ -268,6 +273,8 @@ def resampling(stored, model) -> dict:
 
 def sized(row, image_size, context_length) -> dict:
     """The row with another image size and context length, where they are given and differ."""
+    _check_limit("image_size", max(np.ravel(image_size or 1)), limits.SIDE, "SIDE")
+    _check_limit("context_length", context_length or 1, limits.LENGTH, "LENGTH")
     row = row | {name: dict(part) for name, part in parts_of(row).items()}
     image = row.get("image_encoder", {})
     if image_size is not None:
@@ -280,6 +287,33 @@ def sized(row, image_size, context_length) -> dict:
             if "context_length" in part:
                 part["context_length"] = context_length
     return row
+
+
+def _check_dtype(dtype):
+    if dtype is None:
+        return
+    try:
+        keras.dtype_policies.get(dtype)
+    except Exception as error:  # of Keras, of whatever kind
+        wrong = ValueError if isinstance(dtype, str) else TypeError
+        raise wrong(
+            f"dtype is {shown(dtype)}; give a policy such as 'float32', 'bfloat16' or 'mixed_bfloat16'."
+        ) from error
+
+
+def _nameable(name):
+    """The path that a name may be."""
+    path = Path(name)
+    try:
+        path.exists()
+    except OSError as error:  # too long for every disk, or in a folder that may not be looked into
+        raise ValueError(f"there is no preset, and no folder, {name[:60]!r}...: {said_by(error.strerror)}.") from error
+    return path
+
+
+def _check_limit(name, value, limit, held_by):
+    if value > limit:
+        raise ValueError(f"{name} is {value:,}; at most {limit:,} is taken, which kzoo.files.limits.{held_by} raises.")
 
 
 def _untrained(model, name):
@@ -314,9 +348,24 @@ def _no_files(folder):
     return []
 
 
-def _checked(checkpoint, row):
-    """The row that describes a checkpoint: of the table where it was opened by name, else of its own config."""
+def checked(checkpoint, row) -> dict:
+    """The row that describes a checkpoint: of the table where it was opened by name, else of its own config.
+
+    Args:
+        checkpoint: of the folder.
+        row: of the table, or None.
+
+    Raises:
+        ValueError: the config describes another model than the row.
+    """
     if row is None:
         return checkpoint.row()
     checkpoint.check(row)
-    return row
+    images = checkpoint.images(row)
+    for name in sorted(images.keys() | row["images"].keys()):
+        if images.get(name) != row["images"].get(name):
+            logger.warning(
+                "%s: the table says %s=%r of pictures, but its repository says %r; they are read as that says.",
+                *(row["preset"], name, row["images"].get(name), images.get(name)),
+            )
+    return row | {"images": images}

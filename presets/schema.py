@@ -64,7 +64,9 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "epsilon": EPSILON,
     "expansion": FACTOR,
     "fused": FLAG,
+    "gate": TEXT | NULL,
     "gated": FLAG,
+    "head_norm": TEXT | NULL,
     "head_width": WIDTH | NULL,
     "hidden_activation": TEXT,
     "hidden_dim": WIDTH | NULL,
@@ -81,6 +83,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "mixer_kernel": SIDE,
     "mixers": several(TEXT, 1, 16),
     "mlp": TEXT,
+    "mlp_bias": FLAG,
     "mlp_dim": WIDTH | NULL,
     "mlp_input_norm": FLAG,
     "mlp_norm": FLAG,
@@ -109,14 +112,20 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "projection_bias": FLAG,
     "query_heads": WIDTH,
     "query_layout": TEXT,
+    "query_projection": FLAG,
+    "register_tokens": whole(0, "WIDTH"),
     "relative_dim": WIDTH | NULL,
     "res_post_norm": FLAG,
+    "resampling": TEXT,
     "rotary": TEXT | NULL,
+    "rotary_base": number(0.0, 1e9) | NULL,
     "rotary_grid": several(LENGTH, 2) | NULL,
     "rotary_offset": number(-1e6, 1e6),
+    "sandwich": FLAG,
     "scale_embedding": FLAG,
     "se_ratio": number(0.0, 1.0),
     "squeezes": FLAGS,
+    "square": FLAG,
     "stages": several(several(whole(1, "WIDTH"), 6), 1, 64),
     "start_id": ID | NULL,
     "std": DEVIATIONS,
@@ -125,7 +134,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "stem_width": WIDTH | NULL,
     "stem_branches": FLAG,
     "symmetric_padding": several(BLOCKS, 0, 1000),
-    "table_size": SIDE,
+    "table_size": SIDE | several(SIDE, 2),
     "token_dim": WIDTH | NULL,
     "token_types": whole(0, "WIDTH"),
     "trainable": FLAG,
@@ -135,6 +144,8 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
     "widths": OF_STAGES,
     "window_size": WIDTH | OF_STAGES,
 }
+NO_KEY = Rule("no such key", lambda value: False)
+NOT_GIVEN = {"name": NO_KEY, "dtype": NO_KEY}  # which a tower gets from its place, and from who opens it
 ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
 
 
@@ -143,7 +154,7 @@ class TowerRule:
 
     def problems(self, value, place, key=None) -> Iterator[str]:
         foreign = isinstance(value, dict) and value.get("kind") in list(ELSEWHERE)  # it may be anything
-        fields = {"kind": TEXT, "trainable": FLAG} if foreign else {"kind": TEXT, **TOWER}
+        fields = {"kind": TEXT, "trainable": FLAG} if foreign else {"kind": TEXT, **TOWER, **NOT_GIVEN}
         yield from Object(fields, ("kind",)).problems(value, place, key)
 
 
@@ -178,7 +189,7 @@ LAYER = OBJECT | NULL  # as Keras serialises it
 FINGERPRINTS = Object({WEIGHTS_FILE: TEXT, H5_FILE: TEXT}, closed=True)
 FIELDS = {
     "kzoo": TEXT,
-    "preset": Rule("a name", lambda value: isinstance(value, str) and value != "" and value.isprintable()),
+    "preset": Rule("a name", lambda value: isinstance(value, str) and 0 < len(value) < 1000 and value.isprintable()),
     "model": choice("dual_encoder", "captioner", "matching_encoder", "multi_encoder", "self_supervised"),
     "similarity": SIMILARITY,
     "loss": LOSS,
@@ -186,7 +197,8 @@ FIELDS = {
     "source": SOURCE | NULL,
     "trainings": Items(TrainingRule()),
     "quantised": Each(Object({"mode": TEXT, "config": LAYER}, ("mode", "config"))),
-    "compile": OBJECT,
+    "compile": Object({"epochs_made": COUNT}),
+    "heads": Rule("layers", lambda value: True),  # who makes them says what is wrong with them
     "projector": LAYER | Rule("false", lambda value: value is False),
     "teacher": LAYER,
     "fingerprints": FINGERPRINTS,
@@ -205,7 +217,8 @@ def problems(config, place, whole_row=False) -> Iterator[str]:
     more = OF_ROW if whole_row else {"preprocessor": PREPROCESSOR}
     towers = {name: TowerRule() for name in config if name.endswith("_encoder")}
     decoder = {"text_decoder": TowerRule()} if config.get("text_decoder") is not None else {}
-    yield from Object({**FIELDS, **more, **towers, **decoder}).problems(config, place)
+    fields = {**FIELDS, **more, **towers, "text_decoder": NULL, **decoder}
+    yield from Object(fields, closed=not whole_row).problems(config, place)
 
 
 def check(config, place, whole_row=False) -> None:

@@ -6,10 +6,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from kzoo.cli.options import BackendOption, BatchSize, Embedding
-from kzoo.cli.parts import image_files, in_steps, open_model, packed
+from kzoo.cli.options import CAPTION_KEY, BackendOption, BatchSize, CaptionKey, Embedding, SkipBroken
+from kzoo.cli.parts import image_files, in_steps, open_model, packed, readable_images, texts_of
 from kzoo.cli.terminal import console
-from kzoo.data.lines import read_lines
 from kzoo.files import limits
 from kzoo.files.single import replacing
 
@@ -19,9 +18,12 @@ def embed(
     output: Annotated[Path, typer.Option(help="npz file with image_embeddings and text_embeddings.")],
     images: Annotated[list[Path] | None, typer.Option(help="Image file, folder or shards; repeat for more.")] = None,
     texts: Annotated[
-        Path | None, typer.Option(help="Text file, one text a line; or shards, of which each sample has one.")
+        Path | None,
+        typer.Option(help="Text file, one text a line; table of captions (csv, tsv, jsonl); or shards, one a sample."),
     ] = None,
+    caption_key: CaptionKey = CAPTION_KEY,
     batch_size: BatchSize = 64,
+    skip_broken: SkipBroken = False,
     backend: BackendOption = None,
 ) -> None:
     """Embed images and texts into an npz file."""
@@ -32,13 +34,14 @@ def embed(
         opened, arrays = open_model(model), {}
         if images:
             files = image_files(images)
+            files = readable_images(files, opened.preprocessor.images) if skip_broken else files
             names = _strings([str(path) for path in files], "names of images")
             arrays["image_embeddings"] = in_steps(opened.encode_image, files, batch_size, "images")
             arrays["image_files"] = names
         if texts is not None:
             rows = packed(texts)
             if rows is None:
-                lines = [line for line in read_lines(texts) if line.strip()]
+                lines = texts_of(texts, caption_key)
             else:  # the first of a sample, so that texts and pictures stand in equal rows
                 lines = [rows.texts(number)[0][0] for number in range(len(rows))]
             kept = _strings(lines, "texts")

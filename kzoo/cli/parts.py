@@ -8,11 +8,15 @@ from rich.progress import track
 
 from kzoo.cli.options import CAPTION_KEY, IMAGE_KEY
 from kzoo.cli.terminal import console
+from kzoo.data.captions import captions_of
 from kzoo.data.folders import pictures_of
+from kzoo.data.lines import read_lines
 from kzoo.data.skipping import listed
 from kzoo.data.streams.asked import Asked
 from kzoo.data.streams.locations import Opener, expanded, is_shards
 from kzoo.data.streams.rows import ShardRows
+from kzoo.data.tables import is_table, read_table
+from kzoo.files.words import on_one_line
 from kzoo.files.writing import readable
 from kzoo.types import Array
 
@@ -109,6 +113,46 @@ def image_files(places) -> list:
 def unpacked(sources) -> list:
     """What is encoded: paths and texts as they are, of pictures in shards their bytes."""
     return [each.read() if isinstance(each, PackedPicture) else each for each in sources]
+
+
+def texts_of(path, caption_key) -> list[str]:
+    """The texts of a file: its lines, or the captions of a table.
+
+    Raises:
+        ValueError: a table without that column, or with rows that have no caption.
+    """
+    if not is_table(path):
+        return [line for line in read_lines(path) if line.strip()]
+    texts = []
+    for place, record in read_table(path, (caption_key,), "--caption-key"):
+        found, problem = (None, record) if isinstance(record, str) else captions_of(record[caption_key], caption_key)
+        if problem:
+            raise ValueError(f"{place}: {problem}.")
+        texts += found
+    return texts
+
+
+def readable_images(files, steps) -> list:
+    """The files that can be decoded; the others are listed, with what is wrong with them.
+
+    Args:
+        files: list of paths.
+        steps: image steps of the model.
+
+    Raises:
+        ValueError: none of them can.
+    """
+    found, broken = [], []
+    for path in files:
+        try:
+            steps.decode(*unpacked([path]))
+            found.append(path)
+        except ValueError as error:
+            broken.append(f"{on_one_line(path)}: {error}")
+            console.print(f"{broken[-1]} It is left out.", style="yellow", markup=False, highlight=False)
+    if not found:
+        raise ValueError(f"none of the {len(files)} images can be read; the first: {broken[0]}")
+    return found
 
 
 def in_steps(encode, sources, batch_size, name) -> Array:

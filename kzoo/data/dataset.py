@@ -9,6 +9,7 @@ from kzoo.data.crops import Crops
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.data.skipping import listed
 from kzoo.data.sources import read_source
+from kzoo.files.words import on_one_line
 
 
 @takes(
@@ -132,6 +133,7 @@ def pairs(
         >>> test = kzoo.data.pairs("test.csv", model.preprocessor, columns=("species",), classes=train)
     """
     found = read_source(source, image_key, caption_key, columns, classes)
+    found.broken = list(map(on_one_line, found.broken))  # names of a table's pictures stand in them
     if found.broken and not skip_broken:
         raise ValueError(f"{listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if found.broken:

@@ -1,10 +1,10 @@
 """A safetensors file, written one tensor at a time: a model that is saved is in memory once."""
 
 import json
-
-import numpy as np
+from functools import partial
 
 from kzoo.files import disk
+from kzoo.files.fingerprint import TensorFingerprint, bytes_of
 
 DTYPES = {  # NumPy's name of a dtype -> the format's
     **{f"float{bits}": f"F{bits}" for bits in (64, 32, 16)},
@@ -27,7 +27,7 @@ def write_tensors(path, give, metadata=None, check=None) -> str:
         check: function of the name and the array of each tensor, which stops at one that is not to be written.
 
     Returns:
-        str, the fingerprint of the file.
+        str, the fingerprint of its tensors.
 
     Raises:
         TypeError: a dtype that the format does not have.
@@ -49,16 +49,17 @@ def write_tensors(path, give, metadata=None, check=None) -> str:
         begin += size
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % ALIGNMENT)
+    found = TensorFingerprint(head)
 
     def content(put):
         put(len(head).to_bytes(8, "little") + head)
         for item in sorted({each[0] for each in entries}, reverse=True):
-            give(lambda name, array, item=item: put(_bytes(array)) if array.dtype.itemsize == item else None)
+            give(partial(put_tensor, put, item))
 
-    return disk.write(path, content)
+    def put_tensor(put, item, name, array):
+        if array.dtype.itemsize == item:
+            found.add(name, array)
+            put(bytes_of(array))
 
-
-def _bytes(array):
-    """The content of an array, in the order of C and little-endian, without a copy where it is so already."""
-    array = np.asarray(array, order="C")
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1).view("uint8")
+    disk.write(path, content)
+    return found.text()

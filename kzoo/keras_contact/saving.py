@@ -1,9 +1,12 @@
 """The walk of Keras through all that it keeps of a model, and its files."""
 
-from pathlib import Path
+import inspect
+from functools import wraps
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import keras
+from keras.src.legacy.saving import legacy_h5_format
 from keras.src.saving import saving_lib
 
 # what `compile` attaches, as the walk calls it: beginnings of the names of tensors that belong to a training
@@ -11,11 +14,43 @@ OF_METRICS = ("_loss_tracker", "_compile_metrics", "_metrics")
 OF_TRAINING = ("optimizer", *OF_METRICS, "_compile_loss")
 
 
-def written_as_h5() -> bool:
-    """Whether Keras asks for a config to put it into a file `.h5`, of a model or of what is in it."""
-    from keras.src.backend.common.global_state import get_global_attribute
+def write_by(kind) -> None:
+    """Has a kind of models say how files of theirs are written, whoever asks for one.
 
-    return bool(get_global_attribute("use_legacy_config"))
+    `keras.saving.save_model` and `save_weights` ask no method of a model, and empty a file before they look at what
+    they are to write. Models of other kinds are written as ever.
+
+    Args:
+        kind: class of models with two methods of a path: `refuse_h5`, which stops; and `written`, a context manager
+            around the writing of a file, with the path to write in place of the one that was asked for.
+    """
+    for name in ("save_model", "save_weights_only"):
+        setattr(saving_lib, name, _written(getattr(saving_lib, name), kind))
+    legacy_h5_format.save_model_to_hdf5 = _refused(legacy_h5_format.save_model_to_hdf5, kind)
+
+
+def _written(write, kind):
+    @wraps(write)
+    def written(model, filepath, *arguments, **options):
+        given = inspect.signature(write).bind(model, filepath, *arguments, **options).arguments
+        in_shards = given.get("max_shard_size") is not None  # files whose names Keras makes of this one
+        if not isinstance(model, kind) or in_shards:
+            return write(model, filepath, *arguments, **options)
+        with model.written(filepath) as path:
+            return write(model, path, *arguments, **options)
+
+    return written
+
+
+def _refused(write, kind):
+    @wraps(write)
+    def refused(model, filepath, *arguments, **options):
+        for each in model._flatten_layers():
+            if isinstance(each, kind):
+                each.refuse_h5(filepath)
+        return write(model, filepath, *arguments, **options)
+
+    return refused
 
 
 def give_state(model, give, training) -> None:
@@ -117,6 +152,7 @@ class _Store(saving_lib.H5IOStore):
         for name in tensors:
             path, _, key = f"/{name}".rpartition("/vars/")
             self.places.setdefault(path.removeprefix("/"), {})[key] = name
+        self.folders = {place for path in self.places for place in (path, *map(str, PurePosixPath(path).parents))}
 
     def __bool__(self) -> bool:
         return True
@@ -128,7 +164,7 @@ class _Store(saving_lib.H5IOStore):
     get = make
 
     def has_path(self, path) -> bool:
-        return any(place == path or place.startswith(f"{path}/") for place in self.places)
+        return path in self.folders
 
     def close(self) -> None:
         """Nothing: who opened the tensors closes them."""

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.files.words import on_one_line
 from kzoo.keras_contact import layers_within, memory_unsearched
 from kzoo.types import Tensor
 
@@ -54,7 +55,15 @@ def quantised(model, attached=()) -> dict:
 
 
 def quantise_again(model, found) -> None:
-    """Put a model's layers, freshly built, into the modes that `quantised` found."""
+    """Put a model's layers, freshly built, into the modes that `quantised` found.
+
+    Raises:
+        ValueError: the place of a layer that the model does not have.
+    """
+    count = len(list(layers_within(model)))
+    nowhere = next((number for number in found if number not in set(map(str, range(count)))), None)
+    if nowhere is not None:
+        raise ValueError(f"layer {on_one_line(nowhere)[:40]!r} is quantised there, but the model has {count}")
     with memory_unsearched(), np.errstate(invalid="ignore"):  # of what stands in weights that are not filled yet
         for number, layer in enumerate(layers_within(model)):
             entry = found.get(str(number))

@@ -43,7 +43,8 @@ def named(loss) -> Loss:
     """A loss, or the loss that a name stands for, with its defaults: what `compile` takes.
 
     Raises:
-        TypeError: no loss of that name, one that needs arguments, or something else, such as a loss of Keras.
+        ValueError: no loss of that name.
+        TypeError: one that needs arguments, or something else, such as a loss of Keras.
 
     Example:
         >>> named("InfoNCE")
@@ -52,7 +53,7 @@ def named(loss) -> Loss:
         try:
             return _named(loss)()
         except AttributeError as error:
-            raise TypeError(f"loss is {loss!r}, but a kzoo loss is expected: {error}") from error
+            raise ValueError(f"loss {loss!r} is unknown: {error}") from error
         except TypeError as error:
             raise TypeError(
                 f"loss is {loss!r}, which needs arguments ({error}); give kzoo.losses.{loss}(...)."

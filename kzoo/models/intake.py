@@ -1,5 +1,6 @@
 """What comes into `fit`, `evaluate`, `predict` and a call of a model: made one dict, and looked at, in one place."""
 
+import warnings
 from typing import Any, Self
 
 import keras
@@ -78,8 +79,8 @@ class Intake:
                 if not self.begun:
                     check_alone(self.loss, batch)
             self.begun = True
-            _check_numbers(batch)
-            return self.finish(batch)
+            _check_weights(batch)
+            return self.finish(_numbers_of(batch))
         except Exception as error:
             self.error = error
             raise
@@ -137,14 +138,34 @@ def _said_by_worker(error):
     return text.rpartition(f"\n{name}: ")[2].strip()
 
 
-def _check_numbers(batch):
-    """What nothing reads goes to the backend with the rest, and is of numbers, too."""
+def _check_weights(batch):
+    """A batch of which nothing is learnt has a loss of 0, as one that is solved has."""
+    weights = batch.get("sample_weight")
+    if isinstance(weights, np.ndarray) and weights.size and not np.any(weights):
+        warnings.warn(
+            f"each of the {len(weights)} sample_weight of a batch is 0: its loss is 0, and nothing is learnt from it.",
+            stacklevel=2,
+        )
+
+
+def _numbers_of(batch):
+    """A batch of the numbers that backends have; what nothing reads goes there with the rest."""
+    found = dict(batch)
     for name, array in batch.items():
-        if isinstance(array, np.ndarray) and array.dtype.kind in "OSUTMm":
+        if not isinstance(array, np.ndarray):
+            continue
+        if array.dtype == np.uint64 and keras.config.backend() == "torch":  # which lacks them alone
+            if array.size and array.max() > np.iinfo("int64").max:
+                raise ValueError(f"{name!r} of the batch holds {array.max():,}, which is more than int64 holds.")
+            found[name] = array.astype("int64")
+        elif array.dtype == np.longdouble and array.dtype != np.float64:
+            found[name] = array.astype("float64")
+        elif array.dtype.kind in "OSUTMm":
             raise ValueError(
                 f"{name!r} of the batch is of dtype {array.dtype}, but numbers are expected; leave it out: texts are "
                 "read as token_ids of model.preprocessor."
             )
+    return found
 
 
 def _title(loss):

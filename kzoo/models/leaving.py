@@ -5,13 +5,15 @@ Of several processes all ask, and the first one writes.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from kzoo import actions
 from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
 from kzoo.files.single import replacing_by_name
-from kzoo.keras_contact import left_over, memory_unsearched, written_as_h5
+from kzoo.keras_contact import left_over, memory_unsearched, write_by
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
 from kzoo.scale.engine import once
 
@@ -19,12 +21,6 @@ NO_H5 = (
     "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
     "save_to_preset('folder'), or the weights alone with save_weights('model.weights.h5')."
 )
-
-
-def _is_new_file(path, ending, overwrite):
-    """Whether a local file of this ending is to be written without a question to the user."""
-    local = isinstance(path, (str, Path)) and "://" not in str(path)
-    return local and str(path).endswith(ending) and (overwrite or not Path(path).exists())
 
 
 class Leaving:
@@ -57,27 +53,33 @@ class Leaving:
             OSError: the disk takes no more, or allows it not.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
-            raise ValueError(f"{filepath} {NO_H5}")
+            self.refuse_h5(filepath)
         self.check_quantised()
-        once(lambda: self._save(filepath, overwrite, zipped, kwargs))
-
-    def _save(self, filepath, overwrite, zipped, options):
-        if _is_new_file(filepath, ".keras", overwrite) and zipped is not False:
-            with replacing_by_name(filepath) as name:
-                super().save(name, True, zipped, **options)
-        else:
-            super().save(filepath, overwrite, zipped, **options)
+        save = super().save
+        once(lambda: save(filepath, overwrite, zipped, **kwargs))
 
     def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
         """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
-        once(lambda: self._save_weights(filepath, overwrite, kwargs))
+        save_weights = super().save_weights
+        once(lambda: save_weights(filepath, overwrite, **kwargs))
 
-    def _save_weights(self, filepath, overwrite, options):
-        if _is_new_file(filepath, ".weights.h5", overwrite) and options.get("max_shard_size") is None:
-            with replacing_by_name(filepath) as name:
-                super().save_weights(name, True, **options)
-        else:
-            super().save_weights(filepath, overwrite, **options)
+    @contextmanager
+    def written(self, filepath) -> Iterator:
+        """Around the writing of a file by Keras: a local one has its place when all of it is written.
+
+        Yields:
+            the path that is to be written.
+        """
+        local = isinstance(filepath, (str, Path)) and "://" not in str(filepath)
+        if not (local and str(filepath).endswith((".keras", ".weights.h5"))):
+            yield filepath
+            return
+        with replacing_by_name(filepath) as name:
+            yield name
+
+    def refuse_h5(self, filepath) -> NoReturn:
+        """Stops before a model is written to a file `.h5`, as a whole or as part of another."""
+        raise ValueError(f"{filepath} {NO_H5}")
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them.
@@ -101,8 +103,6 @@ class Leaving:
         return quantised(self, [self.objective] if self.compiled else [])
 
     def get_config(self) -> dict:
-        if written_as_h5():  # by `keras.saving.save_model`, which asks no method of the model
-            raise ValueError(f"a file .h5 {NO_H5}")
         found = self.check_quantised()
         return super().get_config() | ({"quantised": found} if found else {})
 
@@ -181,4 +181,7 @@ class Leaving:
         Returns:
             dict: the manifest, with the worst difference between graph and model.
         """
-        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs))
+        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs), computes=True)
+
+
+write_by(Leaving)

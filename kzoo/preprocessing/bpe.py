@@ -1,10 +1,12 @@
 """Byte-level BPE vocabularies: CLIP's and RoBERTa's, from their files, and small ones learned from captions."""
 
 import gzip
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from kzoo.arguments import shown
 from kzoo.files import limits
 from kzoo.files.opening import as_text, open_regular, read_all, read_text
 from kzoo.preprocessing.vocabulary_file import check_merges, check_tokens
@@ -95,11 +97,10 @@ def byte_level_bpe(captions, vocab_size) -> Tokenizer:
 
 def _texts(captions):
     """Captions as a list of strings; stops at what a loop would take for captions that are none."""
-    if isinstance(captions, (str, bytes, Mapping)):
-        what = "a dict" if isinstance(captions, Mapping) else "one string"
-        raise ValueError(
-            f"captions are {what}, but a list of strings is expected, of all that there are to learn from."
-        )
+    if isinstance(captions, (str, bytes, Mapping, os.PathLike)) or not isinstance(captions, Iterable):
+        wrong = ValueError if isinstance(captions, (str, bytes, Mapping)) else TypeError
+        what = "a dict" if isinstance(captions, Mapping) else "one string" if wrong is ValueError else shown(captions)
+        raise wrong(f"captions are {what}, but a list of strings is expected, of all that there are to learn from.")
     captions = list(captions)
     for number, caption in enumerate(captions):
         if not isinstance(caption, str):

@@ -48,6 +48,7 @@ class Preprocessor(Checked):
 
     def __init__(self, images, tokenizer=None, vocabulary=None):
         self.images, self._tokenizer, self.vocabulary = images, tokenizer, vocabulary or {}
+        check(self.vocabulary, schema.VOCABULARY, "the argument vocabulary")
 
     def __repr__(self) -> str:
         if self.tokenizer is None and not self.vocabulary:
@@ -307,6 +308,8 @@ class Preprocessor(Checked):
         """
         if config["tokenizer"] is not None:
             check_inside(folder / TOKENIZER_FILE, home_of(folder))
+            if not (folder / TOKENIZER_FILE).exists():
+                raise FileNotFoundError(f"{folder} lacks {TOKENIZER_FILE}; the folder is incomplete.")
             text = read_text(folder / TOKENIZER_FILE, limits.VOCABULARY)
             known = config["tokenizer"] if verify else config["tokenizer"] | {"fingerprint": None}
             config = config | {"tokenizer": known | {"json": text}}

@@ -52,6 +52,7 @@ TOKENIZER = Object(
 )
 VOCABULARY = Object(
     {"context_length": LENGTH | NULL, "vocab_size": TOKENS, "train": TOKENS, "source": TEXT | NULL, "rules": RULES},
+    closed=True,
     nullable=True,
 )
 

@@ -197,7 +197,10 @@ def averaged(gradients) -> list:
     with torch.no_grad(), here.waiting():
         for kind in sorted(kinds):
             for bucket in _buckets(kinds[kind], found):
-                _average([found[place] for place in bucket], here.count)
+                means = _means([found[place] for place in bucket], here.count)
+                for place, mean in zip(bucket, means):
+                    # in its own memory, unless that is one number for many
+                    found[place] = found[place].copy_(mean) if found[place].is_contiguous() else mean
     return found
 
 
@@ -237,15 +240,14 @@ def _buckets(places, gradients):
         yield found
 
 
-def _average(gradients, count):
+def _means(gradients, count):
     import torch
     import torch.distributed as dist
 
     flat = torch.cat([each.reshape(-1) for each in gradients])
     dist.all_reduce(flat)
-    flat /= count
-    for each, mean in zip(gradients, flat.split([each.numel() for each in gradients])):
-        each.copy_(mean.view_as(each))
+    parts = (flat / count).split([each.numel() for each in gradients])
+    return [part.view(each.shape) for part, each in zip(parts, gradients)]
 
 
 @contextmanager
@@ -310,9 +312,8 @@ def begun(model, training) -> None:
         return
     if training and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    here.send(
-        [*model.variables, *(model.optimizer.variables if training else [])], BEGIN if training else BEGIN_MEASURE
-    )
+    optimizer = model.optimizer.variables if training else []
+    here.send([*model.variables, *optimizer], BEGIN if training else BEGIN_MEASURE)
     if training:  # of layers without a seed, which draw from torch's own generator
         seed = int(here.agreed(int(torch.randint(2**31, ()))))
         if here.index:
@@ -333,7 +334,12 @@ def agreed(value) -> Any:
     return value if group() is None else group().agreed(value)
 
 
-def once(action) -> Any:
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order."""
+    return [array] if group() is None else group().of_all(array)
+
+
+def once(action, computes=False) -> Any:
     """What process 0 alone does, such as to write a file, while the others wait; see `Group.once`."""
     return action() if group() is None else group().once(action)
 

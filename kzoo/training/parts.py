@@ -36,7 +36,7 @@ def fed_in_parts(data, take, finish) -> Any:
     left as it is: sets with `by_process = True`, and loaders with torch's `DistributedSampler`.
     """
     index, count = parts_read()
-    if count == 1 or is_by_process(data):
+    if count == 1:
         return fed(data, take, finish)
 
     def taken(*batch):
@@ -46,7 +46,9 @@ def fed_in_parts(data, take, finish) -> Any:
         return cut(finish(batch), index, count)
 
     library = library_of(data)
-    if library is None or library == "keras":
+    if is_by_process(data):
+        found = fed(data, take, finish)
+    elif library is None or library == "keras":
         found = fed(data, taken, finished)
     else:
         from kzoo.training.torch_loaders import loader_in_parts

@@ -25,7 +25,7 @@ class ArrayOrder(PyDataset):
         arrays: dict of arrays with a row for each sample.
         batch_size: rows of a batch; the last may have fewer.
         shuffle: a new order each epoch.
-        seed: of the orders; see `sow`.
+        seed: of the orders; `sow` sets another.
 
     Attributes:
         epoch: the epoch whose order is given out; `fit` sets it.
@@ -163,7 +163,7 @@ def description_of(x, ordered) -> dict:
     source = ordered if ordered is not None else source_of(x)
     found: dict[str, Any] = {"kind": type(source).__name__, "batches of an epoch": count_of(x)}
     inner = source.of if isinstance(source, Stretches) else source
-    for name in ("batch_size", "shuffle", "rows" if isinstance(inner, ArrayOrder) else "count"):
+    for name in ("batch_size", "shuffle", "buffer", "rows" if isinstance(inner, ArrayOrder) else "count"):
         value = getattr(inner, name, None)
         if isinstance(value, (bool, int)):
             found[name] = value

@@ -17,10 +17,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from kzoo.files.layouts import LAYOUTS
 from kzoo.weights import pickles
 from kzoo.weights.tensors import shards_of
 
 SCHEME = "hf://"
+PUSHED = ("kzoo", "transformers", "open_clip")  # layouts of models that are pushed
 CARD = "README.md"
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _DESCRIPTIONS = ("*.json", "*.txt", "*.txt.gz", "*.model")  # configs and vocabularies
@@ -120,6 +122,9 @@ def check_target(repo) -> None:
 def push(folder, repo, is_own_card, private=False, revision=None, message=None) -> str:
     """Upload all files of a folder as one commit; a repository that is not there is made.
 
+    A repository holds one model: what belongs to the one that was there, in any layout, goes with the same commit.
+    Files of no layout stay.
+
     Args:
         folder: path.
         repo: `"owner/name"`.
@@ -147,6 +152,7 @@ def push(folder, repo, is_own_card, private=False, revision=None, message=None) 
             revision=revision,
             commit_message=message,
             ignore_patterns=[CARD] if keep else None,
+            delete_patterns=sorted({pattern for name in PUSHED for pattern in LAYOUTS[name].files}),
         )
     except (*_ERRORS, ValueError) as error:
         answer = getattr(error, "server_message", None) or _first_line(error)

@@ -159,20 +159,19 @@ def has_weights(folder, stem, endings=ENDINGS) -> bool:
 
 
 class Safetensors:
-    """One safetensors file: `shapes` and `dtypes` by name, `read`."""
+    """One safetensors file: `header` as it stands there, `shapes` and `dtypes` by name, `read`."""
 
     def __init__(self, path):
         check_regular(path)
         self.path, self._read = path, 0
         try:
             self._file = safe_open(path, framework="numpy")
-            parts = {name: self._file.get_slice(name) for name in self._file.keys()}
-            self.shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
-            self.dtypes = {name: part.get_dtype() for name, part in parts.items()}
         except (SafetensorError, OSError) as error:
             check_pointer(path)
             raise ValueError(f"{path} cannot be read as safetensors, is it whole? ({said_by(error)})") from error
-        _check_header(path)
+        self.header, entries = _read_header(path)
+        self.shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+        self.dtypes = {name: entry["dtype"] for name, entry in entries.items()}
 
     def count(self) -> int:
         """How many numbers it holds."""
@@ -198,16 +197,22 @@ class Safetensors:
         return array
 
 
-def _check_header(path):
-    """Stops at a header with a tensor twice, of which the library takes the last, or a name that is none."""
+def _read_header(path):
+    """The header of a file that the library has opened, as bytes, and the entry of each tensor in it.
+
+    Stops at a tensor that stands there twice, of which the library takes the last, and at a name that is none.
+    """
     with open_regular(path) as file:
         size = int.from_bytes(file.read(8), "little")
-        header = parse_json(as_text(file.read(size), path), f"the header of {path}")
+        content = file.read(size)
+    header = parse_json(as_text(content, path), f"the header of {path}")
     try:
         for name in header:
             check_name(name)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as safetensors: {error}.") from error
+    header.pop("__metadata__", None)
+    return content, dict(sorted(header.items()))
 
 
 class Arrays:
@@ -255,7 +260,8 @@ class Arrays:
     def read(self, name) -> Array:
         try:
             with self._file.open(self._members[name]) as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            return array.astype(array.dtype.newbyteorder("="), copy=False)  # no backend takes the other order of bytes
         except Exception as error:  # as above
             raise ValueError(f"{name} in {self.path} cannot be read, is the file whole? ({said_by(error)})") from error
 

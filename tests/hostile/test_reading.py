@@ -13,6 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from breaking import ended, in_fork
 from PIL import Image
 from reading import change_config, grown, mutations, outcome, refused, within
 from safetensors.numpy import load_file, save_file
@@ -94,6 +95,18 @@ def test_thin_pictures_take_no_memory(size):
     picture = Image.new("RGB", size)
     for steps in (ImageSteps(224), ImageSteps((224, 112)), ImageSteps(224, "longest"), PatchSteps(16, 256)):
         assert grown(lambda steps=steps: steps(picture)) < 200 * MIB
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+def test_large_pictures_take_twice_their_pixels_at_most(tmp_path, mode):
+    picture = Image.new(mode, (4000, 3000), 77)
+    picture.save(tmp_path / "it.png", compress_level=1, **({"transparency": 77} if mode == "P" else {}))
+    del picture
+
+    def work():  # in a process whose peak of memory is its own
+        assert grown(lambda: ImageSteps(8)(tmp_path / "it.png")) < (55 if mode == "RGB" else 105) * MIB
+
+    assert ended(in_fork(work)) == 0
 
 
 # -- JSON --

@@ -4,9 +4,11 @@ import json
 import os
 
 import numpy as np
+import onnx
 import pytest
+from breaking import ended, in_fork
 from onnx import TensorProto, helper, numpy_helper
-from reading import LACKING, mutations, outcome, refused, replaced
+from reading import LACKING, grown, mutations, outcome, refused, replaced
 
 from kzoo.cli import check
 from kzoo.export import checking, runtime
@@ -150,3 +152,32 @@ def test_arrays_that_a_graph_does_not_take(folder):
     served = runtime.load(folder)
     for arrays in ({}, {"audio": np.ones((3, 5), "float32")}, {"audio": np.ones((3, 4), "int64")}, {"audio": "a"}):
         assert "audio_encoder" in refused(lambda arrays=arrays: served.embed_arrays("audio", arrays))
+
+
+def test_embeddings_that_are_none(folder):
+    given = numpy_helper.from_array(np.full((4, 2), np.nan, "float32"), "ones")
+    model = onnx.load(folder / "audio_encoder.onnx")
+    del model.graph.initializer[:]
+    model.graph.initializer.append(given)
+    onnx.save(model, folder / "audio_encoder.onnx")
+    assert "gives embeddings that are not finite" in refused(lambda: embed(folder))
+    graph(folder / "audio_encoder.onnx")
+    change(folder, ("embed_dim",), 3)
+    assert "gives float32 of shape (3, 2), but manifest.json says embeddings of shape (3, 3)" in refused(
+        lambda: embed(folder)
+    )
+
+
+def test_a_graph_that_grows_as_it_is_opened_is_looked_into(folder):
+    """Some thirty nodes, of which onnxruntime would make gigabytes before anything is run."""
+    model = onnx.load(folder / "audio_encoder.onnx")
+    for number in range(28):
+        twice = [str(number)] * 2 if number else ["ones"] * 2
+        model.graph.node.append(helper.make_node("Concat", twice, [str(number + 1)], axis=0))
+    model.graph.node.append(helper.make_node("ReduceMean", ["28"], ["mean"], keepdims=0))
+    onnx.save(model, folder / "audio_encoder.onnx")
+
+    def work():
+        assert grown(lambda: checking.problems(folder)) < 200 * 2**20
+
+    assert ended(in_fork(work)) == 0

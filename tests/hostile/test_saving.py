@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import typer
@@ -29,6 +30,7 @@ from kzoo.files.locks import locked
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.tokenizer import Tokenizer
 from kzoo.presets import kept
+from kzoo.weights import tensors
 
 pytestmark = pytest.mark.once
 
@@ -51,10 +53,22 @@ def no_loss_of_power(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
-def test_a_file_of_keras_is_the_old_or_the_new_one(tmp_path, models, monkeypatch, name):
+SAVERS = {
+    "model.save": ("model.keras", lambda model, path: model.save(path)),
+    "keras.saving.save_model": ("model.keras", lambda model, path: keras.saving.save_model(model, path)),
+    "model.save_weights": ("model.weights.h5", lambda model, path: model.save_weights(path)),
+    "keras.saving.save_weights": ("model.weights.h5", lambda model, path: keras.saving.save_weights(model, path)),
+}
+
+
+@pytest.mark.parametrize("way", SAVERS)
+def test_a_file_of_keras_is_the_old_or_the_new_one(tmp_path, models, monkeypatch, way):
+    name, write = SAVERS[way]
     path, (old, new) = tmp_path / name, models
-    save = (lambda model: model.save(path)) if name == "model.keras" else (lambda model: model.save_weights(path))
+
+    def save(model):
+        write(model, path)
+
     save(old)
     before = path.read_bytes()
 
@@ -278,6 +292,7 @@ def test_a_model_that_is_saved_anew_while_it_is_opened(tmp_path, models, monkeyp
         read(*arguments, **options)
 
     monkeypatch.setattr(kept, "read_weights", read_late)
+    monkeypatch.setattr(tensors, "RELEASE", 0)  # as a large file, it is mapped again and again: parts of both are read
     assert opened_scale(tmp_path) == 3.0 and not waiting
 
 

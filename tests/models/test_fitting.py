@@ -165,9 +165,9 @@ def test_a_loss_comes_by_its_name(model):
 @pytest.mark.parametrize(
     "loss, error, sentence",
     [
-        ("InfoNCe", TypeError, "a kzoo loss is expected: kzoo.losses has no 'InfoNCe'; did you mean InfoNCE"),
-        ("ClipLoss", TypeError, "kzoo.losses has no 'ClipLoss'; did you mean InfoNCE"),
-        ("mse", TypeError, "kzoo.losses has no 'mse'; did you mean"),
+        ("InfoNCe", ValueError, "loss 'InfoNCe' is unknown: kzoo.losses has no 'InfoNCe'; did you mean InfoNCE"),
+        ("ClipLoss", ValueError, "kzoo.losses has no 'ClipLoss'; did you mean InfoNCE"),
+        ("mse", ValueError, "kzoo.losses has no 'mse'; did you mean"),
         (InfoNCE, TypeError, r"loss is the class InfoNCE; give a loss, InfoNCE\(\)"),
         (keras.losses.MeanSquaredError(), TypeError, "loss is of type MeanSquaredError, but a kzoo loss is expected"),
     ],

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from kzoo.preprocessing import Augmentation, ImageSteps, PatchSteps, Preprocessor
+from kzoo.preprocessing.decoding import decode
 from kzoo.presets.table import read_row
 
 RAMP = np.tile(np.arange(256), (256, 1))
@@ -180,3 +181,47 @@ def test_the_choice_is_kept_and_older_configs_have_the_pixels_they_had():
     assert Preprocessor.from_config(config).images.decoding == "as_trained"
     with pytest.raises(ValueError, match="decoding 'raw' is unknown; choose one of as_shown, as_trained"):
         ImageSteps(8, decoding="raw")
+
+
+STRIPES = np.random.default_rng(0).integers(0, 256, (37, 23, 4)).astype("uint8")
+MANY = Image.fromarray(STRIPES[..., 0]).convert("P")
+MODES = {
+    "RGBA": Image.fromarray(STRIPES),
+    "LA": Image.fromarray(STRIPES[..., :2], "LA"),
+    "PA": Image.fromarray(STRIPES).convert("PA"),
+    "a palette": saved(MANY, "PNG", transparency=bytes(range(256))),
+    "a colour of a palette": saved(MANY, "PNG", transparency=7),
+    "a colour": saved(Image.fromarray(STRIPES[..., :3]), "PNG", transparency=tuple(map(int, STRIPES[4, 5, :3]))),
+    "grey": saved(Image.fromarray(STRIPES[..., 0]), "PNG", transparency=int(STRIPES[4, 5, 0])),
+    "I;16": deep(STRIPES[..., :2].copy().view("uint16")[..., 0], "PNG"),
+    "I;16B": Image.frombytes("I;16B", (23, 37), STRIPES[..., :2].tobytes()),
+    "I": Image.fromarray(STRIPES[..., 0].astype("int32") * 200),
+    "F": deep((STRIPES[..., 0] / 255).astype("float32"), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("what", MODES)
+@pytest.mark.parametrize("strip", [1, 100, 23 * 37])
+def test_pictures_that_are_changed_in_strips_have_the_pixels_of_the_whole(monkeypatch, what, strip):
+    monkeypatch.setattr("kzoo.preprocessing.decoding.STRIP", strip)
+    source = MODES[what]
+    picture = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        expected = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    else:
+        values = np.asarray(picture)
+        bits = np.rint(values * 255.0) if picture.mode == "F" else values.astype("int32") >> 8
+        expected = Image.fromarray(bits.astype("uint8")).convert("RGB")
+    assert np.array_equal(decode(source), np.asarray(expected))
+
+
+def test_a_picture_that_was_given_is_not_changed():
+    given = saved(Image.fromarray(STRIPES[..., :3]), "PNG"), Image.fromarray(STRIPES[..., :3])
+    for source in given:
+        decode(source).paste("white", (0, 0, 9, 9))
+        assert np.array_equal(decode(source), STRIPES[..., :3])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = Image.open(io.BytesIO(saved(given[1], "PNG", exif=exif)))
+    assert np.array_equal(decode(turned), decode(turned)) and turned.size == given[1].size

@@ -2,4 +2,4 @@
 
 import keras
 
-collect_ignore = ["test_many_devices.py"] if keras.config.backend() == "torch" else []
+collect_ignore = ["test_many_devices.py" if keras.config.backend() == "torch" else "test_torch_processes.py"]

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from PIL import Image
+from shared_case import toy_pairs
+
+import kzoo
 
 HERE = Path(__file__).parent
 CASES = (
@@ -28,10 +31,8 @@ CASES = (
     "AdamW",
 )
 
-pytestmark = [
-    pytest.mark.every_backend,
-    pytest.mark.skipif(keras.config.backend() != "torch", reason="torchrun is PyTorch's"),
-]
+CLEAN = {name: each for name, each in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+CLEAN |= {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,9 @@ def ran(tmp_path_factory):
     """The folder that two processes wrote, of which the second fails in the end."""
     folder = tmp_path_factory.mktemp("processes")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    clean = {name: each for name, each in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     done = subprocess.run(
         [*command, str(HERE / "torch_cases.py"), str(folder)],
-        env=clean | {"OMP_NUM_THREADS": "1"},
+        env=CLEAN,
         capture_output=True,
         text=True,
         timeout=400,
@@ -114,6 +114,7 @@ def test_what_would_be_wrong_is_refused(noted):
         assert "BackupAndRestore" in each["backup"]
         assert "process 0 is about to begin to train, process 1 is about to begin to measure" in each["one evaluates"]
         assert "AdversarialStates compares the rows" in each["a head over rows"]
+        assert "fully_shard" in each["sharded"]
         assert "jit_compile" in each["compiled"] and "open already" in each["start again"]
     assert [each["process"] for each in noted] == [[0, 2], [1, 2]]
 
@@ -134,3 +135,25 @@ def test_where_one_fails_all_end(ran):
     assert int((ran / "code").read_text()) != 0
     assert (ran / "1.error").read_text() == "ZeroDivisionError: process 1 fails here"
     assert "process 0 of 2 waited for the others" in (ran / "0.error").read_text()
+
+
+def test_the_command_line_starts_processes_which_show_and_write_once(tmp_path):
+    pairs = toy_pairs(24)
+    (tmp_path / "pairs").mkdir()
+    for number, (image, caption) in enumerate(zip(pairs["images"], pairs["captions"])):
+        Image.fromarray(image).save(tmp_path / "pairs" / f"{number}.png")
+        (tmp_path / "pairs" / f"{number}.txt").write_text(caption)
+    options = ["--epochs", "2", "--batch-size", "8", "--from-scratch", "--log", str(tmp_path / "log.txt")]
+    options += ["--validation", str(tmp_path / "pairs"), "--output", str(tmp_path / "model")]
+    command = [sys.executable, "-m", "kzoo.cli", "train", str(tmp_path / "pairs"), *options]
+
+    refused = subprocess.run([*command, "--devices", "3"], env=CLEAN, capture_output=True, text=True)
+    assert refused.returncode == 1 and "PyTorch sees no GPU; give at most as many" in refused.stderr, refused.stderr
+
+    two = CLEAN | {"KZOO_CPU_DEVICES": "2"}
+    done = subprocess.run([*command, "--devices", "2"], env=two, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for text in (done.stdout, (tmp_path / "log.txt").read_text()):
+        assert [text.count(f"epoch {number}/2") for number in (1, 2)] == [1, 1] and text.count("saved the model") == 1
+    assert done.stderr.strip() == "" and not (tmp_path / "model" / "training").exists()
+    assert kzoo.from_preset(tmp_path / "model").encode_text(["a small red circle"]).shape[0] == 1

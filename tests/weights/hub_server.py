@@ -18,9 +18,9 @@ class Repository:
         self.commits, self.revisions, self.messages = {}, {}, []
         self.commit({".gitattributes": b""}, "main", "initial commit")
 
-    def commit(self, files, revision="main", message=""):
+    def commit(self, files, revision="main", message="", deleted=()):
         """A commit on top of a branch; returns its hash."""
-        files = self.files(revision) | files
+        files = {path: data for path, data in self.files(revision).items() if path not in deleted} | files
         content = [(path, hashlib.sha1(data).hexdigest()) for path, data in sorted(files.items())]
         commit = hashlib.sha1(json.dumps([content, len(self.commits)]).encode()).hexdigest()
         self.commits[commit], self.revisions[revision] = files, commit
@@ -133,8 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
             paths = [file["path"] for file in json.loads(body)["files"]]
             return self._send({"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in paths]})
         header, *operations = map(json.loads, body.splitlines())
-        files = {each["value"]["path"]: base64.b64decode(each["value"]["content"]) for each in operations}
-        commit = repository.commit(files, revision, header["value"]["summary"])
+        deleted = [each["value"]["path"] for each in operations if each["key"] == "deletedFile"]
+        files = [each["value"] for each in operations if each["key"] == "file"]
+        files = {each["path"]: base64.b64decode(each["content"]) for each in files}
+        commit = repository.commit(files, revision, header["value"]["summary"], deleted)
         return self._send({"commitUrl": f"{self.server.url}/{repo}/commit/{commit}", "commitOid": commit})
 
     def _resolve(self, repo, repository, rest):

@@ -53,6 +53,19 @@ def test_a_card_of_somebody_stays_on_the_hub(server, token):
     assert b"# my-clip" in repository.files("main")["README.md"]
 
 
+@pytest.mark.parametrize("before", ["kzoo", "transformers", "open_clip"])
+@pytest.mark.parametrize("after", ["kzoo", "transformers", "open_clip"])
+def test_a_push_leaves_nothing_of_the_model_that_was_there(server, token, tmp_path, before, after):
+    model = kzoo.from_preset(CLIP)
+    model.save_to_preset(tmp_path, format=after)
+    own = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    model.push_to_hub("me/my-clip", format=before)
+    server.repositories["me/my-clip"].commit({"photo.png": b"pixels", "model-00001-of-00002.safetensors": b"a shard"})
+    model.push_to_hub("me/my-clip", format=after)
+    assert set(server.repositories["me/my-clip"].files("main")) == own | {"photo.png", ".gitattributes"}
+    assert np.array_equal(embed(kzoo.from_preset("hf://me/my-clip")), embed(model))
+
+
 def test_pushes_that_cannot_be(server, monkeypatch):
     model = tiny_model()
     with pytest.raises(
