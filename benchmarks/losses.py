@@ -16,7 +16,6 @@ are not run there. A peer takes part where it can be imported; where value or gr
 import argparse
 import ctypes
 import gc
-import importlib
 import json
 import os
 import statistics
@@ -256,7 +255,7 @@ def step_of(engine, name, rows, block_size):
 def measured(engine, name, rows, block_size):
     if engine != "kzoo":
         try:
-            importlib.import_module(peer_losses.MODULES[engine])
+            peer_losses.there(engine)
         except Exception as error:  # an import may raise anything
             return {"missing": " ".join(str(error).split())}
     step_of(engine, "InfoNCE" if engine == "kzoo" else name, 8, None)()  # imports, starts threads
@@ -278,9 +277,10 @@ def measured(engine, name, rows, block_size):
     return {"seconds": statistics.median(seconds), "bytes": peak, "says": says}
 
 
-def run(*arguments, threads):
+def run(*arguments, threads, script=__file__):
+    """What `measured` of a script gives for arguments in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, __file__, "measure", json.dumps(arguments)]
+    command = [sys.executable, script, "measure", json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]}
@@ -315,10 +315,15 @@ def compare(name, rows, block_size, threads, missing):
         print(label, flush=True)
 
 
-def main():
+def answer(measured, main):
+    """What a script does that is called by `run`, or by a person."""
     if sys.argv[1:2] == ["measure"]:
         print(json.dumps(measured(*json.loads(sys.argv[2]))))
-        return
+    else:
+        main()
+
+
+def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("losses", nargs="*", metavar="loss", help=", ".join(CASES))
     parser.add_argument("--rows", type=int, nargs="+", default=[512, 4096], help="rows of the batch")
@@ -342,4 +347,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    answer(measured, main)

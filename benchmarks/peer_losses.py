@@ -4,11 +4,13 @@ Read by `benchmarks/losses.py`. Each function here builds one, of embeddings of 
 """
 
 import importlib
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 
 MODULES = {
-    "open_clip": "open_clip.loss",
+    "open_clip": "open_clip",
     "lightly": "lightly.loss",
     "pytorch_metric_learning": "pytorch_metric_learning.losses",
 }
@@ -22,29 +24,39 @@ def table(count):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def open_clip_clip():
-    from open_clip.loss import ClipLoss
+def there(peer):
+    """Stops where a peer cannot be imported."""
+    open_clip() if peer == "open_clip" else importlib.import_module(MODULES[peer])
 
-    return lambda a, b: ClipLoss()(unit(a), unit(b), 1 / 0.07)
+
+def open_clip():
+    """The losses of open_clip, from their own file: the package as a whole wants torchvision, which they do not."""
+    found = importlib.util.find_spec(MODULES["open_clip"])
+    if found is None:
+        raise ModuleNotFoundError("No module named 'open_clip'")
+    spec = importlib.util.spec_from_file_location("open_clip_loss", Path(found.origin).parent / "loss.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def open_clip_clip():
+    loss = open_clip().ClipLoss()
+    return lambda a, b: loss(unit(a), unit(b), 1 / 0.07)
 
 
 def open_clip_siglip():
-    from open_clip.loss import SigLipLoss
-
-    return lambda a, b: SigLipLoss()(unit(a), unit(b), 10.0, -10.0)
+    loss = open_clip().SigLipLoss()
+    return lambda a, b: loss(unit(a), unit(b), 10.0, -10.0)
 
 
 def open_clip_coca():
-    from open_clip.loss import CoCaLoss
-
-    loss = CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0)
+    loss = open_clip().CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0)
     return lambda a, b, logits, labels: sum(loss(unit(a), unit(b), logits, labels.long(), 1 / 0.07))
 
 
 def open_clip_distillation():
-    from open_clip.loss import DistillClipLoss
-
-    loss = DistillClipLoss()
+    loss = open_clip().DistillClipLoss()
 
     def value(a, b, teacher_a, teacher_b):
         student = loss.get_logits(unit(a), unit(b), 1 / 0.07)

@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LAZY = {"kzoo": "kzoo", "kzoo.data": "kzoo/data", "kzoo.export": "export", "kzoo.presets": "presets"}
+LAZY = {"kzoo": "kzoo"} | {f"kzoo.{room}": f"kzoo/{room}" for room in ("data", "scale")}
+LAZY |= {"kzoo.export": "export", "kzoo.presets": "presets"}
 WIDTH = 120
 
 LOSSES = ROOT / "kzoo" / "losses"

@@ -27,6 +27,7 @@ _ROOMS = (
     "models",
     "preprocessing",
     "presets",
+    "scale",
     "training",
     "weights",
 )

@@ -9,6 +9,7 @@ from kzoo import (
     models,
     preprocessing,
     presets,
+    scale,
     training,
     weights,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "models",
     "preprocessing",
     "presets",
+    "scale",
     "training",
     "weights",
 ]

@@ -124,7 +124,7 @@ from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 def find_the_rest(name, path=None, target=None):
     return None if name.split('.')[0] in {hidden!r} else find(name, path, target)
-PathFinder.find_spec = find_the_rest
+PathFinder.find_spec = staticmethod(find_the_rest)  # dill asks an instance
 """
 
 

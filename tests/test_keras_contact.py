@@ -79,6 +79,7 @@ PRIVATE = {
     "_compile_loss": (fitted, None),
     "_compile_metrics": (fitted, None),
     "_metrics": (fitted, None),
+    "_set_monitor_op": (lambda: keras.callbacks.EarlyStopping(), None),
     "_use_cached_eval_dataset": (lambda: Constants(keras.Model.evaluate), None),
 }
 # documented nowhere, though without an underscore
@@ -97,9 +98,13 @@ UNDOCUMENTED = {
     "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
     "H5IOStore": (lambda: saving_lib, None),
     "h5_file": (lambda: saving_lib.H5IOStore(BytesIO(), mode="w"), None),
+    "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
     "save_model": (lambda: saving_lib, None),
     "save_weights_only": (lambda: saving_lib, None),
     "save_model_to_hdf5": (lambda: import_module("keras.src.legacy.saving.legacy_h5_format"), None),
+    "global_state": (lambda: import_module("keras.src.random.seed_generator"), None),
+    "GLOBAL_SEED_GENERATOR": (lambda: import_module("keras.src.random.seed_generator"), None),
+    "global_seed_generator": (lambda: import_module("keras.src.random.seed_generator"), None),
 }
 
 

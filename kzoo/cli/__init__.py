@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 
-from kzoo.cli import caption, check, classify, convert, demo, describe, embed, evaluate, export, presets, train
+from kzoo.cli import caption, check, classify, convert, demo, describe, embed, evaluate, export, presets, shards, train
 from kzoo.cli.sentences import ToTerminal, in_flags, in_words, is_failure, said, show_warnings
 from kzoo.cli.terminal import DEBUG, Command, app
 
@@ -20,6 +20,7 @@ COMMANDS = (  # in the order of the help
     caption.caption,
     export.export,
     convert.convert,
+    shards.shards,
     check.check,
 )
 for _command in COMMANDS:

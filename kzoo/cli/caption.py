@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kzoo.arguments import COUNT
 from kzoo.cli.options import BackendOption, taking
-from kzoo.cli.parts import image_files, open_model
+from kzoo.cli.parts import image_files, open_model, unpacked
 from kzoo.cli.terminal import console
 from kzoo.decoding.options import LIMITS, STRATEGY
 from kzoo.inference.caption import Writer
@@ -92,7 +92,7 @@ def caption(
     table = Table("image", "caption", "score")
     for start in track(range(0, len(files), batch_size), "captions", console=Console(stderr=True)):
         batch = files[start : start + batch_size]
-        captions, scores = opened.caption(batch, strategy, batch_size=batch_size, **options)
+        captions, scores = opened.caption(unpacked(batch), strategy, batch_size=batch_size, **options)
         for path, text, score in zip(batch, captions, scores.tolist()):
             if as_json:
                 keys = ("caption", "score") if num_captions == 1 else ("captions", "scores")

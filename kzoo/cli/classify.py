@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from kzoo.cli.options import BackendOption
-from kzoo.cli.parts import image_files, open_model
+from kzoo.cli.parts import image_files, open_model, unpacked
 from kzoo.cli.terminal import console
 
 
@@ -32,7 +32,7 @@ def classify(
         raise ValueError(f"--labels has {twice!r} twice; give each class once.")
     files = image_files(images)  # before the model, which takes longer to open
     opened = open_model(model)
-    probabilities = opened.classify(files, names, templates=template or "a photo of a {}.")
+    probabilities = opened.classify(unpacked(files), names, templates=template or "a photo of a {}.")
     table = Table("image", "label", "probability")
     for path, row in zip(files, probabilities):
         if as_json:

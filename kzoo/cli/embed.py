@@ -16,9 +16,10 @@ from kzoo.files.single import replacing
 def embed(
     model: Embedding,
     output: Annotated[Path, typer.Option(help="npz file with image_embeddings and text_embeddings.")],
-    images: Annotated[list[Path] | None, typer.Option(help="Image file or folder; repeat for more.")] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="Image file, folder or shards; repeat for more.")] = None,
     texts: Annotated[
-        Path | None, typer.Option(help="Text file, one text a line; or csv, tsv or jsonl table of captions.")
+        Path | None,
+        typer.Option(help="Text file, one text a line; table of captions; or shards, of which each sample has one."),
     ] = None,
     caption_key: CaptionKey = "caption",
     batch_size: BatchSize = 64,

@@ -6,8 +6,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from kzoo.cli.options import BackendOption, BatchSize, CaptionKey, ImageKey, Model, SkipBroken, Source
-from kzoo.cli.parts import needs_keras
+from kzoo.cli.options import (
+    CAPTION_KEY,
+    IMAGE_KEY,
+    BackendOption,
+    BatchSize,
+    CaptionKey,
+    ImageKey,
+    Model,
+    SkipBroken,
+    Source,
+)
+from kzoo.cli.parts import needs_keras, pairs_of
 from kzoo.cli.terminal import console
 
 
@@ -15,8 +25,8 @@ def evaluate(
     model: Model,
     source: Source,
     batch_size: BatchSize = 64,
-    image_key: ImageKey = "image",
-    caption_key: CaptionKey = "caption",
+    image_key: ImageKey = IMAGE_KEY,
+    caption_key: CaptionKey = CAPTION_KEY,
     skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     backend: BackendOption = None,
@@ -28,7 +38,7 @@ def evaluate(
 
     opened = kzoo.from_preset(model)
     read = {"batch_size": batch_size, "image_key": image_key, "caption_key": caption_key, "skip_broken": skip_broken}
-    data = kzoo.data.pairs(source, opened.preprocessor, shuffle=False, every_caption=True, **read)
+    data = pairs_of(source, opened.preprocessor, shuffle=False, every_caption=True, **read)
     opened.compile()
     found = opened.evaluate(data, verbose=0)
     results = {name: float(found[name]) for name in sorted(found, key=in_order)}

@@ -9,6 +9,8 @@ import typer
 
 from kzoo.arguments import COUNT, shown
 
+IMAGE_KEY, CAPTION_KEY = "image", "caption"  # of tables, where nothing else is said
+
 
 class Backend(StrEnum):
     jax = "jax"
@@ -50,10 +52,15 @@ BackendOption = Annotated[
 ]
 Model = Annotated[str, typer.Argument(help="Preset, hf://owner/name, or folder of a saved model or checkpoint.")]
 Embedding = Annotated[str, typer.Argument(help="The same, or the folder of an ONNX export (needs no Keras).")]
-Source = Annotated[str, typer.Argument(help="csv, tsv or jsonl table, or folder of images with .txt captions.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="csv, tsv or jsonl table, folder of images with .txt captions, or shards: data-{0000..0999}.tar."
+    ),
+]
 BatchSize = Annotated[int, typer.Option(callback=taking(COUNT), help="Rows per batch.")]
-ImageKey = Annotated[str, typer.Option(help="Column of image paths.")]
-CaptionKey = Annotated[str, typer.Option(help="Column of captions.")]
+ImageKey = Annotated[str, typer.Option(help="Column of image paths; of shards, the ending or column of pictures.")]
+CaptionKey = Annotated[str, typer.Option(help="Column of captions; of shards, a field of the .json, or a column.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what stands in the folder in another layout, too.")
 ]

@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from kzoo.cli.options import CAPTION_KEY, IMAGE_KEY
 from kzoo.cli.terminal import console
 from kzoo.data.captions import captions_of
 from kzoo.data.folders import pictures_of
 from kzoo.data.lines import read_lines
+from kzoo.data.skipping import listed
+from kzoo.data.streams.asked import Asked
+from kzoo.data.streams.locations import Opener, expanded, is_shards
+from kzoo.data.streams.rows import ShardRows
 from kzoo.data.tables import is_table, read_table
 from kzoo.files.words import on_one_line
 from kzoo.files.writing import readable
@@ -43,21 +48,83 @@ def open_model(folder) -> Any:
     return kzoo.from_preset(folder)
 
 
+def pairs_of(source, preprocessor, image_key, caption_key, **options) -> Any:
+    """The data set of a source of pairs: of shards, or of what `kzoo.data.pairs` takes.
+
+    Args:
+        source: as it was given.
+        preprocessor: of the model.
+        image_key, caption_key: names of columns; of shards those of a table are their defaults.
+        **options: of `kzoo.data.pairs`.
+    """
+    import kzoo
+
+    if not is_shards(source):
+        return kzoo.data.pairs(source, preprocessor, image_key=image_key, caption_key=caption_key, **options)
+    named = {"image_key": (image_key, IMAGE_KEY), "caption_key": (caption_key, CAPTION_KEY)}
+    options |= {name: key for name, (key, usual) in named.items() if key != usual}
+    return kzoo.data.shards(source, preprocessor, **options)
+
+
+class PackedPicture:
+    """A picture in a shard, read when it is embedded.
+
+    Args:
+        rows: `ShardRows`.
+        number: of the picture in them.
+    """
+
+    def __init__(self, rows, number):
+        self.rows, self.number = rows, number
+
+    def __str__(self) -> str:
+        return self.rows.place(self.number)
+
+    def read(self) -> bytes:
+        return self.rows.picture(self.number)
+
+
+def packed(place) -> Any:
+    """The rows of shards, None for what is none."""
+    if not is_shards(place):
+        return None
+    names, opener = expanded(place), Opener()
+    opener.check(names)
+    rows = ShardRows(names, opener, Asked())
+    if rows.problems:
+        raise ValueError(f"{listed(rows.problems, 'shards are not whole')} Mend them, or leave them out.")
+    return rows
+
+
 def image_files(places) -> list:
+    """Paths of pictures, and `PackedPicture`s of those in shards."""
     files = []
     for place in places:
-        files += pictures_of(place) if place.is_dir() else [place]
+        rows = packed(place)
+        if rows is not None:
+            files += [PackedPicture(rows, number) for number in range(len(rows))]
+        else:
+            files += pictures_of(place) if place.is_dir() else [place]
     if not files:
         raise ValueError(f"there are no images in {', '.join(map(str, places))}.")
     return files
 
 
+def unpacked(sources) -> list:
+    """What is encoded: paths and texts as they are, of pictures in shards their bytes."""
+    return [each.read() if isinstance(each, PackedPicture) else each for each in sources]
+
+
 def texts_of(path, caption_key) -> list[str]:
-    """The texts of a file: its lines, or the captions of a table.
+    """The texts of a file: its lines, the captions of a table, or of each sample of shards the first, so that texts and
+    pictures stand in equal rows.
 
     Raises:
         ValueError: a table without that column, or with rows that have no caption.
     """
+    rows = packed(path)
+    if rows is not None:
+        return [rows.texts(number)[0][0] for number in range(len(rows))]
     if not is_table(path):
         return [line for line in read_lines(path) if line.strip()]
     texts = []
@@ -82,7 +149,7 @@ def readable_images(files, steps) -> list:
     found, broken = [], []
     for path in files:
         try:
-            steps.decode(path)
+            steps.decode(*unpacked([path]))
             found.append(path)
         except ValueError as error:
             broken.append(f"{on_one_line(path)}: {error}")
@@ -94,5 +161,7 @@ def readable_images(files, steps) -> list:
 
 def in_steps(encode, sources, batch_size, name) -> Array:
     steps = range(0, len(sources), batch_size)
-    rows = [encode(sources[start : start + batch_size], batch_size) for start in track(steps, name, console=console)]
+    rows = []
+    for start in track(steps, name, console=console):
+        rows.append(encode(unpacked(sources[start : start + batch_size]), batch_size))
     return np.concatenate(rows) if rows else encode([])

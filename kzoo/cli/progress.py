@@ -54,12 +54,18 @@ class Watch(keras.callbacks.Callback):
         epochs: in all.
         patience: epochs without a better one after which the training ends, or None.
         log: path of a file to which the lines go, too, or None.
+        resume: the `kzoo.training.Resume` beside it, or None; it keeps `history` and `best`.
+        plan: line that says what is done, or None.
     """
 
-    def __init__(self, folder, epochs, patience=None, log=None):
+    not_kept = ("bar", "started")  # by `Resume`: of this terminal, and of its clock
+
+    def __init__(self, folder, epochs, patience=None, log=None, resume=None, plan=None):
         super().__init__()
         self.folder, self.epochs, self.patience, self.log = folder, epochs, patience, log
-        self.bar = self.started = self.stopped = None
+        self.resume, self.plan = resume, plan
+        self.history, self.best = list(folder.history), folder.best
+        self.bar = self.started = None
 
     def say(self, line) -> None:
         """Print a line, and add it to the log."""
@@ -68,7 +74,15 @@ class Watch(keras.callbacks.Callback):
             with disk.in_words(self.log), open(self.log, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
+    def on_train_begin(self, logs=None) -> None:
+        if self.resume is not None and self.resume.goes_on:
+            epoch, step = self.resume.began_at
+            self.say(f"going on with the training in {self.folder.path} at epoch {epoch + 1}, step {step + 1}")
+        if self.plan is not None:
+            self.say(self.plan)
+
     def on_epoch_begin(self, epoch, logs=None) -> None:
+        self.folder.history, self.folder.best = self.history, self.best  # which may have been put back just now
         self.started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -84,6 +98,9 @@ class Watch(keras.callbacks.Callback):
         self.say(line_of(numbers, self.epochs))
         sync_state(self.model)  # what is saved is what the last step left
         self.folder.epoch_done(self.model, numbers | {"seconds": time.monotonic() - self.started}, score_of(numbers))
+        self.best = self.folder.best
+        if self.resume is not None:
+            self.resume.save_soon()
         waited = epoch + 1 - self.folder.best[0]
         if self.patience is not None and waited >= self.patience:
             self.model.stop_training = True

@@ -1,5 +1,6 @@
 """`kzoo train`."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kzoo.arguments import AMOUNT, COUNT, NOT_NEGATIVE, POSITIVE, SIDE, number, whole
-from kzoo.cli.options import BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
+from kzoo.cli.options import CAPTION_KEY, IMAGE_KEY, BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.data.folders import metadata_of
@@ -15,8 +16,9 @@ from kzoo.files.schema import shown
 from kzoo.files.single import try_file
 from kzoo.files.words import said_by
 
-GOING_ON = {"source", "output", "resume", "backend", "log"}  # options of the command, not of the training
-ALWAYS = GOING_ON | {"skip_broken"}  # options that a training may be resumed with: a picture may turn out broken late
+GOING_ON = {"source", "output", "resume", "restart", "backend", "log"}  # options of the command, not of the training
+# options that a training may be resumed with: a picture may turn out broken late, another machine have less memory
+ALWAYS = GOING_ON | {"skip_broken", "micro_batch_size"}
 
 
 class Schedule(StrEnum):
@@ -47,13 +49,22 @@ def train(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Random weights, and a vocabulary learnt from the captions.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training, without its options.")
+    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin an interrupted training anew.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
     epochs: Annotated[
         int | None, typer.Option(callback=taking(COUNT), help="Passes over the source; default by its size.")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(callback=taking(whole(2)), help="Pairs per batch; default by their number.")
+    ] = None,
+    micro_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            callback=taking(COUNT), help="Pairs that go through the towers at a time; default what fits into memory."
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(callback=taking(POSITIVE), help="At its peak; default by the model's size.")
@@ -85,34 +96,40 @@ def train(
     ] = None,
     log: Annotated[Path | None, typer.Option(help="File to add the lines of the epochs to.")] = None,
     seed: Annotated[int, typer.Option(callback=taking(AMOUNT), help="Of initialisation, order and captions.")] = 0,
-    image_key: ImageKey = "image",
-    caption_key: CaptionKey = "caption",
+    image_key: ImageKey = IMAGE_KEY,
+    caption_key: CaptionKey = CAPTION_KEY,
     skip_broken: SkipBroken = False,
     backend: BackendOption = None,
 ) -> None:
     """Train or fine-tune a model on pairs of your own.
 
-    What is not said is chosen by the number of pairs and the size of the model. Ctrl-C keeps what was learnt;
-    --resume goes on.
+    What is not said is chosen by the number of pairs and the size of the model. A training that was interrupted,
+    by Ctrl-C or with its machine, goes on where it was when the same command is given again.
     """
     folder = TrainingFolder(output)
     for read in (source, validation):
         _check_apart(output, read)
-    folder.check(resume, overwrite)
+    options = {name: value for name, value in context.params.items() if name not in GOING_ON | {"overwrite"}}
+    asked = json.loads(json.dumps({"source": str(source)} | options))
+    goes_on = folder.check(
+        resume, overwrite, restart, {name: asked[name] for name in asked if name not in ALWAYS - {"source"}}
+    )
     if log is not None:
         try_file(log)
-    options = {name: value for name, value in context.params.items() if name not in GOING_ON | {"overwrite"}}
-    if resume:
-        folder.open()
+    options |= {"asked_source": asked["source"], "asked_from_scratch": asked["from_scratch"]}
+    if goes_on:
         _check_kept(context, folder.options, folder.last)
         _check_unchanged(context, folder.options)
-        options = folder.options = folder.options | {"skip_broken": skip_broken or folder.options["skip_broken"]}
+        options = folder.options = folder.options | {
+            "skip_broken": skip_broken or folder.options["skip_broken"],
+            "micro_batch_size": micro_batch_size or folder.options.get("micro_batch_size"),
+        }
     if options["patience"] is not None and options["validation"] is None:
         raise typer.BadParameter("--patience waits for better numbers on held-out pairs; give them as --validation.")
     needs_keras()
     from kzoo.cli.training_run import run
 
-    raise typer.Exit(run(source, folder, options, resume, log))
+    raise typer.Exit(run(source, folder, options, log))
 
 
 def _check_kept(context, kept, folder):

@@ -13,6 +13,7 @@ from kzoo.files.writing import discard, readable, try_folder
 
 MODEL, STATE = "config.json", "state.json"
 LAST = "training"  # the folder in it of what is needed to go on, which is gone when all epochs are done
+CHECKPOINTS = "checkpoints"  # in that, of `kzoo.training.Resume`
 FLOAT = Rule("a number", lambda value: is_whole(value) or isinstance(value, float))
 BEST = Rule("an epoch and its score", lambda value: isinstance(value, list) and _is_best(*value))
 EPOCH = Rule("an object of numbers", lambda value: isinstance(value, dict) and all(map(FLOAT.accepts, value.values())))
@@ -42,18 +43,33 @@ class TrainingFolder:
 
     @property
     def last(self) -> Path:
-        """Folder of the model with its optimizer as it was when the last epoch ended."""
+        """Folder of the model with its optimizer as the training began, what was asked for, and the checkpoints."""
         return self.path / LAST
 
-    def check(self, resume, overwrite) -> None:
-        """Stops with a sentence where nothing can be written, or where something would be lost or is lacking.
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.last / CHECKPOINTS
+
+    def has_begun(self) -> bool:
+        """Whether there is something to go on from: else a training is made anew from its seed."""
+        return bool(self.history) or any(self.checkpoints.glob("checkpoint-*"))
+
+    def check(self, resume, overwrite, restart=False, asked=None) -> bool:
+        """Whether a training goes on; stops with a sentence where nothing can be written, or where something would be
+        lost or is lacking.
+
+        Args:
+            resume, overwrite, restart: what the command was told.
+            asked: dict of its other options: a training that was interrupted goes on if they are the same.
 
         Raises:
             ValueError: see there.
             OSError: the folder cannot be written.
         """
-        if resume and overwrite:
-            raise ValueError("--resume goes on with a training and --overwrite starts anew; give one of the two.")
+        if resume and (overwrite or restart):
+            word = "--overwrite" if overwrite else "--restart"
+            raise ValueError(f"--resume goes on with a training and {word} starts anew; give one of the two.")
         try_folder(self.path, "kzoo", overwrite or resume)
         readable(self.last)  # what a killed save has left is brought to its end
         unfinished, model = (self.last / STATE).is_file(), (self.path / MODEL).is_file()
@@ -63,23 +79,36 @@ class TrainingFolder:
                 f"the training in {self.path} {known}; to train its model further, give it as --preset and another "
                 "folder as --output."
             )
-        if unfinished and not (resume or overwrite):
-            raise ValueError(
-                f"{self.path} holds a training that was interrupted; go on with it (--resume) or replace it "
-                "(--overwrite)."
-            )
-        if model and not (resume or overwrite):
+        if unfinished and not (resume or restart):
+            self.open()
+            difference = _difference(self.options, asked)
+            if difference is None:
+                return True
+            self.options, self.history, self.best = {}, [], None
+            if not overwrite:
+                raise ValueError(
+                    f"{self.path} holds a training that was interrupted, {difference}; go on with it (--resume) or "
+                    "begin anew (--restart)."
+                )
+        if resume:
+            self.open()
+        if model and not (resume or overwrite or (restart and unfinished)):
             raise ValueError(f"{self.path} holds a model; replace it (--overwrite), or give another --output.")
+        return resume
 
     def begin(self, model, options) -> None:
         """Keep the start: from here on the training can be resumed."""
+        from kzoo.presets.folder import save_preset  # which needs Keras
+
         self.options = options
         if self.last.is_dir():
             discard(self.last)
-        self._keep(model)
+        state = {"options": self.options, "history": self.history, "best": self.best}
+        content = (json.dumps(state, indent=2) + "\n").encode()
+        save_preset(model, self.last, optimizer=True, overwrite=True, beside={STATE: content})
 
     def open(self) -> None:
-        """Read what an interrupted training has left; its model is in `last`.
+        """Read what an interrupted training was asked for; its model is in `last`.
 
         Raises:
             ValueError: the state is damaged.
@@ -90,13 +119,12 @@ class TrainingFolder:
         self.best = None if state["best"] is None else tuple(state["best"])
 
     def epoch_done(self, model, numbers, score) -> bool:
-        """Keep an epoch; `score` None keeps its model, else a score above the best does. Returns whether it did."""
+        """Note an epoch; `score` None keeps its model, else a score above the best does. Returns whether it did."""
         self.history.append(numbers)
         better = score is None or self.best is None or score > self.best[1]
         if better:
             self.best = len(self.history), score
             self.save(model)
-        self._keep(model)
         self._write_history()
         draw_curves(self.history, self.path / CURVES)
         return better
@@ -109,14 +137,6 @@ class TrainingFolder:
         """Keep a model as the one that this training gives; `check` has seen to what it replaces."""
         model.save_to_preset(self.path, overwrite=True)
 
-    def _keep(self, model):
-        from kzoo.presets.folder import save_preset  # which needs Keras
-
-        state = {"options": self.options, "history": self.history, "best": self.best}
-        content = (json.dumps(state, indent=2) + "\n").encode()
-        # together: a state that is not of its model would repeat an epoch, or skip one
-        save_preset(model, self.last, optimizer=True, overwrite=True, beside={STATE: content})
-
     def _write_history(self):
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, list(self.history[0]))
@@ -124,3 +144,14 @@ class TrainingFolder:
         table.writerows(self.history)
         with replacing(self.path / HISTORY) as file:
             file.write(text.getvalue().encode())
+
+
+def _difference(kept, asked):
+    """Which option of a training that was interrupted is another one now, in words; None where all are the same."""
+    for name, value in (asked or {}).items():
+        before = kept.get(f"asked_{name}", kept.get(name))
+        if name == "source" and before not in (None, value):
+            return f"on {before}, not on {value}"
+        if name != "source" and before != value:
+            return f"whose --{name.replace('_', '-')} was {before}, not {value}"
+    return None

@@ -8,10 +8,13 @@ import keras
 import numpy as np
 
 import kzoo
+from kzoo import keras_contact
 from kzoo.cli.curves import can_draw
+from kzoo.cli.parts import pairs_of
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
 from kzoo.data.cut_texts import CutTexts
+from kzoo.data.streams.dataset import ShardDataset
 from kzoo.files.words import said_by
 from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
@@ -19,31 +22,42 @@ from kzoo.models.intake import Intake
 from kzoo.preprocessing.decoding import check_picture
 from kzoo.presets.build import PARTS, parts_of
 from kzoo.presets.table import is_preset, read_row
+from kzoo.scale.memory import fitting_micro_batch
+from kzoo.training import Resume
 from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
 
 VOCABULARY = 8192  # most ids of a vocabulary that a large preset learns from captions
-INTERRUPTED = 130  # exit code, as shells give it
+INTERRUPTED, TERMINATED = 130, 143  # exit codes, as shells give them
+EVERY = "5 min"  # beside the end of each epoch, a checkpoint
 OF_RECIPE = ("batch_size", "epochs", "learning_rate", "weight_decay", "schedule", "augmentation", "word_dropout")
 OF_SOURCE = ("image_key", "caption_key", "skip_broken")
 
 
-def run(source, folder, options, resume, log) -> int:
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a machine that is taken away."""
+
+
+def _terminated(number, frame):
+    raise Terminated
+
+
+def run(source, folder, options, log) -> int:
     """Train, or go on.
 
     Args:
         source: of pairs.
-        folder: `TrainingFolder`; of a training that is resumed it is open.
+        folder: `TrainingFolder`; of a training that goes on it is open.
         options: dict of what the command was asked for.
-        resume: whether to go on.
         log: path of a file for the lines of the epochs, or None.
 
     Returns:
-        The exit code: 0, or 130 where the training was interrupted.
+        The exit code: 0, or where the training was interrupted 130, and 143 where that was by SIGTERM.
     """
     keras.utils.set_random_seed(options["seed"])
-    model = kzoo.from_preset(folder.last, dtype=options["dtype"]) if resume else _opened(options)
+    goes_on = folder.has_begun()
+    model = kzoo.from_preset(folder.last, dtype=options["dtype"]) if goes_on else _opened(options)
     read = {name: options[name] for name in OF_SOURCE}
-    data = kzoo.data.pairs(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
+    data = pairs_of(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
     given = {name: options[name] for name in OF_RECIPE}
     recipe = choose_recipe(data.count, model.count_params(), options["from_scratch"], **given)
     if recipe.batch_size > data.count:
@@ -53,29 +67,37 @@ def run(source, folder, options, resume, log) -> int:
     data.batch_size, data.augmentation = recipe.batch_size, augmentation_of(recipe)
     data.word_dropout = recipe.word_dropout
     _learn_vocabulary(model, data)
-    held_out = options["validation"] and kzoo.data.pairs(
-        options["validation"], model.preprocessor, recipe.batch_size, shuffle=False, every_caption=True, **read
+    held_out = options["validation"] and pairs_of(
+        options["validation"],
+        model.preprocessor,
+        batch_size=recipe.batch_size,
+        shuffle=False,
+        every_caption=True,
+        **read,
     )
-    if not resume:
+    if not goes_on:
         _compile(model, recipe, recipe.epochs * len(data), options)
-    watch = Watch(folder, recipe.epochs, options["patience"], log)
-    watch.say(_plan(model, recipe, data, len(folder.history)))
+    resume = Resume(folder.checkpoints, every=EVERY)
+    watch = Watch(folder, recipe.epochs, options["patience"], log, resume, _plan(model, recipe, data))
+    if said := _fit_into_memory(model, recipe, options):
+        watch.say(said)
     if not can_draw():
         watch.say("curves.png is left out: pip install matplotlib")
-    if not resume:
+    if not goes_on:
         _try_first(model, data)  # before anything is left behind
         if held_out and not options["skip_broken"]:
             _check_pictures(held_out)
         folder.begin(model, options)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a machine that is taken away is Ctrl-C, too
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        _fit(model, data, held_out, recipe, len(folder.history), watch)
-    except KeyboardInterrupt:
+        _fit(model, data, held_out, recipe, len(folder.history), [watch, resume])
+    except KeyboardInterrupt as asked:
         watch.say(_interrupted(model, folder, source))
-        return INTERRUPTED
+        return TERMINATED if isinstance(asked, Terminated) else INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
         watch.close()
+    folder.history, folder.best = watch.history, watch.best
     folder.finish()
     watch.say(f"saved the model in {folder.path}{_of_epoch(folder, recipe)}")
     return 0
@@ -119,13 +141,16 @@ def _try_first(model, data):
     first.cut = CutTexts(model.preprocessor)  # what is cut here is none of the epoch's
     rows = first.rows_read[: first.batch_size]
     with Intake(model, model.objective) as intake:
-        batch = intake.take(first.batch(rows, np.random.default_rng(0)))
+        batch = intake.take(first.batch(rows, np.random.default_rng((0, 0, 0))))  # seed, epoch, batch
     model.objective.check_there({*batch, *model.gives(batch), "logit_scale", "logit_bias"}, model.any_number())
 
 
 def _check_pictures(data):
-    """Stops at a file of held-out pictures that is none: they are read when an epoch is over, which may take days."""
-    for row in data.rows:
+    """Stops at a file of held-out pictures that is none: they are read when an epoch is over, which may take days.
+
+    In shards they have no names, and are opened when they are read.
+    """
+    for row in () if isinstance(data, ShardDataset) else data.rows:
         try:
             check_picture(row.image)
         except ValueError as error:
@@ -146,17 +171,26 @@ def _compile(model, recipe, steps, options):
     model.optimizer.build(model.trainable_variables)  # it is saved before the first step
 
 
-def _fit(model, data, held_out, recipe, done, watch):
+def _fit_into_memory(model, recipe, options):
+    """Cut the batch of a step where it is to be, or where its memory would not be enough; what is said of it."""
+    size, said = options["micro_batch_size"], ""
+    if size is None:
+        size, said = fitting_micro_batch(model, recipe.batch_size)
+    keras_contact.untracked(model, "micro_batch_size", size)
+    return said
+
+
+def _fit(model, data, held_out, recipe, done, callbacks):
     # the best epoch and the bar are the watch's: what Keras prints by itself is wider than a terminal
-    arguments = {"epochs": recipe.epochs, "initial_epoch": done, "verbose": 0, "callbacks": [watch]}
+    arguments = {"epochs": recipe.epochs, "initial_epoch": done, "verbose": 0, "callbacks": callbacks}
     model.fit(data, validation_data=held_out, **arguments)
 
 
-def _plan(model, recipe, data, done):
+def _plan(model, recipe, data):
     start = "from scratch" if recipe.from_scratch else "fine-tuned"
     return (
-        f"{model.name} ({model.count_params():,} parameters, {start}) on {data.count:,} pairs: epochs {done + 1} to "
-        f"{recipe.epochs}, {len(data)} batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g} "
+        f"{model.name} ({model.count_params():,} parameters, {start}) on {data.count:,} pairs: {recipe.epochs} epochs, "
+        f"{len(data)} batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g} "
         f"({recipe.schedule}), weight decay {recipe.weight_decay:g}, augmentation {recipe.augmentation}, word dropout "
         f"{recipe.word_dropout:g}, label smoothing {recipe.label_smoothing:g}"
     )
@@ -170,7 +204,7 @@ def _interrupted(model, folder, source):
     else:
         kept = f"of epoch {folder.best[0]}"
     return (
-        f"interrupted: the model {kept}, is in {folder.path}; go on after epoch {len(folder.history)} with: kzoo train "
+        f"interrupted: the model {kept}, is in {folder.path}; go on with the same command, or with: kzoo train "
         f"{source} --output {folder.path} --resume"
     )
 

@@ -1,4 +1,4 @@
-"""Pairs from csv, jsonl, folders and arrays; views of pictures and texts; samplers; hard negatives; the demo icons."""
+"""Pairs from csv, jsonl, folders, arrays and shards; views; samplers; hard negatives; the demo icons."""
 
 from kzoo.data.clusters import clusterings
 from kzoo.data.crops import Crops
@@ -12,12 +12,16 @@ from kzoo.lazy import lazy
 
 _NAMES = {  # these need Keras
     "PairDataset": "kzoo.data.pair_dataset",
+    "ShardDataset": "kzoo.data.streams.dataset",
     "TextDataset": "kzoo.data.text_dataset",
     "ViewDataset": "kzoo.data.view_dataset",
     "pairs": "kzoo.data.dataset",
+    "shards": "kzoo.data.streams.reading",
     "text_pairs": "kzoo.data.text_dataset",
     "text_views": "kzoo.data.text_dataset",
     "views": "kzoo.data.view_dataset",
+    "write_index": "kzoo.data.streams.writing",
+    "write_shards": "kzoo.data.streams.writing",
 }
 
 __all__ = [

@@ -8,6 +8,9 @@ from kzoo.data.matrices import Edges, Likeness, Lookup, Separations
 from kzoo.data.neighbours import NearEmbeddings, NearLocations
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.data.samplers import DistinctGroups, SameGroup
+from kzoo.data.streams.dataset import ShardDataset
+from kzoo.data.streams.reading import shards
+from kzoo.data.streams.writing import write_index, write_shards
 from kzoo.data.text_dataset import TextDataset, text_pairs, text_views
 from kzoo.data.view_dataset import ViewDataset, views
 
@@ -25,6 +28,7 @@ __all__ = [
     "PairDataset",
     "SameGroup",
     "Separations",
+    "ShardDataset",
     "TextDataset",
     "ViewDataset",
     "clusterings",
@@ -32,7 +36,10 @@ __all__ = [
     "hard_negative_probabilities",
     "icons",
     "pairs",
+    "shards",
     "text_pairs",
     "text_views",
     "views",
+    "write_index",
+    "write_shards",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from kzoo.bases import PyDataset
 from kzoo.data.classes import described
 from kzoo.data.skipping import Skipping
+from kzoo.scale.rows import marked_part, own_rows
 
 
 class Batches(Skipping, PyDataset):
@@ -33,16 +34,19 @@ class Batches(Skipping, PyDataset):
         title: what the data are called where a model says what it was trained on: the name of a file, of a folder.
         epoch: the epoch whose order is given out; `fit` sets it.
         rows_read: int array, numbers of the rows that are read.
+        part: `(index, count)`, which part of each batch is given out, see `of_part`.
 
     Raises:
         ValueError: no rows, or too few for a batch; a sampler without `shuffle`, or for another number of rows.
     """
 
     title = "arrays"
+    part = 0, 1
+    of_rows = None  # `RowEntries`, in sets that have some
 
     def __init__(self, count, noun, batch_size, shuffle, seed, workers, sampler, skip_broken=False, broken=()):
         super().__init__(workers=workers)
-        self.rows_read, self.noun = np.arange(count), noun
+        self.rows_read, self.noun = self.every_row(count), noun
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.sampler, self.epoch, self.ordered = sampler, 0, False
         self.skip_broken, self.broken = skip_broken, list(broken)
@@ -88,7 +92,31 @@ class Batches(Skipping, PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         # everything random is a function of (seed, epoch, batch): threads may come in any order
-        return self.batch(self._chosen(epoch, index), np.random.default_rng((self.seed, epoch, index)))
+        chosen, seeds = self._chosen(epoch, index), np.random.SeedSequence((self.seed, epoch, index))
+        part, parts = self.part
+        if parts == 1:
+            return self.batch(chosen, np.random.default_rng(seeds))
+        own = chosen[own_rows(len(chosen), part, parts)]
+        seeds = np.random.SeedSequence(seeds.entropy, spawn_key=(part,))  # what is drawn for other rows is another
+        return marked_part(self.batch(own, np.random.default_rng(seeds)), len(chosen), part, parts)
+
+    @property
+    def compares_rows(self) -> bool:
+        """Whether a batch holds matrices of the pairs of its rows, so that it is read as a whole."""
+        return self.of_rows is not None and bool(self.of_rows.matrices)
+
+    def of_part(self, index, count) -> Self:
+        """The set as one of several processes reads it: of each batch its own rows, and no others.
+
+        The batches are those of the whole set; `batch_size` stays that of them all.
+
+        Args:
+            index: of the process, from 0.
+            count: how many there are.
+        """
+        found = copy.copy(self)
+        found.part = index, count
+        return found
 
     def in_order(self) -> Self:
         """The set as `evaluate` and `predict` read it: every row once, in the source's order, the same each time.
@@ -111,6 +139,10 @@ class Batches(Skipping, PyDataset):
         found.shuffle, found.sampler, found.epoch, found.ordered = False, None, 0, True
         found.rows_read, found._drawn = rows, (None, None)
         return found
+
+    def every_row(self, count) -> Any:
+        """The numbers of all rows, as an array or what counts like one."""
+        return np.arange(count)
 
     def _chosen(self, epoch, index):
         drawn, batches = self._drawn
@@ -144,6 +176,20 @@ class Stretches(PyDataset):
     def __init__(self, of, steps):
         super().__init__(workers=of.workers)
         self.of, self.steps, self.epoch = of, steps, 0
+
+    @property
+    def part(self) -> tuple:
+        """As in `Batches`."""
+        return self.of.part
+
+    @property
+    def compares_rows(self) -> bool:
+        """As in `Batches`."""
+        return self.of.compares_rows
+
+    def of_part(self, index, count) -> "Stretches":
+        """As `Batches.of_part`."""
+        return Stretches(self.of.of_part(index, count), self.steps)
 
     def __len__(self) -> int:
         return self.steps

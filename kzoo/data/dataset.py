@@ -7,10 +7,9 @@ from kzoo.arguments import COUNT, FLAG, NAME, RATE, instance, takes
 from kzoo.data.arguments import AUGMENTATION, BATCHING, COLUMNS, PREPROCESSOR
 from kzoo.data.crops import Crops
 from kzoo.data.pair_dataset import PairDataset
+from kzoo.data.skipping import listed
 from kzoo.data.sources import read_source
 from kzoo.files.words import on_one_line
-
-LISTED = 5  # broken rows that a message spells out
 
 
 @takes(
@@ -136,9 +135,9 @@ def pairs(
     found = read_source(source, image_key, caption_key, columns, classes)
     found.broken = list(map(on_one_line, found.broken))  # names of a table's pictures stand in them
     if found.broken and not skip_broken:
-        raise ValueError(f"{_listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
+        raise ValueError(f"{listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if found.broken:
-        warnings.warn(_listed(found.broken), stacklevel=2)
+        warnings.warn(listed(found.broken), stacklevel=2)
     data = PairDataset(
         found.rows,
         preprocessor,
@@ -163,9 +162,3 @@ def pairs(
     if isinstance(source, (str, Path)):
         data.title = Path(source).name
     return data
-
-
-def _listed(broken):
-    shown = "; ".join(broken[:LISTED])
-    more = f"; and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
-    return f"{len(broken)} rows of the source cannot be used: {shown}{more}."

@@ -91,19 +91,33 @@ class PairDataset(Batches):
         if captions_per_image is not None and ("text" in self.masks or bag is not None):
             raise ValueError("masks of the text and a bag of words are of one caption; leave out captions_per_image.")
         self.image_ids = None
-        # a pair is (row, caption); caption None means one drawn for the epoch
-        self.pairs = [(index, None) for index in range(len(rows))]
+        self._of_pairs = None  # numbers of rows and captions, where each caption is a pair
         if every_caption:
-            self.pairs = [(index, number) for index, row in enumerate(rows) for number in range(len(row.captions))]
-            self.image_ids = np.array([index for index, _ in self.pairs])
-        if rows and self.crops.images and "crop_images" in rows[0].more:
+            counts = np.asarray(self.count_captions(), "int64")
+            self.image_ids = np.repeat(np.arange(len(counts)), counts)
+            first = np.cumsum(counts) - counts  # pair of each row that shows its first caption
+            self._of_pairs = self.image_ids, np.arange(len(self.image_ids)) - np.repeat(first, counts)
+        self.columns, self.bags = self.read_columns()
+        if self.crops.images and "crop_images" in self.columns:
             raise ValueError("the source has 'crop_images' of its own; leave them out there, or leave out crops.")
-        super().__init__(len(self.pairs), "pair", batch_size, shuffle, seed, workers, sampler, skip_broken, broken)
-        self.columns = tuple(rows[0].more)
+        count = len(rows) if self.image_ids is None else len(self.image_ids)
+        super().__init__(count, "pair", batch_size, shuffle, seed, workers, sampler, skip_broken, broken)
         self.pictures = tuple(name for name in self.columns if kind_of(name) == IMAGES)
+        self.of_rows = RowEntries(count, ids, matrices, self.columns)
+
+    def count_captions(self) -> list:
+        """How many captions each row has."""
+        return [len(row.captions) for row in self.rows]
+
+    def read_columns(self) -> tuple:
+        """Names of what goes with a pair, and members of the bags among it by name, None for what is no bag."""
+        columns = tuple(self.rows[0].more) if self.rows else ()
         # as many in each bag of the set as in its longest: a shape that changes would be compiled anew
-        self.bags = {name: _longest(value for row in rows for value in row.more[name]) for name in self.columns}
-        self.of_rows = RowEntries(len(self.pairs), ids, matrices, self.columns)
+        return columns, {name: _longest(value for row in self.rows for value in row.more[name]) for name in columns}
+
+    def pair(self, number) -> tuple:
+        """`(row, caption)` of a pair by their numbers; None is a caption that is drawn for the epoch."""
+        return (number, None) if self._of_pairs is None else tuple(int(each[number]) for each in self._of_pairs)
 
     @property
     def captions(self) -> list:
@@ -132,8 +146,8 @@ class PairDataset(Batches):
     def in_order(self) -> Self:
         found = super().in_order()
         found.augmentation, found.word_dropout = None, 0.0
-        if self.image_ids is not None:
-            found.image_ids = np.array([self.pairs[number][0] for number in found.rows_read])
+        if self._of_pairs is not None:
+            found.image_ids = self._of_pairs[0][found.rows_read]
         return found
 
     def _tokens(self, texts, prefix="", bag=None):
@@ -158,7 +172,7 @@ class PairDataset(Batches):
         return found
 
     def _pair(self, number, random):
-        index, caption = self.pairs[number]
+        index, caption = self.pair(number)
         row = self.rows[index]
         chosen = self._chosen_captions(row, random) if caption is None else [caption]
         try:
@@ -170,7 +184,7 @@ class PairDataset(Batches):
         return Pair(number, row, chosen[0], pixels, texts[0] if self.captions_per_image is None else texts, pictures)
 
     def open(self, number, random=None) -> None:
-        index, caption = self.pairs[number]
+        index, caption = self.pair(number)
         row = self.rows[index]
         try:
             self._decoded(row.image)

@@ -5,6 +5,20 @@ from typing import Any
 
 import numpy as np
 
+LISTED = 5  # broken rows that a message spells out
+
+
+def listed(broken, said="rows of the source cannot be used") -> str:
+    """What is broken in one sentence: how many there are, and the first of them.
+
+    Example:
+        >>> listed(["row 3: the caption is empty"])
+        '1 rows of the source cannot be used: row 3: the caption is empty.'
+    """
+    shown = "; ".join(each.rstrip(".") for each in broken[:LISTED])
+    more = f"; and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
+    return f"{len(broken)} {said}: {shown}{more}."
+
 
 class Skipping:
     """What data sets do with rows that turn out unreadable.
@@ -27,17 +41,28 @@ class Skipping:
         """
         found = [each for number in chosen for each in self._read(int(number), random, read)]
         if len(found) < len(chosen) and self.shuffle and self.sampler is None:
+            _, epoch, index = random.bit_generator.seed_seq.entropy
+            part, parts = self.part  # other processes take others for theirs
+            others = np.setdiff1d(self.rows_read, self._chosen(epoch, index))[part::parts]
             (own,) = random.spawn(1)  # what is drawn for the other rows stays as it is
-            for number in own.permutation(np.setdiff1d(self.rows_read, chosen)):
+            for number in own.permutation(others):
                 found += self._read(int(number), random, read)
                 if len(found) == len(chosen):
                     break
-        if len(found) < (2 if self.shuffle else 1):  # one alone has nothing to be told apart from
+        self.check_enough(found, chosen)
+        return found
+
+    def check_enough(self, found, chosen) -> None:
+        """Stops where too few of the rows of a batch can be read."""
+        if len(found) < min(2 if self.shuffle else 1, len(chosen)):  # one alone has nothing to be told apart from
             raise ValueError(
                 f"{len(found)} of the {len(chosen)} {self.noun}s of a batch can be read, too few to go on without the "
                 f"rest; the first that cannot: {self.broken[0]}"
             )
-        return found
+
+    def left_out(self, problem) -> None:
+        """Say that a row is left out, when it is found."""
+        warnings.warn(f"{problem} It is left out.", stacklevel=2)
 
     def readable_rows(self) -> Any:
         """Numbers of the rows that can be read: all, unless broken ones are skipped, for which each is tried once."""
@@ -61,5 +86,5 @@ class Skipping:
                 raise ValueError(f"{problem} Mend the source, or go on without it: skip_broken=True.") from error
         if problem not in self.broken:
             self.broken.append(problem)
-            warnings.warn(f"{problem} It is left out.", stacklevel=2)
+            self.left_out(problem)
         return []

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kzoo.files.fingerprint import Fingerprint
+
 UNCHANGED = "what was there is unchanged"
 _REASONS = {
     "ENOSPC": "the disk is full",
@@ -42,22 +44,49 @@ def in_words(target, state=UNCHANGED) -> Iterator:
         raise said from error
 
 
-def write(path, content) -> None:
+def write(path, content) -> str:
     """Write a new file.
 
     Args:
         path: of a file that is not there.
         content: bytes; or a function that hands them over piece by piece, to the function that it is called with.
+
+    Returns:
+        str, the fingerprint of what was written.
     """
+    digest = Fingerprint()
     with open(path, "xb", buffering=0) as file:
 
         def put(piece):
             piece = memoryview(piece)
             piece = piece.cast("B") if piece.nbytes else memoryview(b"")
+            digest.update(piece)
             while len(piece):  # a write may end early
                 piece = piece[file.write(piece) :]
 
         content(put) if callable(content) else put(content)
+    return digest.hexdigest()
+
+
+def check_room(path, size) -> None:
+    """Stops where the disk has no room for a new file, before a library writes it that does not survive that: HDF5.
+
+    Args:
+        path: of a file that is not there, and is not afterwards.
+        size: bytes.
+
+    Raises:
+        OSError: the disk, or what this user may have of it, is full.
+    """
+    with open(path, "xb") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in REASONS:  # else of a disk that sets no room aside
+                raise
+        finally:
+            os.unlink(path)
 
 
 def make_folder(path) -> None:

@@ -58,6 +58,12 @@ LAYOUTS = {
             *VOCABULARY,
         ),
     ),
+    "shards": Layout(
+        "shards of pairs",
+        "index.json",
+        "shards",
+        ("index.json", "data-?????.tar"),
+    ),
     "onnx": Layout(
         "an export to ONNX",
         "manifest.json",

@@ -28,11 +28,20 @@ INSERTED = 1024  # characters that a step of a tokenizer puts in place of what i
 PIECE = 1024  # characters of a piece of a sentencepiece model, whose halves are looked for one by one
 INDEX = 64 * MIB  # bytes of an index of shards
 
+# -- shards --
+SHARDS = 2**20  # files that a pattern with braces stands for
+MEMBERS = 2**22  # of a tar
+RECORD = 2**20  # bytes of a record that a tar has before a member, such as a long name
+PICTURE = 256 * MIB  # bytes of a picture in a shard, as it is packed
+
 # -- weights --
 PARAMETERS = 2**34  # of a model that a config describes
 FIXED = 2**26  # numbers of a table of positions that is computed, so that no weights bound it
 UNPACKED = 64 * MIB  # bytes of a compressed tensor that are unpacked whatever it was packed into
 EXPANSION = 200  # bytes that one byte of a compressed tensor may become beyond that
+
+# -- numbers of trainings --
+STEPS = 2**53  # and epochs, batches, seeds
 
 # -- numbers of configs --
 SIDE = 2**14  # pixels

@@ -15,7 +15,7 @@ DTYPES = {  # NumPy's name of a dtype -> the format's
 ALIGNMENT = 8  # bytes, of where the tensors begin
 
 
-def write_tensors(path, give, metadata=None, check=None) -> str:
+def write_tensors(path, give, metadata=None, check=None, of_tensors=False) -> str:
     """Write a safetensors file.
 
     Args:
@@ -25,9 +25,11 @@ def write_tensors(path, give, metadata=None, check=None) -> str:
             largest first, so that each of them is aligned.
         metadata: dict of strings.
         check: function of the name and the array of each tensor, which stops at one that is not to be written.
+        of_tensors: whether the fingerprint is that of the tensors (`TensorFingerprint`), for who verifies them as they
+            are read.
 
     Returns:
-        str, the fingerprint of its tensors.
+        str, the fingerprint of the file.
 
     Raises:
         TypeError: a dtype that the format does not have.
@@ -58,8 +60,9 @@ def write_tensors(path, give, metadata=None, check=None) -> str:
 
     def put_tensor(put, item, name, array):
         if array.dtype.itemsize == item:
-            found.add(name, array)
+            if of_tensors:
+                found.add(name, array)
             put(bytes_of(array))
 
-    disk.write(path, content)
-    return found.text()
+    of_file = disk.write(path, content)
+    return found.text() if of_tensors else of_file

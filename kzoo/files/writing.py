@@ -62,7 +62,7 @@ def writing(folder, layout, overwrite=False) -> Iterator:
             _decide(folder, staging, old)
         except BaseException:
             with suppress(OSError):  # of a disk that allows nothing any more; the next writer sweeps it
-                _clear(staging)
+                clear(staging)
             raise
         with disk.in_words(folder, UNMOVED):
             disk.sync(folder)
@@ -91,7 +91,7 @@ def discard(folder) -> None:
     with disk.in_words(folder), locked(folder.parent):
         _recover(folder.parent)
         disk.rename(folder, folder.parent / STAGING)
-        _clear(folder.parent / STAGING)
+        clear(folder.parent / STAGING)
 
 
 def readable(folder) -> Path:
@@ -177,7 +177,7 @@ def _recover(folder):
     """See to what a killed writer has left, and say it."""
     _finish(folder)
     if os.path.lexists(folder / STAGING):
-        _clear(folder / STAGING)
+        clear(folder / STAGING)
         logger.warning("%s: a save that was killed had left files, which were removed; it had changed nothing.", folder)
 
 
@@ -211,7 +211,7 @@ def _move(folder):
             elif place.is_dir():
                 disk.sync(place)
         disk.remove(decided / PLAN)  # from here on there is nothing left to move
-    _clear(decided)
+    clear(decided)
     disk.sync(folder)
 
 
@@ -251,13 +251,13 @@ def _read_plan(decided):
     return plan
 
 
-def _clear(path):
+def clear(path) -> None:
     """Remove a file, a link, or a folder with all that is in it; nothing where there is none."""
     if path.is_symlink() or path.is_file():
         disk.remove(path)
     elif path.is_dir():
         for each in path.iterdir():
-            _clear(each)
+            clear(each)
         disk.remove_folder(path)
     elif os.path.lexists(path):
         disk.remove(path)

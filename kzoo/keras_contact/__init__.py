@@ -6,18 +6,23 @@ a release of Keras without it is found by that name, not by a model that trains 
 
 from kzoo.keras_contact.attributes import (
     attach,
+    batch_norms,
     layers_within,
     memory_unsearched,
+    moments_taken,
     optimized,
     shapes_shown,
     unscaled,
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
+from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, write_by
 from kzoo.keras_contact.steps import (
     SparesAll,
     carried_variables,
+    decide_direction,
+    steps_run,
     sync_state,
     track_loss,
     value_within_fit,
@@ -31,14 +36,19 @@ __all__ = [
     "SparesAll",
     "as_said",
     "attach",
+    "batch_norms",
     "called_by_compiled_loss",
     "carried_variables",
+    "decide_direction",
     "give_state",
+    "global_seed",
     "layers_within",
     "left_over",
     "memory_unsearched",
+    "moments_taken",
     "optimized",
     "shapes_shown",
+    "steps_run",
     "sync_state",
     "take_state",
     "track_loss",

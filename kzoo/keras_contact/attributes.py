@@ -97,3 +97,27 @@ def optimized(model) -> list | None:
     """The variables that the optimizer of a model was made for; None where it was not made for any yet."""
     optimizer = unscaled(model.optimizer)
     return list(optimizer._trainable_variables) if optimizer.built else None
+
+
+def batch_norms(model) -> list:
+    """The batch norms of a model that take statistics of their batch in training, but for those within its loss."""
+    of_loss = {id(each) for each in layers_within(model.objective)}
+    norms = [each for each in layers_within(model) if isinstance(each, keras.layers.BatchNormalization)]
+    return [each for each in norms if each.trainable and id(each) not in of_loss]
+
+
+@contextmanager
+def moments_taken(norms, moments) -> Iterator:
+    """Within it batch norms take mean and variance from a function.
+
+    Args:
+        norms: list of `keras.layers.BatchNormalization`.
+        moments: function of a tensor, the axes that are averaged over, and a mask or None, to two tensors.
+    """
+    for each in norms:
+        untracked(each, "_moments", lambda x, mask, axes=tuple(each._reduction_axes): moments(x, axes, mask))
+    try:
+        yield
+    finally:
+        for each in norms:
+            vars(each).pop("_moments", None)

@@ -94,7 +94,7 @@ def weights_kept(model) -> Iterator:
         ...     model.fit(data)
     """
     _forget_stale_steps(model)
-    if "steps_followed" in vars(model):
+    if steps_run(model):
         with _as_if_not_asked(model), _without_values():
             yield
         return
@@ -104,6 +104,11 @@ def weights_kept(model) -> Iterator:
             yield
     finally:
         followed.leave()
+
+
+def steps_run(model) -> bool:
+    """Whether `weights_kept` is around something that this model does, so that a callback asks."""
+    return "steps_followed" in vars(model)
 
 
 @contextmanager
@@ -181,9 +186,16 @@ class _Steps:
     def followed(self, function) -> Callable:
         def step(data):
             with interrupted_between_steps(lambda: False):
-                return function(data)
+                found = function(data)
+            if self.stopwatch() is not None:
+                self.stopwatch().step_ends()
+            return found
 
         return step
+
+    def stopwatch(self) -> Any:
+        """The `kzoo.training.stopwatch.Stopwatch` of the model, where somebody wants to know; else None."""
+        return vars(self.model).get("stopwatch")
 
     def leave(self) -> None:
         for name, (function, followed) in self.functions.items():
@@ -215,6 +227,8 @@ class _StepsOfJax(_Steps):
     def followed(self, function) -> Callable:
         def step(state, iterator):
             found = []
+            if len(state) == 4 and self.stopwatch() is not None:
+                iterator = self.stopwatch().timed(iterator)
 
             def is_whole():
                 return not found and not any(value.is_deleted() for values in state for value in values)
@@ -237,3 +251,9 @@ class _StepsOfJax(_Steps):
             for variable, value in zip(variables, values, strict=True):
                 variable._value = value  # `assign` would look at each
         self.model._jax_state_synced = True  # the next step takes them from there
+
+
+def decide_direction(callback) -> None:
+    """Let a callback of Keras that watches a number, such as `EarlyStopping`, choose now whether more of it is better:
+    it does so when it sees the first, and one whose noted numbers are put back has seen some."""
+    callback._set_monitor_op()

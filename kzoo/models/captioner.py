@@ -20,6 +20,10 @@ from kzoo.models.caption_labels import caption_targets, with_start
 from kzoo.models.embedding_model import EmbeddingModel, check_pair, wants_pairs
 from kzoo.types import Array
 
+LOGITS = (
+    "caption_logits",
+    "caption_linear_logits",
+)  # states and the last layer, to a loss
 NO_TOKENS = (
     "the image tower {} gives an embedding and no tokens, but this decoder reads tokens; take "
     'Captioner.from_dual_encoder(model, memory="embedding").'
@@ -265,12 +269,12 @@ class Captioner(Writer, EmbeddingModel):
                 "the loss reads captions of images, but a batch has no 'images'; give them, or train from texts alone: "
                 'Captioner.from_dual_encoder(model, memory="embedding").'
             )
-        return ["caption_states" if name == "caption_logits" else name for name in names]
+        return ["caption_states" if name in LOGITS else name for name in names]
 
     def loss_tensors(self, outputs) -> dict:
         if "caption_states" not in outputs:
             return outputs
-        return outputs | {"caption_logits": self.text_decoder.linear_logits(outputs["caption_states"])}
+        return outputs | dict.fromkeys(LOGITS, self.text_decoder.linear_logits(outputs["caption_states"]))
 
     def embed_batch(self, batch) -> Array:
         if "images" not in batch and not self.is_contrastive:

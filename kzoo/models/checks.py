@@ -3,6 +3,7 @@
 from kzoo import keras_contact
 from kzoo.arguments import AMOUNT, COUNT, INNER, shown
 from kzoo.models.slots import rows_of_bag
+from kzoo.scale.rows import whole_rows
 
 
 def contents(batch) -> str:
@@ -45,8 +46,7 @@ def check_arrays(slot, tower, batch, bag) -> None:
 
 def check_alone(loss, batch, batch_size=None) -> None:
     """Stops at a batch of one row, if the loss tells rows of a batch apart."""
-    rows = next(iter(batch.values())).shape[0]
-    if loss.needs_two() and 1 in (rows, batch_size):
+    if loss.needs_two() and 1 in (whole_rows(batch), batch_size):
         raise ValueError(ALONE)
 
 

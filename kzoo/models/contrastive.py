@@ -8,7 +8,7 @@ from typing import Self
 import keras
 
 from kzoo import keras_contact, losses
-from kzoo.arguments import TABLE, able, one_of, sequence
+from kzoo.arguments import COUNT, TABLE, able, one_of, sequence
 from kzoo.bases import Model
 from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import marked
@@ -125,6 +125,8 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         """The model of towers by their names in a preset row, `<modality>_encoder`, and other arguments."""
         return cls(**towers, **options)
 
+    batch_axes = {}  # name of an output -> the axis of the rows, where it is not the first
+
     # -- parts --
     tower_names = {}  # modality -> attribute of its tower
 
@@ -230,7 +232,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         check_trained(self)
 
     # -- compile --
-    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", **kwargs) -> None:
+    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs) -> None:
         """Configure training.
 
         Args:
@@ -239,6 +241,11 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
                 Its variables are trained and saved with the model. The object itself is not changed.
             gradients: how those of several terms are put together: `"sum"`, `"harmonised"`, `"pcgrad"`, `"sam"`, or a
                 policy of `kzoo.training.gradients`.
+            micro_batch_size: rows that go through towers and heads at a time, so that activations are those of so many;
+                default all of the batch. The loss sees the whole batch, and gradients are those of the plain step, for
+                a second forward pass of each micro-batch. Batch norms have the statistics of their micro-batch, rows
+                `i::k` of the batch, and their averages move with each; a dropout draws for each anew. It holds for
+                `evaluate` and `predict` too. A last batch of fewer rows is cut into as few.
             **kwargs: as in `keras.Model.compile`, but for `metrics` and `loss_weights`.
 
         Raises:
@@ -251,6 +258,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             >>> model.compile(kzoo.training.AdamW(1e-4))
         """
         check_compile(kwargs)
+        (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
         self._own(loss)
@@ -265,6 +273,8 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         for name, step in steps_of(self).items():
             keras_contact.untracked(self, name, step)
         keras_contact.untracked(self, "epochs_made", 0)
+        keras_contact.untracked(self, "begun_together", False)  # by `train_on_batch`, of several processes
+        keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
 
     def _own(self, loss):
@@ -306,7 +316,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             return config
         # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
         compiler = {"jit_compile": "auto"} if self.auto_jit_compile else {}
-        compiler |= {"epochs_made": self.epochs_made}
+        compiler |= {"epochs_made": self.epochs_made, "micro_batch_size": self.micro_batch_size}
         kept = {"loss": self.objective, "gradients": self.gradients}
         return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 

@@ -20,12 +20,18 @@ from kzoo.models.checks import (
 )
 from kzoo.models.intake import Intake
 from kzoo.models.reading import EndOfData, check_own, to_test, to_train, to_validate
+from kzoo.scale.engine import begun, dealt, ended, parts_read
+from kzoo.scale.engine import process as this_process
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
 from kzoo.training.feed import is_data_set, source_of
 from kzoo.training.last_good import LastGood
+from kzoo.training.parts import in_parts, parted
+from kzoo.training.progress import first_of
 from kzoo.training.record import Record
+from kzoo.training.resume import taken_from
+from kzoo.training.together import Together, of_first, of_process
 from kzoo.types import Array
 
 
@@ -90,6 +96,9 @@ class Fitting:
         callbacks = keras.tree.flatten(callbacks or [])
         check_callbacks(callbacks)
         self.check_training()
+        (process, _), (_, processes) = this_process(), parts_read()
+        callbacks, verbose = of_process(callbacks, process), verbose if process == 0 else 0
+        resume, callbacks = taken_from(first_of(callbacks, self))
         intake, validation = Intake(self, self.objective), Intake(self, self.objective)
         if validation_data is not None:
             parts = keras.utils.unpack_x_y_sample_weight(validation_data)
@@ -103,12 +112,18 @@ class Fitting:
         check_split(
             validation_split if validation_data is None else 0, x if isinstance(x, dict) else None, self.objective
         )
+        if processes > 1:  # each reads its own rows of arrays
+            if validation_split and validation_data is None:
+                x, validation_data = parted(x, validation_split)
+            validation_data = in_parts(validation_data, kwargs.pop("validation_batch_size", None) or batch_size)
+            x, batch_size, shuffle, validation_split = in_parts(x, batch_size, shuffle), None, False, 0.0
         arguments = {"epochs": epochs, "verbose": verbose, "shuffle": shuffle, "initial_epoch": initial_epoch}
         arguments |= {"validation_split": validation_split, "validation_data": validation_data}
         arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs
         # first what stops, before what would save weights that are not finite
         arguments["callbacks"] = [
             StopOnNonFinite(),
+            Together(),
             last_good,
             order,
             end,
@@ -117,6 +132,10 @@ class Fitting:
         ]
         try:
             with keras_contact.weights_kept(self), intake, validation:
+                begun(self, training=True)
+                if resume is not None:
+                    self.make_train_function()  # and the optimizer's variables, which a checkpoint fills
+                    return resume.fit(self, super().fit, x, order, batch_size, arguments)
                 return super().fit(x, None, batch_size, **arguments)
         except FloatingPointError:
             last_good.give_back()
@@ -169,15 +188,18 @@ class Fitting:
         x = to_test(x, steps)
         intake = Intake(self, self.objective)
         given = x if keras_contact.within_fit(kwargs) else intake.whole(x, y, sample_weight, batch_size)
-        arguments = {"batch_size": batch_size, "verbose": verbose, "steps": steps, "callbacks": callbacks}
+        given, of_set = in_parts(given, batch_size), batch_size if parts_read()[1] == 1 else None
+        arguments = {"batch_size": of_set, "verbose": of_first(verbose), "steps": steps, "callbacks": callbacks}
+        self._begin_to_measure()
         with keras_contact.weights_kept(self), intake:
             results = super().evaluate(given, return_dict=return_dict, **arguments, **kwargs)
+        ended(self, training=False)
         if not return_dict:
             return results
         results = _in_order(results)
         if not self.compares_pairs(self.objective):
             return results
-        found = self.predict(x, batch_size=batch_size, verbose=0, steps=steps)
+        found = self._predicted(x, batch_size, 0, steps)
         if any(name not in found or found[name].ndim != 2 for name in self.PAIR):
             return results  # of bags there is no one right answer to a picture
         source = source_of(x)
@@ -188,21 +210,38 @@ class Fitting:
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> dict[str, Array]:
         """As in `keras.Model.predict`; a dict of arrays with one modality is enough. Gives embeddings only.
 
-        A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are.
+        A `kzoo.data` set is read as in `evaluate`; its `in_order().rows_read` says which rows those are. Of several
+        processes each computes its rows, and gives all of them.
         """
+        check_devices(self, training=False)
+        self._begin_to_measure()
+        return self._predicted(x, batch_size, of_first(verbose), steps, callbacks)
+
+    def _predicted(self, x, batch_size, verbose, steps, callbacks=None):
         check_own(x, batch_size)
         intake = Intake(self)
         given = intake.whole(x if isinstance(x, Iterator) else to_test(x))  # which is read once
+        given, batch_size = in_parts(given, batch_size), batch_size if parts_read()[1] == 1 else None
         with keras_contact.weights_kept(self), intake:
-            return super().predict(given, batch_size, verbose, steps, callbacks)
+            found = super().predict(given, batch_size, verbose, steps, callbacks)
+        ended(self, training=False)
+        return found
+
+    def _begin_to_measure(self):
+        """Of several processes all measure the weights of the first, unless they train them together already."""
+        if not keras_contact.steps_run(self):
+            begun(self, training=False)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False) -> Any:
         """As in `keras.Model.train_on_batch`, of one dict of arrays; see `fit`."""
         check_class_weight(class_weight)
         self.check_training()
         x = Intake(self, self.objective).take(x, y, sample_weight)
+        if not self.begun_together:  # once, as such a loop is many calls
+            begun(self, training=True)
+            keras_contact.untracked(self, "begun_together", True)
         with keras_contact.weights_kept(self):
-            return super().train_on_batch(x, return_dict=return_dict)
+            return super().train_on_batch(dealt(self, x), return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:
         """As in `keras.Model.test_on_batch`, of one dict of arrays."""
@@ -210,13 +249,13 @@ class Fitting:
         check_devices(self, training=False)
         x = Intake(self, self.objective).take(x, y, sample_weight)
         with keras_contact.weights_kept(self):
-            return super().test_on_batch(x, return_dict=return_dict)
+            return super().test_on_batch(dealt(self, x), return_dict=return_dict)
 
     def predict_on_batch(self, x) -> dict:
         """As in `keras.Model.predict_on_batch`, of one dict of arrays."""
         x = Intake(self).take(x)
         with keras_contact.weights_kept(self):
-            return super().predict_on_batch(x)
+            return super().predict_on_batch(dealt(self, x))
 
 
 def _in_order(results):

@@ -11,7 +11,8 @@ from kzoo.losses.base import WeightedSum
 from kzoo.models.answers import HIDDEN, KEPT
 from kzoo.models.checks import check_alone, check_arrays
 from kzoo.models.slots import Rows, bag_of
-from kzoo.training.feed import fed, is_data_set, joined
+from kzoo.training.feed import is_data_set, joined
+from kzoo.training.parts import fed_in_parts
 
 
 class Intake:
@@ -60,7 +61,7 @@ class Intake:
                     f"{name} was given beside a data set ({type(x).__name__}), which gives it itself: as an entry of "
                     "the dict that it yields, or in a tuple (x, y, sample_weight)."
                 )
-        return fed(x, self.take, self.finish)
+        return fed_in_parts(x, self.take, self.finish)
 
     def take(self, x, y=None, sample_weight=None) -> dict:
         """One batch, or all rows at once, as one dict; stops with a sentence where it cannot be."""

@@ -1,20 +1,28 @@
 """How a model leaves: as a preset, to the hub, as graphs; done by rooms above it, which say so in `kzoo.actions`.
 
 What leaves can be opened again, also where layers were quantised or given LoRA; what could not be is refused first.
+Of several processes all ask, and the first one writes.
 """
 
+import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, Self
 
+import keras
+
 from kzoo import actions
 from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
+from kzoo.files import disk
 from kzoo.files.single import replacing_by_name
 from kzoo.keras_contact import left_over, memory_unsearched, write_by
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
+from kzoo.scale.engine import once
 
+AROUND = 4096  # bytes that HDF5 writes around the numbers of a weight, and more
 NO_H5 = (
     "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
     "save_to_preset('folder'), or the weights alone with save_weights('model.weights.h5')."
@@ -53,7 +61,11 @@ class Leaving:
         if str(filepath).endswith((".h5", ".hdf5")):
             self.refuse_h5(filepath)
         self.check_quantised()
-        return super().save(filepath, overwrite, zipped, **kwargs)
+        once(lambda: super(Leaving, self).save(filepath, overwrite, zipped, **kwargs))
+
+    def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
+        """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
+        once(lambda: super(Leaving, self).save_weights(filepath, overwrite, **kwargs))
 
     @contextmanager
     def written(self, filepath) -> Iterator:
@@ -67,7 +79,13 @@ class Leaving:
             yield filepath
             return
         with replacing_by_name(filepath) as name:
+            disk.check_room(name, self._size_of_file())
             yield name
+
+    def _size_of_file(self):
+        """Bytes of a file of Keras, what it writes beside the numbers included."""
+        variables = [*self.variables, *(self.optimizer.variables if self.compiled else ())]
+        return sum(AROUND + _bytes_of(each) for each in variables) + AROUND
 
     def refuse_h5(self, filepath) -> NoReturn:
         """Stops before a model is written to a file `.h5`, as a whole or as part of another."""
@@ -129,7 +147,7 @@ class Leaving:
             OSError: the disk is full or may not be written, or another process saves there; nothing is changed.
         """
         options = {"format": format, "optimizer": optimizer, "overwrite": overwrite}
-        actions.perform("save_to_preset", self, folder, **options)
+        once(lambda: actions.perform("save_to_preset", self, folder, **options))
 
     @takes(repo=NAME, format=NAME, private=FLAG, revision=NAME, message=TEXT)
     def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None) -> str:
@@ -159,7 +177,7 @@ class Leaving:
             'https://huggingface.co/me/my-clip/commit/...'
         """
         options = {"format": format, "private": private, "revision": revision, "message": message}
-        return actions.perform("push_to_hub", self, repo, **options)
+        return once(lambda: actions.perform("push_to_hub", self, repo, **options))
 
     @takes(folder=PATH, format=NAME)
     def export(self, folder, format="onnx", **kwargs) -> dict:
@@ -173,7 +191,12 @@ class Leaving:
         Returns:
             dict: the manifest, with the worst difference between graph and model.
         """
-        return actions.perform("export", self, folder, format=format, **kwargs)
+        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs))
+
+
+def _bytes_of(variable):
+    bits = re.search(r"\d+", keras.backend.standardize_dtype(variable.dtype))
+    return math.prod(variable.shape) * (1 if bits is None else -(-int(bits[0]) // 8))
 
 
 write_by(Leaving)

@@ -8,6 +8,7 @@ import keras
 
 from kzoo.data.batches import Batches, Stretches
 from kzoo.training.feed import Counted, Held, is_data_set
+from kzoo.training.parts import own_part
 
 
 def check_own(x, batch_size, shuffle=True) -> None:
@@ -34,6 +35,7 @@ def to_train(x, steps_per_epoch, epochs) -> tuple:
     Raises:
         ValueError: several epochs of a generator that do not say where one ends.
     """
+    x = own_part(x)
     if isinstance(x, Batches) and steps_per_epoch:
         return Stretches(x, steps_per_epoch), None
     if isinstance(x, Iterator):
@@ -50,7 +52,7 @@ def to_test(x, steps=None) -> Any:
     """What `evaluate` reads, twice, and `predict`: of a kzoo set every row once, in the source's order."""
     if isinstance(x, Iterator):
         return Held(x, steps)
-    return x.in_order() if isinstance(x, Batches) else x
+    return own_part(x.in_order()) if isinstance(x, Batches) else x
 
 
 def to_validate(x, steps=None) -> Any:

@@ -76,6 +76,7 @@ class SelfSupervised(EmbeddingModel):
 
     kind = "self_supervised"
     tower_names = {"view": "encoder"}
+    batch_axes = {"student": 1, "teacher": 1}  # (views, batch, dim)
 
     def __init__(self, encoder, projector=None, teacher=None, loss=None, preprocessor=None, heads=(), **kwargs):
         super().__init__(autocast=False, **kwargs)

@@ -58,6 +58,23 @@ def decode(source, decoding=AS_SHOWN) -> Image.Image:
     return Image.fromarray(_pixels(array))
 
 
+def format_of(content) -> str:
+    """The format of a picture that lies in memory as a file, as Pillow calls it; only its head is looked at.
+
+    Raises:
+        ValueError: none of `limits.PICTURE_FORMATS`.
+
+    Example:
+        >>> format_of(Path("cat.jpg").read_bytes())
+        'JPEG'
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=_formats()) as picture:
+            return picture.format
+    except Exception as error:  # as below
+        raise ValueError(f"{len(content)} bytes cannot be read as an image: {reason(error)}.") from error
+
+
 def check_picture(source) -> None:
     """Stops at a path that leads to no picture, by its first bytes: whether all of it can be decoded is not known.
 

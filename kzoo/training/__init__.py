@@ -6,6 +6,8 @@ from kzoo.training.fixed_teacher import FixedTeacher
 from kzoo.training.gradients import SAM, GradientPolicy, GradientSum, Harmonised, MetaStep, PCGrad
 from kzoo.training.health import Health
 from kzoo.training.optimizers import AdamW
+from kzoo.training.progress import Progress
+from kzoo.training.resume import Resume
 
 __all__ = [
     "SAM",
@@ -18,6 +20,8 @@ __all__ = [
     "Health",
     "MetaStep",
     "PCGrad",
+    "Progress",
+    "Resume",
     "StopOnNonFinite",
     "TimeBudget",
 ]

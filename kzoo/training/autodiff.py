@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.keras_contact import carried_variables
+from kzoo.scale.engine import averaged, shared
 from kzoo.training.gradients import GradientSum
 
 
@@ -93,7 +94,7 @@ def gradients(model, forward, policy=None) -> tuple:
     def evaluated():
         losses, results = forward()
         total = sum(losses)
-        scaled = [model.optimizer.scale_loss(each) for each in (losses if policy.by_term else (total,))]
+        scaled = [model.optimizer.scale_loss(shared(each)) for each in (losses if policy.by_term else (total,))]
         return scaled, (total, results)
 
     def evaluated_at(moved):
@@ -121,6 +122,7 @@ def gradients(model, forward, policy=None) -> tuple:
             found, kept = differentiate(model, evaluated, policy.by_term)
             kept = (kept, [])
         passes.append(kept)
+        found = [averaged(each) for each in found]
         if policy.by_term or policy.several_passes:
             found = [[_dense(each, like) for each, like in zip(own, trained)] for own in found]
         return found if policy.by_term else found[0]

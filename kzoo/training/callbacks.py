@@ -7,6 +7,7 @@ import keras
 
 from kzoo.arguments import COUNT, POSITIVE, SHARE, takes
 from kzoo.keras_contact import sync_state, value_within_fit
+from kzoo.scale.engine import agreed
 from kzoo.shown import AsCalled
 from kzoo.training.health import Health
 
@@ -92,21 +93,27 @@ class TimeBudget(AsCalled, keras.callbacks.Callback):
         >>> model.fit(data, epochs=1000, callbacks=[TimeBudget(minutes=5, learning_rate=5e-3)])
     """
 
+    not_kept = ("started",)  # by `Resume`: the clock of another process
+
     @takes(minutes=POSITIVE, learning_rate=POSITIVE, warmup=SHARE)
     def __init__(self, minutes, learning_rate, warmup=0.05):
         super().__init__()
         self.seconds, self.learning_rate, self.warmup = 60.0 * minutes, learning_rate, warmup
-        self.started = None
+        self.before, self.started = 0.0, None
 
     def spent(self) -> float:
         """Share of the budget that is spent, at most 1."""
-        return 0.0 if self.started is None else min(1.0, (time.monotonic() - self.started) / self.seconds)
+        running = 0.0 if self.started is None else time.monotonic() - self.started
+        return min(1.0, (self.before + running) / self.seconds)
 
     def on_train_begin(self, logs=None) -> None:
-        self.started = None
+        self.before, self.started = 0.0, None  # seconds that are spent, but for those since a time of the clock
 
     def on_train_batch_begin(self, batch, logs=None) -> None:
-        share = self.spent()
+        if self.started is not None:
+            now = time.monotonic()
+            self.before, self.started = self.before + now - self.started, now
+        share = agreed(self.spent())  # of several processes one has the clock
         rise = min(1.0, share / self.warmup) if self.warmup else 1.0
         fall = 0.5 * (1.0 + math.cos(math.pi * max(0.0, share - self.warmup) / (1.0 - self.warmup)))
         sync_state(self.model)  # within an epoch the optimizer's state is in the loop of jax, not in the model
@@ -115,5 +122,5 @@ class TimeBudget(AsCalled, keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None) -> None:
         if self.started is None:
             self.started = time.monotonic()
-        if self.spent() >= 1.0:
+        if agreed(self.spent()) >= 1.0:
             self.model.stop_training = True

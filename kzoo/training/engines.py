@@ -4,27 +4,25 @@ import keras
 
 from kzoo.keras_contact import unscaled
 from kzoo.losses.parts.own_loops import OTHER_LOSS
+from kzoo.scale.engine import check
 
 
 def check_devices(model, training) -> None:
-    """Stops where TensorFlow or torch share a batch among several devices, each of which would see its own part only.
+    """Stops where a batch is shared among several devices, each of which would see its own part only.
 
     Args:
         model: a `keras.Model`, which keeps the strategy in whose scope it was made.
-        training: whether a step of training is meant; torch's processes may evaluate each for itself.
+        training: whether a step of training is meant; processes of torch that were not joined may evaluate each for
+            itself.
 
     Raises:
         NotImplementedError: more than one device.
     """
-    backend = keras.config.backend()
-    if backend == "tensorflow":
+    if keras.config.backend() == "tensorflow":
         strategy = model.distribute_strategy
         _refuse(strategy.num_replicas_in_sync, f"tf.distribute.{type(strategy).__name__}")
-    if backend == "torch" and training:
-        import torch
-
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            _refuse(torch.distributed.get_world_size(), "torch.distributed (DistributedDataParallel)")
+    if training:
+        check(model)
 
 
 def _refuse(count, engine):
@@ -46,5 +44,5 @@ def check_optimizer(optimizer) -> None:
         raise ValueError(
             f"the optimizer has gradient_accumulation_steps={optimizer.gradient_accumulation_steps}, but gradients of "
             "small batches do not add up to that of a large one, whose pairs have more negatives; leave it out, and "
-            "save memory by block_size of the loss."
+            "save memory by compile(micro_batch_size=...), and by block_size of the loss."
         )

@@ -79,7 +79,7 @@ def fed(data, take, finish) -> Any:
         return Fed(data, take, finish)
     if isinstance(data, Iterator):
         return ((take(*_unpacked(batch)),) for batch in data)  # a tuple, as Keras wants it of a generator
-    return {"tensorflow": _of_tensorflow, "torch": _of_torch, None: _as_it_is}[_kind(data)](data, take, finish)
+    return {"tensorflow": _of_tensorflow, "torch": _of_torch}.get(library_of(data), _as_it_is)(data, take, finish)
 
 
 def source_of(data) -> Any:
@@ -158,21 +158,29 @@ def _unpacked(batch):
     return keras.utils.unpack_x_y_sample_weight(tuple(batch) if isinstance(batch, list) else batch)
 
 
-def _kind(data):
-    """The library that a data set belongs to, which is imported if it is one of its own."""
-    tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
+def library_of(data) -> str | None:
+    """Whose data set it is: `"keras"`, `"tensorflow"`, `"torch"`, or `"other"`; None of an iterator.
+
+    Raises:
+        ValueError: of none that Keras reads.
+    """
+    if isinstance(data, (keras.utils.PyDataset, Iterator)):
+        return "keras" if isinstance(data, keras.utils.PyDataset) else None
+    tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")  # imported, if it is one of theirs
     if tensorflow is not None and isinstance(data, tensorflow.data.Dataset):
         return "tensorflow"
-    return "torch" if torch is not None and isinstance(data, torch.utils.data.DataLoader) else None
+    if torch is not None and isinstance(data, torch.utils.data.DataLoader):
+        return "torch"
+    if {"grain", "tensorflow", "keras"} & {each.__module__.split(".")[0] for each in type(data).__mro__}:
+        return "other"
+    raise ValueError(
+        f"the data are of type {type(data).__name__}, which cannot be read in batches; give a dict of arrays, or "
+        "what yields such dicts: a set of kzoo.data, a keras.utils.PyDataset, a generator, a tf.data.Dataset or a "
+        "DataLoader of torch."
+    )
 
 
 def _as_it_is(data, take, finish):
-    if not any(each.__module__.split(".")[0] in ("grain", "tensorflow", "keras") for each in type(data).__mro__):
-        raise ValueError(
-            f"the data are of type {type(data).__name__}, which cannot be read in batches; give a dict of arrays, or "
-            "what yields such dicts: a set of kzoo.data, a keras.utils.PyDataset, a generator, a tf.data.Dataset or a "
-            "DataLoader of torch."
-        )
     return data
 
 
@@ -208,16 +216,21 @@ def _of_tensorflow(data, take, finish):
 
 def _of_torch(data, take, finish):
     """A second loader of the same samples: only what puts them together differs."""
+    loader = copy.copy(data)
+    loader.collate_fn = collated(data.collate_fn, take)
+    return loader
+
+
+def collated(collate, take) -> Any:
+    """The function that puts samples together for Keras on torch: `collate`, then `take`, see `fed`."""
     import torch
 
     def seen(value):
         hidden = not isinstance(value, torch.Tensor) or value.device.type != "cpu" or value.dtype == torch.bfloat16
         return value if hidden else value.detach().numpy()
 
-    def collated(samples):
-        taken = take(*keras.tree.map_structure(seen, _unpacked(data.collate_fn(samples))))
+    def put_together(samples):
+        taken = take(*keras.tree.map_structure(seen, _unpacked(collate(samples))))
         return ({name: torch.as_tensor(value) for name, value in taken.items()},)
 
-    loader = copy.copy(data)
-    loader.collate_fn = collated
-    return loader
+    return put_together

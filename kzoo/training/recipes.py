@@ -58,7 +58,7 @@ def choose_recipe(pairs, parameters, from_scratch, **given) -> Recipe:
     """The recipe for a number of pairs.
 
     Args:
-        pairs: images of the training set, as `len(data.pairs)`.
+        pairs: images of the training set, as `data.count`.
         parameters: of the model: the smaller, the higher its learning rate.
         from_scratch: whether the weights are random at the start.
         **given: fields of `Recipe` that were decided otherwise; None for those that were not.

@@ -7,9 +7,12 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
+from kzoo.scale.engine import own_draws, part_of, parts_read, whole_statistics
+from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
+from kzoo.training.step_values import of_step
 
 
 def steps_of(model) -> dict:
@@ -41,40 +44,56 @@ def predict_step(model, *arguments) -> Any:
     batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     names = tuple(model.predicted(batch))
     if not state:
-        return model(batch, training=False, only=names)
-    return model.stateless_call(*state[0], batch, training=False, only=names)  # on jax
+        if parts_read()[1] == 1:
+            return forward(model, batch, names, training=False)[0]
+        part = part_of(batch)  # every process gives all rows
+        return part.gathered(forward(model, part.batch, names, training=False)[0], model.batch_axes)
+    groups = keras_contact.carried_variables(model, 2)  # on jax
+    pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
+    with keras.StatelessScope(pairs) as scope:
+        outputs, _ = forward(model, batch, names, training=False)
+    return outputs, [scope.get_current_value(each) for each in model.non_trainable_variables]
 
 
 def _trained(model, x, y, sample_weight):
-    batch = joined(x, y, sample_weight)
-    total, values, found = gradients(model, partial(losses_of, model, batch, training=True), model.gradients)
+    part = part_of(joined(x, y, sample_weight))
+    with own_draws(model), whole_statistics(model):
+        total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+    more = of_step(model, found, model.similarity)
     apply_gradients(model, found)
     if model.teacher is not None:
         model.teacher.update()
     model.health.update(total)
-    return _logged(model, batch, total, values)
+    return _logged(model, part, total, values) | more
 
 
 def _tested(model, x, y, sample_weight):
-    batch = joined(x, y, sample_weight)
-    losses, values = losses_of(model, batch, training=False)
-    return _logged(model, batch, sum(losses), values)
+    part = part_of(joined(x, y, sample_weight))
+    losses, values = losses_of(model, part, training=False)
+    return _logged(model, part, sum(losses), values)
 
 
-def losses_of(model, batch, training) -> tuple:
-    """Weighted terms of the loss, whose sum is minimised, and the values that are logged."""
-    objective, given = model.objective, model.any_number()
-    names = model.reading(objective.may_read(given), batch)
-    outputs = model(batch, training=training, only=names)
+def losses_of(model, part, training) -> tuple:
+    """Weighted terms of the loss, whose sum is minimised, and the values that are logged: of the whole batch.
+
+    Args:
+        part: the rows of it that the model computes here, see `kzoo.scale.one_device.Part`.
+    """
+    objective, given, batch = model.objective, model.any_number(), part.batch
+    read = objective.may_read(given)
+    outputs, added = forward(model, batch, model.reading(read, batch), training)
     head = _head_tensors(model.similarity)
     tensors = batch | model.loss_tensors(outputs) | head
     if not tensors.keys() >= set(objective.reading(given)):
         objective.check_there({*tensors, *model.gives(batch)}, given)
+    # only what is read: pictures and tokens of all devices would fit into the memory of none
+    of_rows = {name: tensors[name] for name in read if name in tensors and name not in head}
+    tensors = part.gathered(of_rows, model.batch_axes) | head
     terms, values = objective.by_term(tensors, training, given)
     if model.compares_pairs(objective):
-        values = (*values, in_batch_accuracy(*(outputs[name] for name in model.PAIR)))
+        values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
-    rest = [0.0 * sum(head.values())] * bool(head) + list(model.losses)
+    rest = [0.0 * sum(head.values())] * bool(head) + added
     return (sum([terms[0], *rest]), *terms[1:]), values
 
 
@@ -86,10 +105,10 @@ def _head_tensors(similarity):
     return scale if similarity.bias is None else scale | {"logit_bias": similarity.bias}
 
 
-def _logged(model, batch, total, values):
-    rows = ops.shape(next(iter(batch.values())))[0]
+def _logged(model, part, total, values):
+    rows, whole = part.own, part.rows
     if model.objective.needs_two():  # a last batch of one row says nothing
-        rows = rows * ops.cast(rows > 1, "int32") if ops.is_tensor(rows) else rows * (rows > 1)
+        rows = rows * (ops.cast(whole > 1, "int32") if ops.is_tensor(whole) else whole > 1)
     keras_contact.track_loss(model, total, rows)
     model.means.update_state(values, rows=rows)
     return model.get_metrics_result()

@@ -1,0 +1,150 @@
+"""Batches of pairs from shards."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Self
+
+import numpy as np
+
+from kzoo.data.pair_dataset import PairDataset
+from kzoo.data.skipping import LISTED, listed
+from kzoo.data.streams.order import ShardOrder
+from kzoo.scale.rows import own_rows
+
+FEW = 10_000  # samples of which all are tried in place of one that cannot be read
+TRIES = 100  # samples that are tried where there are more
+QUEUE = 2**30  # bytes of batches that may wait for the step
+
+
+class Captions:
+    """The captions of shards, read whenever they are iterated over."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[str]:
+        return self.rows.captions()
+
+
+class ShardDataset(PairDataset):
+    """Batches of pairs from shards; made by `kzoo.data.shards`, which says what they hold.
+
+    Attributes:
+        broken: a sentence for each shard and sample that could not be used so far, with its shard and key.
+        rows: all samples, a sequence that reads one when it is asked for it.
+        buffer: samples that are shuffled together.
+        others: see `PairDataset`.
+    """
+
+    def __init__(self, rows, preprocessor, *, buffer, **options):
+        self.buffer, self._order, self._reported = buffer, None, len(options["broken"])
+        super().__init__(rows, preprocessor, **options)
+
+    @property
+    def max_queue_size(self) -> int:
+        """Batches that wait for the step: ten, as Keras has it, of large ones fewer, which would be gigabytes."""
+        height, width = self.preprocessor.images.image_size or (0, 0)
+        return int(np.clip(QUEUE // max(1, 3 * height * width * self.batch_size), 1, super().max_queue_size))
+
+    @max_queue_size.setter
+    def max_queue_size(self, size) -> None:
+        super(ShardDataset, type(self)).max_queue_size.fset(self, size)
+
+    @property
+    def order(self) -> ShardOrder:
+        """Which samples make a batch."""
+        if self._order is None or self._order.batch_size != self.batch_size:
+            counts = self.rows.counts
+            if self._of_pairs is not None:
+                counts = np.diff(np.searchsorted(self._of_pairs[0], self.rows.starts))
+            self._order = ShardOrder(counts, self.batch_size, self.buffer, self.seed, self.rows.lanes)
+        return self._order
+
+    @property
+    def captions(self) -> Captions:
+        """All captions of all samples, for `preprocessor.adapt`: read when they are iterated over."""
+        return Captions(self.rows)
+
+    def in_order(self) -> Self:
+        found = super().in_order()
+        if found is not self:
+            found.rows_read = np.asarray(found.rows_read)
+            self._report()
+        return found
+
+    def every_row(self, count) -> range:
+        return range(count)  # of the largest sets an array takes gigabytes
+
+    def count_captions(self) -> list:
+        counts = []
+        for number in range(len(self.rows)):
+            try:
+                counts.append(len(self.rows.texts(number)[0]))
+            except ValueError:
+                counts.append(1)  # a pair whose reading says what is wrong
+        return counts
+
+    def read_columns(self) -> tuple:
+        return self.rows.asked.columns, dict.fromkeys(self.rows.asked.columns)
+
+    def at(self, epoch, index) -> dict:
+        batch = super().at(epoch, index)
+        if self.shuffle and self.rows.fetched and (ahead := self.order.ahead(index)) < len(self):
+            soon = self._chosen(epoch, ahead)[own_rows(self.batch_size, *self.part)]
+            self.rows.prepare(self.rows.shards_of([self.pair(each)[0] for each in soon.tolist()]))
+        return batch
+
+    def read_rows(self, chosen, random, read) -> list:
+        """As in `Skipping`, where what is random in a row depends on seed, epoch and row alone, and another row takes
+        the place of one that cannot be read: whoever else reads a part of the batch has as many rows."""
+        _, epoch, index = random.bit_generator.seed_seq.entropy
+        found, batch, taken = [], None, None
+        for number in map(int, chosen):
+            pair = self._read(number, self._random(epoch, number), read)
+            if not pair and self.shuffle:
+                batch = self._chosen(epoch, index).tolist() if taken is None else batch
+                taken = set(batch) if taken is None else taken
+                pair = self._instead(epoch, number, batch.index(number), taken, read)
+            found += pair
+        self.check_enough(found, chosen)
+        return found
+
+    def left_out(self, problem) -> None:
+        return None  # there may be thousands: they are said together
+
+    def on_epoch_end(self) -> None:
+        super().on_epoch_end()
+        self._report()
+
+    def _chosen(self, epoch, index):
+        if not self.shuffle:
+            return np.asarray(self.rows_read[index * self.batch_size : (index + 1) * self.batch_size])
+        return self.order.chosen(epoch, index)
+
+    def _random(self, epoch, *numbers):
+        return np.random.default_rng((self.seed, epoch, *numbers, len(numbers)))
+
+    def _instead(self, epoch, number, place, taken, read):
+        """A row for a place in the batch whose own cannot be read: one that is in no part of the batch."""
+        random, size = self._random(epoch, number, 0), self.batch_size
+        # each place has rows of its own, so that no other process takes one of them for another place
+        if self.count > FEW:
+            others = random.integers(self.count // size, size=TRIES) * size + place
+        else:
+            others = random.permutation(self.count)
+            others = np.concatenate([others[others % size == place], others[others % size != place]])
+        for each in others.tolist():
+            if each not in taken:
+                taken.add(each)
+                pair = self._read(each, self._random(epoch, each), read)
+                if pair:
+                    return pair
+        return []
+
+    def _report(self):
+        """Say which samples were left out since this was said last."""
+        found = self.broken[self._reported :]
+        self._reported = len(self.broken)
+        if found:
+            more = " The attribute `broken` of the data set has all." if len(found) > LISTED else ""
+            warnings.warn(f"{listed(found, 'samples cannot be used and were left out')}{more}", stacklevel=3)

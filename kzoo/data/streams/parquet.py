@@ -1,0 +1,139 @@
+"""One parquet file with pictures as bytes, as the Hub keeps data sets: read by groups of rows."""
+
+import itertools
+import threading
+from bisect import bisect_right
+from concurrent.futures import Future
+from typing import Any
+
+from kzoo.data.captions import captions_of
+from kzoo.data.sources import Row
+from kzoo.extras import require
+from kzoo.files import limits
+from kzoo.files.words import on_one_line, said_by
+
+IMAGE_KEYS = ("image", "img", "jpg", "jpeg", "png", "webp")  # usual names of columns, the first that is there
+CAPTION_KEYS = ("captions", "caption", "text", "txt")
+
+
+class ParquetShard:
+    """The rows of a parquet file.
+
+    Args:
+        file: open, in binary.
+        name: what it is called in sentences.
+        asked: `Asked`: the names of columns.
+        groups: how many groups of rows are held at once.
+
+    Attributes:
+        problem: None: a file that is not whole has no footer, and is refused.
+
+    Raises:
+        ValueError: it is no parquet file, or lacks a column.
+        ImportError: pyarrow is not installed.
+    """
+
+    problem = None
+
+    def __init__(self, file, name, asked, groups=2):
+        self.name, self.asked, self.groups = name, asked, groups
+        parquet = require("pyarrow.parquet", "shards", "Reading parquet files")
+        try:
+            self.file = parquet.ParquetFile(file)
+            self.columns = self.file.schema_arrow.names
+            metadata = self.file.metadata
+            rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+            sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
+        except Exception as error:  # whatever the reader stumbles over in a damaged file
+            raise ValueError(f"{name}: it cannot be read as parquet: {said_by(error)}.") from error
+        self.ends = list(itertools.accumulate(rows))
+        self.largest_group = max(sizes, default=0)
+        self.image_key = self._named(asked.image_key, IMAGE_KEYS, "image_key=")
+        self.caption_key = self._named(asked.caption_key, CAPTION_KEYS, "caption_key=")
+        for column in asked.columns:
+            self._named(column, (), "columns=")
+        self._guard, self._reading, self._held = threading.Lock(), threading.Lock(), {}
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def place(self, number) -> str:
+        """Where a row stands, for a sentence."""
+        return f"{self.name}: row {number}"
+
+    def row(self, number) -> Row:
+        """A row, with the bytes of its picture.
+
+        Raises:
+            ValueError: no picture, no caption, or what cannot be read.
+        """
+        captions, more = self.texts(number)
+        return Row(self.picture(number), captions, self.place(number), more)
+
+    def texts(self, number) -> tuple:
+        """`(captions, more)` of a row.
+
+        Raises:
+            ValueError: see `row`.
+        """
+        captions, problem = captions_of(self._cell(number, self.caption_key), self.caption_key)
+        if problem:
+            raise ValueError(f"{self.place(number)}: {on_one_line(problem)}.")
+        more = {
+            name: self.asked.number(name, self._cell(number, name), self.place(number)) for name in self.asked.columns
+        }
+        return captions, {name: [value] * len(captions) for name, value in more.items()}
+
+    def _named(self, wanted, usual, option):
+        if wanted is not None and wanted in self.columns:
+            return wanted
+        found = next((name for name in usual if name in self.columns), None) if wanted is None else None
+        if found is None:
+            raise ValueError(
+                f"{self.name}: it has no column {wanted or ' or '.join(usual)}, only "
+                f"{on_one_line(', '.join(self.columns))[:300]}; name it with {option}."
+            )
+        return found
+
+    def picture(self, number) -> bytes:
+        """The picture of a row as it is packed; for the errors see `row`."""
+        value = self._cell(number, self.image_key)
+        value = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(value, bytes) or not value:
+            raise ValueError(
+                f"{self.place(number)}: its {self.image_key} holds no bytes of a picture; names of files are not "
+                "followed from here, take kzoo.data.pairs for a table of paths."
+            )
+        if len(value) > limits.PICTURE:
+            raise ValueError(
+                f"{self.place(number)}: its picture has {len(value):,} bytes, more than the {limits.PICTURE:,} that "
+                "are read; kzoo.files.limits.PICTURE raises that."
+            )
+        return value
+
+    def _cell(self, number, column) -> Any:
+        group = bisect_right(self.ends, number)
+        start = self.ends[group - 1] if group else 0
+        return self._group(group)[column][number - start].as_py()
+
+    def _group(self, number):
+        """A group of rows, read once for all threads that want it; the one that was wanted longest ago goes."""
+        with self._guard:
+            found = self._held.pop(number, None)
+            mine = found is None
+            self._held[number] = found = found or Future()
+            while len(self._held) > self.groups:
+                del self._held[next(iter(self._held))]
+        if mine:
+            self._read_into(found, number)
+        return found.result()
+
+    def _read_into(self, found, number):
+        wanted = list(dict.fromkeys([self.image_key, self.caption_key, *self.asked.columns]))
+        try:
+            with self._reading:
+                found.set_result(self.file.read_row_group(number, columns=wanted))
+        except BaseException as error:  # as above; who waits for it must not wait for ever
+            found.set_exception(ValueError(f"{self.name}: its group {number} cannot be read: {said_by(error)}."))
+            if not isinstance(error, Exception):
+                raise

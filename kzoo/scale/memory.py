@@ -1,0 +1,286 @@
+"""How much memory a step of training takes, said before anything is trained."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import keras
+import numpy as np
+
+from kzoo.arguments import COUNT, able, takes
+from kzoo.keras_contact import carried_variables, untracked
+from kzoo.scale.peak import free_memory, on_accelerator, peak_of
+
+OF_STEP = ("batch", "gradients", "activations", "outputs", "loss")
+KEPT_SCORES = 6  # float32 matrices of the scores of pairs at the peak of a loss, as `Loss.describe` counts them
+
+
+class MemoryEstimate(int):
+    """Bytes of memory at the peak of a step, which print as a table of what they are.
+
+    Attributes:
+        parts: dict of name -> bytes: `weights`, `optimizer`, `batch`, `gradients`, `activations`, `outputs` and `loss`.
+        title: what they are for, in a line.
+
+    Example:
+        >>> estimate = kzoo.scale.memory_estimate(model, 4096, micro_batch_size=64)
+        >>> estimate < 16 * 2**30, estimate.parts["activations"]
+        (True, 981467136)
+    """
+
+    parts: dict
+    title: str
+
+    def __new__(cls, parts, title) -> Self:
+        estimate = super().__new__(cls, sum(parts.values()))
+        estimate.parts, estimate.title = dict(parts), title
+        return estimate
+
+    @property
+    def step(self) -> int:
+        """Bytes that a step takes beside the weights and the state of the optimizer."""
+        return sum(self.parts[name] for name in OF_STEP)
+
+    def __str__(self) -> str:
+        rows = [*self.parts.items(), ("all", int(self))]
+        return "\n".join([self.title, *(f"  {name:<12} {size / 2**20:>12,.1f} MiB" for name, size in rows)])
+
+    __repr__ = __str__
+
+
+@takes(
+    model=able("compile train_on_batch towers", "a model of kzoo"),
+    batch_size=COUNT,
+    micro_batch_size=COUNT | None,
+)
+def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> MemoryEstimate:
+    """The memory that a step of training takes at its peak, on one device, without making it.
+
+    On jax the step is compiled for the whole batch, and its compiler says what it takes. On the other backends steps of
+    a few rows and of twice as many are made, on what the model is on, and the straight line through them is followed;
+    the model is put back afterwards. Memory of pairs, which grows faster than a line, is counted. What was measured for
+    presets is within a fifth of it, see `benchmarks/activation_memory.py`; kernels that a larger batch alone would
+    choose, and memory that an allocator keeps for later, are not in it.
+
+    Args:
+        model: a compiled model; of its own `micro_batch_size` nothing is read.
+        batch_size: rows of a batch.
+        micro_batch_size: as in `compile`; None for the plain step.
+        batch: dict of arrays that the model trains on, of any number of rows: for lengths, and for a loss that reads
+            more than pictures and texts. By default pictures and ids are made up.
+
+    Returns:
+        `MemoryEstimate`, an `int`, bytes.
+
+    Raises:
+        ValueError: the model is not compiled, or its loss reads what is not there, such as labels.
+        NotImplementedError: the memory of a process cannot be measured here; see the sentence.
+
+    Example:
+        >>> model.compile("clip_adamw")
+        >>> print(kzoo.scale.memory_estimate(model, 4096, micro_batch_size=64))
+        a step of 4,096 rows in micro-batches of 64
+          weights             577.1 MiB
+          ...
+    """
+    if not model.compiled:
+        raise ValueError("the model is not compiled, and memory depends on loss and optimizer; call compile() first.")
+    batch = _made_up(model) if batch is None else batch
+    batch = {name: np.asarray(each) for name, each in batch.items()}
+    rows = micro_rows(batch_size, micro_batch_size)
+    outputs = _output_bytes(model, batch)
+    parts = {
+        "weights": _bytes(model.variables),
+        "optimizer": _bytes(_optimizer(model).variables),
+        "batch": batch_size * sum(each[:1].nbytes for each in batch.values()),
+        "gradients": _bytes(model.trainable_variables),
+        "activations": 0,
+        "outputs": 2 * batch_size * outputs,  # with their gradients
+        "loss": _loss_bytes(model.objective, batch_size),
+    }
+    if keras.config.backend() == "jax":
+        peak = _compiled(model, batch, batch_size, micro_batch_size)
+    else:
+        peak = _followed(model, batch, batch_size, rows, parts)
+    counted = sum(parts[name] for name in OF_STEP)
+    parts["activations"] = max(0, peak - counted)
+    if peak < counted:  # not all of it is there at one time
+        parts |= {name: parts[name] * peak // counted for name in OF_STEP}
+    how = "" if rows == batch_size else f" in micro-batches of {rows:,}"
+    return MemoryEstimate(parts, f"a step of {batch_size:,} rows{how}")
+
+
+def micro_rows(batch_size, micro_batch_size) -> int:
+    """Rows of the largest micro-batch of a batch; all of them where it is not cut."""
+    if micro_batch_size is None or micro_batch_size >= batch_size:
+        return batch_size
+    return -(-batch_size // -(-batch_size // micro_batch_size))
+
+
+def _made_up(model):
+    """Two rows of arrays that the towers read, where the loss reads no others."""
+    batch = {}
+    for slot in model.exported():
+        arrays = model.modalities()[slot.modality].samples(2)
+        batch |= {slot.arrays[name]: each for name, each in arrays.items()}
+    known = {*batch, *model.gives(batch), "logit_scale", "logit_bias"}
+    lacking = [name for name in model.objective.reading(model.any_number()) if name not in known]
+    if lacking:
+        raise ValueError(
+            f"pictures and ids are made up to measure a step, but the loss reads {lacking[0]!r} too; give a batch, a "
+            "dict of arrays as fit takes them."
+        )
+    return batch
+
+
+# -- what is counted --
+def _bytes(variables):
+    return sum(int(np.prod(each.shape)) * _item(each) for each in variables)
+
+
+def _item(variable):
+    return {"bool": 1}.get(variable.dtype) or keras.ops.convert_to_numpy(keras.ops.zeros((), variable.dtype)).itemsize
+
+
+def _optimizer(model):
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return model.optimizer
+
+
+def _output_bytes(model, batch):
+    """Of a row of what the loss reads of the model."""
+    names = tuple(model.reading(model.objective.may_read(model.any_number()), batch))
+    found = model({name: each[:1] for name, each in batch.items()}, training=False, only=names)
+    return sum(keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")).nbytes for each in found.values())
+
+
+def _loss_bytes(loss, rows):
+    """Of the scores of pairs."""
+    size = 0
+    for term in getattr(loss, "terms", [loss]):
+        pairs = term.pairs(rows)
+        if pairs:
+            size = max(size, 4 * KEPT_SCORES * min(term.block_size or pairs[0], pairs[0]) * pairs[1])
+    return size
+
+
+# -- what is measured --
+def _compiled(model, batch, batch_size, micro_batch_size):
+    """What a step takes beside weights and optimizer as jax has compiled it, for rows that are never made."""
+    import jax
+
+    def shape_of(array, rows=None):
+        shape = array.shape if rows is None else (rows, *array.shape[1:])
+        return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(array.dtype))
+
+    batch = {name: shape_of(each, batch_size) for name, each in (batch | model.objective.rows_of(batch)).items()}
+    state = tuple([shape_of(each.value) for each in group] for group in carried_variables(model, 4))
+    with _in_micro_batches(model, micro_batch_size):
+        step = jax.jit(model.train_step, donate_argnums=0).lower(state, (batch,)).compile()
+    found = step.memory_analysis()
+    if found is None:
+        raise NotImplementedError("jax does not say here what a compiled step takes; try a micro_batch_size.")
+    held = sum(each.size * each.dtype.itemsize for each in jax.tree.leaves(state))
+    arguments = found.argument_size_in_bytes - held + found.output_size_in_bytes - found.alias_size_in_bytes
+    return max(0, arguments) + found.temp_size_in_bytes
+
+
+def _followed(model, batch, batch_size, rows, parts):
+    """What a step takes beside weights and optimizer, by a line through the peaks of two small ones."""
+    least = 2**20 if on_accelerator() else 48 * 2**20  # a rise that is more than noise
+    few = max(2, min(1024, least // max(1, 8 * model.count_params())))
+    peaks = {}
+
+    def measure(count):
+        if count not in peaks:
+            some = {name: np.resize(each, (count, *each.shape[1:])) for name, each in batch.items()}
+            model.train_on_batch(some)  # what a first step makes once
+            peaks[count] = peak_of(lambda: model.train_on_batch(some)) - _loss_bytes(model.objective, count)
+        return peaks[count]
+
+    with _as_it_was(model), _in_micro_batches(model, None):
+        while measure(2 * few) - measure(few) < least and 2 * few < batch_size:
+            few *= 2
+    of_row = max(0, peaks[2 * few] - peaks[few]) / few
+    beside = max(0, peaks[few] - few * of_row)
+    if rows == batch_size:
+        return int(beside + rows * of_row) + parts["loss"]
+    whole = parts["batch"] + parts["outputs"]
+    # gradients twice, of the micro-batches before and of this one; a loss is computed where no activations are held
+    back = beside + parts["gradients"] + rows * max(0, of_row - whole / batch_size)
+    return int(whole + max(parts["loss"], back))
+
+
+@contextmanager
+def _in_micro_batches(model, size) -> Iterator:
+    """Within it the steps of a model are those of another `micro_batch_size`."""
+    before = model.micro_batch_size
+    untracked(model, "micro_batch_size", size)
+    model.train_function = None
+    try:
+        yield
+    finally:
+        untracked(model, "micro_batch_size", before)
+        model.train_function = None
+
+
+@contextmanager
+def _as_it_was(model) -> Iterator:
+    """Afterwards a model has its weights and the state of optimizer, metrics and random numbers that it had before."""
+    variables = [*model.variables, *_optimizer(model).variables, *model.metrics_variables]
+    before = [keras.ops.convert_to_numpy(each).copy() for each in variables]
+    try:
+        if keras.config.backend() == "torch":
+            import torch
+
+            with torch.random.fork_rng():
+                yield
+        else:
+            yield
+    finally:
+        for variable, value in zip(variables, before):
+            variable.assign(value)
+
+
+# -- what fits --
+SHARE = 0.8  # of the free memory that a step may take: an allocator needs room, and so does what reads the data
+SURELY = 32  # bytes of activations for each parameter and row, several times what any tower was seen to take
+
+
+def fitting_micro_batch(model, batch_size, batch=None) -> tuple[int | None, str]:
+    """The largest micro-batch whose step fits into the memory that is free, and a sentence that says so.
+
+    Nothing is measured where a step fits by far: where the batch times the parameters of the model is small.
+
+    Args:
+        model, batch_size, batch: as in `memory_estimate`.
+
+    Returns:
+        `(micro_batch_size, sentence)`: None and `""` where the whole batch fits, or where nothing says what is free.
+
+    Raises:
+        MemoryError: a step of micro-batches of one row does not fit; the sentence says what it takes.
+    """
+    free = free_memory()
+    if free is None or batch_size * SURELY * model.count_params() < SHARE * free:
+        return None, ""
+    size = batch_size
+    while (estimate := memory_estimate(model, batch_size, size, batch)).step > SHARE * free:
+        if size == 1:
+            raise MemoryError(
+                f"a step of {batch_size:,} rows takes {_size(estimate.step)} beside the weights, row by row, but "
+                f"only {_size(free)} are free; take a smaller batch or model."
+            )
+        # as many rows as their share of the memory allows, and never more than half of what was too much
+        size = max(1, min(size // 2, int(size * SHARE * free / estimate.step)))
+    if size == batch_size:
+        return None, ""
+    return size, (
+        f"micro-batches of {size:,}: a step of {batch_size:,} rows takes about {_size(estimate.step)} so, of "
+        f"{_size(free)} that are free"
+    )
+
+
+def _size(count):
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,225 @@
+"""Micro-batches on TensorFlow: a loop over them, and a second one where gradients are asked for."""
+
+from functools import cached_property
+from typing import Any
+
+from kzoo.types import Tensor
+
+
+def joined(part, batch, most) -> dict[str, Tensor]:
+    """Outputs of a batch by name, made in micro-batches of at most `most` rows; see `micro_batches.forward`."""
+    import tensorflow as tf
+
+    cut = (CompiledCut if part.model.jit_compile else Cut)(batch, most)
+    # read once: of two reads of a variable one might come after the assignment below
+    weights = [tf.convert_to_tensor(each.value) for each in part.trained]
+    state = [tf.stop_gradient(tf.identity(each.value)) for each in part.state]
+    traced = Traced(part, cut.specs(batch), weights, state)
+    beside = {}  # what has no gradient
+
+    @tf.custom_gradient
+    def floats(*weights):
+        weights = [tf.stop_gradient(each) for each in weights]
+        moved, outputs = traced.forward(cut, batch, weights, state)
+        beside["state"] = moved
+        beside["outputs"] = {name: each for name, each in outputs.items() if name not in traced.floats}
+
+        def backward(*upstream):
+            return traced.backward(cut, batch, weights, state, dict(zip(traced.floats, upstream)))
+
+        return tuple(outputs[name] for name in traced.floats), backward
+
+    outputs = dict(zip(traced.floats, floats(*weights)))
+    for place, value in zip(traced.moving, beside["state"]):
+        part.state[place].assign(value)
+    return {name: outputs[name] if name in outputs else beside["outputs"][name] for name in traced.specs}
+
+
+class Traced:
+    """A `Part` as a graph, made once for all micro-batches.
+
+    Args:
+        part: a `Part`.
+        rows: name -> `tf.TensorSpec` of the rows of a micro-batch.
+        weights, state: tensors that stand for the variables of `part`.
+
+    Attributes:
+        moving: places in the state of what a micro-batch changes.
+        specs: name -> `tf.TensorSpec` of an output.
+        floats: names of the outputs that may have a gradient.
+    """
+
+    def __init__(self, part, rows, weights, state):
+        import tensorflow as tf
+
+        self.part = part
+        self.arguments = [rows, *([_spec(each) for each in group] for group in (weights, state))]
+        self.one = tf.function(self._outputs, autograph=False).get_concrete_function(*self.arguments)
+        self.moving = [place for place, changed in enumerate(part.changed) if changed]
+        self.specs = self.one.structured_outputs[0]
+        self.floats = [name for name, spec in self.specs.items() if spec.dtype.is_floating]
+
+    @cached_property
+    def back(self) -> Any:
+        """Gradients of a micro-batch, the same graph for each term of a loss."""
+        import tensorflow as tf
+
+        upstream = {name: _spec(self.specs[name]) for name in self.floats}
+        return tf.function(self._gradients, autograph=False).get_concrete_function(*self.arguments, upstream)
+
+    def _outputs(self, rows, weights, state):
+        pairs = [*zip(self.part.trained, weights), *zip(self.part.state, state)]
+        outputs, after = self.part(rows, pairs)
+        return outputs, [value for value, changed in zip(after, self.part.changed) if changed]
+
+    def _gradients(self, rows, weights, state, upstream):
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            outputs, after = self._outputs(rows, weights, state)
+        ends = [outputs[name] for name in self.floats]
+        found = tape.gradient(ends, weights, output_gradients=[upstream[name] for name in self.floats])
+        self.reached = [place for place, each in enumerate(found) if each is not None]
+        return [tf.convert_to_tensor(found[place]) for place in self.reached], after
+
+    def forward(self, cut, batch, weights, state) -> tuple:
+        """`(moved, outputs)` of a whole batch: values at the places `moving`, and a dict of tensors."""
+        import tensorflow as tf
+
+        moved, stores = [state[place] for place in self.moving], cut.stores(self.specs)
+        for first, end, size in cut.stretches:
+
+            def step(number, moved, stores, size=size):
+                outputs, moved = self.one(cut.rows_of(batch, number, size), weights, self._now(state, moved))
+                return number + 1, moved, cut.put(stores, number, size, outputs)
+
+            start = tf.convert_to_tensor(first), moved, stores
+            _, moved, stores = tf.while_loop(lambda number, *_: number < end, step, start, parallel_iterations=1)  # noqa: B023
+        return moved, {name: cut.whole(store, self.specs[name]) for name, store in stores.items()}
+
+    def backward(self, cut, batch, weights, state, upstream) -> list:
+        """Gradients of the weights, None where the outputs do not depend on one."""
+        import tensorflow as tf
+
+        one = self.back  # whose trace finds out what is reached
+
+        moved, total = (
+            [state[place] for place in self.moving],
+            [tf.zeros_like(weights[place]) for place in self.reached],
+        )
+        for first, end, size in cut.stretches:
+
+            def step(number, moved, total, size=size):
+                rows, of_rows = (cut.rows_of(each, number, size) for each in (batch, upstream))
+                found, moved = one(rows, weights, self._now(state, moved), of_rows)
+                return number + 1, moved, [old + new for old, new in zip(total, found)]
+
+            start = tf.convert_to_tensor(first), moved, total
+            _, moved, total = tf.while_loop(lambda number, *_: number < end, step, start, parallel_iterations=1)  # noqa: B023
+        found = dict(zip(self.reached, total))
+        return [found.get(place) for place in range(len(weights))]
+
+    def _now(self, state, moved):
+        """The whole state, with the values that have moved."""
+        now = dict(enumerate(state)) | dict(zip(self.moving, moved))
+        return [now[place] for place in range(len(state))]
+
+
+def _spec(tensor):
+    import tensorflow as tf
+
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
+
+
+class Cut:
+    """How the rows of a batch become micro-batches, `i::k` each, where their number is known when the graph runs.
+
+    Args:
+        batch: dict of tensors.
+        most: rows of a micro-batch.
+
+    Attributes:
+        stretches: list of `(first, end, size)`: numbers of micro-batches that one loop runs, and their rows.
+    """
+
+    def __init__(self, batch, most):
+        import tensorflow as tf
+
+        first = next(iter(batch.values()))
+        self.rows = tf.shape(first)[0] if first.shape[0] is None else first.shape[0]
+        self.count = -(-self.rows // most)
+        self.stretches = [(0, self.count, None)]
+
+    def specs(self, tensors) -> dict:
+        """Name -> `tf.TensorSpec` of the rows of a micro-batch."""
+        import tensorflow as tf
+
+        return {name: tf.TensorSpec([None, *each.shape[1:]], each.dtype) for name, each in tensors.items()}
+
+    def rows_of(self, tensors, number, size) -> dict:
+        """The rows of a micro-batch, of a dict of tensors."""
+        return {name: each[number :: self.count] for name, each in tensors.items()}
+
+    def stores(self, specs) -> dict:
+        """Where the outputs of micro-batches are put, by name."""
+        import tensorflow as tf
+
+        options = {"size": self.count, "infer_shape": False}
+        return {
+            name: tf.TensorArray(spec.dtype, element_shape=[None, *spec.shape[1:]], **options)
+            for name, spec in specs.items()
+        }
+
+    def put(self, stores, number, size, outputs) -> dict:
+        """The stores with the outputs of one micro-batch."""
+        return {name: store.write(number, outputs[name]) for name, store in stores.items()}
+
+    def whole(self, store, spec) -> Tensor:
+        """What was put into a store, in the order of the batch."""
+        import tensorflow as tf
+
+        row = tf.range(self.rows)
+        part, place = row % self.count, row // self.count
+        before = part * (self.rows // self.count) + tf.minimum(part, self.rows % self.count)  # rows of earlier ones
+        return tf.ensure_shape(tf.gather(store.concat(), before + place), [None, *spec.shape[1:]])
+
+
+class CompiledCut(Cut):
+    """The same for XLA, in whose loops every micro-batch has as many rows: first run those that have one more."""
+
+    def __init__(self, batch, most):
+        super().__init__(batch, most)
+        size, left = self.rows // self.count, self.rows % self.count
+        equal = isinstance(left, int) and left == 0
+        self.stretches = [(left, self.count, size)] if equal else [(0, left, size + 1), (left, self.count, size)]
+
+    def _places(self, number, size):
+        import tensorflow as tf
+
+        return number + self.count * tf.range(size)
+
+    def rows_of(self, tensors, number, size) -> dict:
+        import tensorflow as tf
+
+        return {name: tf.gather(each, self._places(number, size)) for name, each in tensors.items()}
+
+    def stores(self, specs) -> dict:
+        import tensorflow as tf
+
+        for name, spec in specs.items():
+            if not spec.shape[1:].is_fully_defined():
+                raise NotImplementedError(
+                    f"{name} has shape {spec.shape}, of which XLA has to know all but the rows before it runs; compile "
+                    "with jit_compile=False, or fit arrays of one length."
+                )
+        return {name: tf.zeros([self.rows, *spec.shape[1:]], spec.dtype) for name, spec in specs.items()}
+
+    def put(self, stores, number, size, outputs) -> dict:
+        import tensorflow as tf
+
+        places = self._places(number, size)[:, None]
+        return {name: tf.tensor_scatter_nd_update(store, places, outputs[name]) for name, store in stores.items()}
+
+    def whole(self, store, spec) -> Tensor:
+        return store

@@ -1,0 +1,148 @@
+"""What a training consists of at a moment: tensors and numbers, taken out of a model and put back into one."""
+
+import hashlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.keras_contact import untracked
+from kzoo.training.health import Health
+
+LONGEST = 200  # characters of a text and entries of a list that a description spells out; of more, a digest
+NOT_OF_IT = ("name", "registered_name", "module", "build_config")  # in configs: what is counted on or says the same
+NOTED = ("epochs_made", "trainings")  # attributes that `fit` sets on a model
+
+
+def variables_of(model) -> dict:
+    """All variables that a step may change, by a name that is the same in each process which makes the same model."""
+    groups = {
+        "trained": model.trainable_variables,
+        "fixed": model.non_trainable_variables,
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
+    return {f"{group}/{index:05d}": each for group, all_of in groups.items() for index, each in enumerate(all_of)}
+
+
+def on_host(variables) -> dict:
+    """Copies of the values in the memory of the host, whole, wherever their parts are; name -> numpy array."""
+    values = {name: each.value for name, each in variables.items()}
+    if keras.config.backend() == "jax":
+        values = {name: _whole(each) for name, each in values.items()}
+    return {name: np.array(keras.ops.convert_to_numpy(each)) for name, each in values.items()}
+
+
+def _whole(value):
+    """A value of jax whose parts other processes have is gathered: all of them ask for it."""
+    if value.is_fully_addressable or value.is_fully_replicated:
+        value.copy_to_host_async()  # all of them at once, before the first is waited for
+        return value
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(value, tiled=True)
+
+
+def check_fits(arrays, variables, place) -> None:
+    """Stops where arrays are not those of these variables.
+
+    Raises:
+        ValueError: the first that differs.
+    """
+    for name, variable in variables.items():
+        there = arrays[name].shape if name in arrays else None
+        if there != tuple(variable.shape):
+            held = "none" if there is None else f"one of shape {there}"
+            raise ValueError(
+                f"{place} is of another model: for {variable.path} of shape {tuple(variable.shape)} it has {held}; "
+                "make the model as it was, or give another folder."
+            )
+        if str(arrays[name].dtype) != keras.backend.standardize_dtype(variable.dtype):
+            raise ValueError(
+                f"{place} is of another model: {variable.path} is of {variable.dtype}, and it has "
+                f"{arrays[name].dtype}; make the model as it was, or give another folder."
+            )
+
+
+def put_back(arrays, variables) -> None:
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def is_well(model) -> bool:
+    """Whether no step of this epoch had a loss that is not finite, as far as the model has a `Health` to tell."""
+    healths = [each for each in model.metrics if isinstance(each, Health)]
+    return all(int(keras.ops.convert_to_numpy(each.first_bad.value)) < 0 for each in healths)
+
+
+def noted(model) -> dict:
+    """What `fit` has noted on a model, in values of JSON."""
+    return {name: getattr(model, name) for name in NOTED if hasattr(model, name)}
+
+
+def note(model, values) -> None:
+    """Put `noted` back."""
+    for name in NOTED:
+        if name in values:
+            value = values[name]
+            untracked(model, name, tuple(value) if isinstance(value, list) else value)
+
+
+# -- what must be the same when a training goes on --
+def description(model, data) -> dict:
+    """Model, loss, optimizer and gradients in values of JSON, without what is large, beside a description of the data.
+
+    Two processes of one script give the same; `difference` says what is not.
+    """
+    parts = {"optimizer": model.optimizer, "loss": model.objective, "gradients": model.gradients}
+    found = {"model": {"kind": type(model).__name__, **_config(model)}}
+    found["model"].pop("loss", None)  # which it takes where it is compiled with none
+    found |= {name: {"kind": type(each).__name__, **_config(each)} for name, each in parts.items()}
+    return json.loads(json.dumps(found | {"data": data}))
+
+
+def _config(thing):
+    try:
+        return _short(keras.saving.serialize_keras_object(thing.get_config()))
+    except (NotImplementedError, TypeError, ValueError, AttributeError):  # of a function or an object without a config
+        return {}
+
+
+def _short(value):
+    if isinstance(value, dict):
+        return {str(name): _short(each) for name, each in value.items() if name not in NOT_OF_IT}
+    if isinstance(value, (list, tuple)):
+        return [_short(each) for each in value] if len(value) <= LONGEST else _digest(value)
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else _digest(value)
+    return value if value is None or isinstance(value, (bool, int, float)) else _digest(value)
+
+
+def _digest(value):
+    return f"sha256:{hashlib.sha256(repr(value).encode()).hexdigest()[:16]}"
+
+
+def difference(before, now, place="") -> str | None:
+    """Where two values of JSON differ first, in words; None where they are the same.
+
+    Example:
+        >>> difference({"loss": {"temperature": 0.07}}, {"loss": {"temperature": 0.1}})
+        'loss.temperature was 0.07 and is 0.1'
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in [*before, *(each for each in now if each not in before)]:
+            inner = f"{place}.{name}" if place else name
+            found = difference(before.get(name), now.get(name), inner)
+            if found is not None:
+                return found
+        return None
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        each = (difference(one, other, f"{place}[{at}]") for at, (one, other) in enumerate(zip(before, now)))
+        return next((found for found in each if found is not None), None)
+    return None if before == now else f"{place} was {_said(before)} and is {_said(now)}"
+
+
+def _said(value) -> Any:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,93 @@
+"""What a step takes, said before it is made: beside what it then takes, and what is chosen by it."""
+
+import numpy as np
+import pytest
+from shared_case import batch_of, numpy, tiny_model
+
+from kzoo.losses import InfoNCE, SupCon
+from kzoo.scale import memory, memory_estimate
+from kzoo.scale.memory import fitting_micro_batch
+from kzoo.scale.peak import free_memory, peak_of
+
+ROWS, MICRO = 4096, 512
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    model = tiny_model(depth=1)
+    model.compile("clip_adamw", loss=InfoNCE(block_size=256))
+    return model
+
+
+@pytest.fixture(scope="module")
+def estimates(compiled):
+    """Of the plain step, and of one in micro-batches."""
+    before = [numpy(each) for each in compiled.variables]
+    found = memory_estimate(compiled, ROWS), memory_estimate(compiled, ROWS, MICRO)
+    assert all(np.array_equal(numpy(each), value) for each, value in zip(compiled.variables, before))
+    assert compiled.optimizer.iterations == 0 and compiled.micro_batch_size is None
+    return found
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, MICRO])
+def test_it_is_what_a_step_takes(compiled, estimates, micro_batch_size):
+    batch = {name: np.resize(each, (ROWS, *each.shape[1:])) for name, each in batch_of(compiled, 24).items()}
+    compiled.compile("clip_adamw", loss=InfoNCE(block_size=256), micro_batch_size=micro_batch_size)
+    compiled.train_on_batch(batch)  # which compiles and traces
+    taken = min(peak_of(lambda: compiled.train_on_batch(batch)) for _ in range(3))
+    assert estimates[micro_batch_size is not None].step == pytest.approx(taken, rel=0.2)
+
+
+def test_it_prints_as_a_table_of_its_parts(compiled, estimates):
+    plain, micro = estimates
+    assert (
+        plain == sum(plain.parts.values()) and plain.step == plain - plain.parts["weights"] - plain.parts["optimizer"]
+    )
+    assert plain.parts["weights"] == sum(4 * int(np.prod(each.shape)) for each in compiled.variables)
+    assert plain.parts["optimizer"] > 2 * plain.parts["gradients"] > 0
+    assert micro.parts["activations"] < plain.parts["activations"] / 4
+    lines = str(micro).splitlines()
+    assert lines[0] == "a step of 4,096 rows in micro-batches of 512"
+    assert [line.split()[0] for line in lines[1:]] == [*micro.parts, "all"]
+
+
+def test_what_the_loss_reads_beside_pictures_and_texts_is_given(compiled):
+    model = tiny_model(depth=1)
+    with pytest.raises(ValueError, match="not compiled.*call compile"):
+        memory_estimate(model, 8)
+    pair = ("image_embeddings", "text_embeddings")
+    model.compile("sgd", loss=SupCon(inputs=pair, labels="species"))
+    with pytest.raises(ValueError, match="the loss reads 'species' too; give a batch"):
+        memory_estimate(model, 8)
+    batch = batch_of(model, 4) | {"species": np.array([0, 0, 1, 1])}
+    assert memory_estimate(model, 8, batch=batch).parts["batch"] == 8 * sum(each[:1].nbytes for each in batch.values())
+
+
+def test_a_batch_that_does_not_fit_is_cut(compiled, estimates, monkeypatch):
+    plain, micro = estimates
+    asked = []
+
+    def estimate(model, batch_size, size, batch):
+        asked.append(size)
+        return micro if size <= MICRO else plain
+
+    monkeypatch.setattr(memory, "memory_estimate", estimate)
+    free = {}
+    monkeypatch.setattr(memory, "free_memory", lambda: free["bytes"])
+    free["bytes"] = 2**50
+    assert fitting_micro_batch(compiled, ROWS) == (None, "") and not asked
+    free["bytes"] = 2 * plain.step
+    assert fitting_micro_batch(compiled, ROWS) == (None, "") and asked == [ROWS]
+    free["bytes"] = 2 * micro.step
+    size, said = fitting_micro_batch(compiled, ROWS)
+    assert size <= MICRO < asked[-2] and said.startswith(f"micro-batches of {size:,}: a step of 4,096 rows takes about")
+    free["bytes"] = 1000
+    with pytest.raises(MemoryError, match="row by row, but only 0 MiB are free; take a smaller batch"):
+        fitting_micro_batch(compiled, ROWS)
+
+
+def test_a_system_that_says_nothing_of_memory_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr("kzoo.scale.peak.CLEAR", tmp_path / "nothing")
+    with pytest.raises(NotImplementedError, match="measured on Linux, on a GPU, and on jax"):
+        peak_of(lambda: None)
+    assert free_memory() > 0

@@ -1,0 +1,135 @@
+"""A training that is killed again and again and started anew, each time in a process of its own, beside one that is
+not.
+
+python killed_runs.py FOLDER SEED KILLS: writes `whole` and `parts`, with losses by step and all values at the end.
+Imports take seconds: all processes are forks of this one, which has imported and made nothing else.
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+warnings.filterwarnings("ignore", message=".*fork.*")
+
+import numpy as np  # noqa: E402
+from trained import Curve, pairs_of, trainee, values_of  # noqa: E402
+
+from kzoo.files import disk  # noqa: E402
+from kzoo.training import Resume  # noqa: E402
+
+EPOCHS, STEPS = 3, 4
+CHANGES = ("write", "make_folder", "rename", "remove", "remove_folder", "sync")
+
+
+class Written(Curve):
+    """The curve, on disk after each step: a process that is killed tells nothing."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_train_batch_end(self, batch, logs=None):
+        with open(self.path, "a") as file:
+            file.write(f"{self.epoch * STEPS + batch} {float(logs['loss'])!r}\n")
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)  # it comes when it comes
+
+
+class At(Curve):
+    """Kills after a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch * STEPS + batch == self.step:
+            kill()
+
+
+def at_change(number):
+    """Let the process be killed before a change of files, wherever it comes: in the thread that writes, mostly."""
+    left, lock = [number], threading.Lock()
+
+    def counted(change):
+        def killing(*arguments):
+            with lock:
+                left[0] -= 1
+            return kill() if left[0] < 0 else change(*arguments)
+
+        return killing
+
+    for name in CHANGES:
+        setattr(disk, name, counted(getattr(disk, name)))
+
+
+def train(folder, curve, callbacks=()):
+    model = trainee()
+    held_out = pairs_of(model, shuffle=False)
+    callbacks = [Written(folder / curve), *callbacks, Resume(folder / "run", every=1)]
+    model.fit(pairs_of(model), epochs=EPOCHS, verbose=0, callbacks=callbacks, validation_data=held_out)
+    history = [each for values in model.history.history.values() for each in values]
+    np.savez(folder / "end.npz", np.array(history), *values_of(model))
+
+
+def in_fork(work):
+    """Do some work in a process of its own; how it ended, minus the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except SystemExit as error:
+            code = error.code
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def main(folder, seed, kills):
+    draw = random.Random(seed)
+    for name in ("whole", "parts"):
+        (folder / name).mkdir(parents=True)
+    assert in_fork(lambda: train(folder / "whole", "curve-whole")) == 0
+    parts = folder / "parts"
+    for number in range(kills):
+        step, change = draw.randrange(EPOCHS * STEPS), draw.randrange(12, 90)
+
+        def killed(number=number, step=step, change=change):
+            if number % 2:
+                at_change(change)
+            train(parts, f"curve-{number}", () if number % 2 else [At(step)])
+
+        ended = in_fork(killed)
+        print(f"killed after {f'change {change} of files' if number % 2 else f'step {step}'}: {ended}")
+        if ended == 0:  # it was done before it came to that
+            break
+
+    def terminated():
+        asks = At(-1)
+        asks.on_train_batch_end = lambda batch, logs=None: os.kill(os.getpid(), signal.SIGTERM)
+        train(parts, "curve-terminated", [asks])
+
+    if not (parts / "end.npz").exists():
+        print(f"asked to leave: {in_fork(terminated)}")
+    assert in_fork(lambda: train(parts, "curve-last")) == 0
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,35 @@
+"""Processes that are killed with SIGKILL at steps and at changes of files drawn by chance, and started again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+KILLS = 3
+
+
+def losses(paths):
+    """Loss by step of all curves; a step that was made twice has made the same loss twice."""
+    found = {}
+    for path in paths:
+        for line in path.read_text().splitlines():
+            step, loss = line.split()
+            assert found.setdefault(int(step), loss) == loss, (path.name, step)
+    return found
+
+
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
+    script = Path(__file__).with_name("killed_runs.py")
+    seed = os.environ.get("KZOO_KILLS_SEED", "1")
+    kills = os.environ.get("KZOO_KILLS", str(KILLS))
+    done = subprocess.run([sys.executable, script, tmp_path, seed, kills], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": -9") >= 2, done.stdout
+    assert "asked to leave: 143" in done.stdout or "asked to leave" not in done.stdout, done.stdout
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert losses(parts.glob("curve-*")) == losses(whole.glob("curve-*"))
+    with np.load(whole / "end.npz") as before, np.load(parts / "end.npz") as after:
+        assert before.files == after.files and len(before.files) > 50
+        assert all(np.array_equal(before[name], after[name]) for name in before.files)
