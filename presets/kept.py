@@ -35,8 +35,7 @@ def write_weights(model, place, optimizer) -> dict:
     """
     metadata = {"format": "keras"}
     give = partial(give_state, model, training=optimizer)
-    check = partial(check_numbers, "the model")
-    return {WEIGHTS_FILE: write_tensors(place / WEIGHTS_FILE, give, metadata, check, of_tensors=True)}
+    return {WEIGHTS_FILE: write_tensors(place / WEIGHTS_FILE, give, metadata, partial(check_numbers, "the model"))}
 
 
 @contextmanager

@@ -46,10 +46,22 @@ def fitted():
     return model
 
 
+def batch_norm():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 2))
+    return layer
+
+
 def wrapped_error():
     with pytest.raises(ZeroDivisionError) as caught:
         keras.layers.Lambda(lambda x: x * (1 // 0))(np.ones(1))
     return caught.value
+
+
+def built_norm():
+    norm = keras.layers.BatchNormalization()
+    norm.build((None, 2))
+    return norm
 
 
 class Constants:
@@ -66,9 +78,14 @@ PRIVATE = {
     "_flatten_layers": (compiled, None),
     "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),
+    "_moments": (batch_norm, None),
+    "_reduction_axes": (batch_norm, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
+    "_backend_update_step": (lambda: compiled().optimizer, None),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
+    "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),
+    "_distribute_data": (lambda: import_module("keras.src.backend.jax.trainer"), "jax"),
     "_save_state": (lambda: saving_lib, None),
     "_load_state": (lambda: saving_lib, None),
     "_keras_call_info_injected": (wrapped_error, None),
@@ -84,6 +101,7 @@ PRIVATE = {
 }
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
+    "_maybe_symbolic_build": (compiled, "tensorflow"),  # which a model of kzoo overrides
     "jax_state_sync": (compiled, "jax"),
     "train_function": (compiled, None),
     "test_function": (compiled, None),
@@ -98,13 +116,13 @@ UNDOCUMENTED = {
     "current_path": (lambda: import_module("keras.src.backend.common.name_scope"), None),
     "H5IOStore": (lambda: saving_lib, None),
     "h5_file": (lambda: saving_lib.H5IOStore(BytesIO(), mode="w"), None),
+    "global_state": (lambda: import_module("keras.src.random.seed_generator"), None),
+    "GLOBAL_SEED_GENERATOR": (lambda: import_module("keras.src.random.seed_generator"), None),
+    "global_seed_generator": (lambda: import_module("keras.src.random.seed_generator"), None),
     "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
     "save_model": (lambda: saving_lib, None),
     "save_weights_only": (lambda: saving_lib, None),
     "save_model_to_hdf5": (lambda: import_module("keras.src.legacy.saving.legacy_h5_format"), None),
-    "global_state": (lambda: import_module("keras.src.random.seed_generator"), None),
-    "GLOBAL_SEED_GENERATOR": (lambda: import_module("keras.src.random.seed_generator"), None),
-    "global_seed_generator": (lambda: import_module("keras.src.random.seed_generator"), None),
 }
 
 

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 from kzoo.cli import caption, check, classify, convert, demo, describe, embed, evaluate, export, presets, shards, train
+from kzoo.cli.devices import is_first, let_the_first_speak
 from kzoo.cli.sentences import ToTerminal, in_flags, in_words, is_failure, said, show_warnings
 from kzoo.cli.terminal import DEBUG, Command, app
 
@@ -33,14 +34,16 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = DEBUG in arguments
     handler = ToTerminal(_flags)
+    handler.addFilter(lambda record: is_first())
     logging.getLogger("kzoo").addHandler(handler)
     try:
         with warnings.catch_warnings():
-            show_warnings(_flags)
+            show_warnings(_flags, is_first())
             app([word for word in arguments if word != DEBUG])
     except BaseException as error:
         if debug or not is_failure(error):
             raise
+        let_the_first_speak()
         said(in_flags(in_words(error), _flags()), style="red")
         sys.exit(1)
     finally:

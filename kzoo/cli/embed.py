@@ -6,8 +6,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from kzoo.cli.options import BackendOption, BatchSize, CaptionKey, Embedding, SkipBroken
-from kzoo.cli.parts import image_files, in_steps, open_model, readable_images, texts_of
+from kzoo.cli.options import CAPTION_KEY, BackendOption, BatchSize, CaptionKey, Embedding, SkipBroken
+from kzoo.cli.parts import image_files, in_steps, open_model, packed, readable_images, texts_of
 from kzoo.cli.terminal import console
 from kzoo.files import limits
 from kzoo.files.single import replacing
@@ -19,9 +19,9 @@ def embed(
     images: Annotated[list[Path] | None, typer.Option(help="Image file, folder or shards; repeat for more.")] = None,
     texts: Annotated[
         Path | None,
-        typer.Option(help="Text file, one text a line; table of captions; or shards, of which each sample has one."),
+        typer.Option(help="Text file, one text a line; table of captions (csv, tsv, jsonl); or shards, one a sample."),
     ] = None,
-    caption_key: CaptionKey = "caption",
+    caption_key: CaptionKey = CAPTION_KEY,
     batch_size: BatchSize = 64,
     skip_broken: SkipBroken = False,
     backend: BackendOption = None,
@@ -39,7 +39,11 @@ def embed(
             arrays["image_embeddings"] = in_steps(opened.encode_image, files, batch_size, "images")
             arrays["image_files"] = names
         if texts is not None:
-            lines = texts_of(texts, caption_key)
+            rows = packed(texts)
+            if rows is None:
+                lines = texts_of(texts, caption_key)
+            else:  # the first of a sample, so that texts and pictures stand in equal rows
+                lines = [rows.texts(number)[0][0] for number in range(len(rows))]
             kept = _strings(lines, "texts")
             arrays["text_embeddings"] = in_steps(opened.encode_text, lines, batch_size, "texts")
             arrays["texts"] = kept

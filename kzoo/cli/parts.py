@@ -116,15 +116,11 @@ def unpacked(sources) -> list:
 
 
 def texts_of(path, caption_key) -> list[str]:
-    """The texts of a file: its lines, the captions of a table, or of each sample of shards the first, so that texts and
-    pictures stand in equal rows.
+    """The texts of a file: its lines, or the captions of a table.
 
     Raises:
         ValueError: a table without that column, or with rows that have no caption.
     """
-    rows = packed(path)
-    if rows is not None:
-        return [rows.texts(number)[0][0] for number in range(len(rows))]
     if not is_table(path):
         return [line for line in read_lines(path) if line.strip()]
     texts = []

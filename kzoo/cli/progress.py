@@ -9,6 +9,7 @@ from kzoo.cli.terminal import console
 from kzoo.evaluation.results import in_order
 from kzoo.files import disk
 from kzoo.keras_contact import sync_state
+from kzoo.scale.engine import once, process
 
 KS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -70,7 +71,7 @@ class Watch(keras.callbacks.Callback):
     def say(self, line) -> None:
         """Print a line, and add it to the log."""
         console.print(line, highlight=False, soft_wrap=True)
-        if self.log is not None:
+        if self.log is not None and process()[0] == 0:
             with disk.in_words(self.log), open(self.log, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
@@ -97,14 +98,19 @@ class Watch(keras.callbacks.Callback):
         numbers = {"epoch": epoch + 1, **{name: float(logs[name]) for name in sorted(logs, key=in_order)}}
         self.say(line_of(numbers, self.epochs))
         sync_state(self.model)  # what is saved is what the last step left
-        self.folder.epoch_done(self.model, numbers | {"seconds": time.monotonic() - self.started}, score_of(numbers))
-        self.best = self.folder.best
+        self.best = once(lambda: self._kept(numbers))
         if self.resume is not None:
             self.resume.save_soon()
-        waited = epoch + 1 - self.folder.best[0]
+        best = self.best[0]
+        waited = epoch + 1 - best
         if self.patience is not None and waited >= self.patience:
             self.model.stop_training = True
-            self.say(f"stopped: no epoch was better than epoch {self.folder.best[0]} for {waited} epochs")
+            self.say(f"stopped: no epoch was better than epoch {best} for {waited} epochs")
+
+    def _kept(self, numbers):
+        """The best epoch and its score, once this one is in the folder."""
+        self.folder.epoch_done(self.model, numbers | {"seconds": time.monotonic() - self.started}, score_of(numbers))
+        return self.folder.best
 
     def close(self) -> None:
         """Take the bar away, wherever the training has stopped."""

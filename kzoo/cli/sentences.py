@@ -87,14 +87,19 @@ def said(sentence, style=None) -> None:
     errors.print(f"kzoo: {sentence}", style=style, highlight=False, soft_wrap=True)
 
 
-def show_warnings(flags) -> None:
-    """From here on warnings of kzoo are one line of the terminal, without the place in the source."""
+def show_warnings(flags, shown=True) -> None:
+    """From here on warnings of kzoo are one line of the terminal, without the place in the source.
+
+    Args:
+        flags: function that gives the parameters of the command that runs.
+        shown: whether they are shown at all: of several processes the first does.
+    """
     plain = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
-        if category is UserWarning and file is None:
+        if category is UserWarning and file is None and shown:
             said(in_flags(str(message), flags()))
-        else:
+        elif shown:
             plain(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show

@@ -1,6 +1,7 @@
 """`kzoo train`."""
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,15 +9,17 @@ from typing import Annotated
 import typer
 
 from kzoo.arguments import AMOUNT, COUNT, NOT_NEGATIVE, POSITIVE, SIDE, number, whole
+from kzoo.cli.devices import LAUNCHED, is_first, launch, split_cpu, wants_processes
 from kzoo.cli.options import CAPTION_KEY, IMAGE_KEY, BackendOption, CaptionKey, ImageKey, SkipBroken, Source, taking
 from kzoo.cli.parts import needs_keras
+from kzoo.cli.terminal import console
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.data.folders import metadata_of
 from kzoo.files.schema import shown
 from kzoo.files.single import try_file
 from kzoo.files.words import said_by
 
-GOING_ON = {"source", "output", "resume", "restart", "backend", "log"}  # options of the command, not of the training
+GOING_ON = {"source", "output", "resume", "restart", "backend", "log", "devices"}  # of the command, not of the training
 # options that a training may be resumed with: a picture may turn out broken late, another machine have less memory
 ALWAYS = GOING_ON | {"skip_broken", "micro_batch_size"}
 
@@ -54,6 +57,9 @@ def train(
     ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Begin an interrupted training anew.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="How to train, such as clip_finetune; what is said beside it goes first.")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(callback=taking(COUNT), help="Passes over the source; default by its size.")
     ] = None,
@@ -99,6 +105,9 @@ def train(
     image_key: ImageKey = IMAGE_KEY,
     caption_key: CaptionKey = CAPTION_KEY,
     skip_broken: SkipBroken = False,
+    devices: Annotated[
+        int | None, typer.Option(callback=taking(COUNT), help="GPUs or TPU cores that share each batch; default one.")
+    ] = None,
     backend: BackendOption = None,
 ) -> None:
     """Train or fine-tune a model on pairs of your own.
@@ -126,10 +135,17 @@ def train(
         }
     if options["patience"] is not None and options["validation"] is None:
         raise typer.BadParameter("--patience waits for better numbers on held-out pairs; give them as --validation.")
-    needs_keras()
+    cpus = split_cpu()
+    keras = needs_keras()
+    if wants_processes(devices, keras.config.backend()):
+        raise typer.Exit(launch(devices, cpus))
+    console.quiet = not is_first()
     from kzoo.cli.training_run import run
+    from kzoo.scale import start
 
-    raise typer.Exit(run(source, folder, options, log))
+    with start(devices or 1) if LAUNCHED not in os.environ else start():
+        code = run(source, folder, options, log)
+    raise typer.Exit(code)
 
 
 def _check_kept(context, kept, folder):

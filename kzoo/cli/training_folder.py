@@ -135,7 +135,9 @@ class TrainingFolder:
 
     def save(self, model) -> None:
         """Keep a model as the one that this training gives; `check` has seen to what it replaces."""
-        model.save_to_preset(self.path, overwrite=True)
+        from kzoo.presets.save import save  # which needs Keras, and waits for no other process
+
+        save(model, self.path, overwrite=True)
 
     def _write_history(self):
         text = io.StringIO(newline="")

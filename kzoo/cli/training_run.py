@@ -9,12 +9,13 @@ import numpy as np
 
 import kzoo
 from kzoo import keras_contact
+from kzoo.arguments import one_of
 from kzoo.cli.curves import can_draw
 from kzoo.cli.parts import pairs_of
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
 from kzoo.data.cut_texts import CutTexts
-from kzoo.data.streams.dataset import ShardDataset
+from kzoo.data.streams.locations import is_shards
 from kzoo.files.words import said_by
 from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
@@ -22,9 +23,12 @@ from kzoo.models.intake import Intake
 from kzoo.preprocessing.decoding import check_picture
 from kzoo.presets.build import PARTS, parts_of
 from kzoo.presets.table import is_preset, read_row
+from kzoo.scale.engine import count, once, process
 from kzoo.scale.memory import fitting_micro_batch
 from kzoo.training import Resume
+from kzoo.training.named_recipes import NAMED
 from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
+from kzoo.training.recipes import recipe as recipe_of
 
 VOCABULARY = 8192  # most ids of a vocabulary that a large preset learns from captions
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, as shells give them
@@ -53,12 +57,13 @@ def run(source, folder, options, log) -> int:
     Returns:
         The exit code: 0, or where the training was interrupted 130, and 143 where that was by SIGTERM.
     """
+    (one_of(*NAMED) | None)("--recipe", options["recipe"])
     keras.utils.set_random_seed(options["seed"])
     goes_on = folder.has_begun()
     model = kzoo.from_preset(folder.last, dtype=options["dtype"]) if goes_on else _opened(options)
     read = {name: options[name] for name in OF_SOURCE}
     data = pairs_of(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
-    given = {name: options[name] for name in OF_RECIPE}
+    given = {name: options[name] for name in OF_RECIPE} | {"name": options["recipe"]}
     recipe = choose_recipe(data.count, model.count_params(), options["from_scratch"], **given)
     if recipe.batch_size > data.count:
         raise ValueError(
@@ -85,20 +90,21 @@ def run(source, folder, options, log) -> int:
         watch.say("curves.png is left out: pip install matplotlib")
     if not goes_on:
         _try_first(model, data)  # before anything is left behind
-        if held_out and not options["skip_broken"]:
+        if held_out and not options["skip_broken"] and not is_shards(options["validation"]):
             _check_pictures(held_out)
-        folder.begin(model, options)
+        once(lambda: folder.begin(model, options))
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         _fit(model, data, held_out, recipe, len(folder.history), [watch, resume])
     except KeyboardInterrupt as asked:
-        watch.say(_interrupted(model, folder, source))
+        if process()[0] == 0:  # the others may be somewhere else
+            watch.say(_interrupted(model, folder, source))
         return TERMINATED if isinstance(asked, Terminated) else INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
         watch.close()
     folder.history, folder.best = watch.history, watch.best
-    folder.finish()
+    once(folder.finish)
     watch.say(f"saved the model in {folder.path}{_of_epoch(folder, recipe)}")
     return 0
 
@@ -109,7 +115,8 @@ def _opened(options):
     row = read_row(name) if not Path(name).is_dir() and is_preset(name) else None
     if row is not None:
         _check_pairs(name, row.get("model"), parts_of(row))
-    options["from_scratch"] = options["from_scratch"] or (row is not None and row["weights"] is None)
+    anew = options["recipe"] is not None and recipe_of(options["recipe"]).from_scratch
+    options["from_scratch"] = options["from_scratch"] or anew or (row is not None and row["weights"] is None)
     if options["from_scratch"] and row is not None and row["tokenizer"]["kind"] != "trained_bpe":
         more["vocab_size"] = VOCABULARY
     model = kzoo.from_preset(name, load_weights=not options["from_scratch"], **more)
@@ -146,11 +153,8 @@ def _try_first(model, data):
 
 
 def _check_pictures(data):
-    """Stops at a file of held-out pictures that is none: they are read when an epoch is over, which may take days.
-
-    In shards they have no names, and are opened when they are read.
-    """
-    for row in () if isinstance(data, ShardDataset) else data.rows:
+    """Stops at a file of held-out pictures that is none: they are read when an epoch is over, which may take days."""
+    for row in data.rows:
         try:
             check_picture(row.image)
         except ValueError as error:
@@ -158,16 +162,17 @@ def _check_pictures(data):
 
 
 def _compile(model, recipe, steps, options):
-    for modality in options["freeze"] or ():
+    for modality in options["freeze"] or recipe.locked:
         if modality not in model.modalities():
             raise ValueError(f"--freeze is {modality}, but the model has {', '.join(model.modalities())}.")
         model.modalities()[modality].trainable = False
     try:
-        named = options["loss"] and [{"loss": options["loss"]}]
-        loss = from_spec(named or loss_of(recipe, model.loss_spec))
+        named = options["loss"] or recipe.loss
+        loss = from_spec([{"loss": named}] if named else loss_of(recipe, model.loss_spec))
     except (AttributeError, TypeError) as error:
         raise ValueError(f"--loss is {options['loss']}: {said_by(error)}.") from error
-    model.compile(optimizer_of(recipe, steps), loss=loss)
+    more = {"layer_decay": recipe.layer_decay, "patch_dropout": recipe.patch_dropout}
+    model.compile(optimizer_of(recipe, steps), loss=loss, **more)
     model.optimizer.build(model.trainable_variables)  # it is saved before the first step
 
 
@@ -175,7 +180,8 @@ def _fit_into_memory(model, recipe, options):
     """Cut the batch of a step where it is to be, or where its memory would not be enough; what is said of it."""
     size, said = options["micro_batch_size"], ""
     if size is None:
-        size, said = fitting_micro_batch(model, recipe.batch_size)
+        rows = -(-recipe.batch_size // count())
+        size, said = once(lambda: fitting_micro_batch(model, rows))
     keras_contact.untracked(model, "micro_batch_size", size)
     return said
 
@@ -188,6 +194,7 @@ def _fit(model, data, held_out, recipe, done, callbacks):
 
 def _plan(model, recipe, data):
     start = "from scratch" if recipe.from_scratch else "fine-tuned"
+    start += f" by {recipe.name}" if recipe.name else ""
     return (
         f"{model.name} ({model.count_params():,} parameters, {start}) on {data.count:,} pairs: {recipe.epochs} epochs, "
         f"{len(data)} batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g} "

@@ -14,6 +14,7 @@ from kzoo.encoders.from_checkpoint import class_head_from_checkpoint, from_check
 from kzoo.encoders.keras_hub import from_keras_hub
 from kzoo.encoders.layer_tower import LayerTower
 from kzoo.encoders.m2m100 import M2M100Encoder
+from kzoo.encoders.modern_text import ModernTextTransformer
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
 from kzoo.encoders.resnet import ResNet
@@ -32,6 +33,7 @@ KINDS = (
     FastViT,
     LayerTower,
     M2M100Encoder,
+    ModernTextTransformer,
     MultimodalDecoder,
     NaFlexVisionTransformer,
     ResNet,
@@ -52,6 +54,7 @@ __all__ = [
     "Input",
     "LayerTower",
     "M2M100Encoder",
+    "ModernTextTransformer",
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
     "ResNet",

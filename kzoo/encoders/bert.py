@@ -132,7 +132,7 @@ class BertEncoder(BertBody, PooledText):
     def _tokens(self, x):
         return x if self.token_norm is None else self.token_projection(self.token_norm(x))
 
-    def _pooled(self, tokens, padding_mask):
+    def _pooled(self, tokens, token_ids, padding_mask):
         if self.pooler is not None:
             return ops.tanh(self.pooler(tokens[:, 0]))
-        return super()._pooled(tokens, padding_mask)
+        return super()._pooled(tokens, token_ids, padding_mask)

@@ -1,29 +1,36 @@
-"""The vision transformer of SigLIP 2 NaFlex: pictures keep their shape."""
+"""The vision transformer of SigLIP 2 NaFlex and timm's `NaFlexVit`: pictures keep their shape."""
 
 from functools import partial
 
 import keras
 import numpy as np
+from keras import ops
 
+from kzoo.arguments import one_of
 from kzoo.encoders.pixels import check_pixel_values, normalize_pixels
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.tower import Input
-from kzoo.layers.flexible_patches import FlexiblePatchEmbedding
+from kzoo.layers.attention import BIASES
+from kzoo.layers.flexible_patches import FILTERS, FlexiblePatchEmbedding
+from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import layer_norm
-from kzoo.layers.pooling import AttentionPooling
-from kzoo.layers.transformer import transformer_blocks
+from kzoo.layers.pooling import AttentionPooling, pool_mean
+from kzoo.layers.projection import tower_projection
+from kzoo.layers.transformer import GATES, transformer_blocks
 from kzoo.types import Tensor
+
+POOLS = ("attention", "average", "class_token")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class NaFlexVisionTransformer(SequenceTower):
-    """ViT image tower for patches of pictures of any aspect ratio, with a masked MAP head.
+    """ViT image tower for patches of pictures of any aspect ratio; padding is seen by nothing.
 
     Args:
         patch_size: side of a patch in pixels.
         max_patches: patches per row of a batch; pictures with fewer are padded.
-        table_size: side of the square position table.
-        width: channels of the residual stream and of the embedding.
+        table_size: side of the position table, or its rows and columns.
+        width: channels of the residual stream.
         depth: number of blocks.
         num_heads: attention heads per block.
         mlp_dim: hidden width of the MLPs; default `4 * width`.
@@ -32,6 +39,16 @@ class NaFlexVisionTransformer(SequenceTower):
         epsilon: of the layer norms.
         mean, std: per channel, in units of [0, 1] pixels.
         mask_token: have a learned vector for hidden patches.
+        embed_dim, hidden_dim, projection_bias: of the projection of the embedding, as of `VisionTransformer`.
+        pool: `"attention"` (MAP head), `"average"` (over the patches) or `"class_token"`.
+        norm_tokens: the last norm stands before the pool; False: behind it.
+        class_token: prepend a learned token to the patches.
+        register_tokens: further learned tokens before the patches, which no pool reads.
+        pre_norm: a layer norm between the embedding and the first block; the patches then have no bias.
+        resampling, square: of the position table, see `kzoo.layers.FlexiblePatchEmbedding`.
+        layer_scale: initial gain of the block branches, or None.
+        attention_bias, inner_norm, mlp, mlp_norm: of each block, see `kzoo.layers.TransformerBlock`.
+        pool_heads, pool_mlp_dim: of the pool `"attention"`; default those of the blocks.
 
     Inputs:
         images: uint8 or float tensor `(batch, max_patches, patch_size^2 * 3)`, values in [0, 255], as
@@ -41,11 +58,13 @@ class NaFlexVisionTransformer(SequenceTower):
             padding among them.
 
     Returns:
-        dict: `"embedding"` `(batch, width)`, not normalised; `"tokens"` `(batch, max_patches, width)` after the last
-        norm; `"token_mask"` bool `(batch, max_patches)`: tokens of padding mean nothing.
+        dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, max_patches, width)`, those of the
+        patches, after the last norm where a pool reads it; `"token_mask"` bool `(batch, max_patches)`: tokens of
+        padding mean nothing.
 
     Raises:
-        ValueError: patches of another shape, or no grid.
+        ValueError: patches of another shape, or no grid; `"class_token"` pooling without a class token; a MAP head
+            that reads what no norm has seen.
 
     Example:
         >>> tower = NaFlexVisionTransformer(4, max_patches=12, table_size=4, width=48, depth=2, num_heads=3)
@@ -53,12 +72,19 @@ class NaFlexVisionTransformer(SequenceTower):
         (1, 48)
 
     Reference:
-        Tschannen et al., SigLIP 2, 2025, arXiv 2502.14786.
+        Tschannen et al., SigLIP 2, 2025, arXiv 2502.14786; Dehghani et al., NaViT, 2023, arXiv 2307.06304; register
+        tokens: Darcet et al., Vision Transformers Need Registers, 2023, arXiv 2309.16588.
     """
 
     kind, title = "naflex_vit", "NaFlex vision transformer"
     pads_tokens = True
     modality = "image"
+    arguments = {
+        "pool": one_of(*POOLS),
+        "resampling": one_of(*FILTERS),
+        "attention_bias": one_of(*BIASES),
+        "mlp": one_of(*GATES),
+    }
 
     def __init__(
         self,
@@ -75,18 +101,44 @@ class NaFlexVisionTransformer(SequenceTower):
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         mask_token=False,
+        embed_dim=None,
+        hidden_dim=None,
+        projection_bias=False,
+        pool="attention",
+        norm_tokens=True,
+        class_token=False,
+        register_tokens=0,
+        pre_norm=False,
+        resampling="bilinear",
+        square=False,
+        layer_scale=None,
+        attention_bias="all",
+        inner_norm=False,
+        mlp="plain",
+        mlp_norm=False,
+        pool_heads=None,
+        pool_mlp_dim=None,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
+        if pool == "class_token" and not class_token:
+            raise ValueError("pool='class_token' needs class_token=True; choose 'average' or 'attention'.")
+        if pool == "attention" and not norm_tokens:
+            raise ValueError("pool='attention' reads normed tokens; leave norm_tokens=True, or choose 'average'.")
         self.patch_size, self.max_patches = patch_size, max_patches
-        self.width = self.embed_dim = self.token_dim = width
+        self.width, self.embed_dim, self.token_dim = width, embed_dim or width, width
+        self.class_token, self.register_tokens = class_token, register_tokens
+        self.pool, self.norm_tokens = pool, norm_tokens
         self._declare_sequence(depth, mask_token)
         self.mean, self.std = tuple(mean), tuple(std)
         mlp_dim = mlp_dim or 4 * width
         policy = self.dtype_policy
 
         # -- layers --
-        self.embedding = FlexiblePatchEmbedding(patch_size, table_size, width, dtype=policy, name="embedding")
+        self.embedding = FlexiblePatchEmbedding(
+            patch_size, table_size, width, not pre_norm, resampling, square, dtype=policy, name="embedding"
+        )
+        self.pre_norm = layer_norm(epsilon, "pre_norm") if pre_norm else None
         self.blocks = transformer_blocks(
             depth,
             policy,
@@ -94,20 +146,45 @@ class NaFlexVisionTransformer(SequenceTower):
             num_heads=num_heads,
             mlp_dim=mlp_dim,
             activation=activation,
+            layer_scale=layer_scale,
             dropout=dropout,
             epsilon=epsilon,
+            attention_bias=attention_bias,
+            inner_norm=inner_norm,
+            mlp=mlp,
+            mlp_norm=mlp_norm,
         )
         self.post_norm = layer_norm(epsilon, "post_norm")
-        self.attention_pool = AttentionPooling(
-            width, num_heads, mlp_dim, activation, epsilon, dtype=policy, name="attention_pool"
-        )
+        self.attention_pool = None
+        if pool == "attention":
+            of_pool = (pool_heads or num_heads, pool_mlp_dim or mlp_dim, activation, epsilon)
+            self.attention_pool = AttentionPooling(width, *of_pool, dtype=policy, name="attention_pool")
+        self.projection = tower_projection(embed_dim, hidden_dim, width, projection_bias, policy)
         self.build((None, max_patches, 3 * patch_size**2))
 
     def build(self, images_shape, image_grid_shape=None) -> None:
         self.embedding.build(images_shape)
-        for layer in (*self.blocks, self.post_norm, self.attention_pool):
-            layer.build((None, self.max_patches, self.width))
+        self.class_embedding = self.register_embedding = None
+        if self.class_token:
+            self.class_embedding = self._learned("class_embedding", 1)
+        if self.register_tokens:
+            self.register_embedding = self._learned("register_embedding", self.register_tokens)
+        shape = (None, self._before + self.max_patches, self.width)
+        for layer in (self.pre_norm, *self.blocks, self.attention_pool):
+            if layer is not None:
+                layer.build(shape)
+        self.post_norm.build(shape if self.norm_tokens else (None, self.width))
+        if self.projection is not None:
+            self.projection.build((None, self.width))
         self._build_mask_token()
+
+    def _learned(self, name, count):
+        return self.add_weight(name=name, shape=(count, self.width), initializer=Normal(stddev=1e-6))
+
+    @property
+    def _before(self):
+        """Tokens before the patches."""
+        return int(self.class_token) + self.register_tokens
 
     # -- inputs --
     @property
@@ -160,11 +237,14 @@ class NaFlexVisionTransformer(SequenceTower):
             x, real = self.embedding(images, image_grid, embeddings=self._hidden(x, mask))
         if keep is not None:
             x, real = kept(x, keep), kept(real, keep)
+        x, seen = self._with_learned(x), self._with_real(real)
+        if self.pre_norm is not None:
+            x = ops.cast(self.pre_norm(x), x.dtype)
         outputs = self._run(
             x,
             partial(self._finished, real),
-            0,
-            padding_mask=real,
+            self._before,
+            padding_mask=seen,
             prompts=prompts,
             layers=layers,
             until=until,
@@ -175,10 +255,32 @@ class NaFlexVisionTransformer(SequenceTower):
     def embed(self, images, image_grid) -> Tensor:
         return self.embedding(normalize_pixels(images, self.mean, self.std), image_grid, placed=False)
 
+    def _with_learned(self, x):
+        """The class token and the registers before the patches; no operation reads the batch size."""
+        before = [each for each in (self.class_embedding, self.register_embedding) if each is not None]
+        if not before:
+            return x
+        learned = ops.concatenate([ops.cast(ops.convert_to_tensor(each), x.dtype) for each in before], axis=0)
+        behind = ops.pad(learned, ((0, x.shape[1]), (0, 0)))
+        return ops.pad(x, ((0, 0), (self._before, 0), (0, 0))) + behind
+
+    def _with_real(self, real):
+        if not self._before:
+            return real
+        return ops.cast(ops.pad(ops.cast(real, "int32"), ((0, 0), (self._before, 0)), constant_values=1), "bool")
+
     def _finished(self, real, x):
-        """What leaves a block, `(batch, max_patches, width)`, as `(embedding, tokens)`."""
-        tokens = self.post_norm(x)
-        return self.attention_pool(tokens, padding_mask=real), tokens
+        """What leaves a block, `(batch, [before +] patches, width)`, as `(embedding, tokens)`."""
+        if self.norm_tokens:
+            x = self.post_norm(x)
+        tokens = x[:, self._before :]
+        if self.pool == "attention":
+            embedding = self.attention_pool(tokens, padding_mask=real)
+        else:
+            embedding = x[:, 0] if self.pool == "class_token" else pool_mean(tokens, real)
+        if not self.norm_tokens:
+            embedding = self.post_norm(embedding)
+        return embedding if self.projection is None else self.projection(embedding), tokens
 
 
 def check_patches(shape, image_grid, tower) -> None:

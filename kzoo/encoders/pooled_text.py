@@ -61,8 +61,8 @@ class PooledText(SequenceTower, TextTower):
         x = self._entered(self._hidden(x, mask), token_ids, training)  # (batch, length, width)
         between = self._between(length, keep)
         if keep is not None:
-            x, padding_mask = kept(x, keep), kept(padding_mask, keep)
-        finish = partial(self._finished, padding_mask)
+            x, padding_mask, token_ids = (kept(each, keep) for each in (x, padding_mask, token_ids))
+        finish = partial(self._finished, token_ids, padding_mask)
         outputs = self._run(x, finish, 1, padding_mask=padding_mask, training=training, **between, **options)
         return outputs | {"token_mask": ops.cast(padding_mask, "bool")}
 
@@ -78,13 +78,13 @@ class PooledText(SequenceTower, TextTower):
         """The tokens `(batch, length, token_dim)` of what leaves a block, `(batch, length, width)`."""
         return x
 
-    def _pooled(self, tokens, padding_mask):
-        """The vector `(batch, token_dim)` of the tokens."""
+    def _pooled(self, tokens, token_ids, padding_mask):
+        """The vector `(batch, token_dim)` of the tokens that stayed."""
         if self.pool == "first":
             return tokens[:, 0]
         return {"mean": pool_mean, "max": pool_max}[self.pool](tokens, padding_mask)
 
-    def _finished(self, padding_mask, x):
+    def _finished(self, token_ids, padding_mask, x):
         tokens = self._tokens(x)
-        embedding = self._pooled(tokens, padding_mask)
+        embedding = self._pooled(tokens, token_ids, padding_mask)
         return embedding if self.projection is None else self.projection(embedding), tokens

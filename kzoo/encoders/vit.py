@@ -49,6 +49,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         query_layout: how it makes the embedding. `"single"` (every released CoCa): the first query is the
             embedding, the others are the tokens. `"parallel"` and `"cascade"` (the paper): a query of its own reads
             the patches, or the pooled queries.
+        query_projection: project the embedding of the pool `"queries"`; False: it is what the query pooled.
         pre_norm: a layer norm between the embedding and the first block, as in CLIP.
         patch_bias: bias of the patch projection.
         hidden_dim: width between two layers of the projection, with a GELU; None for one layer.
@@ -130,6 +131,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         num_queries=256,
         query_heads=8,
         query_layout="single",
+        query_projection=True,
         pre_norm=True,
         patch_bias=False,
         projection_bias=False,
@@ -235,7 +237,8 @@ class VisionTransformer(SequenceTower, ImageTower):
                     self.embed_dim, 1, query_heads, epsilon, dtype=policy, name="contrastive_pool"
                 )
         self.pooled_width = self.embed_dim if pool == "queries" else width
-        self.projection = tower_projection(embed_dim, hidden_dim, self.pooled_width, projection_bias, policy)
+        projected = embed_dim if pool != "queries" or query_projection else None
+        self.projection = tower_projection(projected, hidden_dim, self.pooled_width, projection_bias, policy)
         self.build((None, *self.image_size, 3))
 
     def build(self, images_shape) -> None:

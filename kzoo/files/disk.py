@@ -10,8 +10,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kzoo.files.fingerprint import Fingerprint
-
 UNCHANGED = "what was there is unchanged"
 _REASONS = {
     "ENOSPC": "the disk is full",
@@ -44,28 +42,22 @@ def in_words(target, state=UNCHANGED) -> Iterator:
         raise said from error
 
 
-def write(path, content) -> str:
+def write(path, content) -> None:
     """Write a new file.
 
     Args:
         path: of a file that is not there.
         content: bytes; or a function that hands them over piece by piece, to the function that it is called with.
-
-    Returns:
-        str, the fingerprint of what was written.
     """
-    digest = Fingerprint()
     with open(path, "xb", buffering=0) as file:
 
         def put(piece):
             piece = memoryview(piece)
             piece = piece.cast("B") if piece.nbytes else memoryview(b"")
-            digest.update(piece)
             while len(piece):  # a write may end early
                 piece = piece[file.write(piece) :]
 
         content(put) if callable(content) else put(content)
-    return digest.hexdigest()
 
 
 def check_room(path, size) -> None:

@@ -15,7 +15,7 @@ DTYPES = {  # NumPy's name of a dtype -> the format's
 ALIGNMENT = 8  # bytes, of where the tensors begin
 
 
-def write_tensors(path, give, metadata=None, check=None, of_tensors=False) -> str:
+def write_tensors(path, give, metadata=None, check=None) -> str:
     """Write a safetensors file.
 
     Args:
@@ -25,11 +25,9 @@ def write_tensors(path, give, metadata=None, check=None, of_tensors=False) -> st
             largest first, so that each of them is aligned.
         metadata: dict of strings.
         check: function of the name and the array of each tensor, which stops at one that is not to be written.
-        of_tensors: whether the fingerprint is that of the tensors (`TensorFingerprint`), for who verifies them as they
-            are read.
 
     Returns:
-        str, the fingerprint of the file.
+        str, the fingerprint of its tensors.
 
     Raises:
         TypeError: a dtype that the format does not have.
@@ -60,9 +58,8 @@ def write_tensors(path, give, metadata=None, check=None, of_tensors=False) -> st
 
     def put_tensor(put, item, name, array):
         if array.dtype.itemsize == item:
-            if of_tensors:
-                found.add(name, array)
+            found.add(name, array)
             put(bytes_of(array))
 
-    of_file = disk.write(path, content)
-    return found.text() if of_tensors else of_file
+    disk.write(path, content)
+    return found.text()

@@ -12,14 +12,18 @@ from kzoo.keras_contact.attributes import (
     moments_taken,
     optimized,
     shapes_shown,
+    summed_before,
     unscaled,
     untracked,
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.randomness import global_seed
+from kzoo.keras_contact.rates import scale_rates
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, write_by
 from kzoo.keras_contact.steps import (
+    BuiltAlready,
     SparesAll,
+    batches_placed,
     carried_variables,
     decide_direction,
     steps_run,
@@ -29,16 +33,20 @@ from kzoo.keras_contact.steps import (
     weights_kept,
     within_fit,
 )
+from kzoo.keras_contact.watching import children_of, outputs_shown
 
 __all__ = [
     "OF_METRICS",
     "OF_TRAINING",
+    "BuiltAlready",
     "SparesAll",
     "as_said",
     "attach",
     "batch_norms",
+    "batches_placed",
     "called_by_compiled_loss",
     "carried_variables",
+    "children_of",
     "decide_direction",
     "give_state",
     "global_seed",
@@ -47,8 +55,11 @@ __all__ = [
     "memory_unsearched",
     "moments_taken",
     "optimized",
+    "outputs_shown",
+    "scale_rates",
     "shapes_shown",
     "steps_run",
+    "summed_before",
     "sync_state",
     "take_state",
     "track_loss",

@@ -99,6 +99,17 @@ def optimized(model) -> list | None:
     return list(optimizer._trainable_variables) if optimizer.built else None
 
 
+@contextmanager
+def summed_before(optimizer) -> Iterator:
+    """Within it an optimizer of TensorFlow takes gradients for those of all replicas, which it would sum again."""
+    optimizer = unscaled(optimizer)
+    untracked(optimizer, "_all_reduce_sum_gradients", list)
+    try:
+        yield
+    finally:
+        vars(optimizer).pop("_all_reduce_sum_gradients", None)  # another replica may have done it
+
+
 def batch_norms(model) -> list:
     """The batch norms of a model that take statistics of their batch in training, but for those within its loss."""
     of_loss = {id(each) for each in layers_within(model.objective)}

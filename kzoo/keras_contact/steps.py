@@ -42,7 +42,7 @@ def value_within_fit(model, variable) -> Any:
         for own, value in zip(model.metrics_variables, model._jax_state["metrics_variables"]):
             if own is variable:
                 return value
-    return variable.value
+    return variable + 0  # a tensor, also of what each replica of TensorFlow has a part of
 
 
 def within_fit(options) -> bool:
@@ -57,6 +57,17 @@ class SparesAll:
     def _apply_weight_decay(self, variables) -> None:
         if any(self._use_weight_decay(each) for each in variables):
             super()._apply_weight_decay(variables)
+
+
+class BuiltAlready:
+    """Mixin of a model that has all its variables before it sees a batch.
+
+    Keras would make a symbolic batch, from which a model that is not built could be; under a strategy of TensorFlow it
+    takes the mean of the replicas' batches for that, which masks have none of, and reads one that no step sees.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        """Nothing is left to build."""
 
 
 def carried_variables(model, count) -> list:
@@ -251,6 +262,25 @@ class _StepsOfJax(_Steps):
             for variable, value in zip(variables, values, strict=True):
                 variable._value = value  # `assign` would look at each
         self.model._jax_state_synced = True  # the next step takes them from there
+
+
+@contextmanager
+def batches_placed(place) -> Iterator:
+    """Within it batches come to the devices of jax by a function of them, in place of Keras' own.
+
+    Keras takes the layout of an epoch's first batch for all others, so that a last one of fewer rows stops it.
+
+    Args:
+        place: function of what a data set yields, numpy arrays in tuples and dicts, to the same of arrays of jax.
+    """
+    from keras.src.backend.jax import trainer
+
+    kept = trainer._distribute_data
+    trainer._distribute_data = lambda data, layouts=None: place(data)
+    try:
+        yield
+    finally:
+        trainer._distribute_data = kept
 
 
 def decide_direction(callback) -> None:

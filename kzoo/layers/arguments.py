@@ -37,11 +37,11 @@ WHOLE_NUMBERS = """
     num_queries num_tokens old_dim out_width output_dim pool_heads pool_mlp_dim query_heads relative_dim state_dim
     stem_width student_dim token_dim vocab_size width prototypes divisor
 """
-FROM_ZERO = "eot_id pad_id prefix_tokens skip start_id token_types"
+FROM_ZERO = "eot_id pad_id prefix_tokens register_tokens skip start_id token_types"
 FLAGS = """
-    antialias any_size batch_norm causal class_token cross depthwise fused inner_norm mask_padding mask_token
+    antialias any_size batch_norm causal class_token cross depthwise fused inner_norm mask_padding mask_token mlp_bias
     mlp_input_norm mlp_norm norm_tokens output_norm patch_bias patch_tokens position_prefix positions_from_padding
-    pre_norm projection_bias res_post_norm residual scale_embedding shortcut
+    pre_norm projected projection_bias query_projection res_post_norm residual sandwich scale_embedding shortcut square
 """
 
 BY_NAME = (
@@ -68,6 +68,7 @@ BY_NAME = (
         "out_stddev": NOT_NEGATIVE,
         "patch_size": SIDE,
         "positions": one_of("learned", "sin_cos") | None,
+        "rotary_base": POSITIVE | None,
         "rotary_grid": GRID,
         "rotary_offset": FINITE,
         "scale": POSITIVE,

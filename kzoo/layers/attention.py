@@ -9,7 +9,7 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
-from kzoo.layers.numerics import NEGATIVE, layer_norm
+from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm
 from kzoo.layers.rotary import rotate
 from kzoo.types import Tensor
 
@@ -19,6 +19,7 @@ BIASES = {  # which of the projections have one
     "out": ("out",),
     "none": (),
 }
+GATE_FORMS = ("bias", "plain")
 
 
 def attend(query, key, value, causal=False, padding_mask=None, visible=None, position_bias=None) -> Tensor:
@@ -93,7 +94,11 @@ class Attention(Configured, keras.layers.Layer):
         out_stddev: standard deviation that the output projection starts from; default `width**-0.5`.
         bias: which projections have one: `"all"`, `"query_value"` (all but the key), `"out"` or `"none"`.
         inner_norm: a layer norm over all heads together, before the output projection.
-        epsilon: of that norm.
+        epsilon: of that norm, and of those of the heads.
+        head_norm: `"layer"` or `"rms"`: norms of queries and keys, of each head, before they are turned; or None.
+        gate: multiply what the heads mixed by the sigmoid of a linear layer of the queries' input, with a bias
+            (`"bias"`) or without (`"plain"`); or None.
+        projected: False gives what the heads mixed, without the output projection.
 
     Inputs:
         x: float tensor `(batch, T, any)`.
@@ -115,10 +120,12 @@ class Attention(Configured, keras.layers.Layer):
         (2, 5, 64)
 
     Reference:
-        Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762.
+        Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762; norms of heads: Dehghani et al., Scaling
+        Vision Transformers to 22 Billion Parameters, 2023, arXiv 2302.05442; the gate: Qiu et al., Gated Attention for
+        Large Language Models, 2025, arXiv 2505.06708.
     """
 
-    arguments = {"bias": one_of(*BIASES)}
+    arguments = {"bias": one_of(*BIASES), "head_norm": one_of(*NORMS), "gate": one_of(*GATE_FORMS)}
 
     def __init__(
         self,
@@ -131,6 +138,9 @@ class Attention(Configured, keras.layers.Layer):
         bias="all",
         inner_norm=False,
         epsilon=1e-5,
+        head_norm=None,
+        gate=None,
+        projected=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -141,18 +151,28 @@ class Attention(Configured, keras.layers.Layer):
         def projection(name, units=width, stddev=None):
             return dense(units, stddev or width**-0.5, self.dtype_policy, name, name in BIASES[bias])
 
+        def norm(name):
+            return NORMS[head_norm](epsilon, name) if head_norm else None
+
         # -- layers --
         self.query, self.key, self.value = (projection(name) for name in ("query", "key", "value"))
         self.inner_norm = layer_norm(epsilon, "inner_norm") if inner_norm else None
-        self.out = projection("out", out_width or width, out_stddev)
+        self.query_norm, self.key_norm = norm("query_norm"), norm("key_norm")
+        self.gate = dense(width, width**-0.5, self.dtype_policy, "gate", gate == "bias") if gate else None
+        self.out = projection("out", out_width or width, out_stddev) if projected else None
 
     def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
         self.query.build(x_shape)
         self.key.build(context_shape or x_shape)
         self.value.build(context_shape or x_shape)
-        if self.inner_norm is not None:
-            self.inner_norm.build((None, None, self.width))
-        self.out.build((None, None, self.width))
+        for norm in (self.query_norm, self.key_norm):
+            if norm is not None:
+                norm.build((None, None, self.num_heads, self.width // self.num_heads))
+        if self.gate is not None:
+            self.gate.build(x_shape)
+        for layer in (self.inner_norm, self.out):
+            if layer is not None:
+                layer.build((None, None, self.width))
 
     # -- forward --
     def call(self, x, context=None, padding_mask=None, visible=None, rotary=None, position_bias=None) -> Tensor:
@@ -162,7 +182,7 @@ class Attention(Configured, keras.layers.Layer):
         else:
             context = x if context is None else context
             query, key, value = self.query(x), self.key(context), self.value(context)
-        return self._attended(query, key, value, self.causal, padding_mask, visible, rotary, position_bias)
+        return self._attended(x, query, key, value, self.causal, padding_mask, visible, rotary, position_bias)
 
     def keys_values(self, context) -> tuple:
         """Keys and values of a context, `(batch, S, width)` each, for `read`."""
@@ -170,7 +190,7 @@ class Attention(Configured, keras.layers.Layer):
 
     def read(self, x, memory, visible=None) -> Tensor:
         """Attention of `x` `(batch, T, any)` to keys and values made before; `visible` as `padding_mask`."""
-        return self._attended(self.query(x), *memory, padding_mask=visible)
+        return self._attended(x, self.query(x), *memory, padding_mask=visible)
 
     def step(self, x, cache, at, visible) -> tuple:
         """Causal self-attention at one position of each row, whose past is in a cache.
@@ -189,15 +209,22 @@ class Attention(Configured, keras.layers.Layer):
         return self.read(x, cache, visible), cache
 
     def _attended(
-        self, query, key, value, causal=False, padding_mask=None, visible=None, rotary=None, position_bias=None
+        self, x, query, key, value, causal=False, padding_mask=None, visible=None, rotary=None, position_bias=None
     ):
         length = query.shape[1]
         query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
+        if self.query_norm is not None:
+            query = ops.cast(self.query_norm(query), value.dtype)
+            key = ops.cast(self.key_norm(key), value.dtype)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
         mixed = attend(query, key, value, causal, padding_mask, visible, position_bias)  # (batch, T, heads, d)
         mixed = ops.reshape(mixed, (-1, length, self.width))
-        return self.out(mixed if self.inner_norm is None else self.inner_norm(mixed))
+        if self.inner_norm is not None:
+            mixed = self.inner_norm(mixed)
+        if self.gate is not None:
+            mixed = mixed * ops.sigmoid(self.gate(x))
+        return mixed if self.out is None else self.out(mixed)
 
     def _project_fused(self, x):
         parts = (self.query, self.key, self.value)

@@ -75,11 +75,17 @@ def gelu_tanh(x) -> Tensor:
     return ops.gelu(x, approximate=True)
 
 
+def squared_relu(x) -> Tensor:
+    """`max(x, 0)^2` (So et al., Primer, 2021, arXiv 2109.08668)."""
+    return ops.square(ops.relu(x))
+
+
 ACTIVATIONS = {
     "quick_gelu": quick_gelu,
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "relu": ops.relu,
+    "squared_relu": squared_relu,
     "silu": ops.silu,
 }
 
@@ -111,3 +117,6 @@ def rms_norm(epsilon, name) -> Any:
     """A norm by the root mean square, `x / sqrt(mean(x^2) + epsilon) * scale`, in float32 under every dtype policy
     (Zhang and Sennrich 2019, arXiv 1910.07467)."""
     return keras.layers.RMSNormalization(epsilon=epsilon, dtype="float32", name=name)
+
+
+NORMS = {"layer": layer_norm, "rms": rms_norm}

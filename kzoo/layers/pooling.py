@@ -118,6 +118,48 @@ class AttentionPooling(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
+class ProbePooling(Configured, keras.layers.Layer):
+    """One learned query reads all tokens, and what it mixed is the vector: `AttentionPooling` without what follows.
+
+    Args:
+        width: width of tokens and output.
+        num_heads: attention heads.
+        bias, head_norm, epsilon: of the `Attention`.
+
+    Inputs:
+        tokens: float tensor `(batch, length, width)`.
+        padding_mask: bool tensor `(batch, length)`, True where a token is real, or None.
+
+    Returns:
+        float tensor `(batch, width)`.
+
+    Example:
+        >>> ProbePooling(width=64, num_heads=4)(np.zeros((2, 9, 64))).shape
+        (2, 64)
+
+    Reference:
+        Lee et al., Set Transformer, 2018, arXiv 1810.00825.
+    """
+
+    arguments = Attention.arguments
+
+    def __init__(self, width, num_heads, bias="all", head_norm=None, epsilon=1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        options = {"bias": bias, "head_norm": head_norm, "epsilon": epsilon, "projected": False}
+        self.attention = Attention(width, num_heads, **options, dtype=self.dtype_policy, name="attention")
+
+    def build(self, tokens_shape, padding_mask_shape=None) -> None:
+        self.probe = self.add_weight(name="probe", shape=(1, self.width), initializer=Normal(stddev=self.width**-0.5))
+        self.attention.build(tokens_shape)
+
+    # -- forward --
+    def call(self, tokens, padding_mask=None) -> Tensor:
+        probe = per_row(self.probe, tokens)  # (batch, 1, width)
+        return ops.squeeze(self.attention(probe, tokens, padding_mask=padding_mask), axis=1)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
 class QueryPooling(Configured, keras.layers.Layer):
     """Learned queries read all tokens: the attentional pooler of CoCa.
 

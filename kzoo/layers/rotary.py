@@ -49,6 +49,33 @@ def rotary_angles(grid, head_width, order="rows", reference=None, offset=0.0, ba
     return np.concatenate([place * bands for place in places], axis=1)
 
 
+def sequence_angles(length, head_width, base=10000.0) -> Array:
+    """By how much each pair of channels is turned at each place of a text: `place * base^(-i / (head_width / 2))`.
+
+    Args:
+        length: of the text.
+        head_width: channels of a head, an even number.
+        base: of the frequencies.
+
+    Returns:
+        float64 array `(length, head_width / 2)`.
+
+    Raises:
+        ValueError: a head of an odd width.
+
+    Example:
+        >>> sequence_angles(3, 2)
+        [[0.], [1.], [2.]]
+
+    Reference:
+        Su et al., RoFormer, 2021, arXiv 2104.09864.
+    """
+    if head_width % 2:
+        raise ValueError(f"heads are {head_width} wide, but rotary positions turn pairs; choose another num_heads.")
+    bands = base ** (-np.arange(head_width // 2) / (head_width // 2))
+    return np.arange(length)[:, None] * bands
+
+
 def rotate(x, rotary) -> Tensor:
     """Turns the pairs of channels `(2j, 2j + 1)` of each head.
 

@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from kzoo.arguments import one_of
-from kzoo.layers.attention import BIASES, Attention, dense
+from kzoo.layers.attention import BIASES, GATE_FORMS, Attention, dense
 from kzoo.layers.configured import Configured
-from kzoo.layers.numerics import activation_function, layer_norm
+from kzoo.layers.numerics import NORMS, activation_function, layer_norm
 from kzoo.types import Tensor
 
 GATES = {"plain": None, "swiglu": "silu", "geglu": "gelu"}  # MLP -> the activation of its gate
@@ -46,7 +46,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         layer_scale: initial gain of both branches, or None for no gain.
         dropout: rate on both branches while training.
         fused: see `Attention`.
-        epsilon: of both layer norms.
+        epsilon: of all norms.
         depth: blocks in the tower; the last projection of a branch starts smaller by `sqrt(2 depth)`.
         attention_bias: `bias` of the `Attention`.
         inner_norm: of the `Attention`.
@@ -55,6 +55,10 @@ class TransformerBlock(Configured, keras.layers.Layer):
         mlp_norm: a layer norm before `down`.
         mlp_input_norm: a layer norm of the MLP's own before `up` and `gate`, behind that of the block.
         res_post_norm: norms stand behind the branches and not before them, `x + norm(attention(x))`.
+        norm: `"layer"` or `"rms"`: the norms of the branches.
+        sandwich: further norms behind the branches, `x + norm(attention(norm(x)))`.
+        mlp_bias: biases in the MLP.
+        head_norm, gate: of the `Attention`.
 
     Inputs:
         x: float tensor `(batch, length, width)`.
@@ -74,10 +78,17 @@ class TransformerBlock(Configured, keras.layers.Layer):
         Dosovitskiy et al., ViT, 2020, arXiv 2010.11929; the scaled initialisation is that of
         Radford et al., CLIP, 2021, arXiv 2103.00020; gated MLPs: Shazeer, GLU Variants Improve Transformer, 2020,
         arXiv 2002.05202; inner norms: Shleifer et al., NormFormer, 2021, arXiv 2110.09456; norms behind the branches:
-        Liu et al., Swin Transformer V2, 2021, arXiv 2111.09883.
+        Liu et al., Swin Transformer V2, 2021, arXiv 2111.09883; before and behind: Ding et al., CogView, 2021, arXiv
+        2105.13290.
     """
 
-    arguments = {"attention_bias": one_of(*BIASES), "mlp": one_of(*GATES)}
+    arguments = {
+        "attention_bias": one_of(*BIASES),
+        "mlp": one_of(*GATES),
+        "norm": one_of(*NORMS),
+        "head_norm": one_of(*NORMS),
+        "gate": one_of(*GATE_FORMS),
+    }
 
     def __init__(
         self,
@@ -98,6 +109,11 @@ class TransformerBlock(Configured, keras.layers.Layer):
         mlp_norm=False,
         mlp_input_norm=False,
         res_post_norm=False,
+        norm="layer",
+        sandwich=False,
+        mlp_bias=True,
+        head_norm=None,
+        gate=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -106,7 +122,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         self.res_post_norm = res_post_norm
 
         # -- layers --
-        self.norm_1 = layer_norm(epsilon, "norm_1")
+        self.norm_1 = NORMS[norm](epsilon, "norm_1")
         self.norm_context = layer_norm(epsilon, "norm_context") if cross else None
         self.attention = Attention(
             width,
@@ -117,16 +133,21 @@ class TransformerBlock(Configured, keras.layers.Layer):
             bias=attention_bias,
             inner_norm=inner_norm,
             epsilon=epsilon,
+            head_norm=head_norm,
+            gate=gate,
             dtype=policy,
             name="attention",
         )
+        self.norm_1_after = NORMS[norm](epsilon, "norm_1_after") if sandwich else None
         self.scale_1 = LayerScale(layer_scale, dtype=policy, name="scale_1") if layer_scale else None
-        self.norm_2 = layer_norm(epsilon, "norm_2")
+        self.norm_2 = NORMS[norm](epsilon, "norm_2")
         self.mlp_input_norm = layer_norm(epsilon, "mlp_input_norm") if mlp_input_norm else None
-        self.mlp_gate = dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_gate") if GATES[mlp] else None
-        self.mlp_up = dense(mlp_dim, (2 * width) ** -0.5, policy, "mlp_up")
+        up_stddev = (2 * width) ** -0.5
+        self.mlp_gate = dense(mlp_dim, up_stddev, policy, "mlp_gate", mlp_bias) if GATES[mlp] else None
+        self.mlp_up = dense(mlp_dim, up_stddev, policy, "mlp_up", mlp_bias)
         self.mlp_norm = layer_norm(epsilon, "mlp_norm") if mlp_norm else None
-        self.mlp_down = dense(width, branch_stddev, policy, "mlp_down")
+        self.mlp_down = dense(width, branch_stddev, policy, "mlp_down", mlp_bias)
+        self.norm_2_after = NORMS[norm](epsilon, "norm_2_after") if sandwich else None
         self.scale_2 = LayerScale(layer_scale, dtype=policy, name="scale_2") if layer_scale else None
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
         self.activation = activation_function(GATES[mlp] or activation)
@@ -134,8 +155,10 @@ class TransformerBlock(Configured, keras.layers.Layer):
     def build(self, x_shape, context_shape=None, padding_mask_shape=None, visible_shape=None) -> None:
         of_width = (
             self.norm_1,
+            self.norm_1_after,
             self.scale_1,
             self.norm_2,
+            self.norm_2_after,
             self.mlp_input_norm,
             self.mlp_gate,
             self.mlp_up,
@@ -192,9 +215,10 @@ class TransformerBlock(Configured, keras.layers.Layer):
         return self._after(x, mixed), cache
 
     def _after(self, x, mixed, training=None):
-        x = x + self._branch(mixed, self.norm_1, self.scale_1, training)
+        after = (self.norm_1, self.norm_2) if self.res_post_norm else (self.norm_1_after, self.norm_2_after)
+        x = x + self._branch(mixed, after[0], self.scale_1, training)
         mixed = self._mlp(self._before(x, self.norm_2))
-        return x + self._branch(mixed, self.norm_2, self.scale_2, training)
+        return x + self._branch(mixed, after[1], self.scale_2, training)
 
     def _mlp(self, x):
         if self.mlp_input_norm is not None:
@@ -207,7 +231,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         return x if self.res_post_norm else norm(x)
 
     def _branch(self, x, norm, scale, training):
-        if self.res_post_norm:
+        if norm is not None:
             x = ops.cast(norm(x), self.compute_dtype)
         if self.dropout is not None:
             x = self.dropout(x, training=training)

@@ -3,6 +3,7 @@
 from kzoo import keras_contact
 from kzoo.arguments import AMOUNT, COUNT, INNER, shown
 from kzoo.models.slots import rows_of_bag
+from kzoo.scale.engine import count
 from kzoo.scale.rows import whole_rows
 
 
@@ -15,7 +16,7 @@ def check_rows(batch) -> None:
     """The arrays of a batch have the same number of rows, at least one."""
     shapes = {name: tuple(value.shape) for name, value in batch.items() if _is_array(name, value)}
     rows = {name: shape[0] for name, shape in shapes.items() if shape}
-    if 0 in rows.values():
+    if 0 in rows.values() and count() == 1:  # of several replicas one may have no row of the last batch
         raise ValueError(f"the batch is empty: {rows}; give at least one row.")
     if len({count for count in rows.values() if count is not None}) > 1:
         raise ValueError(f"the arrays of a batch have different numbers of rows: {rows}.")

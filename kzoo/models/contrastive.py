@@ -11,7 +11,7 @@ from kzoo import keras_contact, losses
 from kzoo.arguments import COUNT, TABLE, able, one_of, sequence
 from kzoo.bases import Model
 from kzoo.layers.configured import Configured
-from kzoo.losses.parts.own_loops import marked
+from kzoo.losses.parts.own_loops import check_replica, marked
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
 from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
@@ -21,18 +21,20 @@ from kzoo.models.intake import look_once
 from kzoo.models.leaving import Leaving
 from kzoo.models.slots import Slot, bag_of, find_slots, names_of
 from kzoo.models.summary import Summary
+from kzoo.scale.engine import within_scope
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
-from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
+from kzoo.training.options import DEFAULTS, check_options, options_of, set_options
+from kzoo.training.recipes import Recipe
 from kzoo.training.step import predict_step, steps_of
 from kzoo.types import Tensor
 
 PAIR = ("image_embeddings", "text_embeddings")
 
 
-class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
+class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting, Summary, Model):
     """Towers by modality with heads, whose outputs a kzoo loss reads by name.
 
     `DualEncoder`, `MultiEncoder`, `Captioner`, `MatchingEncoder` and `SelfSupervised` are thin forms of it. A subclass
@@ -57,6 +59,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
     kind = None  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
+    micro_batch_size = None  # rows that go through the towers at a time, see `compile`
     trainings = ()  # what `fit` has done so far, a dict for each, see `kzoo.training.record`
 
     arguments = {
@@ -197,6 +200,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         return answer(tuple(dict.fromkeys(names)), self._world(batch, slots), training)
 
     def __call__(self, batch, *args, **kwargs) -> dict[str, Tensor]:
+        check_replica(self)
         self.check_batch(batch)
         look_once(self, batch)
         return marked(super().__call__(batch, *args, **kwargs))
@@ -232,11 +236,14 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         check_trained(self)
 
     # -- compile --
-    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs) -> None:
+    @within_scope
+    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **options) -> None:
         """Configure training.
 
         Args:
-            optimizer: a Keras optimizer or its name; `"clip_adamw"` is `kzoo.training.AdamW`, with CLIP's settings.
+            optimizer: a Keras optimizer or its name, of which `"clip_adamw"`, `"clip_lion"`, `"clip_lamb"` and
+                `"clip_muon"` are those of `kzoo.training`, with no decay on gains and biases; or a recipe of
+                `kzoo.training.recipe`.
             loss: a kzoo loss, such as `InfoNCE() + 2.0 * Captioning()`, or the name of one; default the preset's own.
                 Its variables are trained and saved with the model. The object itself is not changed.
             gradients: how those of several terms are put together: `"sum"`, `"harmonised"`, `"pcgrad"`, `"sam"`, or a
@@ -246,18 +253,34 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
                 a second forward pass of each micro-batch. Batch norms have the statistics of their micro-batch, rows
                 `i::k` of the batch, and their averages move with each; a dropout draws for each anew. It holds for
                 `evaluate` and `predict` too. A last batch of fewer rows is cut into as few.
-            **kwargs: as in `keras.Model.compile`, but for `metrics` and `loss_weights`.
+            **options: as in `keras.Model.compile`, but for `metrics` and `loss_weights`, and
+
+                - `loss_block_size`: rows that losses of pairs compare at a time where their own `block_size` says
+                  nothing: a number; `"auto"` (default), all at once up to a batch of 4096 and 256 rows above it; None,
+                  all at once. Values and gradients are the same;
+                - `layer_decay`: what the learning rate of a block is multiplied by against the block above it, in
+                  (0, 1]; default 1;
+                - `patch_dropout`: share of the patches of a picture that a step of training leaves out, default 0; see
+                  `kzoo.training.PatchDropout`;
+                - `non_finite`: `"stop"` (default), `fit` ends with an error where the loss is no finite number; or
+                  `"skip"`, such a step changes nothing and is counted as `skipped_steps`.
 
         Raises:
             TypeError: the loss is not a kzoo loss, or an argument that only targets have a use for.
             ValueError: a loss that reads what this model never gives; an optimizer that sums the gradients of steps;
                 a policy that names parts which are not there.
-            NotImplementedError: several devices, by a strategy of TensorFlow.
+            NotImplementedError: a strategy of TensorFlow that was never tried.
 
         Example:
             >>> model.compile(kzoo.training.AdamW(1e-4))
         """
+        if isinstance(optimizer, Recipe):
+            optimizer.compile(self, loss=loss, gradients=gradients, micro_batch_size=micro_batch_size, **options)
+            return
+        kwargs = {name: value for name, value in options.items() if name not in DEFAULTS}
+        options = DEFAULTS | {name: value for name, value in options.items() if name in DEFAULTS}
         check_compile(kwargs)
+        check_options(self, options)
         (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
@@ -275,7 +298,8 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
         keras_contact.untracked(self, "epochs_made", 0)
         keras_contact.untracked(self, "begun_together", False)  # by `train_on_batch`, of several processes
         keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
-        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
+        keras_contact.attach(self, objective=loss, gradients=policy, means=means)
+        keras_contact.attach(self, **set_options(self, options))
 
     def _own(self, loss):
         """Says that weights of a loss, such as a learnt temperature, go along to a second model."""
@@ -288,7 +312,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
                 f"the loss was compiled with another model before: {len(shared)} of its weights (the first is "
                 f"{shared[0]}) are as that one left them, and both train them from now on; give each model a loss of "
                 "its own.",
-                stacklevel=3,
+                stacklevel=4,
             )
         for weight in own:
             keras_contact.untracked(weight, "trained_by", self.identity)
@@ -316,7 +340,7 @@ class ContrastiveModel(Leaving, Configured, Fitting, Summary, Model):
             return config
         # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
         compiler = {"jit_compile": "auto"} if self.auto_jit_compile else {}
-        compiler |= {"epochs_made": self.epochs_made, "micro_batch_size": self.micro_batch_size}
+        compiler |= {"epochs_made": self.epochs_made, "micro_batch_size": self.micro_batch_size} | options_of(self)
         kept = {"loss": self.objective, "gradients": self.gradients}
         return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 

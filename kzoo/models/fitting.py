@@ -19,18 +19,19 @@ from kzoo.models.checks import (
     check_steps,
 )
 from kzoo.models.intake import Intake
-from kzoo.models.reading import EndOfData, check_own, to_test, to_train, to_validate
-from kzoo.scale.engine import begun, dealt, ended, parts_read
+from kzoo.models.reading import EndOfData, check_own, expect_rows, to_test, to_train, to_validate
+from kzoo.scale.engine import begun, dealt, ended, feeding, parts_read, scope_of
 from kzoo.scale.engine import process as this_process
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
 from kzoo.training.feed import is_data_set, source_of
 from kzoo.training.last_good import LastGood
-from kzoo.training.parts import in_parts, parted
+from kzoo.training.parts import in_parts
 from kzoo.training.progress import first_of
 from kzoo.training.record import Record
 from kzoo.training.resume import taken_from
+from kzoo.training.run_data import split
 from kzoo.training.together import Together, of_first, of_process
 from kzoo.types import Array
 
@@ -103,7 +104,9 @@ class Fitting:
         if validation_data is not None:
             parts = keras.utils.unpack_x_y_sample_weight(validation_data)
             parts = to_validate(parts[0], kwargs.get("validation_steps")), *parts[1:]
+            expect_rows(self, (parts[0], kwargs.get("validation_batch_size") or batch_size))
             validation_data = validation.whole(*parts, kwargs.get("validation_batch_size") or batch_size)
+        expect_rows(self, (x, batch_size))
         record = Record(x, batch_size)
         x, steps_per_epoch = to_train(x, steps_per_epoch, epochs - initial_epoch)
         order, end = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None), EndOfData(x, steps_per_epoch)
@@ -114,9 +117,11 @@ class Fitting:
         )
         if processes > 1:  # each reads its own rows of arrays
             if validation_split and validation_data is None:
-                x, validation_data = parted(x, validation_split)
+                x, validation_data = split(x, validation_split)
+            validation_split = 0.0
             validation_data = in_parts(validation_data, kwargs.pop("validation_batch_size", None) or batch_size)
-            x, batch_size, shuffle, validation_split = in_parts(x, batch_size, shuffle), None, False, 0.0
+            if resume is None:
+                x, batch_size, shuffle = in_parts(x, batch_size, shuffle), None, False
         arguments = {"epochs": epochs, "verbose": verbose, "shuffle": shuffle, "initial_epoch": initial_epoch}
         arguments |= {"validation_split": validation_split, "validation_data": validation_data}
         arguments |= {"steps_per_epoch": steps_per_epoch} | kwargs
@@ -131,7 +136,7 @@ class Fitting:
             *callbacks,
         ]
         try:
-            with keras_contact.weights_kept(self), intake, validation:
+            with keras_contact.weights_kept(self), feeding(), intake, validation:
                 begun(self, training=True)
                 if resume is not None:
                     self.make_train_function()  # and the optimizer's variables, which a checkpoint fills
@@ -144,7 +149,8 @@ class Fitting:
     def make_train_function(self, force=False) -> Any:
         """As in Keras, with the optimizer's variables made before: TensorFlow traces a step twice that makes some."""
         if self.built and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
+            with scope_of(self):
+                self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
     def evaluate(
@@ -186,12 +192,14 @@ class Fitting:
             batch_size = None  # that of the arrays which `fit` reads
         check_own(x, batch_size)
         x = to_test(x, steps)
+        if not keras_contact.within_fit(kwargs):
+            expect_rows(self, (x, batch_size))
         intake = Intake(self, self.objective)
         given = x if keras_contact.within_fit(kwargs) else intake.whole(x, y, sample_weight, batch_size)
         given, of_set = in_parts(given, batch_size), batch_size if parts_read()[1] == 1 else None
         arguments = {"batch_size": of_set, "verbose": of_first(verbose), "steps": steps, "callbacks": callbacks}
         self._begin_to_measure()
-        with keras_contact.weights_kept(self), intake:
+        with keras_contact.weights_kept(self), feeding(), intake:
             results = super().evaluate(given, return_dict=return_dict, **arguments, **kwargs)
         ended(self, training=False)
         if not return_dict:
@@ -222,7 +230,7 @@ class Fitting:
         intake = Intake(self)
         given = intake.whole(x if isinstance(x, Iterator) else to_test(x))  # which is read once
         given, batch_size = in_parts(given, batch_size), batch_size if parts_read()[1] == 1 else None
-        with keras_contact.weights_kept(self), intake:
+        with keras_contact.weights_kept(self), feeding(), intake:
             found = super().predict(given, batch_size, verbose, steps, callbacks)
         ended(self, training=False)
         return found
@@ -237,10 +245,11 @@ class Fitting:
         check_class_weight(class_weight)
         self.check_training()
         x = Intake(self, self.objective).take(x, y, sample_weight)
+        expect_rows(self, (x, len(next(iter(x.values())))))
         if not self.begun_together:  # once, as such a loop is many calls
             begun(self, training=True)
             keras_contact.untracked(self, "begun_together", True)
-        with keras_contact.weights_kept(self):
+        with keras_contact.weights_kept(self), feeding():
             return super().train_on_batch(dealt(self, x), return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:
@@ -248,13 +257,14 @@ class Fitting:
         check_compiled(self)
         check_devices(self, training=False)
         x = Intake(self, self.objective).take(x, y, sample_weight)
-        with keras_contact.weights_kept(self):
+        expect_rows(self, (x, len(next(iter(x.values())))))
+        with keras_contact.weights_kept(self), feeding():
             return super().test_on_batch(dealt(self, x), return_dict=return_dict)
 
     def predict_on_batch(self, x) -> dict:
         """As in `keras.Model.predict_on_batch`, of one dict of arrays."""
         x = Intake(self).take(x)
-        with keras_contact.weights_kept(self):
+        with keras_contact.weights_kept(self), feeding():
             return super().predict_on_batch(dealt(self, x))
 
 

@@ -61,11 +61,13 @@ class Leaving:
         if str(filepath).endswith((".h5", ".hdf5")):
             self.refuse_h5(filepath)
         self.check_quantised()
-        once(lambda: super(Leaving, self).save(filepath, overwrite, zipped, **kwargs))
+        save = super().save
+        once(lambda: save(filepath, overwrite, zipped, **kwargs))
 
     def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
         """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
-        once(lambda: super(Leaving, self).save_weights(filepath, overwrite, **kwargs))
+        save_weights = super().save_weights
+        once(lambda: save_weights(filepath, overwrite, **kwargs))
 
     @contextmanager
     def written(self, filepath) -> Iterator:
@@ -191,7 +193,7 @@ class Leaving:
         Returns:
             dict: the manifest, with the worst difference between graph and model.
         """
-        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs))
+        return once(lambda: actions.perform("export", self, folder, format=format, **kwargs), computes=True)
 
 
 def _bytes_of(variable):

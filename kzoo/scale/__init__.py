@@ -3,6 +3,7 @@
 from kzoo.lazy import lazy
 
 _NAMES = {  # these need Keras
+    "layout_map": "kzoo.scale.layouts",
     "memory_estimate": "kzoo.scale.memory",
     "process": "kzoo.scale.engine",
     "start": "kzoo.scale.starting",

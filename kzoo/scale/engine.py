@@ -4,6 +4,8 @@ Each of `ENGINES` has `started`, and of the functions of `one_device`, which say
 on many devices.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -79,6 +81,11 @@ def own_draws(model) -> Any:
     return _of("own_draws")(model)
 
 
+def logged(results) -> dict:
+    """Results of a step, scalars by name, as Keras takes them; called within a step."""
+    return _of("logged")(results)
+
+
 # -- around `fit` and the others --
 def begun(model, training) -> None:
     """Processes go on from the weights of the first; called before they train or measure."""
@@ -95,14 +102,50 @@ def agreed(value) -> Any:
     return _of("agreed")(value)
 
 
-def once(action) -> Any:
-    """What one process alone does, such as to write a file, while others wait; all get what it gives."""
-    return _of("once")(action)
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order: of one shape and dtype on all."""
+    return _of("of_all")(array)
+
+
+def once(action, computes=False) -> Any:
+    """What one process alone does, such as to write a file, while others wait; all get what it gives.
+
+    Args:
+        action: function of nothing.
+        computes: whether it runs the model, which processes of jax can only do together.
+    """
+    return _of("once")(action, computes)
 
 
 def dealt(model, batch) -> dict:
     """What a step is called with for a whole batch, where Keras is handed one without a data set."""
     return _of("dealt")(model, batch)
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return _of("scope_of")(model)
+
+
+def within_scope(method) -> Callable:
+    """A method of a model that runs in the `scope_of` it."""
+
+    @wraps(method)
+    def run(model, *arguments, **options):
+        with scope_of(model):
+            return method(model, *arguments, **options)
+
+    return run
+
+
+def feeding() -> Any:
+    """A context around `fit` and the others in which batches come to the devices."""
+    return _of("feeding")()
+
+
+def whole(outputs) -> dict:
+    """Outputs of `predict` such that this process can read all rows of them; called within a step."""
+    return _of("whole")(outputs)
 
 
 def _of(name):

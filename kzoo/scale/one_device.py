@@ -91,7 +91,12 @@ def agreed(value) -> Any:
     return value
 
 
-def once(action) -> Any:
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order: of one shape and dtype on all."""
+    return [array]
+
+
+def once(action, computes=False) -> Any:
     """What one process alone does, such as to write a file, while others wait; all get what it gives."""
     return action()
 
@@ -99,3 +104,23 @@ def once(action) -> Any:
 def dealt(model, batch) -> dict:
     """What a step is called with for a whole batch, where Keras is handed one without a data set."""
     return batch
+
+
+def scope_of(model) -> Any:
+    """A context in which what a model is given, such as its optimizer's state, is made as its weights were."""
+    return nullcontext()
+
+
+def feeding() -> Any:
+    """A context around `fit` and the others in which batches come to the devices."""
+    return nullcontext()
+
+
+def whole(outputs) -> dict:
+    """Outputs of `predict` such that this process can read all rows of them; called within a step."""
+    return outputs
+
+
+def logged(results) -> dict:
+    """Results of a step, scalars by name, as Keras takes them; called within a step."""
+    return results

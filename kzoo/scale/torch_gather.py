@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-SMALL = (torch.bool, torch.uint16, torch.int16)  # which not every library of collectives moves
+MOVED_AS = {torch.bool: torch.uint8, torch.int16: torch.int32}  # of what not every library of collectives moves
 
 
 class Gather(torch.autograd.Function):
@@ -59,7 +59,7 @@ def gathered(tensor, axis, counts, index) -> Any:
         counts: rows of each process.
         index: of this process.
     """
-    moved = tensor.to(torch.int32) if tensor.dtype in SMALL else tensor
+    moved = tensor.to(MOVED_AS.get(tensor.dtype, tensor.dtype))
     whole = Gather.apply(moved.movedim(axis, 0), tuple(counts), index).movedim(0, axis)
     return whole.to(tensor.dtype)
 

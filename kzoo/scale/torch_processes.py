@@ -10,11 +10,11 @@ from keras import ops
 from kzoo.keras_contact import batch_norms, moments_taken
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.scale import one_device
+from kzoo.scale.draws import STRIDE, drawing
 from kzoo.scale.meeting import BEGIN, BEGIN_MEASURE, END, END_MEASURE, MEASURE, TRAIN, Group
 from kzoo.scale.rows import PART, cut
 
 BUCKET = 25 * 2**20  # bytes of gradients that are averaged at once
-STRIDE = 0x3504F333  # between the seeds of two processes
 
 
 _GROUPS = []  # the one that `started` has joined, as torch itself keeps its process group
@@ -114,9 +114,9 @@ def check(model) -> None:
         return
     if group() is None and dist.get_world_size() > 1:
         raise NotImplementedError(
-            f"torch.distributed shares the work among {dist.get_world_size()} processes, but fit was not told to, and "
-            "each would compare its pairs with its own part only, which is another loss; build, compile and train "
-            "within `with kzoo.scale.start():`."
+            f"torch.distributed shares each batch among {dist.get_world_size()} devices, and each would compare its "
+            "pairs with its own part only, which is another loss; build, compile and train within `with "
+            "kzoo.scale.start():`, which joins them, or train on one device."
         )
     from torch.distributed.fsdp import FSDPModule
 
@@ -135,11 +135,7 @@ def check(model) -> None:
 
 # -- within a step --
 class Part(one_device.Part):
-    """The rows of one process; see `kzoo.scale.one_device.Part`.
-
-    Attributes:
-        most: rows of the process that has most of them.
-    """
+    """The rows of one process; see `kzoo.scale.one_device.Part`."""
 
     def __init__(self, batch):
         import torch
@@ -157,8 +153,7 @@ class Part(one_device.Part):
         self.counts = [each[0] for each in found]
         self.batch = {name: each for name, each in batch.items() if name != PART}
         self.rows = self.own = sum(self.counts)
-        self.most = max(self.counts)
-        group().counts_here = bool(real)
+        group().rows, group().counts_here = self.counts, bool(real)
 
     def gathered(self, tensors, axes=None) -> dict:
         return {name: self._gathered(name, each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
@@ -202,7 +197,10 @@ def averaged(gradients) -> list:
     with torch.no_grad(), here.waiting():
         for kind in sorted(kinds):
             for bucket in _buckets(kinds[kind], found):
-                _average([found[place] for place in bucket], here.count)
+                means = _means([found[place] for place in bucket], here.count)
+                for place, mean in zip(bucket, means):
+                    # in its own memory, unless that is one number for many
+                    found[place] = found[place].copy_(mean) if found[place].is_contiguous() else mean
     return found
 
 
@@ -242,15 +240,14 @@ def _buckets(places, gradients):
         yield found
 
 
-def _average(gradients, count):
+def _means(gradients, count):
     import torch
     import torch.distributed as dist
 
     flat = torch.cat([each.reshape(-1) for each in gradients])
     dist.all_reduce(flat)
-    flat /= count
-    for each, mean in zip(gradients, flat.split([each.numel() for each in gradients])):
-        each.copy_(mean.view_as(each))
+    parts = (flat / count).split([each.numel() for each in gradients])
+    return [part.view(each.shape) for part, each in zip(parts, gradients)]
 
 
 @contextmanager
@@ -263,6 +260,13 @@ def whole_statistics(model) -> Iterator:
         return
     from kzoo.scale.torch_gather import whole_moments
 
+    size = model.micro_batch_size
+    if size is not None and len({-(-rows // size) for rows in here.rows}) > 1:
+        raise NotImplementedError(
+            f"a batch of {sum(here.rows)} rows makes other numbers of micro-batches of {size} on {here.count} "
+            "processes, whose batch norms wait for each other; give a batch_size that both divide, and leave out "
+            "what does not fill a batch."
+        )
     with moments_taken(norms, lambda x, axes, mask: whole_moments(x, axes, mask, here.counts_here)):
         yield
 
@@ -279,8 +283,7 @@ def own_draws(model) -> Iterator:
     if here is None or not here.index:
         yield
         return
-    kept = {id(each) for each in [*model.objective.variables, *model.gradients.variables]}
-    seeds = [each for each in model.variables if each.name == "seed_generator_state" and id(each) not in kept]
+    seeds = drawing(model)
     shift = torch.tensor([(here.index * STRIDE) % 2**31, 0], dtype=torch.int32)
     _moved(seeds, shift)
     try:
@@ -309,9 +312,8 @@ def begun(model, training) -> None:
         return
     if training and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    here.send(
-        [*model.variables, *(model.optimizer.variables if training else [])], BEGIN if training else BEGIN_MEASURE
-    )
+    optimizer = model.optimizer.variables if training else []
+    here.send([*model.variables, *optimizer], BEGIN if training else BEGIN_MEASURE)
     if training:  # of layers without a seed, which draw from torch's own generator
         seed = int(here.agreed(int(torch.randint(2**31, ()))))
         if here.index:
@@ -332,7 +334,12 @@ def agreed(value) -> Any:
     return value if group() is None else group().agreed(value)
 
 
-def once(action) -> Any:
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order."""
+    return [array] if group() is None else group().of_all(array)
+
+
+def once(action, computes=False) -> Any:
     """What process 0 alone does, such as to write a file, while the others wait; see `Group.once`."""
     return action() if group() is None else group().once(action)
 

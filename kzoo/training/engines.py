@@ -2,13 +2,12 @@
 
 import keras
 
-from kzoo.keras_contact import unscaled
-from kzoo.losses.parts.own_loops import OTHER_LOSS
-from kzoo.scale.engine import check
+from kzoo.keras_contact import layers_within, unscaled
+from kzoo.scale.engine import check, parts_read
 
 
 def check_devices(model, training) -> None:
-    """Stops where a batch is shared among several devices, each of which would see its own part only.
+    """Stops where a batch is shared among several devices in a way that gives other gradients than one device.
 
     Args:
         model: a `keras.Model`, which keeps the strategy in whose scope it was made.
@@ -16,20 +15,23 @@ def check_devices(model, training) -> None:
             itself.
 
     Raises:
-        NotImplementedError: more than one device.
+        NotImplementedError: an engine, or a way to use it, that nobody has tried.
+        ValueError: a model that was built before the devices were shared.
     """
-    if keras.config.backend() == "tensorflow":
-        strategy = model.distribute_strategy
-        _refuse(strategy.num_replicas_in_sync, f"tf.distribute.{type(strategy).__name__}")
-    if training:
+    if training or keras.config.backend() != "torch":
         check(model)
+    strategy = model.distribute_strategy if keras.config.backend() == "tensorflow" else None
+    if parts_read()[1] > 1 or (strategy is not None and strategy.num_replicas_in_sync > 1):
+        _check_heads(model)
 
 
-def _refuse(count, engine):
-    if count > 1:
+def _check_heads(model):
+    """A head sees the rows of one device: what it makes of one must not depend on the others."""
+    found = [each for each in layers_within(model) if getattr(each, "compares_rows", False)]
+    if found:
         raise NotImplementedError(
-            f"{engine} shares each batch among {count} devices, and {OTHER_LOSS}; train on one device, or on jax with "
-            "keras.distribution.DataParallel, where a batch stays whole."
+            f"{type(found[0]).__name__} compares the rows of a batch with each other within the model, where several "
+            "devices have a part of it each; train on one device."
         )
 
 
@@ -44,5 +46,5 @@ def check_optimizer(optimizer) -> None:
         raise ValueError(
             f"the optimizer has gradient_accumulation_steps={optimizer.gradient_accumulation_steps}, but gradients of "
             "small batches do not add up to that of a large one, whose pairs have more negatives; leave it out, and "
-            "save memory by compile(micro_batch_size=...), and by block_size of the loss."
+            "save memory by compile(micro_batch_size=..., loss_block_size=...)."
         )

@@ -10,8 +10,9 @@ import numpy as np
 
 from kzoo.bases import PyDataset
 from kzoo.data.batches import Batches, Stretches
+from kzoo.scale.engine import parts_read
+from kzoo.scale.rows import marked_part, own_rows
 from kzoo.training.feed import library_of, source_of
-from kzoo.training.parts import Parts
 from kzoo.training.record import KERAS_BATCH_SIZE
 
 INSTEAD = "give a dict of arrays, a set of kzoo.data, a keras.utils.PyDataset or a DataLoader of torch"
@@ -24,20 +25,22 @@ class ArrayOrder(PyDataset):
         arrays: dict of arrays with a row for each sample.
         batch_size: rows of a batch; the last may have fewer.
         shuffle: a new order each epoch.
+        seed: of the orders; `sow` sets another.
 
     Attributes:
-        seed: of the orders, see `sow`.
         epoch: the epoch whose order is given out; `fit` sets it.
+        part: `(index, count)`, which part of each batch is given out, to one of several processes.
     """
 
-    def __init__(self, arrays, batch_size, shuffle):
+    def __init__(self, arrays, batch_size, shuffle, seed=0):
         super().__init__()
+        self.part = parts_read()
         self.arrays = {
             name: keras.ops.convert_to_numpy(each) if keras.ops.is_tensor(each) else each
             for name, each in arrays.items()
         }
         self.rows = len(next(iter(self.arrays.values())))
-        self.batch_size, self.shuffle, self.seed, self.epoch = batch_size, shuffle, 0, 0
+        self.batch_size, self.shuffle, self.seed, self.epoch = batch_size, shuffle, seed, 0
         self._drawn = None, None  # an epoch and its order
 
     def __len__(self) -> int:
@@ -55,7 +58,10 @@ class ArrayOrder(PyDataset):
                 order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
             self._drawn = epoch, order
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        return {name: each[chosen] for name, each in self.arrays.items()}
+        if self.part[1] == 1:
+            return {name: each[chosen] for name, each in self.arrays.items()}
+        own = chosen[own_rows(len(chosen), *self.part)]
+        return marked_part({name: each[own] for name, each in self.arrays.items()}, len(chosen), *self.part)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -140,7 +146,7 @@ def in_known_order(x, batch_size, shuffle, steps_per_epoch) -> tuple:
 def sow(x, seed) -> None:
     """Set the seed of the order of arrays; data sets have their own."""
     inner = x.of if isinstance(x, Stretches) else x
-    if isinstance(inner, (ArrayOrder, Parts)):
+    if isinstance(inner, ArrayOrder):
         inner.seed = seed
 
 
@@ -157,7 +163,7 @@ def description_of(x, ordered) -> dict:
     source = ordered if ordered is not None else source_of(x)
     found: dict[str, Any] = {"kind": type(source).__name__, "batches of an epoch": count_of(x)}
     inner = source.of if isinstance(source, Stretches) else source
-    for name in ("batch_size", "shuffle", "rows" if isinstance(inner, (ArrayOrder, Parts)) else "count"):
+    for name in ("batch_size", "shuffle", "buffer", "rows" if isinstance(inner, ArrayOrder) else "count"):
         value = getattr(inner, name, None)
         if isinstance(value, (bool, int)):
             found[name] = value

@@ -38,7 +38,10 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "act_layer": TEXT,
     "approximate": TEXT,
     "architectures": LIST | NULL,
+    "attention_bias": FLAG,
+    "attention_mode": TEXT,
     "attentional_pool": FLAG | TEXT,
+    "attn_gated": FLAG,
     "attn_pool_mlp_ratio": number(0.0, 1000.0, beyond=True),
     "attn_pool_num_heads": WIDTH,
     "attn_pooler_heads": WIDTH,
@@ -51,6 +54,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "class_token": FLAG,
     "cls_ratio": FACTOR,
     "context_length": LENGTH,
+    "correct_cls_mask": FLAG,
     "crop_size": SIDE | OBJECT,
     "custom_text": FLAG,
     "d_ff": WIDTH,
@@ -90,6 +94,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "ffn_multiplier_per_layer": FACTOR | several(FACTOR, 1, 64),
     "final_ln_after_pool": FLAG,
     "fork_feat": FLAG,
+    "gate_bias": FLAG,
     "global_pool": TEXT,
     "head_dim": WIDTH,
     "head_width": WIDTH,
@@ -104,6 +109,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "hidden_size": WIDTH,
     "image_mean": MEANS,
     "image_processor_type": TEXT,
+    "image_seq_len": LENGTH,
     "image_size": SIZE,
     "image_std": DEVIATIONS,
     "image_text_hidden_size": WIDTH,
@@ -131,8 +137,10 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "max_num_patches": LENGTH,
     "max_position_embeddings": LENGTH,
     "mean": MEANS,
+    "mlp_bias": FLAG,
     "mlp_ratio": number(0.0, 1000.0, beyond=True),
     "mlp_ratios": several(number(0.0, 1000.0, beyond=True), 1, 16),
+    "mlp_type": TEXT,
     "model_name": TEXT,
     "model_type": TEXT,
     "n_heads_per_layer": WIDTH | OF_STAGES,
@@ -145,6 +153,8 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "nonscalar_logit_scale": FLAG,
     "norm_eps": EPSILON,
     "norm_kwargs": OBJECT,
+    "norm_placement": TEXT,
+    "norm_type": TEXT,
     "num_attention_heads": WIDTH,
     "num_block_repeats": OF_STAGES,
     "num_classes": whole(0, "WIDTH"),
@@ -159,6 +169,9 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "pool_type": TEXT,
     "pooler_type": TEXT,
     "pos_embed": TEXT,
+    "pos_embed_ar_preserving": FLAG,
+    "pos_embed_grid_size": SIZE,
+    "pos_embed_interp_mode": TEXT,
     "pos_embs": several(NULL, 1, 16),
     "postnorm": FLAG,
     "pre_norm": FLAG,
@@ -170,9 +183,11 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "projection_dim": WIDTH,
     "projection_size": WIDTH,
     "pt_hw_seq_len": SIDE,
+    "qk_norm": FLAG,
     "qkv_bias": FLAG,
     "qkv_fused": FLAG,
     "quick_gelu": FLAG,
+    "reg_tokens": whole(0, "WIDTH"),
     "relative_attention_max_distance": LENGTH,
     "relative_attention_num_buckets": LENGTH,
     "ref_feat_shape": SIZE,
@@ -182,12 +197,15 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "rescale_factor": FACTOR,
     "rescale_offset": FLAG,
     "resize_mode": TEXT,
+    "rope_temperature": number(0.0, 1e9, beyond=True),
+    "scale_attn_inner_norm": FLAG,
     "scale_embedding": FLAG,
     "rope": FLAG,
     "rope_grid_indexing": TEXT,
     "rope_grid_offset": number(-1e6, 1e6),
     "scale_attn_inner": FLAG,
     "scale_mlp": FLAG,
+    "scale_mlp_norm": FLAG,
     "se_downsamples": FLAGS,
     "size": Rule("a side or an object of sides", lambda value: SIDE.accepts(value) or _are_sides(value)),
     "squeeze_expansion_ratio": number(0.0, 1.0),
@@ -198,19 +216,24 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "subln": FLAG,
     "swiglu_align_to": whole(0, "WIDTH"),
     "swiglu_mlp": FLAG,
+    "text_arch": TEXT,
+    "tiktoken_name": TEXT,
     "timm_model_args": OBJECT,
+    "timm_model_kwargs": OBJECT,
     "timm_model_name": TEXT,
     "timm_pool": TEXT,
     "timm_proj": TEXT,
     "timm_proj_bias": FLAG,
     "token_mixers": several(TEXT, 1, 16),
     "tokenizer_kwargs": OBJECT,
+    "tokenizer_type": TEXT,
     "type_vocab_size": whole(0, "WIDTH"),
     "use_abs_pos_emb": FLAG,
     "use_post_norm": FLAG,
     "use_pre_transformer_norm": FLAG,
     "use_rot_pos_emb": FLAG,
     "use_square_size": FLAG,
+    "variable_text": FLAG,
     "vocab_size": TOKENS,
     "width": WIDTH,
     "width_coefficient": FACTOR,
@@ -263,9 +286,14 @@ class Fields:
         self._read.add(name)
         return None if self.values.get(name) is None else self._checked(name)[name]
 
-    def over(self, values) -> "Fields":
-        """The same file with other values in the place of some, which are read as its own."""
-        fields = Fields(self.values | values, self.place)
+    def over(self, values, place=None) -> "Fields":
+        """The same file with other values in the place of some, which are read as its own.
+
+        Args:
+            values: of fields.
+            place: what to call it in messages; default as before.
+        """
+        fields = Fields(self.values | values, place or self.place)
         fields._read, fields._parts = self._read, self._parts
         return fields
 

@@ -201,6 +201,7 @@ OPEN_CLIP = {
     },
     "vision_cfg": {
         **_TOWER_OF_OPEN_CLIP,
+        "image_seq_len": ANY,  # read where pictures keep their shape
         "global_average_pool": (False,),  # of older versions, as the next
         "input_patchnorm": (False,),
         "patch_dropout": ANY,  # training alone
@@ -212,6 +213,11 @@ OPEN_CLIP = {
         **_TOWER_OF_OPEN_CLIP,
         "eos_id": ANY,  # read where the pool looks for it
         "final_ln_after_pool": ANY,  # which no text tower is given
+        "bos_id": ANY,  # which its tokenizer puts there
+        "correct_cls_mask": ANY,  # read where there is a class embedding
+        "freeze_pad_embed": ANY,  # training alone, as the next
+        "variable_text": ANY,  # texts are padded alike here, too
+        "zero_init_residual": ANY,
         "hf_model_pretrained": ANY,
         "pad_id": ANY,  # read where a class embedding sees no padding
     },

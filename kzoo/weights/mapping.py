@@ -65,6 +65,15 @@ def grouped(multiplier) -> Transform:
     )
 
 
+def flat_patches(patch_size) -> Transform:
+    """Of a linear layer that projects flat patches of so many pixels a side:
+    (width, patch * patch * 3) <-> (patch, patch, 3, width)."""
+    return Transform(
+        lambda x: [x.T.reshape(patch_size, patch_size, 3, -1)],
+        lambda parts: parts[0].reshape(3 * patch_size**2, -1).T,
+    )
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of a map.

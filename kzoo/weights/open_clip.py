@@ -1,9 +1,18 @@
 """Models as open_clip stores them: `open_clip_config.json`, `open_clip_model.safetensors`.
 
-Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa). The config has two parts, `model_cfg` and `preprocess_cfg`.
+Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa) and 4.2. The config has two parts, `model_cfg` and
+`preprocess_cfg`.
 """
 
-from kzoo.weights import harmless, hf_texts, open_clip_text, open_clip_tokenizer, open_clip_vision, trunks
+from kzoo.weights import (
+    harmless,
+    hf_texts,
+    open_clip_modern,
+    open_clip_text,
+    open_clip_tokenizer,
+    open_clip_vision,
+    trunks,
+)
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import Format
 from kzoo.weights.mapping import SCALAR, SINGLE, Entry
@@ -23,7 +32,7 @@ DROP = (
     "*.rope.freqs_*",
 )
 
-TEXTS = ("text_transformer", *hf_texts.KINDS)
+TEXTS = ("text_transformer", open_clip_modern.KIND, *hf_texts.KINDS)
 HOLDS = frozenset(
     {
         *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in TEXTS),
@@ -33,6 +42,7 @@ HOLDS = frozenset(
 MARKS = {  # fields that no CLIP of open_clip has
     ("model_cfg",): {
         "audio_cfg": "CLAP (sound and text)",
+        "genlap_cfg": "GenLAP (texts written from sounds)",
         "genlip_cfg": "GenLIP (texts written from pictures)",
         "image_cfg": "MobileCLIP's own code",
     },
@@ -47,7 +57,9 @@ def _model(config):
 
 def _is_custom(model):
     """Whether the text tower lies under `text.`, and not at the root."""
-    return model.get("custom_text", False) or "multimodal_cfg" in model or "hf_model_name" in model.part("text_cfg")
+    text = model.part("text_cfg")
+    own = "hf_model_name" in text or text.get("variable_text", False) or open_clip_modern.is_modern(text)
+    return model.get("custom_text", False) or "multimodal_cfg" in model or own
 
 
 def complete(config, own) -> dict:
@@ -113,6 +125,8 @@ def read_row(config, preprocessing=None) -> dict:
         ValueError: a field is missing, or says what this version cannot build.
     """
     model, steps = config.part("model_cfg"), config.part("preprocess_cfg", {})
+    _refuse_mammut(model)
+    model.ignore("quick_gelu")  # read where a tower of open_clip's own has an activation to choose
     row = {
         "image_encoder": open_clip_vision.read_vision(
             model, {name: steps.optional(name) for name in ("mean", "std") if steps.optional(name)}
@@ -120,13 +134,11 @@ def read_row(config, preprocessing=None) -> dict:
         "text_encoder": open_clip_text.read_text(model),
         "similarity": _similarity(model),
         "loss": [{"loss": "InfoNCE"}],
-        "images": {
-            "resize": steps.optional("resize_mode") or "shortest",
-            "interpolation": steps.optional("interpolation") or "bicubic",
-        },
+        "images": {},
         "tokenizer": open_clip_tokenizer.read_tokenizer(model.part("text_cfg")),
         "layout": {name: model.get(name, False) for name in LAYOUT},
     }
+    row["images"] = _images(steps, row["image_encoder"])
     text = model.part("text_cfg")
     row["layout"] |= {name: text.get(name) for name in NAMES if name in text and "hf_model_name" in text}
     if "multimodal_cfg" in model:
@@ -136,6 +148,32 @@ def read_row(config, preprocessing=None) -> dict:
     elif row["similarity"]:
         row["loss"] = [{"loss": "SigmoidContrastive"}]
     return row
+
+
+def _refuse_mammut(model):
+    """One decoder in the place of text tower and decoder: of open_clip 4, or as LAION's fork says it."""
+    place = "multimodal_cfg" if "text_cfg" not in model and "multimodal_cfg" in model else "text_cfg"
+    text = model.part(place, {})
+    if place == "multimodal_cfg" or "does_full_decoding" in text or "cross_attn_ratio" in text:
+        raise ValueError(
+            f"{text.place} is of MaMMUT, whose one decoder embeds texts without the picture and writes them with it; "
+            "this version cannot build that."
+        )
+
+
+def said_of_images(config) -> list:
+    """Names of the image steps that a config says something of."""
+    steps = config.get("preprocess_cfg") or {}
+    fields = {"resize": "resize_mode", "interpolation": "interpolation"}
+    return [ours for ours, theirs in fields.items() if steps.get(theirs) is not None]
+
+
+def _images(steps, image):
+    """How pictures are read. Patches keep the shape of a picture, whatever a `resize_mode` does to others."""
+    mode, interpolation = steps.optional("resize_mode"), steps.optional("interpolation") or "bicubic"
+    if image["kind"] == "naflex_vit":
+        return {"kind": "patches", "interpolation": interpolation}
+    return {"resize": mode or "shortest", "interpolation": interpolation}
 
 
 def _similarity(model):
@@ -181,7 +219,7 @@ def write_config(row) -> dict:
         "mean": list(image["mean"]),
         "std": list(image["std"]),
         "interpolation": row["images"]["interpolation"],
-        "resize_mode": row["images"]["resize"],
+        "resize_mode": row["images"].get("resize", "squash"),  # of patches it says nothing
     }
     return {CONFIG_FILE: {"model_cfg": model, "preprocess_cfg": steps}, **files}
 

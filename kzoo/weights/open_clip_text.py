@@ -4,6 +4,7 @@ transformers; and CoCa's decoder.
 Read from open_clip 3.3.0.
 """
 
+from kzoo.weights import open_clip_modern as modern
 from kzoo.weights.hf_texts import KINDS, TOKENS, hf_text_entries, read_hf_text, write_hf_text
 from kzoo.weights.mapping import ROW, Entry, dense, norm
 from kzoo.weights.open_clip_vision import OF_A_TRANSFORMER, activation, blocks, epsilon, written_numerics
@@ -26,6 +27,8 @@ def text_entries(model, prefix) -> list:
     text = model.part("text_cfg")
     if text.optional("hf_model_name"):
         return hf_text_entries(text)
+    if modern.is_modern(text):
+        return modern.entries(text)
     if text.get("proj_bias", False):
         projection = dense(f"{prefix}text_projection", "text_encoder.projection")
     else:
@@ -53,7 +56,10 @@ def read_text(model) -> dict:
     text, embed_dim = model.part("text_cfg"), model.get("embed_dim")
     if text.optional("hf_model_name"):
         text.ignore(*_OF_ITS_OWN)
+        text.refuse(text_arch="clip")
         return read_hf_text(text, embed_dim)
+    if modern.is_modern(text):
+        return modern.read(text, embed_dim)
     text.ignore("hf_proj_type", "hf_pooler_type")
     width, vocab_size = text.get("width", 512), text.get("vocab_size", VOCABULARY)
     row = {
@@ -77,7 +83,12 @@ def read_text(model) -> dict:
     if text.choice("proj_type", {"linear": False, None: False, "none": True}, "linear"):
         row["embed_dim"] = None
     if text.get("embed_cls", False):
-        row |= {"pool": "class_embedding", "pad_id": text.get("pad_id", 0)}
+        exact = text.get("correct_cls_mask", False)
+        row |= {
+            "pool": "class_embedding",
+            "pad_id": text.get("pad_id", 0),
+            "class_mask": "exact" if exact else "shifted",
+        }
     return row
 
 
@@ -88,6 +99,8 @@ def read_decoder(model, image, text) -> dict:
         ValueError: a tower that gives no tokens in open_clip, or none that the decoder could read.
     """
     config = model.part("multimodal_cfg")
+    if modern.is_modern(config) or modern.is_modern(model.part("text_cfg")):
+        raise ValueError(f"{config.place} is of a decoder of modern blocks, which this version cannot build.")
     width = config.get("width", 512)
     if image["kind"] != "vit" or "timm_model_name" in model.part("vision_cfg"):
         raise ValueError(f"{config.place} is of a decoder that reads tokens, but only the ViT of open_clip gives them.")
@@ -121,6 +134,8 @@ def write_text(row) -> tuple:
     text = row["text_encoder"]
     if text["kind"] in KINDS:
         return write_hf_text(text, row.get("layout", {}))
+    if text["kind"] == modern.KIND:
+        return modern.write(text), {}
     words = {
         "context_length": text["context_length"],
         "vocab_size": text["vocab_size"],
@@ -136,6 +151,8 @@ def write_text(row) -> tuple:
         words["proj_type"] = "none"
     if text["pool"] == "class_embedding":
         words |= {"embed_cls": True, "output_tokens": True, "pad_id": text["pad_id"]}
+        if text["class_mask"] == "exact" or row["image_encoder"].get("query_projection") is False:  # of open_clip 4
+            words["correct_cls_mask"] = text["class_mask"] == "exact"
     elif text["pool"] == "last":
         words["pool_type"] = "last"
     elif text["eot_id"] != text["vocab_size"] - 1:

@@ -28,6 +28,12 @@ def read_tokenizer(text) -> dict:
     """Rules of the tokenizer that `text_cfg` names."""
     name, arguments = text.optional("hf_tokenizer_name") or "", text.part("tokenizer_kwargs", {})
     text.refuse(tokenizer_mode="")
+    if text.choice("tokenizer_type", {"": False, "tiktoken": True}, ""):
+        text.ignore("hf_tokenizer_name")
+        clean = arguments.choice("clean", _CLEAN | {None: "none"}, None)
+        name = text.get("tiktoken_name", "cl100k_base")
+        return {"kind": f"tiktoken {name}", "clean": clean, "pad_id": text.get("pad_id", 0)}
+    text.ignore("tiktoken_name")
     if not name:
         clean = arguments.choice("clean", _CLEAN, "lower")
         return {"kind": "clip_bpe", "pad_id": text.get("pad_id", 0), "clean": clean}
@@ -49,6 +55,10 @@ def write_tokenizer(row) -> dict:
     """The inverse of `read_tokenizer`: fields of `text_cfg`, beside those that name a tower of transformers."""
     rules, own = row["tokenizer"], row["text_encoder"]["kind"] in KINDS
     kind = rules["kind"]
+    if kind.startswith("tiktoken "):
+        clean = {ours: theirs for theirs, ours in _CLEAN.items()}.get(rules.get("clean"))
+        words = {"tokenizer_type": "tiktoken", "tiktoken_name": kind.removeprefix("tiktoken ")}
+        return words | ({"tokenizer_kwargs": {"clean": clean}} if clean else {})
     if not own and kind not in _NAMES:
         return {}
     clean = {ours: theirs for theirs, ours in _CLEAN.items()}.get(rules.get("clean"))

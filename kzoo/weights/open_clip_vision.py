@@ -1,7 +1,9 @@
 """Image towers as open_clip stores them: its own ViT, with CoCa's poolers or without, its ResNet, and towers of timm.
 
-Read from open_clip 3.3.0.
+Read from open_clip 3.3.0, towers of pictures of any shape from 4.2.
 """
+
+import math
 
 from kzoo.weights.mapping import (
     CONVOLUTION,
@@ -78,8 +80,14 @@ def vision_entries(model, names=()) -> list:
     if vision.get("attentional_pool", False):
         fused = vision.get("width", 768) == model.get("embed_dim")  # torch stores them so where the widths agree
         entries += _pooler("visual.attn_pool", "image_encoder.query_pool", fused)
+        fused = fused or (vision.get("attentional_pool") == "cascade" and _is_later(model))
         entries += _pooler("visual.attn_pool_contrastive", "image_encoder.contrastive_pool", fused)
     return entries
+
+
+def _is_later(model):
+    """Whether a CoCa is of open_clip 4, whose queries of their own are not projected; its configs alone say this."""
+    return "correct_cls_mask" in model.part("text_cfg")
 
 
 def is_of_timm(vision) -> bool:
@@ -162,7 +170,7 @@ def read_vision(model, statistics) -> dict:
             "head_width": vision.get("head_width", 64),
             **statistics,
         }
-    vision.refuse(pos_embed_type="learnable")
+    vision.choice("pos_embed_type", {"learnable": None, "sin_cos_2d": None}, "learnable")  # a file brings either table
     vision.ignore("attentional_pool", "attn_pooler_heads", "attn_pooler_queries", "n_queries")  # read if it is true
     width = vision.get("width", 768)
     row = {
@@ -193,6 +201,8 @@ def read_vision(model, statistics) -> dict:
             "num_queries": vision.renamed("n_queries", "attn_pooler_queries", 256),
             "query_heads": vision.get("attn_pooler_heads", 8),
         }
+        if row["query_layout"] != "single" and _is_later(model):
+            row["query_projection"] = False
     elif "multimodal_cfg" in model:  # its decoder reads the patches, with the last norm unless that follows the pool
         row |= {"patch_tokens": True, "norm_tokens": not vision.get("final_ln_after_pool", False)}
     return row
@@ -204,8 +214,13 @@ def write_vision(image) -> tuple:
     Raises:
         ValueError: a tower that open_clip has not.
     """
-    size = list(image["image_size"])
-    vision, trunk = {"image_size": size[0] if size[0] == size[1] else size}, write_trunk(image)
+    if image["kind"] == "naflex_vit":
+        side = math.isqrt(image["max_patches"]) * image["patch_size"]  # of a square picture
+        vision = {"image_size": side, "image_seq_len": image["max_patches"]}
+    else:
+        size = list(image["image_size"])
+        vision = {"image_size": size[0] if size[0] == size[1] else size}
+    trunk = write_trunk(image)
     if trunk is not None:
         return vision | trunk[0], trunk[1]
     if image["kind"] == "resnet":

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kzoo.weights import transformers_layout as layout
 from kzoo.weights.fields import Fields
 from kzoo.weights.format import of_transformers
-from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, Transform, dense, fused_attention, norm
+from kzoo.weights.mapping import SINGLE, UNBATCHED, Entry, dense, flat_patches, fused_attention, norm
 from kzoo.weights.transformers_steps import image_steps, write_steps
 
 DROP = layout.DROP
@@ -38,10 +38,8 @@ def entries(config, names) -> list:
     if config.get("model_type") != NAFLEX:
         return ENTRIES
     patch = config.part("vision_config").get("patch_size", 16)
-    # (width, patch * patch * 3), a linear layer, <-> (patch, patch, 3, width)
-    flat = Transform(lambda x: [x.T.reshape(patch, patch, 3, -1)], lambda parts: parts[0].reshape(3 * patch**2, -1).T)
     kernel, *vision = layout.VISION
-    return [Entry(kernel.tensor, kernel.parameters, flat), *vision, *_COMMON]
+    return [Entry(kernel.tensor, kernel.parameters, flat_patches(patch)), *vision, *_COMMON]
 
 
 def read_row(config, preprocessing) -> dict:

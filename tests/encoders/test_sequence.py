@@ -11,6 +11,7 @@ from shared_case import numpy, spread, value_and_gradients
 from kzoo.encoders import (
     BertEncoder,
     M2M100Encoder,
+    ModernTextTransformer,
     NaFlexVisionTransformer,
     T5Encoder,
     TextTransformer,
@@ -35,6 +36,11 @@ TOWERS = {
     "t5": lambda: T5Encoder(30, 6, head_width=3, **SMALL),
     "m2m100": lambda: M2M100Encoder(30, 6, pool="mean", **SMALL),
     "naflex": lambda: NaFlexVisionTransformer(2, max_patches=6, table_size=3, **SMALL),
+    "naflex_registers": lambda: NaFlexVisionTransformer(
+        2, 6, 3, pool="average", class_token=True, register_tokens=1, pre_norm=True, **SMALL
+    ),
+    "modern": lambda: ModernTextTransformer(30, 6, eot_id=3, gate="bias", causal=True, **SMALL),
+    "modern_mean": lambda: ModernTextTransformer(30, 6, pool="mean", rotary_base=None, **SMALL),
 }
 LENGTH = 6  # positions of each of them
 

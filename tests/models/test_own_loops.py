@@ -10,6 +10,7 @@ import pytest
 import torch
 from shared_case import TESTS, batch_of, numpy
 
+from kzoo import keras_contact
 from kzoo.losses import InfoNCE
 from kzoo.losses.base import Loss, weighted_mean
 
@@ -69,6 +70,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from shared_case import batch_of, tiny_model
 from test_own_loops import PAIR, SquaredDistance
 
+from kzoo import keras_contact
 from kzoo.losses import InfoNCE
 
 model = tiny_model(depth=1)
@@ -94,3 +96,9 @@ except NotImplementedError as error:
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ))
     assert run.returncode == 0, run.stderr
     assert re.search(REFUSED, run.stdout), run.stdout
+
+
+def test_copies_in_threads(model):
+    keras_contact.untracked(model, "_is_replica", True)  # as torch.nn.DataParallel marks them
+    with pytest.raises(NotImplementedError, match="a process for each GPU by torchrun"):
+        model(batch_of(model, 2))

@@ -53,6 +53,7 @@ class AdversarialStates(Configured, keras.layers.Layer):
     """
 
     arguments = {"imposter_step": FINITE, "distant_step": FINITE}
+    compares_rows = True  # a row is moved by all others of its batch
 
     def __init__(self, dim, state_dim, imposter_step=1.0, distant_step=3.0, temperature=0.1, **kwargs):
         super().__init__(autocast=False, **kwargs)

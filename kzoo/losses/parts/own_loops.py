@@ -36,8 +36,22 @@ def check_whole(loss, arguments) -> None:
     if max(counts, default=1) > 1 and (loss.pairs(2) is not None or loss.negatives(2) > 0):
         raise NotImplementedError(
             f"{type(loss).__name__} is given what a model made on one of {max(counts)} devices that share a batch, and "
-            f"{OTHER_LOSS}; gather the embeddings of all devices, with their gradients, before the loss, or train on "
-            "one device, or on jax with keras.distribution.DataParallel, where a batch stays whole."
+            f"{OTHER_LOSS}; gather the embeddings of all devices, with their gradients, before the loss, or train by "
+            "fit within kzoo.scale.start(), which does that, or on one device."
+        )
+
+
+def check_replica(model) -> None:
+    """Stops where torch.nn.DataParallel runs copies of a model in threads.
+
+    Raises:
+        NotImplementedError: it does.
+    """
+    if getattr(model, "_is_replica", False):
+        raise NotImplementedError(
+            "torch.nn.DataParallel runs copies of the model in threads, while Keras reads the weights of the model "
+            "itself, which are on the first GPU; start a process for each GPU by torchrun, and train by fit within "
+            "kzoo.scale.start()."
         )
 
 

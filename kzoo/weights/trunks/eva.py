@@ -266,17 +266,18 @@ def entries(row) -> list:
         Entry(f"{TRUNK}.pos_embed", f"{TOWER}.embedding.position_embedding", UNBATCHED),
         *norm(f"{TRUNK}.norm_pre", f"{TOWER}.pre_norm"),
         *norm(f"{block}.norm1", f"{layer}.norm_1"),
-        *_attention(own, f"{block}.attn", f"{layer}.attention"),
+        *attention_entries(own, f"{block}.attn", f"{layer}.attention"),
         Entry(f"{block}.gamma_1", f"{layer}.scale_1.gain"),
         *norm(f"{block}.norm2", f"{layer}.norm_2"),
-        *_mlp(own, f"{block}.mlp", layer),
+        *mlp_entries(own, f"{block}.mlp", layer),
         Entry(f"{block}.gamma_2", f"{layer}.scale_2.gain"),
         *norm(f"{TRUNK}.{last}", f"{TOWER}.post_norm"),
         *probe(f"{TRUNK}.attn_pool", f"{TOWER}.attention_pool"),
     ]
 
 
-def _attention(own, tensor, layer):
+def attention_entries(own, tensor, layer) -> list:
+    """The lines of the attention of timm's class `EvaBlock`, of its arguments `own`."""
     query, key, value = query_key_value(layer)
     if not own["qkv_fused"]:
         apart = [*dense(f"{tensor}.q_proj", query), *dense(f"{tensor}.k_proj", key), *dense(f"{tensor}.v_proj", value)]
@@ -291,7 +292,8 @@ def _attention(own, tensor, layer):
     return [*apart, *norm(f"{tensor}.norm", f"{layer}.inner_norm"), *dense(f"{tensor}.proj", f"{layer}.out")]
 
 
-def _mlp(own, tensor, layer):
+def mlp_entries(own, tensor, layer) -> list:
+    """The lines of the MLP of that class."""
     gate_up = [f"{layer}.{name}" for name in ("mlp_gate", "mlp_up")]
     if not own["swiglu_mlp"]:
         up = dense(f"{tensor}.fc1", gate_up[1])

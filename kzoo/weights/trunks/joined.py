@@ -7,17 +7,17 @@ from kzoo.weights.trunks import eva_own
 from kzoo.weights.trunks.convnext import CONVNEXT
 from kzoo.weights.trunks.eva import EVA
 from kzoo.weights.trunks.fastvit import FASTVIT
+from kzoo.weights.trunks.naflex import NAFLEX
 from kzoo.weights.trunks.pe import PE
 from kzoo.weights.trunks.relpos import RELPOS
 from kzoo.weights.trunks.siglip import SIGLIP
 from kzoo.weights.trunks.swin import SWIN
-from kzoo.weights.trunks.trunk import OWN, TOWER, TRUNK
+from kzoo.weights.trunks.trunk import ARGUMENTS, KWARGS, OWN, TOWER, TRUNK
 from kzoo.weights.trunks.vit import VIT
 from kzoo.weights.trunks.vitamin import VITAMIN
 
-TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, EVA, PE, VIT, RELPOS, VITAMIN)
+TRUNKS = (SIGLIP, CONVNEXT, SWIN, FASTVIT, EVA, PE, VIT, RELPOS, VITAMIN, NAFLEX)
 KINDS = {trunk.kind for trunk in TRUNKS}
-ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
 
 
 def read_trunk(vision, embed_dim) -> dict:
@@ -37,12 +37,7 @@ def _row(vision, embed_dim):
     vision.ignore(eva_own.NAME)  # which was read where the config was said in words of timm
     trunk, row = _found(name, vision.place)
     row = {"image_size": vision.get("image_size", 224)} | row
-    row = trunk.arguments(row, vision.part(ARGUMENTS, {}, f"config.json of {name}, model_args"))
-    if "image_size" in vision and _sides(vision.get("image_size")) != _sides(row["image_size"]):
-        raise ValueError(
-            f"{vision.place} says image_size={vision.get('image_size')}, but {name} takes pictures of "
-            f"{row['image_size']}; give it in the model_args of a {name} that is made for another size."
-        )
+    row = trunk.sized(trunk.arguments(row, _arguments(vision, name)), vision)
     projection = _projection(vision, embed_dim)
     own_head = "timm_proj" in vision and vision.optional("timm_proj") in (None, "none")
     return trunk, trunk.pooled(row, vision.choice("timm_pool", trunk.pools, "avg"), own_head) | projection
@@ -60,8 +55,11 @@ def _found(name, place):
     raise ValueError(f"{place} says timm_model_name={name!r}; of timm's towers this version builds {builds}.")
 
 
-def _sides(size):
-    return list(size) if isinstance(size, (list, tuple)) else [size, size]
+def _arguments(vision, name):
+    """What is given to timm beside a name: by its own config.json, and over that by open_clip's."""
+    own, more = vision.part(ARGUMENTS, {}, f"config.json of {name}, model_args"), vision.part(KWARGS, {})
+    more.ignore(*more.values)  # which a trunk reads, or refuses, as its own
+    return own.over(more.values, more.place if more.values else own.place)
 
 
 def _projection(vision, embed_dim):
@@ -116,7 +114,8 @@ def write_trunk(image) -> tuple | None:
     """The inverse of `read_trunk`: what `vision_cfg` says of timm, and the `model_args` of timm's own config.
 
     Returns:
-        `(fields, model_args)`, the second empty where the name says all; None where the tower is none of timm's.
+        `(fields, model_args)`, the second empty where the name says all, or the fields do; None where the tower is none
+        of timm's.
 
     Raises:
         ValueError: the tower is of a kind of timm's, but of none of its sizes.
@@ -127,6 +126,8 @@ def write_trunk(image) -> tuple | None:
             name, arguments = found
             pool = next(pool for pool, changes in trunk.pools.items() if changes.items() <= image.items())
             fields = {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": pool}
+            if trunk.written_in == KWARGS and arguments:
+                fields, arguments = fields | {KWARGS: arguments}, {}
             return fields | _written(image), arguments
     return None
 

@@ -5,7 +5,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 TRUNK, TOWER = "visual.trunk", "image_encoder"  # where open_clip has the tensors, and the model their tower
+ARGUMENTS = "timm_model_args"  # in `vision_cfg`: what timm's own config.json, beside the config, puts over its name
+KWARGS = "timm_model_kwargs"  # the same in the config itself, as open_clip 4 has it
 OWN = "own"  # what a file of this room keeps for itself in its rows: no option of the tower
+
+
+def sized(row, vision) -> dict:
+    """The tower of pictures of one size, which a config may say again.
+
+    Raises:
+        ValueError: it says another one.
+    """
+    if "image_size" in vision and _sides(vision.get("image_size")) != _sides(row["image_size"]):
+        name = vision.get("timm_model_name")
+        raise ValueError(
+            f"{vision.place} says image_size={vision.get('image_size')}, but {name} takes pictures of "
+            f"{row['image_size']}; give it in the model_args of a {name} that is made for another size."
+        )
+    return row
+
+
+def _sides(size):
+    return list(size) if isinstance(size, (list, tuple)) else [size, size]
 
 
 @dataclass(frozen=True)
@@ -28,6 +49,8 @@ class Trunk:
         head: where its own projection lies under `visual.trunk`.
         pooled: function of a row, of what the pool changes in it, and of whether timm's own head is the projection;
             gives the row with that pool.
+        sized: function of a row and of `vision_cfg`; gives the row with what the config says of the size of pictures.
+        written_in: where `arguments` are written, one of `ARGUMENTS` and `KWARGS`: the latter only open_clip 4 knows.
         others: pattern of the name of a tensor -> what is said of a file that has it: the same tower in a form or a
             layout that is not read.
     """
@@ -41,6 +64,8 @@ class Trunk:
     pools: dict = field(default_factory=dict)
     head: str = "head"
     pooled: Callable = lambda row, changes, own_head: row | changes
+    sized: Callable = sized
+    written_in: str = ARGUMENTS
     others: dict = field(default_factory=dict)
 
     def check(self, names) -> None:
