@@ -21,8 +21,8 @@ def interrupted_between_steps(is_alive) -> Iterator:
 
     def wait(*arguments):
         if is_alive():
-            handler(*arguments)
-        waiting.append(arguments)
+            return handler(*arguments)  # once: it may be one that only takes note
+        return waiting.append(arguments)
 
     signal.signal(signal.SIGINT, wait)
     try:

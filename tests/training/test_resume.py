@@ -16,6 +16,7 @@ from trained import Curve, Killed, arrays_of, pairs_of, trainee, values_of
 
 import kzoo
 from kzoo.files import disk
+from kzoo.interrupts import interrupted_between_steps, leaving_noted
 from kzoo.keras_contact import untracked
 from kzoo.losses import InfoNCE
 from kzoo.training import Resume
@@ -251,6 +252,17 @@ def test_a_signal_saves_and_leaves(tmp_path, number):
     rest = train(tmp_path / "run")
     assert min(rest[0]) == (1, 2)
     assert_same(whole, [(curve.losses, None, None), rest])
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_signal_that_comes_within_a_step_is_one_signal(alive):
+    with leaving_noted() as leaving:
+        with interrupted_between_steps(lambda: alive):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert leaving.number == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 # -- what is refused --
