@@ -206,7 +206,7 @@ class PairDataset(Batches):
         if self.captions_per_image is not None:
             order = random.permutation(count) if self.shuffle else np.arange(count)
             return order[: self.captions_per_image].tolist()
-        return [int(random.integers(count)) if self.shuffle else 0]
+        return [int(random.integers(count)) if self.shuffle and count > 1 else 0]
 
     def _pixels(self, image, random):
         steps = self.preprocessor.images

@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,6 +26,22 @@ class Captions:
 
     def __iter__(self) -> Iterator[str]:
         return self.rows.captions()
+
+
+class Later:
+    """A `numpy.random.Generator` that is made when something is drawn: of most rows nothing is.
+
+    Args:
+        seeds: of it.
+    """
+
+    def __init__(self, seeds):
+        self.seeds, self._made = seeds, None
+
+    def __getattr__(self, name) -> Any:
+        if self._made is None:
+            self._made = np.random.default_rng(self.seeds)
+        return getattr(self._made, name)
 
 
 class ShardDataset(PairDataset):
@@ -135,7 +151,7 @@ class ShardDataset(PairDataset):
         return self.order.chosen(epoch, index)
 
     def _random(self, epoch, *numbers):
-        return np.random.default_rng((self.seed, epoch, *numbers, len(numbers)))
+        return Later((self.seed, epoch, *numbers, len(numbers)))
 
     def _instead(self, epoch, number, place, taken, read):
         """A row for a place in the batch whose own cannot be read: one that is in no part of the batch."""
