@@ -65,7 +65,7 @@ class Part:
     names: tuple
     training: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.trained = self.model.trainable_variables
         self.state = self.model.non_trainable_variables
         self.read, self.changed = [], []

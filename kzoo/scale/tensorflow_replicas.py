@@ -13,7 +13,7 @@ from kzoo.scale import one_device
 from kzoo.scale.draws import STRIDE, drawing
 
 SMALL = ("bool", "uint8", "int8", "uint16", "int16")  # dtypes that not every collective of TensorFlow moves
-TRIED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "OneDeviceStrategy", "_DefaultDistributionStrategy")
+TRIED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "OneDeviceStrategy")  # of tf.distribute
 
 
 # -- start --
@@ -83,9 +83,12 @@ def check(model) -> None:
         NotImplementedError: another strategy than those in `TRIED`.
         ValueError: weights that were made outside of its scope, of which each replica needs its own.
     """
+    import tensorflow as tf
+
     strategy = model.distribute_strategy
     name = type(strategy).__name__
-    if name not in TRIED:
+    tried = isinstance(strategy, tuple(getattr(tf.distribute, each) for each in TRIED))
+    if not tried and name != "_DefaultDistributionStrategy":  # which stands for none
         raise NotImplementedError(
             f"kzoo does not train under tf.distribute.{name}: whether its replicas give the gradients of one device "
             "was never tried; take tf.distribute.MirroredStrategy or MultiWorkerMirroredStrategy, as "
@@ -93,8 +96,6 @@ def check(model) -> None:
         )
     if strategy.num_replicas_in_sync == 1:
         return
-    import tensorflow as tf
-
     optimizer = model.optimizer.variables if model.compiled else ()
     for variable in (*model.variables, *optimizer):
         if not isinstance(variable.value, tf.distribute.DistributedValues):

@@ -75,7 +75,7 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
 
     def _count(self):
         """Adds the steps that were left out since the metrics were reset, and says where the first one failed."""
-        for health in self._healths():
+        for health in self._healths() if may_skip(self.model) else ():
             skipped = int(value_within_fit(self.model, health.skipped))
             if skipped and not self.skipped and getattr(self.model, "non_finite", "stop") == "skip":
                 step = int(value_within_fit(self.model, health.first_noted))

@@ -52,25 +52,24 @@ NAMED = {
     "clip_pretrain_lamb": _PRETRAINING
     | {
         "optimizer": ("clip_lamb", "scales each weight's step by its length, for the largest batches", LAMB),
-        "learning_rate": (2e-3, "of steps of that length", LAMB),
-        "weight_decay": (0.02, SPARED, LAMB),
+        "learning_rate": (2e-3, "our choice: steps are of the length of the weights", LAMB),
+        "weight_decay": (0.02, f"our choice; {SPARED}", LAMB),
         "beta_2": (0.999, "as there", LAMB),
     },
     "flip_pretrain": _PRETRAINING
     | {
         "patch_dropout": (0.5, "half the patches cost half the time: more pairs are seen, in larger batches", FLIP),
         "beta_2": (0.95, "as there", FLIP),
-        "warmup": (0.04, "as there", FLIP),
     },
     "flip_tune": _TUNING
     | {
         "epochs": (1, "some steps with whole pictures close the gap to them", FLIP),
-        "learning_rate": (1e-5, "a hundredth of that of the training before", FLIP),
+        "learning_rate": (1e-5, "our choice: far below that of the training before", FLIP),
         "beta_2": (0.95, "as there", FLIP),
     },
     "siglip_pretrain": _PRETRAINING
     | {
-        "learning_rate": (1e-3, "as there", SIGLIP),
+        "learning_rate": (1e-3, "with little decay and clipped gradients it may be higher", SIGLIP),
         "weight_decay": (1e-4, SPARED, SIGLIP),
         "beta_2": (0.95, "0.999 lets the loss of large batches jump", SIGLIP),
         "clipnorm": (1.0, CLIPPED, SIGLIP),
@@ -93,7 +92,11 @@ NAMED = {
     },
     "clip_finetune": _TUNING
     | {
-        "layer_decay": (0.7, "blocks near the pixels and words know most of what is general, and change least", TUNER),
+        "layer_decay": (
+            0.7,
+            "our choice; blocks near pixels and words know what is general, and change least",
+            TUNER,
+        ),
         "ema": (0.9998, "averaged weights are better than the last; over a tenth of the steps at most", TUNER),
     },
     "small_from_scratch": {

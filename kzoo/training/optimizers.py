@@ -119,7 +119,7 @@ class Muon(AsCalled, SparesAll, keras.optimizers.Muon):
 
     @takes(learning_rate=RATE, weight_decay=NOT_NEGATIVE)
     def __init__(self, learning_rate=1e-3, weight_decay=0.1, **kwargs):
-        kwargs = {"name": "muon", "adam_weight_decay": 0.0} | kwargs  # Keras would take that beside its own
+        kwargs = {"name": "muon", "adam_weight_decay": weight_decay} | kwargs  # that of what takes Adam's steps
         super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
         _spare(self)
 

@@ -7,6 +7,7 @@ from kzoo.arguments import RATE
 from kzoo.bases import Layer
 from kzoo.layers.arguments import SEED
 from kzoo.layers.configured import Configured
+from kzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -36,7 +37,7 @@ class PatchDropout(Configured, Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 
-    def call(self, shape, patches):
+    def draw(self, shape, patches) -> Tensor:
         """int32 `(*shape, kept)`, places of patches in rising order, at least one of each picture."""
         count = max(1, round((1.0 - self.rate) * patches))
         order = ops.argsort(keras.random.uniform((*shape, patches), seed=self.seed_generator), axis=-1)
@@ -56,7 +57,7 @@ class PatchDropout(Configured, Layer):
                 first = batch[slot.first]
                 bag = len(first.shape) - len(tower.inputs[0].shape)  # axes before those of a picture
                 patches = tower.grid[0] * tower.grid[1]
-                found[f"{slot.name}_kept"] = self(tuple(ops.shape(first)[:bag]), patches)
+                found[f"{slot.name}_kept"] = self.draw(tuple(ops.shape(first)[:bag]), patches)
         return found
 
 

@@ -61,12 +61,15 @@ def predict_step(model, *arguments) -> Any:
 def _trained(model, x, y, sample_weight):
     part, skips = part_of(joined(x, y, sample_weight)), model.non_finite == "skip"
     with own_draws(model), whole_statistics(model):
-        forward = partial(losses_of, model, part, training=True)
-        total, (values, layers), found = gradients(model, forward, model.gradients, whole=skips)
+        losses = partial(losses_of, model, part, training=True)
+        total, (values, layers), found = gradients(model, losses, model.gradients, whole=skips)
     more = of_step(model, found, model.similarity)
     applied = apply_gradients(model, found, total if skips else None)
     if model.teacher is not None:
+        followed = [(each, ops.copy(each)) for each in model.teacher.variables] if skips else []
         model.teacher.update()
+        for variable, value in followed:
+            variable.assign(ops.where(applied, variable, value))
     weights = None if applied is None else bad_gradients(found)
     model.health.update(total, applied, layers, weights)
     return _logged(model, part, total, values, applied if skips else None) | more

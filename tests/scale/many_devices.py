@@ -238,6 +238,20 @@ def layouts():
     return found
 
 
+def work():
+    """Operations of a step on one of all devices, as a multiple of its share of what one device does for the batch."""
+    from compiled_program import program, step_of
+
+    flops = []
+    for on in (contextlib.nullcontext, devices):
+        with on():
+            model = dual()
+            model.compile(sgd(), loss=InfoNCE(block_size=8), micro_batch_size=16)
+            model.optimizer.build(model.trainable_variables)
+            flops.append(program(step_of(model, batch_of(model, 32)))["flops"])
+    return 4 * flops[1] / flops[0]
+
+
 def processes():
     """Two processes of two devices each, and what each of them has."""
     with socket.socket() as free:
@@ -300,7 +314,7 @@ if __name__ == "__main__":
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     cases = {name: lambda name=name: loss(name) for name in CASES}
     cases |= {"rest": rest, "refused": refused, "saved": saved}
-    cases |= {"layouts": layouts, "processes": processes} if BACKEND == "jax" else {}
+    cases |= {"layouts": layouts, "work": work, "processes": processes} if BACKEND == "jax" else {}
     if sys.argv[1:2] == ["process"]:
         process(sys.argv[2])
     else:

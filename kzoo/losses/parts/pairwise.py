@@ -8,10 +8,10 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
+from kzoo.losses.parts import map_tensorflow, map_torch
 from kzoo.losses.parts.arguments import BLOCK
 from kzoo.losses.parts.blocks import AUTO, ROWS, WHOLE, asked, blocks_of, chosen, most_rows
 from kzoo.losses.parts.captures import captures_passed
-from kzoo.losses.parts.map_torch import mapped
 from kzoo.types import Tensor
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
@@ -178,7 +178,9 @@ def by_blocks(function, rows, columns, block_size=None, each=1) -> tuple:
         return keras.remat(recomputed)(*(values[place] for place in trained))
 
     if keras.config.backend() == "torch" and complete:
-        results = mapped(called, (index, *cut), columns.values())
+        results = map_torch.mapped(called, (index, *cut), columns.values())
+    elif keras.config.backend() == "tensorflow":
+        results = map_tensorflow.mapped(of_block, (index, *cut))
     else:
         results = ops.map(of_block, (index, *cut))
     of_rows = [ops.reshape(value, (-1, *ops.shape(value)[2:]))[:count] for value in results[: len(names["rows"])]]
