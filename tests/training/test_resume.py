@@ -11,9 +11,11 @@ import signal
 import keras
 import numpy as np
 import pytest
+from shard_case import write_shards
 from shared_case import numpy, tiny_model
 from trained import Curve, Killed, arrays_of, pairs_of, trainee, values_of
 
+import kzoo
 from kzoo.files import disk
 from kzoo.interrupts import interrupted_between_steps, leaving_noted
 from kzoo.keras_contact import untracked
@@ -120,6 +122,19 @@ def test_a_training_in_parts_is_the_whole_one(tmp_path, kind):
     deaths = [(0, 2), (1, 1), (1, 2), (2, 0)]
     parts = [train(tmp_path / "parts", data, death, **options) for death in deaths]
     assert_same(whole, [*parts, train(tmp_path / "parts", data, **options)])
+
+
+@pytest.mark.once
+def test_shards_go_on(tmp_path):
+    """Their order is a function of seed and epoch, too: nothing before the batch is read again."""
+    pattern = write_shards(tmp_path, (9, 7, 8))
+
+    def shards_of(model):
+        return kzoo.data.shards(pattern, model.preprocessor, batch_size=6, seed=3)
+
+    whole = train(tmp_path / "whole", shards_of)
+    parts = [train(tmp_path / "parts", shards_of, death) for death in [(0, 2), (1, 1), (2, 0), None]]
+    assert_same(whole, parts)
 
 
 @pytest.mark.once
