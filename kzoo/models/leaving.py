@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, Self
 
+import keras
+
 from kzoo import actions
 from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
 from kzoo.files.single import replacing_by_name
@@ -56,7 +58,7 @@ class Leaving:
             self.refuse_h5(filepath)
         self.check_quantised()
         save = super().save
-        once(lambda: save(filepath, overwrite, zipped, **kwargs))
+        once(lambda: save(filepath, overwrite, zipped, **kwargs), computes=_reads_metrics(self))
 
     def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
         """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
@@ -137,7 +139,8 @@ class Leaving:
             OSError: the disk is full or may not be written, or another process saves there; nothing is changed.
         """
         options = {"format": format, "optimizer": optimizer, "overwrite": overwrite}
-        once(lambda: actions.perform("save_to_preset", self, folder, **options))
+        computes = bool(optimizer) and _reads_metrics(self)
+        once(lambda: actions.perform("save_to_preset", self, folder, **options), computes=computes)
 
     @takes(repo=NAME, format=NAME, private=FLAG, revision=NAME, message=TEXT)
     def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None) -> str:
@@ -182,6 +185,11 @@ class Leaving:
             dict: the manifest, with the worst difference between graph and model.
         """
         return once(lambda: actions.perform("export", self, folder, format=format, **kwargs), computes=True)
+
+
+def _reads_metrics(model):
+    """Whether its files get the metrics of a training, of which each worker of TensorFlow has counted a part."""
+    return keras.config.backend() == "tensorflow" and model.compiled
 
 
 write_by(Leaving)
