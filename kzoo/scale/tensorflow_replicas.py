@@ -284,7 +284,8 @@ def _of_first(numbers):
     @tf.function
     def sent(own):
         context = tf.distribute.get_replica_context()
-        return context.all_reduce("SUM", own if context.replica_id_in_sync_group == 0 else tf.zeros_like(own))
+        first = tf.cast(tf.equal(context.replica_id_in_sync_group, 0), own.dtype)
+        return context.all_reduce("SUM", own * first)
 
     strategy = _of_workers()
     found = strategy.run(sent, args=(tf.constant(numbers, "int32"),))
