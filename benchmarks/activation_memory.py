@@ -3,10 +3,10 @@
     KERAS_BACKEND=torch python benchmarks/activation_memory.py
     KERAS_BACKEND=jax python benchmarks/activation_memory.py coca_nano 1024 128    # preset, batch, micro-batch
 
-Each form runs in a process of its own: a step of a few rows, which imports and starts what there is, then steps of the
-whole batch. Memory is the highest of the last one, above what the process had before the first of these; time is that
-of the processor, the least of the steps after the first. Losses are in blocks, so that memory is that of the towers.
-Beside it stands what `kzoo.scale.memory_estimate` says of a step's own memory. Needs 3 GB.
+Each form runs in a process of its own: a first step, which imports, starts and compiles, then steps of the whole
+batch. Memory is the highest of these, above what the process had before; time is that of the processor, the least of
+them. Losses are in blocks, so that memory is that of the towers. Beside it stands what `kzoo.scale.memory_estimate`
+says, in a process of its own too. Needs 3 GB.
 """
 
 import ctypes
@@ -48,13 +48,13 @@ def _give_back():
 
 
 def measured(preset, rows, micro, form):
+    import keras
     from load import resident
-
-    import kzoo
 
     model = compiled(preset, micro if form == "micro" else None)
     batch = batch_of(model, rows)
-    model.train_on_batch({name: each[: 2 * micro] for name, each in batch.items()})
+    first = batch if keras.config.backend() == "jax" else {name: each[: 2 * micro] for name, each in batch.items()}
+    model.train_on_batch(first)  # on jax it is the program itself that takes memory, compiled for so many rows
     _give_back()
     before, seconds = resident(), []
     for _ in range(ROUNDS):
@@ -63,28 +63,40 @@ def measured(preset, rows, micro, form):
         start = time.process_time()
         model.train_on_batch(batch)
         seconds.append(time.process_time() - start)
-    peak = resident(peak=True) - before
-    estimate = kzoo.scale.memory_estimate(model, rows, model.micro_batch_size, batch).step
-    return {"seconds": min(seconds[1:]), "bytes": peak, "estimate": estimate}
+    return {"seconds": min(seconds[1:]), "bytes": resident(peak=True) - before}
+
+
+def estimated(preset, rows, micro):
+    import kzoo
+
+    model = compiled(preset, None)
+    sizes = {"plain": None, "micro": micro}
+    return {form: kzoo.scale.memory_estimate(model, rows, size).step for form, size in sizes.items()}
+
+
+def asked(*arguments):
+    """What a process of its own answers."""
+    command = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def main():
     if len(sys.argv) == 5:
-        preset, rows, micro, form = sys.argv[1:]
-        print(json.dumps(measured(preset, int(rows), int(micro), form)))
+        preset, rows, micro, form = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+        answer = estimated(preset, rows, micro) if form == "estimate" else measured(preset, rows, micro, form)
+        print(json.dumps(answer))
         return
     given = [(sys.argv[1], *map(int, sys.argv[2:]))] if len(sys.argv) == 4 else CASES
     print(os.environ.get("KERAS_BACKEND", "the default backend"))
-    for preset, rows, micro in given:
-        print(f"{preset}, batch {rows}, micro-batches of {micro}")
-        plain = None
+    for case in given:
+        print("{}, batch {}, micro-batches of {}".format(*case))
+        estimates, plain = asked(*case, "estimate"), None
         for form in ("plain", "micro"):
-            command = [sys.executable, __file__, preset, str(rows), str(micro), form]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            run = json.loads(done.stdout.strip().splitlines()[-1])
+            run = asked(*case, form)
             plain = plain or run
             print(
-                f"  {form:<6} peak {run['bytes'] / 1e6:5.0f} MB, estimated {run['estimate'] / 1e6:5.0f} MB   "
+                f"  {form:<6} peak {run['bytes'] / 1e6:5.0f} MB, estimated {estimates[form] / 1e6:5.0f} MB   "
                 f"{run['seconds']:6.2f} s   this / plain: memory {run['bytes'] / plain['bytes']:.2f}, "
                 f"time {run['seconds'] / plain['seconds']:.2f}",
                 flush=True,

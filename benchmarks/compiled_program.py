@@ -3,6 +3,7 @@
 import math
 import re
 from collections import defaultdict
+from typing import Any
 
 ITEM = re.compile(r"\b(pred|[suf]\d+|bf16)\[([\d,]*)\]")
 LINE = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)")
@@ -23,6 +24,26 @@ def program(compiled) -> dict:
     found = _total(parts, entry, {})
     moved = {kind: found[kind] for kind in MOVED if found[kind]}
     return {"flops": found["flops"], "bytes": moved, "memory": memory.temp_size_in_bytes}
+
+
+def step_of(model, batch) -> Any:
+    """The compiled program of one step of training, under the distribution that is set.
+
+    Args:
+        model: a compiled model of kzoo, whose optimizer has its variables.
+        batch: dict of arrays.
+    """
+    import jax
+    import keras
+
+    from kzoo.keras_contact import carried_variables
+    from kzoo.scale.jax_devices import placed
+
+    shared = keras.distribution.distribution() is not None
+    state = tuple([each.value for each in group] for group in carried_variables(model, 4))
+    where = (None, tuple([each.sharding for each in group] for group in state)) if shared else None
+    step = jax.jit(model.train_step, donate_argnums=0, out_shardings=where)
+    return step.lower(state, placed((batch,)) if shared else (batch,)).compile()
 
 
 def _parts(text):

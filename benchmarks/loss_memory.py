@@ -89,11 +89,12 @@ def main():
     parser.add_argument("losses", nargs="*", metavar="loss", help=f"default {', '.join(LOSSES)}")
     parser.add_argument("--rows", type=int, nargs="+", default=[2048, 16384], help="rows of the batch")
     parser.add_argument("--block-sizes", nargs="+", default=["auto"], help="rows of a block, numbers or auto")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of torch")
     options = parser.parse_args()
     if unknown := set(options.losses) - set(losses.CASES):
         parser.error(f"{', '.join(sorted(unknown))} is not measured; choose among {', '.join(losses.CASES)}")
     sizes = [each if each == "auto" else int(each) for each in options.block_sizes]
-    threads, missing = len(os.sched_getaffinity(0)), set()
+    threads, missing = options.threads, set()
     print(f"kzoo on {os.environ.get('KERAS_BACKEND', 'the default backend')}, {threads} threads")
     print(f"{'':<39} {'MB':>8} {'CPU ms':>9}   {'peak':>6} {'time':>6}")
     for name in options.losses or LOSSES:

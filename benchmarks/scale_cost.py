@@ -54,17 +54,14 @@ def predicted(batch, devices, block=None, micro=None):
 
 def measure(devices, block=None, micro=None):
     """Prints one line of JSON: what the program of one of so many devices does."""
-    import jax
     import keras
     import numpy as np
-    from compiled_program import program
+    from compiled_program import program, step_of
 
     import kzoo
     from kzoo.encoders import TextTransformer, VisionTransformer
-    from kzoo.keras_contact import carried_variables
     from kzoo.layers import SimilarityHead
     from kzoo.losses import InfoNCE
-    from kzoo.scale.jax_devices import placed
 
     with kzoo.scale.start():
         sizes = {"width": IMAGE.width, "depth": IMAGE.blocks, "num_heads": 4, "embed_dim": DIM}
@@ -78,11 +75,7 @@ def measure(devices, block=None, micro=None):
         model.optimizer.build(model.trainable_variables)
         ids = np.full((BATCH, TEXT.tokens), 2, "int32")
         batch = {"images": np.zeros((BATCH, 32, 32, 3), "uint8"), "token_ids": ids}
-        data = (batch,) if devices == 1 else placed((batch,))
-        state = [[each.value for each in group] for group in carried_variables(model, 4)]
-        where = None if devices == 1 else (None, tuple([each.sharding for each in group] for group in state))
-        step = jax.jit(model.train_step, donate_argnums=0, out_shardings=where)
-        found = program(step.lower(tuple(state), data).compile())
+        found = program(step_of(model, batch))
     parameters = sum(int(np.prod(each.shape)) for each in model.trainable_variables)
     print(json.dumps(found | {"parameters": parameters}))
 

@@ -13,9 +13,10 @@ HEAD = """# Checkpoints that open
 
 Written by `docs/make_checkpoints.py` (`make docs`) from the formats in `kzoo/weights` and the tables in `presets/`.
 
-`kzoo.from_preset` opens a folder, a repository of the Hugging Face Hub (`"hf://owner/name"`, or as open_clip writes it
-`"hf-hub:owner/name"`), a preset (`"clip_base_laion2b"`), and what open_clip calls the same model
-(`"ViT-B-32/laion2b_s34b_b79k"`). Only safetensors and npz are read, never a pickle.
+`kzoo.from_preset` opens a folder, a repository of the Hugging Face Hub (`"hf://owner/name"`, as open_clip writes it
+`"hf-hub:owner/name"`, or `"owner/name"` alone, unless there is a folder `owner` here), a preset
+(`"clip_base_laion2b"`), and what open_clip calls the same model (`"ViT-B-32/laion2b_s34b_b79k"`). Only safetensors and
+npz are read, never a pickle.
 """
 LIBRARIES = """## Libraries
 
@@ -35,6 +36,13 @@ understood.
   each has the GELU that it was trained with: open_clip warns of a mismatch and goes on.
 - `coca_base` is a preset of kzoo, the model that open_clip calls `coca_ViT-B-32`; its own `coca_base` is
   `coca_base_patch18_288`.
+
+Of the later line of open_clip, 4.2, the tests compare 10 more configs the same way: towers of timm that keep the shape
+of pictures (`naflexvit_*`), the text tower that it calls modern, CoCa v2 and what is given to timm in
+`timm_model_kwargs`. Pictures of a NaFlex tower are cut into at most `image_seq_len` patches, as timm cuts them where a
+model is made for that; the square that open_clip makes of a picture by default is one of its shapes. Texts of tiktoken
+have no vocabulary in a repository: such a model reads token ids. MaMMUT, CLAP, GenLIP, GenLAP, CoCa with a modern
+decoder and the text tower of ModernBERT are refused by their names.
 
 | open_clip | image tower | text tower | parameters | tag: preset |
 |---|---|---|---|---|"""

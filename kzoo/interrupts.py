@@ -21,8 +21,8 @@ def interrupted_between_steps(is_alive) -> Iterator:
 
     def wait(*arguments):
         if is_alive():
-            handler(*arguments)
-        waiting.append(arguments)
+            return handler(*arguments)  # once: it may be one that only takes note
+        return waiting.append(arguments)
 
     signal.signal(signal.SIGINT, wait)
     try:
@@ -61,7 +61,7 @@ class Leaving:
         """Do what the signal would have done: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process with 143, the
         exit status that shells give it; a handler of somebody else is called."""
         number = self.number if number is None else number
-        before = self.handlers[number]
+        before = self.handlers.get(number, signal.SIG_DFL)
         if callable(before):
             before(number, frame)
         elif before == signal.SIG_DFL:

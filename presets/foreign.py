@@ -69,6 +69,14 @@ class Checkpoint:
                         f"says {theirs.get(key)!r}; open the folder itself to go by its config."
                     )
 
+    def images(self, row) -> dict:
+        """The image steps of a row of a table, with what the repository itself says of them over it."""
+        own = self.row()["images"]
+        if self.format is open_clip.FORMAT:  # which may say one of them and not another
+            said = open_clip.said_of_images(self.config)
+            return row["images"] | {name: own[name] for name in said if name in own}
+        return own if steps_of(self.folder)[0] else row["images"]
+
     def preprocessor(self, row) -> Preprocessor:
         """Image steps of its config, vocabulary of its files, if they are there."""
         rules, token_tower = row["tokenizer"], row.get("text_encoder") or row["text_decoder"]

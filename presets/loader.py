@@ -24,7 +24,7 @@ from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept
 from kzoo.presets.build import build, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
-from kzoo.presets.other_names import without_scheme
+from kzoo.presets.other_names import means_repository, without_scheme
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub, pickles
 from kzoo.weights.filled import check_kinds, check_ranges
@@ -49,11 +49,12 @@ def from_preset(
         name: a preset of `kzoo.list_presets()`; or a folder that `save_to_preset` wrote; or a folder with a checkpoint
             of transformers (`config.json`, `model.safetensors`), open_clip (`open_clip_config.json`,
             `open_clip_model.safetensors`) or big_vision (`open_clip_config.json`, one `.npz`); or
-            `"hf://owner/name[@revision]"`, a repository of the Hugging Face Hub that holds one of these. Local
-            folders never open a connection. Names of open_clip mean the preset of that model: `"ViT-B-32"`, with the
-            tag of its weights `"ViT-B-32/laion2b_s34b_b79k"`, `"hf-hub:owner/name"`, `"local-dir:folder"`. Without a
-            tag it is the preset that is called after the architecture, with its weights; what open_clip builds then,
-            a model with random weights, is made by `load_weights=False`.
+            `"hf://owner/name[@revision]"`, a repository of the Hugging Face Hub that holds one of these;
+            `"owner/name"` alone means it, too, unless there is a folder `owner` here. Local folders never open a
+            connection. Names of open_clip mean the preset of that model: `"ViT-B-32"`, with the tag of its weights
+            `"ViT-B-32/laion2b_s34b_b79k"`, `"hf-hub:owner/name"`, `"local-dir:folder"`. Without a tag it is the
+            preset that is called after the architecture, with its weights; what open_clip builds then, a model with
+            random weights, is made by `load_weights=False`.
         load_weights: False builds the architecture with random weights and needs no network.
         image_size: side in pixels or `(height, width)`, where it differs from the preset's. The position table of
             loaded weights is then resampled (bicubic, antialiased).
@@ -93,6 +94,8 @@ def from_preset(
         if pickles.among([path.name]):
             how = "such files can run code when opened and are never read; give a folder with a config beside it"
         raise ValueError(f"{name} is a file, but the name of a preset or a folder is expected; {how}.")
+    elif not path.is_dir() and not is_preset(name) and means_repository(name):
+        path, title = from_hub(hub.SCHEME + name, _weight_files if load_weights else _no_files)
     elif not path.is_dir():
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
@@ -106,7 +109,7 @@ def from_preset(
         row = preset_folder.read_config(path)
         preprocessor = preset_folder.read_preprocessor(path, row, verify)
     else:
-        row = _checked(checkpoint, row)
+        row = checked(checkpoint, row)
         preprocessor = checkpoint.preprocessor(row)
     wanted = sized(row, image_size, context_length)
     if not load_weights:
@@ -345,9 +348,24 @@ def _no_files(folder):
     return []
 
 
-def _checked(checkpoint, row):
-    """The row that describes a checkpoint: of the table where it was opened by name, else of its own config."""
+def checked(checkpoint, row) -> dict:
+    """The row that describes a checkpoint: of the table where it was opened by name, else of its own config.
+
+    Args:
+        checkpoint: of the folder.
+        row: of the table, or None.
+
+    Raises:
+        ValueError: the config describes another model than the row.
+    """
     if row is None:
         return checkpoint.row()
     checkpoint.check(row)
-    return row
+    images = checkpoint.images(row)
+    for name in sorted(images.keys() | row["images"].keys()):
+        if images.get(name) != row["images"].get(name):
+            logger.warning(
+                "%s: the table says %s=%r of pictures, but its repository says %r; they are read as that says.",
+                *(row["preset"], name, row["images"].get(name), images.get(name)),
+            )
+    return row | {"images": images}

@@ -1,6 +1,7 @@
 """What other libraries call the models of the table: names of open_clip open a preset, others are answered with one."""
 
 import re
+from pathlib import Path
 
 # names of other libraries, without a repository of their own in the table, as `_plain` spells them
 KNOWN = {
@@ -110,6 +111,19 @@ def known_as(name, repositories) -> str | None:
 def on_hub(name) -> bool:
     """Whether a name has the form of a repository of the Hugging Face Hub, `owner/name`."""
     return HUB.fullmatch(name) is not None and not _plain(name).startswith("vit-")  # "ViT-B/32" is OpenAI's spelling
+
+
+def means_repository(name) -> bool:
+    """Whether a name that is no preset and no folder means a repository of the hub, as in transformers and open_clip.
+
+    Where there is a folder of its first part, it is a path with a mistake in its second, and nothing is asked of the
+    hub.
+
+    Example:
+        >>> means_repository("openai/clip-vit-base-patch32")
+        True
+    """
+    return on_hub(name) and not Path(name).parent.is_dir()
 
 
 def without_scheme(name) -> str:

@@ -57,6 +57,9 @@ def train(
     ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Begin an interrupted training anew.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="How to train, such as clip_finetune; what is said beside it goes first.")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(callback=taking(COUNT), help="Passes over the source; default by its size.")
     ] = None,

@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import keras
-import numpy as np
 
 import kzoo
 from kzoo import keras_contact
+from kzoo.arguments import one_of
 from kzoo.cli.curves import can_draw
 from kzoo.cli.parts import pairs_of
 from kzoo.cli.progress import Watch
@@ -25,7 +25,9 @@ from kzoo.presets.table import is_preset, read_row
 from kzoo.scale.engine import count, once, process
 from kzoo.scale.memory import fitting_micro_batch
 from kzoo.training import Resume
+from kzoo.training.named_recipes import NAMED
 from kzoo.training.recipes import augmentation_of, choose_recipe, loss_of, optimizer_of
+from kzoo.training.recipes import recipe as recipe_of
 
 VOCABULARY = 8192  # most ids of a vocabulary that a large preset learns from captions
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, as shells give them
@@ -54,12 +56,13 @@ def run(source, folder, options, log) -> int:
     Returns:
         The exit code: 0, or where the training was interrupted 130, and 143 where that was by SIGTERM.
     """
+    (one_of(*NAMED) | None)("--recipe", options["recipe"])
     keras.utils.set_random_seed(options["seed"])
     goes_on = folder.has_begun()
     model = kzoo.from_preset(folder.last, dtype=options["dtype"]) if goes_on else _opened(options)
     read = {name: options[name] for name in OF_SOURCE}
     data = pairs_of(source, model.preprocessor, batch_size=2, seed=options["seed"], **read)
-    given = {name: options[name] for name in OF_RECIPE}
+    given = {name: options[name] for name in OF_RECIPE} | {"name": options["recipe"]}
     recipe = choose_recipe(data.count, model.count_params(), options["from_scratch"], **given)
     if recipe.batch_size > data.count:
         raise ValueError(
@@ -111,7 +114,8 @@ def _opened(options):
     row = read_row(name) if not Path(name).is_dir() and is_preset(name) else None
     if row is not None:
         _check_pairs(name, row.get("model"), parts_of(row))
-    options["from_scratch"] = options["from_scratch"] or (row is not None and row["weights"] is None)
+    anew = options["recipe"] is not None and recipe_of(options["recipe"]).from_scratch
+    options["from_scratch"] = options["from_scratch"] or anew or (row is not None and row["weights"] is None)
     if options["from_scratch"] and row is not None and row["tokenizer"]["kind"] != "trained_bpe":
         more["vocab_size"] = VOCABULARY
     model = kzoo.from_preset(name, load_weights=not options["from_scratch"], **more)
@@ -141,9 +145,8 @@ def _try_first(model, data):
     """Stops at a loss that this model does not feed, at pictures and columns that it cannot take, by a first batch."""
     first = copy.copy(data)
     first.cut = CutTexts(model.preprocessor)  # what is cut here is none of the epoch's
-    rows = first.rows_read[: first.batch_size]
     with Intake(model, model.objective) as intake:
-        batch = intake.take(first.batch(rows, np.random.default_rng(0)))
+        batch = intake.take(first.at(0, 0))
     model.objective.check_there({*batch, *model.gives(batch), "logit_scale", "logit_bias"}, model.any_number())
 
 
@@ -157,16 +160,17 @@ def _check_pictures(data):
 
 
 def _compile(model, recipe, steps, options):
-    for modality in options["freeze"] or ():
+    for modality in options["freeze"] or recipe.locked:
         if modality not in model.modalities():
             raise ValueError(f"--freeze is {modality}, but the model has {', '.join(model.modalities())}.")
         model.modalities()[modality].trainable = False
     try:
-        named = options["loss"] and [{"loss": options["loss"]}]
-        loss = from_spec(named or loss_of(recipe, model.loss_spec))
+        named = options["loss"] or recipe.loss
+        loss = from_spec([{"loss": named}] if named else loss_of(recipe, model.loss_spec))
     except (AttributeError, TypeError) as error:
         raise ValueError(f"--loss is {options['loss']}: {said_by(error)}.") from error
-    model.compile(optimizer_of(recipe, steps), loss=loss)
+    more = {"layer_decay": recipe.layer_decay, "patch_dropout": recipe.patch_dropout}
+    model.compile(optimizer_of(recipe, steps), loss=loss, **more)
     model.optimizer.build(model.trainable_variables)  # it is saved before the first step
 
 
@@ -188,6 +192,7 @@ def _fit(model, data, held_out, recipe, done, callbacks):
 
 def _plan(model, recipe, data):
     start = "from scratch" if recipe.from_scratch else "fine-tuned"
+    start += f" by {recipe.name}" if recipe.name else ""
     return (
         f"{model.name} ({model.count_params():,} parameters, {start}) on {data.count:,} pairs: {recipe.epochs} epochs, "
         f"{len(data)} batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g} "

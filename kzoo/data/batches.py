@@ -85,7 +85,11 @@ class Batches(Skipping, PyDataset):
         return full if self.shuffle or not rest else full + 1
 
     def __getitem__(self, index) -> Any:
-        return self.at(self.epoch, index)
+        return self.read(self.epoch, index)
+
+    def read(self, epoch, index) -> Any:
+        """A batch that is trained on or measured: as `at`, but the next ones may be made meanwhile."""
+        return self.at(epoch, index)
 
     def at(self, epoch, index) -> Any:
         """A batch of any epoch."""
@@ -195,7 +199,7 @@ class Stretches(PyDataset):
         return self.steps
 
     def __getitem__(self, index) -> Any:
-        return self.of.at(*divmod(self.epoch * self.steps + index, len(self.of)))
+        return self.of.read(*divmod(self.epoch * self.steps + index, len(self.of)))
 
     def on_epoch_end(self) -> None:
         self.of.on_epoch_end()

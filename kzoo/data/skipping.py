@@ -1,10 +1,12 @@
 """Rows that cannot be read: an error, or left out and listed."""
 
+import threading
 import warnings
 from typing import Any
 
 import numpy as np
 
+NOTED = threading.Lock()  # threads find the same problem of a shard at once
 LISTED = 5  # broken rows that a message spells out
 
 
@@ -84,7 +86,10 @@ class Skipping:
             problem = str(error)
             if not self.skip_broken:
                 raise ValueError(f"{problem} Mend the source, or go on without it: skip_broken=True.") from error
-        if problem not in self.broken:
-            self.broken.append(problem)
+        with NOTED:
+            new = problem not in self.broken
+            if new:
+                self.broken.append(problem)
+        if new:
             self.left_out(problem)
         return []

@@ -6,8 +6,9 @@ from keras import ops
 from kzoo.arguments import COUNT, FINITE, FLAG, POSITIVE, one_of, sequence, whole
 from kzoo.encoders.fastvit_stage import MIXERS, NORMS, Stage
 from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
-from kzoo.layers.branches import LARGEST_KERNEL, BranchedConv, merge, multiplier, rounded_share
+from kzoo.layers.branches import LARGEST_KERNEL, BranchedConv, multiplier, rounded_share
 from kzoo.layers.convolution import feature_tokens
+from kzoo.layers.merging import Mergeable
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.projection import tower_projection
 
@@ -15,7 +16,7 @@ OF_STAGES = sequence(FLAG, "True or False for each stage", 1)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class FastViT(ImageTower):
+class FastViT(Mergeable, ImageTower):
     """FastViT image tower with the normalisation of raw pixels inside.
 
     While it trains, what mixes positions is a sum of branches, each with a batch norm; `for_export` gives the tower
@@ -203,5 +204,5 @@ class FastViT(ImageTower):
         if self.merged:
             return self
         form = type(self).from_config(self.get_config() | {"merged": True})
-        merge(form, self)
+        form.take_merged(self)
         return form

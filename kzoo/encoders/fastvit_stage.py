@@ -8,6 +8,7 @@ from kzoo.layers.attention import Attention, dense
 from kzoo.layers.branches import BranchedConv, ConditionalPositions, RepMixer, multiplier, rounded_share
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, batch_norm, feature_tokens
+from kzoo.layers.merging import Mergeable
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.transformer import LayerScale
 from kzoo.types import Tensor
@@ -18,7 +19,7 @@ SIDE = 7  # of the kernels that tell positions, and of those before the MLPs
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Stage(Configured, keras.layers.Layer):
+class Stage(Mergeable, Configured, keras.layers.Layer):
     """Strided convolutions, a convolution that tells positions apart, and blocks.
 
     Args:
@@ -123,7 +124,7 @@ class Stage(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class MixerBlock(Configured, keras.layers.Layer):
+class MixerBlock(Mergeable, Configured, keras.layers.Layer):
     """`RepMixer`, then `x + scale mlp(x)`.
 
     Args:
@@ -165,7 +166,7 @@ class MixerBlock(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class AttentionBlock(Configured, keras.layers.Layer):
+class AttentionBlock(Mergeable, Configured, keras.layers.Layer):
     """`x + scale attention(norm(x))` over all positions of the map, then `x + scale mlp(x)`.
 
     Args:
@@ -224,7 +225,7 @@ class AttentionBlock(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ConvMLP(Configured, keras.layers.Layer):
+class ConvMLP(Mergeable, Configured, keras.layers.Layer):
     """`x + scale down(activation(up(norm(conv(x)))))`: a depthwise convolution, then a MLP at each position.
 
     Args:

@@ -9,6 +9,11 @@ from kzoo.types import Tensor
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
 
+AFTER = (
+    *("post_norm", "final_norm", "final_conv", "token_norm", "token_projection"),
+    *("attention_pool", "query_pool", "contrastive_pool", "pooler", "pool", "projection"),
+)
+
 FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its first array, if not alike
 
 
@@ -58,6 +63,7 @@ class Tower(Configured, Layer):
         context_length, vocab_size, pad_id, eot_id: of towers of token ids; else None. `eot_id` is None where no
             end of text is pooled.
         causal: whether what it gives of a token depends on that and the ones before alone.
+        after_blocks: names of the attributes that are layers behind its blocks; those it has not are left out.
         options: what `call` takes beside its inputs and `training`, some of:
 
             - `any_size=True`: pictures of another size than `image_size`;
@@ -80,6 +86,7 @@ class Tower(Configured, Layer):
     modality: str | None = None
     token_dim = num_blocks = grid = position_path = position_grid = None
     prefix_tokens = position_tail = 0
+    after_blocks = AFTER
     pads_tokens = causal = False
     image_size = context_length = vocab_size = pad_id = eot_id = None
     options: frozenset = frozenset()
@@ -88,6 +95,17 @@ class Tower(Configured, Layer):
     def inputs(self) -> tuple:
         """Tuple of `Input`, in the order of the arguments of `call`."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads; give it a property `inputs`.")
+
+    def depths(self) -> list[list]:
+        """Its trained weights, lists from the input to the output: embeddings, each of its `blocks` or `stages`, and
+        what follows, which are the attributes named in `after_blocks`. Learning rates by depth go by it."""
+        blocks = getattr(self, "blocks", None) or getattr(self, "stages", None) or ()
+        blocks = [block.trainable_variables for block in blocks]
+        layers = [getattr(self, name, None) for name in self.after_blocks]
+        after = [weight for layer in layers for weight in getattr(layer, "trainable_variables", ())]
+        seen = {id(weight) for weights in (*blocks, after) for weight in weights}
+        before = [weight for weight in self.trainable_variables if id(weight) not in seen]
+        return [weights for weights in (before, *blocks, after) if weights]
 
     def check(self, arrays, called=None, any_size=False) -> None:
         """Stops with a sentence where arrays do not fit.

@@ -32,7 +32,7 @@ class Series:
     Example:
         >>> series = Series("run", "checkpoint", keep=2)
         >>> with series.open():
-        ...     series.add(lambda place: {"state.json": disk.write(place / "state.json", b"{}")})
+        ...     series.add(lambda place: disk.write(place / "state.json", b"{}"))
         ...     series.numbers()
         [1]
     """
@@ -77,7 +77,7 @@ class Series:
         """Write the next one, and remove what is older than those that are kept; called within `open`.
 
         Args:
-            write: function of the path of an empty folder, which fills it and returns name -> fingerprint of its files.
+            write: function of the path of an empty folder, which fills it with files.
 
         Returns:
             int, its number.
@@ -91,7 +91,9 @@ class Series:
             try:
                 clear(staging)
                 disk.make_folder(staging)
-                disk.write(staging / FINGERPRINTS, json.dumps(write(staging), indent=1).encode())
+                write(staging)
+                found = {each.name: fingerprint_of(each) for each in sorted(staging.iterdir())}
+                disk.write(staging / FINGERPRINTS, json.dumps(found, indent=1).encode())
                 for each in (*staging.rglob("*"), staging):
                     disk.sync(each)
                 disk.rename(staging, self.path(number))

@@ -18,6 +18,7 @@ from kzoo.keras_contact.attributes import (
 )
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.randomness import global_seed
+from kzoo.keras_contact.rates import scale_rates
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, write_by
 from kzoo.keras_contact.steps import (
     BuiltAlready,
@@ -32,6 +33,7 @@ from kzoo.keras_contact.steps import (
     weights_kept,
     within_fit,
 )
+from kzoo.keras_contact.watching import children_of, outputs_shown
 
 __all__ = [
     "OF_METRICS",
@@ -44,6 +46,7 @@ __all__ = [
     "batches_placed",
     "called_by_compiled_loss",
     "carried_variables",
+    "children_of",
     "decide_direction",
     "give_state",
     "global_seed",
@@ -52,6 +55,8 @@ __all__ = [
     "memory_unsearched",
     "moments_taken",
     "optimized",
+    "outputs_shown",
+    "scale_rates",
     "shapes_shown",
     "steps_run",
     "summed_before",

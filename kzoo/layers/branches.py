@@ -1,7 +1,7 @@
 """Sums of convolutions that a tower is trained with, and that inference merges into one convolution.
 
 A convolution and a batch norm that does not train are linear, and so is their sum: one kernel gives the same numbers.
-What has branches takes `merged=True` for that one kernel, and `take_merged` for its numbers.
+What has branches is `Mergeable`: it takes `merged=True` for that one kernel, and `take_merged` for its numbers.
 """
 
 import math
@@ -15,6 +15,7 @@ from kzoo.layers.attention import dense
 from kzoo.layers.changed import copy_weights
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, as_float64, batch_norm, gain_and_shift
+from kzoo.layers.merging import Mergeable
 from kzoo.layers.numerics import activation_function
 from kzoo.layers.transformer import LayerScale
 from kzoo.types import Tensor
@@ -23,7 +24,7 @@ LARGEST_KERNEL = 255  # side in pixels; larger ones are no convolutions
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class BranchedConv(Configured, keras.layers.Layer):
+class BranchedConv(Mergeable, Configured, keras.layers.Layer):
     """`act(gate(sum_k norm_k(conv_k(x)) + norm(x)))`, with one branch for each kernel: the block of MobileOne.
 
     Args:
@@ -151,22 +152,6 @@ def add_identity(kernel, gain, depthwise) -> None:
     centre(kernel, 1)[0, 0] += gain[:, None] if depthwise else np.diag(gain)
 
 
-def merge(new, old) -> None:
-    """Give a layer that has merged convolutions the numbers of one that has branches; LoRA is merged too.
-
-    Args:
-        new: a layer, freshly built with `merged=True`.
-        old: of the same arguments without.
-    """
-    if hasattr(new, "take_merged"):
-        new.take_merged(old)
-    elif hasattr(new, "parts"):
-        for ours, theirs in zip(new.parts, old.parts, strict=True):
-            merge(ours, theirs)
-    else:
-        copy_weights(old, new)
-
-
 @keras.saving.register_keras_serializable(package="kzoo")
 class Gate(Configured, keras.layers.Layer):
     """Squeeze and excitation: each channel times `sigmoid(excite(relu(squeeze(mean of the picture))))`.
@@ -205,7 +190,7 @@ class Gate(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class RepMixer(Configured, keras.layers.Layer):
+class RepMixer(Mergeable, Configured, keras.layers.Layer):
     """`x + scale (mixer(x) - norm(x))` with a depthwise `BranchedConv`: mixes positions, merged into one convolution.
 
     Args:
@@ -267,7 +252,7 @@ class RepMixer(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ConditionalPositions(Configured, keras.layers.Layer):
+class ConditionalPositions(Mergeable, Configured, keras.layers.Layer):
     """`x + conv(x)` with a depthwise convolution, whose zeros around the picture tell a position where it lies.
 
     Args:

@@ -9,6 +9,7 @@ from keras import ops
 from kzoo.arguments import COUNT, FLAG
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import HeNormal
+from kzoo.layers.merging import Mergeable
 from kzoo.layers.numerics import activation_function
 from kzoo.types import Tensor
 
@@ -16,7 +17,7 @@ _LAST = "channels_last"
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ConvNorm(Configured, keras.layers.Layer):
+class ConvNorm(Mergeable, Configured, keras.layers.Layer):
     """Convolution without a bias, batch norm, activation.
 
     Args:

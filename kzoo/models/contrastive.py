@@ -24,9 +24,10 @@ from kzoo.models.summary import Summary
 from kzoo.scale.engine import within_scope
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
-from kzoo.training.health import Health
 from kzoo.training.metrics import NamedMeans
 from kzoo.training.optimizers import resolve_optimizer
+from kzoo.training.options import DEFAULTS, check_options, options_of, set_options
+from kzoo.training.recipes import Recipe
 from kzoo.training.step import predict_step, steps_of
 from kzoo.types import Tensor
 
@@ -58,6 +59,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
     kind = None  # its name in preset tables
     layout = {}  # how the checkpoint it was opened from spells what can be spelled in two ways
     source = None  # "hf://owner/name@commit" that from_preset took the weights from
+    micro_batch_size = None  # rows that go through the towers at a time, see `compile`
     trainings = ()  # what `fit` has done so far, a dict for each, see `kzoo.training.record`
 
     arguments = {
@@ -235,11 +237,13 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
 
     # -- compile --
     @within_scope
-    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **kwargs) -> None:
+    def compile(self, optimizer="clip_adamw", loss=None, gradients="sum", micro_batch_size=None, **options) -> None:
         """Configure training.
 
         Args:
-            optimizer: a Keras optimizer or its name; `"clip_adamw"` is `kzoo.training.AdamW`, with CLIP's settings.
+            optimizer: a Keras optimizer or its name, of which `"clip_adamw"`, `"clip_lion"`, `"clip_lamb"` and
+                `"clip_muon"` are those of `kzoo.training`, with no decay on gains and biases; or a recipe of
+                `kzoo.training.recipe`.
             loss: a kzoo loss, such as `InfoNCE() + 2.0 * Captioning()`, or the name of one; default the preset's own.
                 Its variables are trained and saved with the model. The object itself is not changed.
             gradients: how those of several terms are put together: `"sum"`, `"harmonised"`, `"pcgrad"`, `"sam"`, or a
@@ -249,7 +253,17 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
                 a second forward pass of each micro-batch. Batch norms have the statistics of their micro-batch, rows
                 `i::k` of the batch, and their averages move with each; a dropout draws for each anew. It holds for
                 `evaluate` and `predict` too. A last batch of fewer rows is cut into as few.
-            **kwargs: as in `keras.Model.compile`, but for `metrics` and `loss_weights`.
+            **options: as in `keras.Model.compile`, but for `metrics` and `loss_weights`, and
+
+                - `loss_block_size`: rows that losses of pairs compare at a time where their own `block_size` says
+                  nothing: a number; `"auto"` (default), all at once up to a batch of 4096 and 256 rows above it; None,
+                  all at once. Values and gradients are the same;
+                - `layer_decay`: what the learning rate of a block is multiplied by against the block above it, in
+                  (0, 1]; default 1;
+                - `patch_dropout`: share of the patches of a picture that a step of training leaves out, default 0; see
+                  `kzoo.training.PatchDropout`;
+                - `non_finite`: `"stop"` (default), `fit` ends with an error where the loss is no finite number; or
+                  `"skip"`, such a step changes nothing and is counted as `skipped_steps`.
 
         Raises:
             TypeError: the loss is not a kzoo loss, or an argument that only targets have a use for.
@@ -260,7 +274,13 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         Example:
             >>> model.compile(kzoo.training.AdamW(1e-4))
         """
+        if isinstance(optimizer, Recipe):
+            optimizer.compile(self, loss=loss, gradients=gradients, micro_batch_size=micro_batch_size, **options)
+            return
+        kwargs = {name: value for name, value in options.items() if name not in DEFAULTS}
+        options = DEFAULTS | {name: value for name, value in options.items() if name in DEFAULTS}
         check_compile(kwargs)
+        check_options(self, options)
         (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
@@ -278,7 +298,8 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         keras_contact.untracked(self, "epochs_made", 0)
         keras_contact.untracked(self, "begun_together", False)  # by `train_on_batch`, of several processes
         keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
-        keras_contact.attach(self, objective=loss, gradients=policy, means=means, health=Health())
+        keras_contact.attach(self, objective=loss, gradients=policy, means=means)
+        keras_contact.attach(self, **set_options(self, options))
 
     def _own(self, loss):
         """Says that weights of a loss, such as a learnt temperature, go along to a second model."""
@@ -319,7 +340,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
             return config
         # Keras keeps what "auto" became here; torch, which compiles nothing by itself, would compile for minutes
         compiler = {"jit_compile": "auto"} if self.auto_jit_compile else {}
-        compiler |= {"epochs_made": self.epochs_made, "micro_batch_size": self.micro_batch_size}
+        compiler |= {"epochs_made": self.epochs_made, "micro_batch_size": self.micro_batch_size} | options_of(self)
         kept = {"loss": self.objective, "gradients": self.gradients}
         return config | compiler | {name: keras.saving.serialize_keras_object(each) for name, each in kept.items()}
 

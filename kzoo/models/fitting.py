@@ -19,7 +19,7 @@ from kzoo.models.checks import (
     check_steps,
 )
 from kzoo.models.intake import Intake
-from kzoo.models.reading import EndOfData, check_own, to_test, to_train, to_validate
+from kzoo.models.reading import EndOfData, check_own, expect_rows, to_test, to_train, to_validate
 from kzoo.scale.engine import begun, dealt, ended, feeding, parts_read, scope_of
 from kzoo.scale.engine import process as this_process
 from kzoo.training.callbacks import StopOnNonFinite
@@ -104,7 +104,9 @@ class Fitting:
         if validation_data is not None:
             parts = keras.utils.unpack_x_y_sample_weight(validation_data)
             parts = to_validate(parts[0], kwargs.get("validation_steps")), *parts[1:]
+            expect_rows(self, (parts[0], kwargs.get("validation_batch_size") or batch_size))
             validation_data = validation.whole(*parts, kwargs.get("validation_batch_size") or batch_size)
+        expect_rows(self, (x, batch_size))
         record = Record(x, batch_size)
         x, steps_per_epoch = to_train(x, steps_per_epoch, epochs - initial_epoch)
         order, end = EpochOrder(x if isinstance(x, (Batches, Stretches)) else None), EndOfData(x, steps_per_epoch)
@@ -190,6 +192,8 @@ class Fitting:
             batch_size = None  # that of the arrays which `fit` reads
         check_own(x, batch_size)
         x = to_test(x, steps)
+        if not keras_contact.within_fit(kwargs):
+            expect_rows(self, (x, batch_size))
         intake = Intake(self, self.objective)
         given = x if keras_contact.within_fit(kwargs) else intake.whole(x, y, sample_weight, batch_size)
         given, of_set = in_parts(given, batch_size), batch_size if parts_read()[1] == 1 else None
@@ -241,6 +245,7 @@ class Fitting:
         check_class_weight(class_weight)
         self.check_training()
         x = Intake(self, self.objective).take(x, y, sample_weight)
+        expect_rows(self, (x, len(next(iter(x.values())))))
         if not self.begun_together:  # once, as such a loop is many calls
             begun(self, training=True)
             keras_contact.untracked(self, "begun_together", True)
@@ -252,6 +257,7 @@ class Fitting:
         check_compiled(self)
         check_devices(self, training=False)
         x = Intake(self, self.objective).take(x, y, sample_weight)
+        expect_rows(self, (x, len(next(iter(x.values())))))
         with keras_contact.weights_kept(self), feeding():
             return super().test_on_batch(dealt(self, x), return_dict=return_dict)
 

@@ -7,8 +7,11 @@ from typing import Any
 import keras
 
 from kzoo.data.batches import Batches, Stretches
+from kzoo.keras_contact import untracked
+from kzoo.losses.parts.blocks import FEW
 from kzoo.training.feed import Counted, Held, is_data_set
 from kzoo.training.parts import own_part
+from kzoo.training.record import KERAS_BATCH_SIZE
 
 
 def check_own(x, batch_size, shuffle=True) -> None:
@@ -64,6 +67,27 @@ def to_validate(x, steps=None) -> Any:
             stacklevel=3,
         )
     return to_test(x, steps)
+
+
+def expect_rows(model, source) -> None:
+    """Says to a model whether batches have few rows: TensorFlow compiles a step for batches of any size.
+
+    Args:
+        model: compiled. A step that was compiled for fewer rows is forgotten.
+        source: data and the `batch_size` that they are read with.
+    """
+    size = _rows_of(*source)
+    few = size is not None and size <= FEW
+    if model.few_rows and not few and keras.config.backend() == "tensorflow":
+        model.train_function = model.test_function = None
+    untracked(model, "few_rows", model.few_rows and few)
+
+
+def _rows_of(data, batch_size):
+    """The most rows of a batch, None where that is not known before it is read."""
+    if isinstance(data, (dict, tuple)):
+        return batch_size or KERAS_BATCH_SIZE
+    return getattr(data, "batch_size", None)
 
 
 class EndOfData(keras.callbacks.Callback):

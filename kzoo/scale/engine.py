@@ -81,6 +81,11 @@ def own_draws(model) -> Any:
     return _of("own_draws")(model)
 
 
+def logged(results) -> dict:
+    """Results of a step, scalars by name, as Keras takes them; called within a step."""
+    return _of("logged")(results)
+
+
 # -- around `fit` and the others --
 def begun(model, training) -> None:
     """Processes go on from the weights of the first; called before they train or measure."""
@@ -97,9 +102,19 @@ def agreed(value) -> Any:
     return _of("agreed")(value)
 
 
-def once(action) -> Any:
-    """What one process alone does, such as to write a file, while others wait; all get what it gives."""
-    return _of("once")(action)
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order: of one shape and dtype on all."""
+    return _of("of_all")(array)
+
+
+def once(action, computes=False) -> Any:
+    """What one process alone does, such as to write a file, while others wait; all get what it gives.
+
+    Args:
+        action: function of nothing.
+        computes: whether it runs the model, which processes of jax can only do together.
+    """
+    return _of("once")(action, computes)
 
 
 def dealt(model, batch) -> dict:

@@ -173,15 +173,21 @@ def whole(outputs) -> dict:
     return keras.tree.map_structure(everywhere, outputs)
 
 
-def once(action) -> Any:
+def once(action, computes=False) -> Any:
     """What process 0 alone does, such as to write a file, while the others wait; all get what it gives.
 
     Raises:
+        NotImplementedError: it `computes` with the model, whose weights are on the devices of all processes.
         RuntimeError: on the others, where process 0 failed; it raises its own error.
     """
     index, count = process()
     if count == 1:
         return action()
+    if computes:
+        raise NotImplementedError(
+            f"this is one of {count} processes of jax, which compute together only; save the model, and export what "
+            "was saved in a process of its own."
+        )
     failed, given = None, b""
     if index == 0:
         try:

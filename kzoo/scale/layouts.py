@@ -40,7 +40,7 @@ def layout_map(device_mesh, axis="model") -> keras.distribution.LayoutMap:
         >>> mesh = keras.distribution.DeviceMesh((8, 4), ["batch", "model"])
         >>> layouts = kzoo.scale.layout_map(mesh)
         >>> with keras.distribution.ModelParallel(layout_map=layouts, auto_shard_dataset=False).scope():
-        ...     model = kzoo.from_preset("clip_giant")
+        ...     model = kzoo.from_preset("clip_giant_patch14_laion2b_s34b")
     """
     if not isinstance(device_mesh, keras.distribution.DeviceMesh):
         raise TypeError(

@@ -97,6 +97,18 @@ class Group:
             dist.broadcast(number, 0)
         return float(number)
 
+    def of_all(self, array) -> list:
+        """A numpy array as each process has it, in their order: of one shape and dtype on all."""
+        import torch
+        import torch.distributed as dist
+
+        self.met(AGREE)
+        own = torch.from_numpy(array.copy())
+        every = [torch.empty_like(own) for _ in range(self.count)]
+        with self.waiting():
+            dist.all_gather(every, own)
+        return [each.numpy() for each in every]
+
     def once(self, action) -> Any:
         """Let process 0 do something, such as writing a file, while the others wait; all get what it gives.
 

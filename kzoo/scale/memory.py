@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Self
 
 import keras
 import numpy as np
 
-from kzoo.arguments import COUNT, able, takes
+from kzoo.arguments import COUNT, TABLE, able, takes
 from kzoo.keras_contact import carried_variables, untracked
+from kzoo.scale.apart import Apart
+from kzoo.scale.loss_memory import loss_peaks, output_bytes, step_of_loss
 from kzoo.scale.peak import free_memory, on_accelerator, peak_of
 
 OF_STEP = ("batch", "gradients", "activations", "outputs", "loss")
-KEPT_SCORES = 6  # float32 matrices of the scores of pairs at the peak of a loss, as `Loss.describe` counts them
 
 
 class MemoryEstimate(int):
@@ -52,15 +54,17 @@ class MemoryEstimate(int):
     model=able("compile train_on_batch towers", "a model of kzoo"),
     batch_size=COUNT,
     micro_batch_size=COUNT | None,
+    batch=TABLE | None,
 )
 def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> MemoryEstimate:
     """The memory that a step of training takes at its peak, on one device, without making it.
 
     On jax the step is compiled for the whole batch, and its compiler says what it takes. On the other backends steps of
     a few rows and of twice as many are made, on what the model is on, and the straight line through them is followed;
-    the model is put back afterwards. Memory of pairs, which grows faster than a line, is counted. What was measured for
-    presets is within a fifth of it, see `benchmarks/activation_memory.py`; kernels that a larger batch alone would
-    choose, and memory that an allocator keeps for later, are not in it.
+    the model is put back afterwards. So is the loss by itself, whose memory may grow with the square of the batch. On a
+    CPU it is by how much a process rises whose memory was not larger before. TensorFlow gives nothing back there, so a
+    copy of the model makes the steps in processes of their own, which takes a minute. What was measured for presets is
+    within a fifth of it, see `benchmarks/activation_memory.py`.
 
     Args:
         model: a compiled model; of its own `micro_batch_size` nothing is read.
@@ -88,20 +92,19 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
     batch = _made_up(model) if batch is None else batch
     batch = {name: np.asarray(each) for name, each in batch.items()}
     rows = micro_rows(batch_size, micro_batch_size)
-    outputs = _output_bytes(model, batch)
     parts = {
         "weights": _bytes(model.variables),
         "optimizer": _bytes(_optimizer(model).variables),
         "batch": batch_size * sum(each[:1].nbytes for each in batch.values()),
         "gradients": _bytes(model.trainable_variables),
         "activations": 0,
-        "outputs": 2 * batch_size * outputs,  # with their gradients
-        "loss": _loss_bytes(model.objective, batch_size),
+        "outputs": 2 * batch_size * output_bytes(model, batch),  # with their gradients
+        "loss": 0,
     }
     if keras.config.backend() == "jax":
         peak = _compiled(model, batch, batch_size, micro_batch_size)
     else:
-        peak = _followed(model, batch, batch_size, rows, parts)
+        peak, parts["loss"] = _followed(model, batch, batch_size, rows, parts)
     counted = sum(parts[name] for name in OF_STEP)
     parts["activations"] = max(0, peak - counted)
     if peak < counted:  # not all of it is there at one time
@@ -148,23 +151,6 @@ def _optimizer(model):
     return model.optimizer
 
 
-def _output_bytes(model, batch):
-    """Of a row of what the loss reads of the model."""
-    names = tuple(model.reading(model.objective.may_read(model.any_number()), batch))
-    found = model({name: each[:1] for name, each in batch.items()}, training=False, only=names)
-    return sum(keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")).nbytes for each in found.values())
-
-
-def _loss_bytes(loss, rows):
-    """Of the scores of pairs."""
-    size = 0
-    for term in getattr(loss, "terms", [loss]):
-        pairs = term.pairs(rows)
-        if pairs:
-            size = max(size, 4 * KEPT_SCORES * min(term.block_size or pairs[0], pairs[0]) * pairs[1])
-    return size
-
-
 # -- what is measured --
 def _compiled(model, batch, batch_size, micro_batch_size):
     """What a step takes beside weights and optimizer as jax has compiled it, for rows that are never made."""
@@ -177,7 +163,8 @@ def _compiled(model, batch, batch_size, micro_batch_size):
     batch = {name: shape_of(each, batch_size) for name, each in (batch | model.objective.rows_of(batch)).items()}
     state = tuple([shape_of(each.value) for each in group] for group in carried_variables(model, 4))
     with _in_micro_batches(model, micro_batch_size):
-        step = jax.jit(model.train_step, donate_argnums=0).lower(state, (batch,)).compile()
+        new = partial(model.train_step)  # or jax would know the step, of another micro_batch_size
+        step = jax.jit(new, donate_argnums=0).lower(state, (batch,)).compile()
     found = step.memory_analysis()
     if found is None:
         raise NotImplementedError("jax does not say here what a compiled step takes; try a micro_batch_size.")
@@ -187,29 +174,49 @@ def _compiled(model, batch, batch_size, micro_batch_size):
 
 
 def _followed(model, batch, batch_size, rows, parts):
-    """What a step takes beside weights and optimizer, by a line through the peaks of two small ones."""
+    """What a step takes beside weights and optimizer, and what of it the loss takes, by the peaks of small ones."""
     least = 2**20 if on_accelerator() else 48 * 2**20  # a rise that is more than noise
     few = max(2, min(1024, least // max(1, 8 * model.count_params())))
-    peaks = {}
+    with _measuring(model, batch) as peak:
+        step = cache(partial(peak, "step"))
+        loss_of = loss_peaks(model, batch, batch_size, partial(peak, "loss"))
+        while step(2 * few) - step(few) < least and 2 * few < batch_size:
+            few *= 2
+        peaks = {count: step(count) for count in (few, 2 * few)}
+    one, two = (max(0, peaks[count] - loss_of(count)) for count in (few, 2 * few))
+    of_row = max(0, two - one) / few
+    beside, loss = max(0, one - few * of_row), loss_of(batch_size)
+    if rows == batch_size:
+        return int(beside + rows * of_row + loss), loss
+    whole = parts["batch"] + parts["outputs"]
+    # gradients twice, of the micro-batches before and of this one
+    back = beside + parts["gradients"] + rows * max(0, of_row - whole / batch_size)
+    # a loss is computed where no activations are held, but a process keeps some of what it has given back
+    return int(whole + (max(loss, back) if on_accelerator() else loss + back)), loss
 
-    def measure(count):
-        if count not in peaks:
-            some = {name: np.resize(each, (count, *each.shape[1:])) for name, each in batch.items()}
-            model.train_on_batch(some)  # what a first step makes once
-            peaks[count] = peak_of(lambda: model.train_on_batch(some)) - _loss_bytes(model.objective, count)
-        return peaks[count]
+
+@contextmanager
+def _measuring(model, batch) -> Iterator:
+    """A function of `"step"` or `"loss"` and a number of rows to the bytes that it takes in the plain step."""
+    if keras.config.backend() == "tensorflow" and not on_accelerator():
+        with Apart(model, batch) as apart:
+            yield apart.peak
+        return
+    of_loss = step_of_loss(model, batch)
+
+    def peak(what, rows):
+        some = resized(batch, rows)
+        run = partial(of_loss, rows) if what == "loss" else partial(model.train_on_batch, some)
+        run()  # what a first step makes once
+        return peak_of(run)
 
     with _as_it_was(model), _in_micro_batches(model, None):
-        while measure(2 * few) - measure(few) < least and 2 * few < batch_size:
-            few *= 2
-    of_row = max(0, peaks[2 * few] - peaks[few]) / few
-    beside = max(0, peaks[few] - few * of_row)
-    if rows == batch_size:
-        return int(beside + rows * of_row) + parts["loss"]
-    whole = parts["batch"] + parts["outputs"]
-    # gradients twice, of the micro-batches before and of this one; a loss is computed where no activations are held
-    back = beside + parts["gradients"] + rows * max(0, of_row - whole / batch_size)
-    return int(whole + max(parts["loss"], back))
+        yield peak
+
+
+def resized(batch, rows) -> dict:
+    """A batch of so many rows, those of another over and over."""
+    return {name: np.resize(each, (rows, *each.shape[1:])) for name, each in batch.items()}
 
 
 @contextmanager

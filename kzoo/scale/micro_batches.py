@@ -38,7 +38,7 @@ def forward(model, batch, names, training) -> tuple[dict[str, Tensor], list]:
     Reference:
         Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, 2021, arXiv 2101.06983.
     """
-    most = getattr(model, "micro_batch_size", None)
+    most = model.micro_batch_size
     rows = next(iter(batch.values())).shape[0]
     if most is None or (rows is not None and rows <= most):
         return model(batch, training=training, only=names), list(model.losses)
@@ -65,7 +65,7 @@ class Part:
     names: tuple
     training: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.trained = self.model.trainable_variables
         self.state = self.model.non_trainable_variables
         self.read, self.changed = [], []

@@ -91,7 +91,12 @@ def agreed(value) -> Any:
     return value
 
 
-def once(action) -> Any:
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order: of one shape and dtype on all."""
+    return [array]
+
+
+def once(action, computes=False) -> Any:
     """What one process alone does, such as to write a file, while others wait; all get what it gives."""
     return action()
 
@@ -114,3 +119,8 @@ def feeding() -> Any:
 def whole(outputs) -> dict:
     """Outputs of `predict` such that this process can read all rows of them; called within a step."""
     return outputs
+
+
+def logged(results) -> dict:
+    """Results of a step, scalars by name, as Keras takes them; called within a step."""
+    return results

@@ -33,8 +33,8 @@ class Run:
         starts: of each micro-batch what it starts from: pairs for `part`, and the state of torch's random numbers.
         state: pairs, after the last one.
         names: of the outputs.
-        learnt: names of those that depend on trained weights.
-        draws: whether random numbers are torch's own, as those of a dropout without a seed.
+        all_alike: whether some outputs are the same without the others: nothing is drawn, no batch norm sees the rows
+            that go through a tower together, and no layer adds a loss, which has no name but its place.
     """
 
     def __init__(self, part, batch, most):
@@ -44,27 +44,27 @@ class Run:
         self.parts = [
             {name: each[number :: self.count] for name, each in batch.items()} for number in range(self.count)
         ]
-        self.starts, self.state, self.names, self.learnt, self.draws = [], [], [], [], False
+        self.starts, self.state, self.names, self.all_alike = [], [], [], False
 
-    def forward(self, with_gradients) -> tuple:
+    def forward(self) -> tuple:
         """Outputs of the batch, in the order of `names`."""
         import torch
 
         whole, numbers = {}, _random_state(self.device)
         for first, rows in enumerate(self.parts):
             self.starts.append((self.state, numbers))
-            with torch.set_grad_enabled(with_gradients and first == 0):  # of one it is seen which outputs have one
-                outputs, state = self.part(rows, self.state)
-            self.state = [(each, new.detach()) for each, new in zip(self.part.state, state) if new is not None]
+            outputs, state = self.part(rows, self.state)
+            self.state = [(each, new) for each, new in zip(self.part.state, state) if new is not None]
             numbers = _random_state(self.device)
             if first == 0:
                 # what moves has a copy, for the variables themselves will have moved when it runs again
                 self.starts[0] = [(each, each.value.detach().clone()) for each, _ in self.state], self.starts[0][1]
-                self.names, self.learnt = list(outputs), [name for name in outputs if outputs[name].requires_grad]
-                self.draws = not all(map(torch.equal, self.starts[0][1], numbers))
+                drawn = not all(map(torch.equal, self.starts[0][1], numbers))
+                self.all_alike = not (drawn or self.state or any(name.startswith(ADDED) for name in outputs))
                 whole = {name: each.new_empty((self.rows, *each.shape[1:])) for name, each in outputs.items()}
-            for name in self.names:
-                whole[name][first :: self.count] = outputs.pop(name).detach()
+            for name in whole:
+                whole[name][first :: self.count] = outputs.pop(name)
+        self.names = list(whole)
         return tuple(whole.values())
 
     def backward(self, weights, upstream) -> list:
@@ -72,14 +72,19 @@ class Run:
         import torch
 
         upstream = {name: each for name, each in zip(self.names, upstream) if each is not None}
-        # a locked tower or a teacher need not run again, unless numbers would then be drawn by others than before
-        again = None if self.draws else tuple(name for name in self.learnt if not name.startswith(ADDED))
-        total = [None] * len(weights)
+        total, again = [None] * len(weights), None
         for first, (rows, (state, numbers)) in enumerate(zip(self.parts, self.starts)):
             with torch.enable_grad(), _random_state_of(numbers, self.device):
                 outputs, _ = self.part(rows, state, again)
-            ends, ends_upstream = zip(*((outputs[name], each[first :: self.count]) for name, each in upstream.items()))
-            found = torch.autograd.grad(ends, weights, ends_upstream, allow_unused=True)
+            learnt = [name for name in upstream if outputs[name].requires_grad]
+            if not learnt:
+                return total
+            if self.all_alike:  # a locked tower or a teacher need not run again
+                upstream, again = {name: upstream[name] for name in learnt}, tuple(learnt)
+            ends = [outputs[name] for name in learnt]
+            found = torch.autograd.grad(
+                ends, weights, [upstream[name][first :: self.count] for name in learnt], allow_unused=True
+            )
             del outputs, ends
             total = [_sum(old, new, in_place=first > 1) for old, new in zip(total, found)]
         return total
@@ -94,11 +99,11 @@ def _recomputed():
 
         @staticmethod
         def forward(context, run, *weights) -> tuple:
-            outputs = run.forward(with_gradients=any(context.needs_input_grad))
+            outputs = run.forward()
             context.run = run
             context.save_for_backward(*weights)
             context.set_materialize_grads(False)
-            context.mark_non_differentiable(*(each for name, each in zip(run.names, outputs) if name not in run.learnt))
+            context.mark_non_differentiable(*(each for each in outputs if not each.is_floating_point()))
             return outputs
 
         @staticmethod
@@ -111,7 +116,7 @@ def _recomputed():
 
 
 def _without_gradients(run, *weights):
-    return run.forward(with_gradients=False)
+    return run.forward()
 
 
 def _sum(old, new, in_place):

@@ -13,7 +13,7 @@ from kzoo.scale import one_device
 from kzoo.scale.draws import STRIDE, drawing
 
 SMALL = ("bool", "uint8", "int8", "uint16", "int16")  # dtypes that not every collective of TensorFlow moves
-TRIED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "OneDeviceStrategy", "_DefaultDistributionStrategy")
+TRIED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "OneDeviceStrategy")  # of tf.distribute
 
 
 # -- start --
@@ -83,9 +83,12 @@ def check(model) -> None:
         NotImplementedError: another strategy than those in `TRIED`.
         ValueError: weights that were made outside of its scope, of which each replica needs its own.
     """
+    import tensorflow as tf
+
     strategy = model.distribute_strategy
     name = type(strategy).__name__
-    if name not in TRIED:
+    tried = isinstance(strategy, tuple(getattr(tf.distribute, each) for each in TRIED))
+    if not tried and name != "_DefaultDistributionStrategy":  # which stands for none
         raise NotImplementedError(
             f"kzoo does not train under tf.distribute.{name}: whether its replicas give the gradients of one device "
             "was never tried; take tf.distribute.MirroredStrategy or MultiWorkerMirroredStrategy, as "
@@ -93,8 +96,6 @@ def check(model) -> None:
         )
     if strategy.num_replicas_in_sync == 1:
         return
-    import tensorflow as tf
-
     optimizer = model.optimizer.variables if model.compiled else ()
     for variable in (*model.variables, *optimizer):
         if not isinstance(variable.value, tf.distribute.DistributedValues):
@@ -126,21 +127,32 @@ class Part(one_device.Part):
         import tensorflow as tf
 
         self.batch = batch
+        self.computed = next(iter(batch.values())).shape[0]  # None where it is not known before the step runs
         own = tf.shape(next(iter(batch.values())))[0]
         # the last batch may have no row for a replica: all note what all rows give, so that no mean depends on one
         self.rows = self.own = tf.distribute.get_replica_context().all_reduce("SUM", own)
 
     def gathered(self, tensors, axes=None) -> dict:
-        return {name: _gathered(each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
+        return {name: self._gathered(name, each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
+
+    def _gathered(self, name, tensor, axis):
+        if isinstance(tensor, LinearLogits):
+            return tensor._replace(states=self._gathered(name, tensor.states, axis))
+        if not tensor.shape.rank:
+            return tensor
+        rows = tensor.shape[axis] if tensor.shape.rank > axis else 0
+        if rows is not None and rows != self.computed:
+            raise NotImplementedError(
+                f"the loss reads {name!r} of shape {tuple(tensor.shape)}, which has no row for each sample, so it "
+                "cannot be put together with that of the other replicas; train on one device, or give it as a constant "
+                "of the loss."
+            )
+        return _rows_of_all(tensor, axis)
 
 
-def _gathered(tensor, axis):
+def _rows_of_all(tensor, axis):
     import tensorflow as tf
 
-    if isinstance(tensor, LinearLogits):
-        return tensor._replace(states=_gathered(tensor.states, axis))
-    if not tensor.shape.rank:
-        return tensor
     moved = tf.cast(tensor, "int32") if tensor.dtype.name in SMALL else tensor
     whole = tf.distribute.get_replica_context().all_gather(moved, axis=axis)
     shape = tensor.shape.as_list()  # what is static stays so, which a collective forgets
@@ -206,6 +218,13 @@ def own_draws(model) -> Iterator:
     yield
     for each in seeds:
         each.assign(each - tf.cast(shift, each.dtype))
+
+
+def logged(results) -> dict:
+    """Results of a step as Keras takes them of several workers: it would average scalars over an axis."""
+    import tensorflow as tf
+
+    return {name: tf.reshape(each, (1,)) for name, each in results.items()} if workers() > 1 else results
 
 
 # -- beside `fit` --

@@ -334,7 +334,12 @@ def agreed(value) -> Any:
     return value if group() is None else group().agreed(value)
 
 
-def once(action) -> Any:
+def of_all(array) -> list:
+    """An array of the memory of the host as each process has it, in their order."""
+    return [array] if group() is None else group().of_all(array)
+
+
+def once(action, computes=False) -> Any:
     """What process 0 alone does, such as to write a file, while the others wait; see `Group.once`."""
     return action() if group() is None else group().once(action)
 

@@ -14,6 +14,7 @@ from keras import ops
 from kzoo.keras_contact import carried_variables, summed_before
 from kzoo.scale.engine import averaged, shared
 from kzoo.training.gradients import GradientSum
+from kzoo.training.watched import all_finite
 
 
 def run_step(model, arguments, step) -> Any:
@@ -60,7 +61,7 @@ def _after(data):
         yield
 
 
-def gradients(model, forward, policy=None) -> tuple:
+def gradients(model, forward, policy=None, whole=False) -> tuple:
     """Losses of a model and what its trainable variables get of them; called within `run_step`.
 
     Args:
@@ -71,6 +72,8 @@ def gradients(model, forward, policy=None) -> tuple:
             from the same state, with the same dropout; what the first changes (queues, statistics, metrics) is kept,
             the rest is dropped. Under a `LossScaleOptimizer` all gradients carry the same factor. They are dense where
             the policy asks for terms or passes, zeros where a loss does not depend on a weight.
+        whole: whether a step whose loss or a gradient is not finite shall change nothing: queues, statistics and seeds
+            stay as they were; the gradients are for `apply_gradients` to leave out.
 
     Returns:
         `(total, results, gradients)`: the sum of the losses, not scaled; the results, without a gradient; and a list
@@ -85,10 +88,11 @@ def gradients(model, forward, policy=None) -> tuple:
     policy = policy or GradientSum()
     backend, trained = keras.config.backend(), model.trainable_variables
     others = [*model.non_trainable_variables, *model.metrics_variables, *model.optimizer.variables]
-    by_values = backend == "jax" or (backend == "tensorflow" and policy.several_passes)
+    by_values = backend == "jax" or (backend == "tensorflow" and (policy.several_passes or whole))
     # read once: of two reads of a variable TensorFlow's optimizer of graphs may let one be as late as its assignment
     values = [ops.stop_gradient(ops.convert_to_tensor(each)) for each in trained] if by_values else []
     before = [ops.convert_to_tensor(each) for each in others] if by_values else []
+    kept = [(each, _copied(each)) for each in model.non_trainable_variables] if whole and not by_values else []
     passes = []  # of each: total and results, and, where it changed no variable, what it would have changed
 
     def evaluated():
@@ -132,17 +136,51 @@ def gradients(model, forward, policy=None) -> tuple:
         return total, results, found
     found = policy.apply(compute, model) if policy.reads_model else policy.apply(compute)
     (total, results), changes = passes[0]
-    for variable, new in zip(others, changes):
+    well = all_finite([total, *found]) if whole else None
+    for place, (variable, new) in enumerate(zip(others, changes)):
         if new is not None:
-            variable.assign(new)
+            variable.assign(new if well is None else ops.where(well, new, before[place]))
+    if kept and not well:  # on torch
+        for variable, value in kept:
+            variable.assign(value)
     return total, results, found
 
 
-def apply_gradients(model, found) -> None:
-    """One step of the model's optimizer with what `gradients` gave; called within `run_step`."""
+def apply_gradients(model, found, total=None) -> Any:
+    """One step of the model's optimizer with what `gradients` gave; called within `run_step`.
+
+    Args:
+        total: the sum of the losses, where a step is left out whose loss or a gradient is not finite.
+
+    Returns:
+        whether the optimizer has taken the step, a bool scalar; None where it always does. A `LossScaleOptimizer` takes
+        none with gradients that are not finite.
+    """
     trained, optimizer = model.trainable_variables, model.optimizer
     if not trained:
-        return
+        return None
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if total is None or scaled:
+        _apply(optimizer, found, trained)
+        return all_finite(found) if scaled else None
+    well = all_finite([total, *found])
+    if keras.config.backend() == "jax":
+        variables = [*trained, *optimizer.variables]
+        before = [each.value for each in variables]
+        _apply(optimizer, found, trained)
+        for variable, value in zip(variables, before):
+            variable.assign(ops.where(well, variable.value, value))
+    elif keras.config.backend() == "torch":
+        if well:
+            _apply(optimizer, found, trained)
+    else:
+        import tensorflow as tf
+
+        tf.cond(well, lambda: _apply(optimizer, found, trained) or 0, lambda: 0)
+    return well
+
+
+def _apply(optimizer, found, trained):
     if keras.config.backend() == "jax":  # where a LossScaleOptimizer branches, only this way lets no tracer out
         state = [each.value for each in optimizer.variables]
         new, new_state = optimizer.stateless_apply(state, found, [each.value for each in trained])

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 
 import keras
 
@@ -10,6 +11,12 @@ from kzoo.keras_contact import sync_state, value_within_fit
 from kzoo.scale.engine import agreed
 from kzoo.shown import AsCalled
 from kzoo.training.health import Health
+
+
+def may_skip(model) -> bool:
+    """Whether steps of a model may be left out: by `compile(non_finite="skip")`, or by a `LossScaleOptimizer`."""
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    return scaled or getattr(model, "non_finite", "stop") == "skip"
 
 
 class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
@@ -21,6 +28,11 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
 
     Args:
         every: steps between two looks, each of which waits for the step before it.
+
+    The error names the first layer whose output was not finite, of towers, their blocks and heads, if the step does not
+    run in micro-batches. Of a model that was compiled with `non_finite="skip"` it stops nothing, but warns of the steps
+    that were left out; how many those of an epoch were, and those that a `LossScaleOptimizer` has left out, is
+    `skipped_steps` of the logs.
 
     A model without a `Health` is looked at when an epoch ends, by the mean loss of the epoch.
 
@@ -36,10 +48,10 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
         super().__init__()
         self.every = every
         self.epoch = None  # within an epoch, its index
-        self.looked = 0
+        self.looked = self.skipped = 0
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
-        self.epoch, self.looked = epoch, 0
+        self.epoch, self.looked, self.skipped = epoch, 0, 0
 
     # not on_train_batch_end, which would make Keras hand every step's logs over at once, and so wait for each
     def on_train_batch_begin(self, batch, logs=None) -> None:
@@ -50,21 +62,46 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
     def on_test_begin(self, logs=None) -> None:
         if self.epoch is not None:  # validation, which resets metrics before the epoch has ended
             self._look()
+            self._count()
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not self._look() and not math.isfinite(loss):
             self._stop(loss, f"epoch {epoch + 1}")
+        self._count()
+        if logs is not None and may_skip(self.model):
+            logs["skipped_steps"] = float(self.skipped)
         self.epoch = None
+
+    def _count(self):
+        """Adds the steps that were left out since the metrics were reset, and says where the first one failed."""
+        for health in self._healths() if may_skip(self.model) else ():
+            skipped = int(value_within_fit(self.model, health.skipped))
+            if skipped and not self.skipped and getattr(self.model, "non_finite", "stop") == "skip":
+                step = int(value_within_fit(self.model, health.first_noted))
+                warnings.warn(
+                    f"epoch {self.epoch + 1} left out {skipped} steps whose loss or gradients were not finite, the "
+                    f"first at step {step + 1}{self._where(health)}.",
+                    stacklevel=2,
+                )
+            self.skipped += skipped
+
+    def _where(self, health):
+        flags = [value_within_fit(self.model, each) for each in (health.layers, health.weights_noted)]
+        said = health.where(*map(keras.ops.convert_to_numpy, flags))
+        return f": {said}" if said else ""
+
+    def _healths(self):
+        return [each for each in self.model.metrics if isinstance(each, Health)]
 
     def _look(self):
         """Stops at a loss that is not finite; whether the model has a `Health` to tell."""
-        healths = [each for each in self.model.metrics if isinstance(each, Health)]
-        for health in healths:
+        healths = self._healths()
+        for health in healths if getattr(self.model, "non_finite", "stop") == "stop" else ():
             step = int(value_within_fit(self.model, health.first_bad))
             if step >= 0:
                 loss = float(value_within_fit(self.model, health.loss))
-                self._stop(loss, f"epoch {self.epoch + 1}, step {step + 1}")
+                self._stop(loss, f"epoch {self.epoch + 1}, step {step + 1}{self._where(health)}")
         return bool(healths)
 
     def _stop(self, loss, place):

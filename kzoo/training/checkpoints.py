@@ -79,7 +79,8 @@ class Checkpoints:
                     take(name, array)
 
             content = json.dumps({"kzoo_checkpoint": VERSION} | state).encode()
-            return {TENSORS: write_tensors(place / TENSORS, give), STATE: disk.write(place / STATE, content)}
+            write_tensors(place / TENSORS, give)
+            disk.write(place / STATE, content)
 
         return self.series.add(fill)
 

@@ -46,5 +46,5 @@ def check_optimizer(optimizer) -> None:
         raise ValueError(
             f"the optimizer has gradient_accumulation_steps={optimizer.gradient_accumulation_steps}, but gradients of "
             "small batches do not add up to that of a large one, whose pairs have more negatives; leave it out, and "
-            "save memory by compile(micro_batch_size=...), and by block_size of the loss."
+            "save memory by compile(micro_batch_size=..., loss_block_size=...)."
         )

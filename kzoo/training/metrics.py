@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE
+from kzoo.losses.parts.pairwise import by_blocks
 from kzoo.types import Tensor
 
 
@@ -48,11 +49,21 @@ def in_batch_accuracy(a, b) -> Tensor:
         float32 scalar.
     """
     a, b = (ops.stop_gradient(each if len(each.shape) == 3 else each[:, None]) for each in (a, b))
-    rows, columns = ops.shape(a)[0], ops.shape(b)[0]
-    z = ops.matmul(ops.reshape(a, (-1, a.shape[-1])), ops.transpose(ops.reshape(b, (-1, b.shape[-1]))))
-    z = ops.max(ops.reshape(z, (rows, a.shape[1], columns, b.shape[1])), axis=(1, 3))  # (batch, batch)
-    seen = ops.isfinite(z)  # an argmax takes NaN for the largest, or the first of a row of it
-    index = ops.cast(ops.arange(rows), "int32")
-    z = ops.where(seen, z, NEGATIVE)
-    hits = [ops.equal(ops.cast(ops.argmax(z, axis=axis), "int32"), index) for axis in (0, 1)]
-    return ops.mean(ops.cast(ops.logical_and(ops.stack(hits), ops.diagonal(seen)), "float32"))
+
+    def nearest(i, real, rows, columns):
+        a, b = rows["a"], columns["b"]
+        z = ops.matmul(ops.reshape(a, (-1, a.shape[-1])), ops.transpose(ops.reshape(b, (-1, b.shape[-1]))))
+        z = ops.max(ops.reshape(z, (-1, a.shape[1], ops.shape(b)[0], b.shape[1])), axis=(1, 3))  # (rows, batch)
+        seen = ops.isfinite(z)  # an argmax takes NaN for the largest, or the first of a row of it
+        z = ops.where(seen if real is None else ops.logical_and(seen, real[:, None]), z, NEGATIVE)
+        own = ops.logical_and(seen, ops.equal(i[:, None], ops.arange(ops.shape(b)[0], dtype="int32")[None, :]))
+        best = ops.cast(ops.argmax(z, axis=0), "int32")
+        of_rows = {"column": ops.cast(ops.argmax(z, axis=1), "int32"), "seen": ops.any(own, axis=1)}
+        return of_rows, {"score": ops.max(z, axis=0), "row": ops.take(i, best)}
+
+    of_rows, of_blocks = by_blocks(nearest, {"a": a}, {"b": b}, each=a.shape[1] * b.shape[1])
+    index = ops.arange(ops.shape(a)[0], dtype="int32")
+    block = ops.argmax(of_blocks["score"], axis=0)  # of each column, (batch,)
+    row = ops.squeeze(ops.take_along_axis(of_blocks["row"], block[None, :], axis=0), 0)
+    hits = ops.stack([ops.equal(row, index), ops.equal(of_rows["column"], index)])
+    return ops.mean(ops.cast(ops.logical_and(hits, of_rows["seen"]), "float32"))

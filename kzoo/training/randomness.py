@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kzoo.keras_contact import global_seed
+from kzoo.scale.engine import of_all
 
 MERSENNE = "MT19937"  # numpy's global generator, unless somebody puts another in its place
 
@@ -34,14 +35,23 @@ def random_state() -> dict:
     return found
 
 
+def of_every_process(state) -> dict:
+    """The state with torch's generator of each of several processes beside the first's; all of them call it."""
+    if "torch" not in state:
+        return state
+    others = of_all(state["torch"])[1:]
+    return state | {f"torch_of_{number}": each for number, each in enumerate(others, 1)}
+
+
 def set_random_state(state, process=0) -> None:
     """Put the generators where they were; of what `state` does not name, nothing is changed.
 
     Args:
         state: of `random_state`, of the first process.
-        process: which of several this is: torch's own dropout must not be the same on all of them, so the others get
-            seeds that follow from the first's.
+        process: which of several this is: torch's own dropout is not the same on all of them. Of one that was not there
+            when the state was kept, a seed follows from the first's.
     """
+    state = state | ({"torch": state[f"torch_of_{process}"]} if f"torch_of_{process}" in state else {})
     version, gauss = state["python_gauss"]
     random.setstate((version, tuple(map(int, state["python"])), gauss))
     if "numpy" in state:
@@ -50,7 +60,7 @@ def set_random_state(state, process=0) -> None:
     if "keras" in state:
         global_seed(make=True).assign(state["keras"])
     torch = sys.modules.get("torch")
-    if torch is not None and "torch" in state and process:
+    if torch is not None and "torch" in state and process and f"torch_of_{process}" not in state:
         torch.manual_seed(zlib.crc32(state["torch"].tobytes()) + process)
     elif torch is not None and "torch" in state:
         torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))

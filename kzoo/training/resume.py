@@ -117,7 +117,7 @@ class Resume(AsCalled, keras.callbacks.Callback):
                 f"every is {self.every!r}, but {count} processes of jax put a checkpoint together, each with a clock "
                 "of its own; give every= in steps."
             )
-        self.run = ResumedRun(self, model, fit, order, index)
+        self.run = ResumedRun(self, model, fit, order, index, count)
         try:
             return self.run.train(x, batch_size, options)
         finally:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import time
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from kzoo.training import run_data, run_state
 from kzoo.training.background import Background
 from kzoo.training.callback_states import CallbackStates
 from kzoo.training.csv_rows import rows_kept
-from kzoo.training.randomness import random_state, set_random_state
+from kzoo.training.randomness import of_every_process, random_state, set_random_state
 
 logger = logging.getLogger("kzoo")
 
@@ -33,12 +34,12 @@ class ResumedRun:
         model: compiled.
         fit: `keras.Model.fit` of it.
         order: its `EpochOrder`.
-        process: number of this process; the first is the one that writes.
+        process, processes: number of this process, of which the first writes, and how many there are.
     """
 
-    def __init__(self, resume, model, fit, order, process):
-        self.resume, self.model, self.keras_fit, self.order, self.process = resume, model, fit, order, process
-        self.writes = process == 0
+    def __init__(self, resume, model, fit, order, process, processes):
+        self.resume, self.model, self.keras_fit, self.order = resume, model, fit, order
+        self.process, self.writes, self.alone = process, process == 0, processes == 1
         self.checkpoints = resume.checkpoints
         self.background, self.leaving = Background(), Leaving()
         self.saved: dict[str, Any] | None = None  # the state that this began with, until it is put back for good
@@ -204,7 +205,7 @@ class ResumedRun:
             self._put_back_callbacks()
             if not self.batch:
                 self._set_random(RANDOM)
-                self.saved = None
+                self._is_put_back()
 
     def epoch_begun(self) -> None:
         self.random_of_epoch = random_state() if self.saved is None else self._random(OF_EPOCH)
@@ -215,7 +216,7 @@ class ResumedRun:
             run_state.put_back(self.arrays, self.variables)
             self._put_back_callbacks()
             self._set_random(RANDOM)
-            self.saved = None
+            self._is_put_back()
         self.step += batch - self.batch
         self.batch = batch
         self._save_if_due(SOON if self.wanted else 1.0)
@@ -241,6 +242,9 @@ class ResumedRun:
             due = due or self.step - self.last_step >= resume.steps
         if resume.seconds is not None:
             due = due or time.monotonic() - self.last_time >= share * resume.seconds
+        if not self.alone:  # of several processes the first has the clock, and is asked for all
+            decided = int(agreed(int(due) + 2 * int(leaves)))
+            due, leaves = bool(decided % 2), decided >= 2
         if due and (self.epoch, self.batch) != self.last_place:
             self.save()
         if leaves:
@@ -250,7 +254,7 @@ class ResumedRun:
                 "asked to leave: the training is kept in %s, and goes on from there when it is started again.",
                 self.checkpoints.folder,
             )
-            self.leaving.leave()
+            self.leaving.leave(self.leaving.number or signal.SIGTERM)
 
     def _ends(self):
         return self.epoch >= self.epochs or self.model.stop_training
@@ -263,8 +267,7 @@ class ResumedRun:
         self.background.wait()
         self.wanted = False
         self.last_step, self.last_time, self.last_place = self.step, time.monotonic(), (self.epoch, self.batch)
-        if self.writes or keras.config.backend() == "jax":  # whose processes put the parts of weights together
-            state, arrays = self._taken(finished)
+        state, arrays = self._taken(finished)
         if self.writes:
             self.background.do(self.checkpoints.write, state, arrays)
 
@@ -276,9 +279,11 @@ class ResumedRun:
             **{"order_seed": self.order_seed, "description": self.description, "noted": run_state.noted(self.model)},
             **{"finished": finished, "stopped": bool(self.model.stop_training), "callbacks": callbacks, "lost": lost},
         }
-        arrays = run_state.on_host(self.variables)
+        together = self.writes or keras.config.backend() == "jax"  # whose processes put the parts of weights together
+        arrays = run_state.on_host(self.variables) if together else {}
         arrays |= {f"{OF_CALLBACKS}/{name}": each for name, each in of_callbacks.items()}
         for name, values in ((RANDOM, random_state()), (OF_EPOCH, self.random_of_epoch if self.batch else {})):
+            values = of_every_process(values)
             own = {key: each for key, each in values.items() if isinstance(each, np.ndarray)}
             state[name] = {key: each for key, each in values.items() if key not in own}
             arrays |= {f"{name}/{key}": each for key, each in own.items()}
@@ -312,6 +317,9 @@ class ResumedRun:
     def _of_callbacks(self):
         start = f"{OF_CALLBACKS}/"
         return {name.removeprefix(start): each for name, each in self.arrays.items() if name.startswith(start)}
+
+    def _is_put_back(self):
+        self.saved, self.arrays = None, {}  # which are as large as the model and its optimizer
 
     def _put_back_callbacks(self):
         self.states.put_back(self.saved["callbacks"], self.saved["lost"], self._of_callbacks())

@@ -13,7 +13,6 @@ from kzoo.data.batches import Batches, Stretches
 from kzoo.scale.engine import parts_read
 from kzoo.scale.rows import marked_part, own_rows
 from kzoo.training.feed import library_of, source_of
-from kzoo.training.parts import Parts
 from kzoo.training.record import KERAS_BATCH_SIZE
 
 INSTEAD = "give a dict of arrays, a set of kzoo.data, a keras.utils.PyDataset or a DataLoader of torch"
@@ -26,14 +25,14 @@ class ArrayOrder(PyDataset):
         arrays: dict of arrays with a row for each sample.
         batch_size: rows of a batch; the last may have fewer.
         shuffle: a new order each epoch.
+        seed: of the orders; `sow` sets another.
 
     Attributes:
-        seed: of the orders, see `sow`.
         epoch: the epoch whose order is given out; `fit` sets it.
         part: `(index, count)`, which part of each batch is given out, to one of several processes.
     """
 
-    def __init__(self, arrays, batch_size, shuffle):
+    def __init__(self, arrays, batch_size, shuffle, seed=0):
         super().__init__()
         self.part = parts_read()
         self.arrays = {
@@ -41,7 +40,7 @@ class ArrayOrder(PyDataset):
             for name, each in arrays.items()
         }
         self.rows = len(next(iter(self.arrays.values())))
-        self.batch_size, self.shuffle, self.seed, self.epoch = batch_size, shuffle, 0, 0
+        self.batch_size, self.shuffle, self.seed, self.epoch = batch_size, shuffle, seed, 0
         self._drawn = None, None  # an epoch and its order
 
     def __len__(self) -> int:
@@ -147,7 +146,7 @@ def in_known_order(x, batch_size, shuffle, steps_per_epoch) -> tuple:
 def sow(x, seed) -> None:
     """Set the seed of the order of arrays; data sets have their own."""
     inner = x.of if isinstance(x, Stretches) else x
-    if isinstance(inner, (ArrayOrder, Parts)):
+    if isinstance(inner, ArrayOrder):
         inner.seed = seed
 
 
@@ -164,7 +163,7 @@ def description_of(x, ordered) -> dict:
     source = ordered if ordered is not None else source_of(x)
     found: dict[str, Any] = {"kind": type(source).__name__, "batches of an epoch": count_of(x)}
     inner = source.of if isinstance(source, Stretches) else source
-    for name in ("batch_size", "shuffle", "rows" if isinstance(inner, (ArrayOrder, Parts)) else "count"):
+    for name in ("batch_size", "shuffle", "buffer", "rows" if isinstance(inner, ArrayOrder) else "count"):
         value = getattr(inner, name, None)
         if isinstance(value, (bool, int)):
             found[name] = value

@@ -1,5 +1,6 @@
 """One step of training, evaluation or prediction, to be read: batch, outputs, loss, gradients, teacher, logs."""
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -7,12 +8,14 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
-from kzoo.scale.engine import own_draws, part_of, parts_read, whole, whole_statistics
+from kzoo.losses.parts.blocks import blocks_of
+from kzoo.scale.engine import logged, own_draws, part_of, parts_read, whole, whole_statistics
 from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
 from kzoo.training.step_values import of_step
+from kzoo.training.watched import Watch, bad_gradients, watched_layers
 
 
 def steps_of(model) -> dict:
@@ -56,32 +59,44 @@ def predict_step(model, *arguments) -> Any:
 
 
 def _trained(model, x, y, sample_weight):
-    part = part_of(joined(x, y, sample_weight))
+    part, skips = part_of(joined(x, y, sample_weight)), model.non_finite == "skip"
     with own_draws(model), whole_statistics(model):
-        total, values, found = gradients(model, partial(losses_of, model, part, training=True), model.gradients)
+        losses = partial(losses_of, model, part, training=True)
+        total, (values, layers), found = gradients(model, losses, model.gradients, whole=skips)
     more = of_step(model, found, model.similarity)
-    apply_gradients(model, found)
+    applied = apply_gradients(model, found, total if skips else None)
     if model.teacher is not None:
+        followed = [(each, ops.copy(each)) for each in model.teacher.variables] if skips else []
         model.teacher.update()
-    model.health.update(total)
-    return _logged(model, part, total, values) | more
+        for variable, value in followed:
+            variable.assign(ops.where(applied, variable, value))
+    weights = None if applied is None else bad_gradients(found)
+    model.health.update(total, applied, layers, weights)
+    return _logged(model, part, total, values, applied if skips else None) | more
 
 
 def _tested(model, x, y, sample_weight):
     part = part_of(joined(x, y, sample_weight))
-    losses, values = losses_of(model, part, training=False)
+    losses, (values, _) = losses_of(model, part, training=False)
     return _logged(model, part, sum(losses), values)
 
 
 def losses_of(model, part, training) -> tuple:
-    """Weighted terms of the loss, whose sum is minimised, and the values that are logged: of the whole batch.
+    """Weighted terms of the loss, whose sum is minimised, and the values that are logged with the flags of a `Watch`,
+    where one looks: of the whole batch.
 
     Args:
         part: the rows of it that the model computes here, see `kzoo.scale.one_device.Part`.
     """
     objective, given, batch = model.objective, model.any_number(), part.batch
+    if training and model.patches is not None:
+        batch = batch | model.patches.of_batch(model, batch)
     read = objective.may_read(given)
-    outputs, added = forward(model, batch, model.reading(read, batch), training)
+    watch = Watch(watched_layers(model)) if training and model.micro_batch_size is None else None
+    with watch.looking() if watch else nullcontext():
+        outputs, added = forward(model, batch, model.reading(read, batch), training)
+    if watch:
+        model.health.names = watch.names, tuple(each.path for each in model.trainable_variables)
     head = _head_tensors(model.similarity)
     tensors = batch | model.loss_tensors(outputs) | head
     if not tensors.keys() >= set(objective.reading(given)):
@@ -89,12 +104,13 @@ def losses_of(model, part, training) -> tuple:
     # only what is read: pictures and tokens of all devices would fit into the memory of none
     of_rows = {name: tensors[name] for name in read if name in tensors and name not in head}
     tensors = part.gathered(of_rows, model.batch_axes) | head
-    terms, values = objective.by_term(tensors, training, given)
-    if model.compares_pairs(objective):
-        values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
+    with blocks_of(model.loss_block_size, model.few_rows):
+        terms, values = objective.by_term(tensors, training, given)
+        if model.compares_pairs(objective):
+            values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
     rest = [0.0 * sum(head.values())] * bool(head) + added
-    return (sum([terms[0], *rest]), *terms[1:]), values
+    return (sum([terms[0], *rest]), *terms[1:]), (values, watch.flags() if watch else None)
 
 
 def _head_tensors(similarity):
@@ -105,10 +121,13 @@ def _head_tensors(similarity):
     return scale if similarity.bias is None else scale | {"logit_bias": similarity.bias}
 
 
-def _logged(model, part, total, values):
+def _logged(model, part, total, values, counts=None):
     rows, whole = part.own, part.rows
+    if counts is not None:  # a step that is left out is in no mean
+        total, values = ops.where(counts, total, 0.0), [ops.where(counts, each, 0.0) for each in values]
+        rows = ops.cast(rows, "int32") * ops.cast(counts, "int32")
     if model.objective.needs_two():  # a last batch of one row says nothing
         rows = rows * (ops.cast(whole > 1, "int32") if ops.is_tensor(whole) else whole > 1)
     keras_contact.track_loss(model, total, rows)
     model.means.update_state(values, rows=rows)
-    return model.get_metrics_result()
+    return logged(model.get_metrics_result())

@@ -1,5 +1,6 @@
 """Loaders of torch for the rows of one of several processes. Imported on PyTorch alone."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class Iterated(torch.utils.data.IterableDataset):
     def __init__(self, data, read, make):
         self.data, self.read, self.make = data, read, make
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         for batch in self.read():
             yield (collated(lambda samples: samples, self.make)(batch)[0],)
 
@@ -58,7 +59,7 @@ class Chosen(list):
         super().__init__(numbers)
         self.rows = rows
 
-    def __reduce__(self):  # to the workers of a loader
+    def __reduce__(self) -> tuple:  # to the workers of a loader
         return Chosen, (list(self), self.rows)
 
 
@@ -68,7 +69,7 @@ class OwnBatches(torch.utils.data.Sampler):
     def __init__(self, batches, index, count):
         self.batches, self.index, self.count = batches, index, count
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         seed = int(agreed(int(torch.randint(2**31, ()))))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

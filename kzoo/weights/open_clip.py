@@ -161,6 +161,13 @@ def _refuse_mammut(model):
         )
 
 
+def said_of_images(config) -> list:
+    """Names of the image steps that a config says something of."""
+    steps = config.get("preprocess_cfg") or {}
+    fields = {"resize": "resize_mode", "interpolation": "interpolation"}
+    return [ours for ours, theirs in fields.items() if steps.get(theirs) is not None]
+
+
 def _images(steps, image):
     """How pictures are read. Patches keep the shape of a picture, whatever a `resize_mode` does to others."""
     mode, interpolation = steps.optional("resize_mode"), steps.optional("interpolation") or "bicubic"

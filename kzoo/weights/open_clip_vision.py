@@ -170,7 +170,7 @@ def read_vision(model, statistics) -> dict:
             "head_width": vision.get("head_width", 64),
             **statistics,
         }
-    vision.refuse(pos_embed_type="learnable")
+    vision.choice("pos_embed_type", {"learnable": None, "sin_cos_2d": None}, "learnable")  # a file brings either table
     vision.ignore("attentional_pool", "attn_pooler_heads", "attn_pooler_queries", "n_queries")  # read if it is true
     width = vision.get("width", 768)
     row = {

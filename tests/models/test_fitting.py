@@ -237,7 +237,7 @@ def test_processes_that_were_not_joined_are_refused(model, monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     for call in (lambda: model.fit(batch, verbose=0), lambda: model.train_on_batch(batch)):
-        with pytest.raises(NotImplementedError, match="shares the work among 2 processes, .* kzoo.scale.start"):
+        with pytest.raises(NotImplementedError, match="shares each batch among 2 devices, .* kzoo.scale.start"):
             call()
 
 

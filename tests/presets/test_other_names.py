@@ -80,11 +80,15 @@ def test_an_unknown_name_is_answered_with_near_ones():
         kzoo.describe("ViT-B-33")
 
 
-def test_a_repository_is_answered_with_how_to_write_it():
+def test_a_repository_is_asked_for_by_its_name(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="^hf://openai/clip-vit-base-patch32 "):
+        kzoo.from_preset("openai/clip-vit-base-patch32")
+    (tmp_path / "openai").mkdir()
+    monkeypatch.chdir(tmp_path)  # where it is the path of a folder that lacks
     with pytest.raises(ValueError, match="write hf://openai/clip-vit-base-patch32; the preset clip_base"):
         kzoo.from_preset("openai/clip-vit-base-patch32")
-    with pytest.raises(ValueError, match=r"write hf://somebody/something\.$"):
-        kzoo.from_preset("somebody/something")
+    with pytest.raises(ValueError, match="there is no preset 'somebody/something'"):
+        kzoo.describe("somebody/something")
 
 
 def test_a_name_of_timm_is_answered_with_the_preset():

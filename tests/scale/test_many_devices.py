@@ -22,7 +22,8 @@ CLOSE = 1e-5
 def found():
     """Name of a case -> what it found, see `many_devices.py`."""
     script = Path(__file__).with_name("many_devices.py")
-    places = [str(script.parent.parent), str(script.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    places = [str(place) for place in (script.parent.parent, script.parent, script.parents[2] / "benchmarks")]
+    places = [*places, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment["PYTHONPATH"] = os.pathsep.join(places)
     run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
@@ -68,6 +69,11 @@ def test_what_was_trained_on_many_devices_opens_on_one(found):
 def test_weights_that_devices_share(found, name):
     losses, weights = of(found, "layouts")[name]
     assert losses < CLOSE and weights < CLOSE and found["layouts"][f"{name} split"] > 0.25
+
+
+@pytest.mark.parametrize("backend", ["jax"] if BACKEND == "jax" else [])
+def test_devices_share_the_work(found, backend):
+    assert of(found, "work") == pytest.approx(1.0, abs=0.02)  # of towers in micro-batches and a loss in blocks
 
 
 @pytest.mark.parametrize("backend", ["jax"] if BACKEND == "jax" else [])

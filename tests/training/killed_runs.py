@@ -1,25 +1,31 @@
 """A training that is killed again and again and started anew, each time in a process of its own, beside one that is
 not.
 
-python killed_runs.py FOLDER SEED KILLS: writes `whole` and `parts`, with losses by step and all values at the end.
+python killed_runs.py FOLDER SEED KILLS: writes `whole` and `parts`, with losses by step and all values at the end; on
+jax also `devices`, of a training that is killed on two devices and goes on with one; on torch `together` and `both`, of
+two processes that are not killed and of two that are.
 Imports take seconds: all processes are forks of this one, which has imported and made nothing else.
 """
 
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
+import traceback
 import warnings
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 warnings.filterwarnings("ignore", message=".*fork.*")
 
+import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from trained import Curve, pairs_of, trainee, values_of  # noqa: E402
 
+import kzoo  # noqa: E402
 from kzoo.files import disk  # noqa: E402
 from kzoo.training import Resume  # noqa: E402
 
@@ -74,32 +80,52 @@ def at_change(number):
 
 def train(folder, curve, callbacks=()):
     model = trainee()
-    held_out = pairs_of(model, shuffle=False)
-    callbacks = [Written(folder / curve), *callbacks, Resume(folder / "run", every=1)]
+    held_out, first = pairs_of(model, shuffle=False), kzoo.scale.process()[0] == 0
+    callbacks = [*([Written(folder / curve)] if first else []), *callbacks, Resume(folder / "run", every=1)]
     model.fit(pairs_of(model), epochs=EPOCHS, verbose=0, callbacks=callbacks, validation_data=held_out)
     history = [each for values in model.history.history.values() for each in values]
-    np.savez(folder / "end.npz", np.array(history), *values_of(model))
+    if first:
+        np.savez(folder / "end.npz", np.array(history), *values_of(model))
+
+
+def forked(work):
+    """Do some work in a process of its own; its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    except SystemExit as error:
+        code = error.code
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def in_fork(work):
-    """Do some work in a process of its own; how it ended, minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except SystemExit as error:
-            code = error.code
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    status = os.waitpid(child, 0)[1]
+    """How a process of its own has ended, minus the signal that ended it."""
+    status = os.waitpid(forked(work), 0)[1]
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def in_two(work):
+    """The same of two processes of torch that train together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+
+    def one_of(rank):
+        os.environ.update(meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        with kzoo.scale.start():
+            work()
+
+    children = [forked(lambda rank=rank: one_of(rank)) for rank in (0, 1)]
+    found = [os.waitpid(child, 0)[1] for child in children]
+    return [-os.WTERMSIG(each) if os.WIFSIGNALED(each) else os.WEXITSTATUS(each) for each in found]
 
 
 def main(folder, seed, kills):
@@ -126,6 +152,23 @@ def main(folder, seed, kills):
         asks.on_train_batch_end = lambda batch, logs=None: os.kill(os.getpid(), signal.SIGTERM)
         train(parts, "curve-terminated", [asks])
 
+    def on_two_devices():
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", 2)
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+        train(folder / "devices", "curve-two", [At(5)])
+
+    if keras.config.backend() == "jax":
+        (folder / "devices").mkdir()
+        print(f"killed on two devices: {in_fork(on_two_devices)}")
+        assert in_fork(lambda: train(folder / "devices", "curve-one")) == 0
+    if keras.config.backend() == "torch":
+        for name in ("together", "both"):
+            (folder / name).mkdir()
+        assert in_two(lambda: train(folder / "together", "curve-whole")) == [0, 0]
+        print(f"both killed: {in_two(lambda: train(folder / 'both', 'curve-killed', [At(6)]))}")
+        assert in_two(lambda: train(folder / "both", "curve-last")) == [0, 0]
     if not (parts / "end.npz").exists():
         print(f"asked to leave: {in_fork(terminated)}")
     assert in_fork(lambda: train(parts, "curve-last")) == 0

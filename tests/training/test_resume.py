@@ -16,6 +16,7 @@ from trained import Curve, Killed, arrays_of, pairs_of, trainee, values_of
 
 import kzoo
 from kzoo.files import disk
+from kzoo.interrupts import interrupted_between_steps, leaving_noted
 from kzoo.keras_contact import untracked
 from kzoo.losses import InfoNCE
 from kzoo.training import Resume
@@ -91,7 +92,7 @@ def scramble(model):
     keras.utils.set_random_seed(77)
 
 
-@pytest.mark.parametrize("kind", ["pairs", "arrays"])
+@pytest.mark.parametrize("kind", ["pairs", pytest.param("arrays", marks=pytest.mark.one_other)])
 def test_a_model_that_knows_nothing_goes_on(tmp_path, kind):
     """With one model, which is compiled once."""
     data, options = DATA[kind]
@@ -251,6 +252,17 @@ def test_a_signal_saves_and_leaves(tmp_path, number):
     rest = train(tmp_path / "run")
     assert min(rest[0]) == (1, 2)
     assert_same(whole, [(curve.losses, None, None), rest])
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_signal_that_comes_within_a_step_is_one_signal(alive):
+    with leaving_noted() as leaving:
+        with interrupted_between_steps(lambda: alive):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert leaving.number == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 # -- what is refused --

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 
 KILLS = 3
+DEVICES = ("curve-two", "curve-one")  # of a training that goes on with one of them
 
 
 def losses(paths):
@@ -28,8 +30,22 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": -9") >= 2, done.stdout
     assert "asked to leave: 143" in done.stdout or "asked to leave" not in done.stdout, done.stdout
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert losses(parts.glob("curve-*")) == losses(whole.glob("curve-*"))
-    with np.load(whole / "end.npz") as before, np.load(parts / "end.npz") as after:
-        assert before.files == after.files and len(before.files) > 50
-        assert all(np.array_equal(before[name], after[name]) for name in before.files)
+    pairs = [("whole", "parts")]
+    if keras.config.backend() == "torch":
+        assert "both killed: [-9, -9]" in done.stdout, done.stdout
+        pairs.append(("together", "both"))
+    for whole, parts in pairs:
+        whole, parts = tmp_path / whole, tmp_path / parts
+        assert losses(parts.glob("curve-*")) == losses(whole.glob("curve-*"))
+        with np.load(whole / "end.npz") as before, np.load(parts / "end.npz") as after:
+            assert before.files == after.files and len(before.files) > 50
+            assert all(np.array_equal(before[name], after[name]) for name in before.files)
+    if keras.config.backend() == "jax":
+        assert "killed on two devices: -9" in done.stdout
+        wanted, begun, ends = (
+            losses([path])
+            for path in (tmp_path / "whole" / "curve-whole", *map((tmp_path / "devices").joinpath, DEVICES))
+        )
+        assert begun.keys() | ends.keys() == wanted.keys()
+        for found in (begun, ends):
+            assert all(abs(float(loss) - float(wanted[step])) < 1e-5 for step, loss in found.items())

@@ -168,7 +168,7 @@ def test_a_config_that_is_not_understood(folder, part, change, sentence):
             {"timm_model_name": "vit_base"},
             "says timm_model_name='vit_base'; of timm's towers",
         ),
-        ("vision_cfg", {"pos_embed_type": "sin_cos_2d"}, "says pos_embed_type='sin_cos_2d', which this version cannot"),
+        ("vision_cfg", {"pos_embed_type": "rope"}, "says pos_embed_type='rope'; this version knows 'learnable', 'sin_"),
         ("vision_cfg", {"scale_heads": True}, "says scale_heads=True, which this version cannot build"),
         ("vision_cfg", {"attentional_pool": "other"}, "says attentional_pool='other'; this version knows True"),
         ("text_cfg", {"hf_model_name": "t5-base"}, "says hf_model_name='t5-base'; this version knows roberta-base"),

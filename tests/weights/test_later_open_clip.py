@@ -3,6 +3,7 @@
 import json
 import lzma
 import re
+import shutil
 
 import pytest
 from parity import FIXTURES, opened, outputs_of, worst
@@ -14,6 +15,8 @@ import kzoo
 from kzoo.layers.initializers import without_values
 from kzoo.presets import build as building
 from kzoo.presets.foreign import Checkpoint
+from kzoo.presets.loader import checked
+from kzoo.presets.table import read_row
 from kzoo.weights import open_clip
 from kzoo.weights.fields import Fields
 from kzoo.weights.trunks import read_trunk, write_trunk
@@ -50,7 +53,16 @@ def test_names_shapes_and_count_of_a_config(name, tmp_path):
     assert model_count(model) == LATER[name]["params"]
 
 
-@pytest.mark.parametrize("name", LATER.keys() - set(OPENED))
+@pytest.mark.parametrize("name", ["siglip2_base_patch16_naflex_576", "siglip2_so400m_patch16_naflex_576"])
+def test_a_row_of_the_table_is_what_its_config_says(name, tmp_path):
+    row = read_row(name)
+    assert read_row(f"{row['open_clip']}/webli")["preset"] == name
+    checkpoint = checkpoint_of(row["open_clip"], tmp_path)
+    assert checked(checkpoint, row)["images"] == row["images"]
+    assert checkpoint.row()["similarity"] == {"bias": -10, "max_scale": 1000.0}
+
+
+@pytest.mark.parametrize("name", sorted(LATER.keys() - set(OPENED)))
 def test_what_is_not_built_is_refused_by_name(name, tmp_path):
     (sentence,) = (said for beginning, said in REFUSED.items() if name.startswith(beginning))
     with pytest.raises(ValueError, match="open_clip_config.json, model_cfg") as error:
@@ -164,6 +176,16 @@ def test_a_trunk_that_keeps_the_shape_of_pictures(name, arguments, vision, chang
 def test_what_is_refused_of_a_trunk(name, arguments, vision, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         read(name, arguments, **vision)
+
+
+def test_a_table_of_sines_is_read_as_any_other(tmp_path):
+    """OpenVision's, of which open_clip stores the numbers."""
+    shutil.copytree(FIXTURES / "oc_clip_vit_tiny", tmp_path / "x")
+    path = tmp_path / "x" / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["vision_cfg"]["pos_embed_type"] = "sin_cos_2d"
+    path.write_text(json.dumps(config))
+    assert worst(kzoo.from_preset(tmp_path / "x"), "oc_clip_vit_tiny") < 3e-6
 
 
 def test_the_outputs_of_padding_are_not_compared():

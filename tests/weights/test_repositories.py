@@ -5,18 +5,20 @@ import json
 from collections import Counter
 
 import pytest
+from shared_case import TESTS
 from test_hub import put
 from wheel import WHEEL, config_of, pairs
 
 import kzoo
 from kzoo.presets.build import PARTS, complete, parts_of
 from kzoo.presets.foreign import Checkpoint, plain, unread
+from kzoo.presets.loader import checked
 from kzoo.presets.table import preset_of, read_row
 from kzoo.weights import open_clip
 
 pytestmark = pytest.mark.once
 ROWS = {row["name"]: read_row(row["name"]) for row in kzoo.list_presets()}
-ROWS = {name: row for name, row in ROWS.items() if "open_clip" in row}
+ROWS = {name: row for name, row in ROWS.items() if row.get("open_clip") in WHEEL}  # not of the later line
 RELEASED = [name for name, row in ROWS.items() if row["weights"]]
 QUICK = "-quickgelu"
 # texts are cleaned as these models were trained, which open_clip's tokenizer does not quite
@@ -100,6 +102,22 @@ def test_a_row_opens_from_its_repository(name, offline, tmp_path):
     laid_out(offline, tmp_path, repo, config_of(config, tag))
     with pytest.raises(ValueError, match="open_clip_model.safetensors cannot be read as safetensors"):
         kzoo.from_preset(name)  # which came as far as the weights
+
+
+def test_a_repository_opens_by_its_name_alone(offline):
+    put(offline, "somebody/something", TESTS / "fixtures" / "oc_clip_vit_tiny")
+    assert kzoo.from_preset("somebody/something").source.startswith("hf://somebody/something@")
+
+
+@pytest.mark.parametrize("said", [{"interpolation": "bilinear"}, {"resize_mode": "squash"}, {}, None])
+def test_the_repository_says_how_its_pictures_are_read(said, offline, tmp_path, caplog):
+    config = config_of(*pair_of(ROWS["clip_base"])) | ({} if said is None else {"preprocess_cfg": said})
+    checkpoint = Checkpoint(tmp_path, "x", open_clip.FORMAT, config)
+    row = checked(checkpoint, read_row("clip_base"))
+    assert row["images"] == ROWS["clip_base"]["images"] | {
+        {"interpolation": "interpolation", "resize_mode": "resize"}[name]: value for name, value in (said or {}).items()
+    }
+    assert ("its repository says" in caplog.text) == bool(said)
 
 
 @pytest.mark.parametrize(

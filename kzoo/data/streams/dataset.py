@@ -1,5 +1,6 @@
 """Batches of pairs from shards."""
 
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Self
@@ -8,12 +9,13 @@ import numpy as np
 
 from kzoo.data.pair_dataset import PairDataset
 from kzoo.data.skipping import LISTED, listed
+from kzoo.data.streams.ahead import Ahead
 from kzoo.data.streams.order import ShardOrder
 from kzoo.scale.rows import own_rows
 
 FEW = 10_000  # samples of which all are tried in place of one that cannot be read
 TRIES = 100  # samples that are tried where there are more
-QUEUE = 2**30  # bytes of batches that may wait for the step
+DEPTH, HELD = 8, 2**30  # batches, and bytes of pictures, that may be made before they are asked for
 
 
 class Captions:
@@ -38,17 +40,18 @@ class ShardDataset(PairDataset):
 
     def __init__(self, rows, preprocessor, *, buffer, **options):
         self.buffer, self._order, self._reported = buffer, None, len(options["broken"])
-        super().__init__(rows, preprocessor, **options)
+        self.threads, self._ahead, self._guard = options["workers"], None, threading.Lock()
+        super().__init__(rows, preprocessor, **options | {"workers": 1})  # of Keras; the threads are its own
 
-    @property
-    def max_queue_size(self) -> int:
-        """Batches that wait for the step: ten, as Keras has it, of large ones fewer, which would be gigabytes."""
+    def read(self, epoch, index) -> dict:
+        if not self.threads:
+            return self.at(epoch, index)
+        count = len(self)
+        if not 0 <= index < count:
+            raise IndexError(f"batch {index} of {count}")
         height, width = self.preprocessor.images.image_size or (0, 0)
-        return int(np.clip(QUEUE // max(1, 3 * height * width * self.batch_size), 1, super().max_queue_size))
-
-    @max_queue_size.setter
-    def max_queue_size(self, size) -> None:
-        super(ShardDataset, type(self)).max_queue_size.fset(self, size)
+        depth = int(np.clip(HELD // max(1, 3 * height * width * self.batch_size), 1, DEPTH))
+        return self._threads().get(epoch, index, count, depth)
 
     @property
     def order(self) -> ShardOrder:
@@ -99,8 +102,12 @@ class ShardDataset(PairDataset):
         the place of one that cannot be read: whoever else reads a part of the batch has as many rows."""
         _, epoch, index = random.bit_generator.seed_seq.entropy
         found, batch, taken = [], None, None
-        for number in map(int, chosen):
-            pair = self._read(number, self._random(epoch, number), read)
+        numbers = list(map(int, chosen))
+
+        def tried(number):
+            return self._read(number, self._random(epoch, number), read)
+
+        for number, pair in zip(numbers, self._threads().map(tried, numbers) if self.threads else map(tried, numbers)):
             if not pair and self.shuffle:
                 batch = self._chosen(epoch, index).tolist() if taken is None else batch
                 taken = set(batch) if taken is None else taken
@@ -115,6 +122,12 @@ class ShardDataset(PairDataset):
     def on_epoch_end(self) -> None:
         super().on_epoch_end()
         self._report()
+
+    def _threads(self):
+        with self._guard:
+            if self._ahead is None or self._ahead[0] is not self:  # of what this set is a copy of
+                self._ahead = self, Ahead(self.at, self.threads)
+            return self._ahead[1]
 
     def _chosen(self, epoch, index):
         if not self.shuffle:

@@ -166,18 +166,9 @@ class Opener:
         Raises:
             ValueError, ImportError: see above.
         """
-        fetched = {scheme_of(name): name for name in names if local_path(name) is None}
-        if COMMAND in fetched and not self.allow_pipes:
-            raise ValueError(
-                f"{on_one_line(fetched[COMMAND])[:200]} is a command, which a shell would run; it is not run unless "
-                "you say that it is yours: allow_pipes=True."
-            )
-        for scheme, name in fetched.items():
-            known = require("webdataset.gopen", "shards", "Reading shards from elsewhere").gopen_schemes
-            if scheme not in known:
-                schemes = ", ".join(each for each in known if not each.startswith("__"))
-                raise ValueError(f"{name} begins with {scheme}:, which is unknown; choose a path, or one of {schemes}.")
-        if fetched and self.cache is not None and not self.cache.is_dir():
+        for name in {scheme_of(name): name for name in names}.values():
+            self._check(name)
+        if self.cache is not None and not self.cache.is_dir() and any(local_path(name) is None for name in names):
             raise ValueError(f"cache is {self.cache}, which is no folder; make it first.")
 
     def __call__(self, name, sha256=None) -> BinaryIO:
@@ -190,6 +181,7 @@ class Opener:
         Raises:
             ValueError: no regular file, or what cannot be fetched or is another than was recorded.
         """
+        self._check(name)
         path = local_path(name)
         try:
             if path is not None:
@@ -200,10 +192,25 @@ class Opener:
         except OSError as error:
             raise ValueError(f"{short(name)}: it cannot be read: {said_by(error)}.") from error
 
+    def _check(self, name):
+        """Whatever is opened goes through here: an index, too, may be called by a command."""
+        scheme = scheme_of(name)
+        if scheme == COMMAND and not self.allow_pipes:
+            raise ValueError(
+                f"{on_one_line(name)[:200]} is a command, which a shell would run; it is not run unless you say that "
+                "it is yours: allow_pipes=True."
+            )
+        if local_path(name) is None:
+            known = require("webdataset.gopen", "shards", "Reading shards from elsewhere").gopen_schemes
+            if scheme not in known:
+                schemes = ", ".join(each for each in known if not each.startswith("__"))
+                raise ValueError(f"{name} begins with {scheme}:, which is unknown; choose a path, or one of {schemes}.")
+
     def _temporary(self, name, sha256):
         file = tempfile.TemporaryFile()  # without a name: it is gone with the process, whatever ends that
         with disk.in_words(f"what is fetched into {tempfile.gettempdir()}", "set TMPDIR, or give cache="):
             _fetch(name, file, sha256)
+        file.seek(0)
         return file
 
     def _kept(self, name, sha256):

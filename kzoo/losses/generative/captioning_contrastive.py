@@ -19,7 +19,7 @@ class CaptioningContrastive(PairwiseLoss):
             the loss is attached to, 0.07 when called alone.
         contrastive_weight: 1 in CoCa and in COSMO.
         caption_weight: 2 in CoCa, 1 in COSMO.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default
             `("image_embeddings", "text_embeddings", "caption_logits", "caption_labels")`.
 

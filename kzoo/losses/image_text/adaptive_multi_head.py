@@ -22,7 +22,7 @@ class AdaptiveMultiHead(PairwiseLoss):
         beta: weight of the term on the temperatures; 0.1 in the authors' code.
         bounds: lowest and highest temperature `(l, h)` of pairs whose temperature is made of factors,
             `l + (h - l) sigmoid(<f_i, g_j>)`; the authors have `(1e-5, 2.0)`. None: temperatures are given.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_heads", "text_heads")`.
 
     Inputs:

@@ -25,7 +25,7 @@ class AlignmentUniformity(PairwiseLoss):
             authors' CUAXU, the last one 0 their CUA.
         t: how local uniformity is.
         power: of the distance in `align`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

@@ -22,7 +22,7 @@ class FaceNameAlignment(PairwiseLoss):
     Args:
         temperature: a float or a `LearnableTemperature`.
         agreement_weight: of the term that makes both scores agree; 0 leaves it out.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("face_image_embeddings", "name_text_embeddings")`.
 
     Inputs:

@@ -34,7 +34,7 @@ class GeodesicMixup(PairwiseLoss):
         beta: `lam` is drawn once for a batch from Beta(beta, beta).
         lam: keep `lam` at this number.
         seed: of the draw.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

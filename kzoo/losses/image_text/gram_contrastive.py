@@ -27,7 +27,7 @@ class GramContrastive(PairwiseLoss):
             loss is attached to, 0.07 when called alone.
         label_smoothing: `e` above, in [0, 1).
         eps: squared volumes below it have no gradient, which would be infinite at 0.
-        block_size: anchors compared at a time, exact and with less memory; None: all at once.
+        block_size: anchors compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read, two or more, the anchor first; default
             `("text_embeddings", "image_embeddings")`.
 

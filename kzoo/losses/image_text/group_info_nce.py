@@ -19,7 +19,7 @@ class GroupInfoNCE(PairwiseLoss):
 
     Args:
         temperature: a float or a `LearnableTemperature`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

@@ -24,7 +24,7 @@ class HardNegativeContrastive(PairwiseLoss):
         temperature: a float, a `LearnableTemperature`, or None: the similarity head of the model that the loss is
             attached to, 0.07 when called alone.
         scope: `"batch"`, an image meets the hard negatives of every caption; `"own"`, those of its own caption only.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

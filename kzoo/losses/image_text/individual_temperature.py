@@ -32,7 +32,7 @@ class IndividualTemperature(PairwiseLoss):
         eta: step size of the temperatures.
         momentum: weight of the newest gradient in that of the temperatures.
         minimum, maximum: bounds of the temperatures.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

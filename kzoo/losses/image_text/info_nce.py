@@ -28,7 +28,7 @@ class InfoNCE(PairwiseLoss):
         label_smoothing: `e` above, in [0, 1).
         groups: split the batch into this many consecutive groups, with negatives from a row's own group
             only. A different, easier loss than the full batch's, not a way to evaluate it in parts.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

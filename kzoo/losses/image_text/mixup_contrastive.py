@@ -26,7 +26,7 @@ class MixupContrastive(PairwiseLoss):
         beta: `lam` is drawn from Beta(beta, beta); 0.15 keeps most of one row.
         probability: of a row to be mixed at all.
         seed: of the draws.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

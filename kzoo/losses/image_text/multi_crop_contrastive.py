@@ -21,7 +21,7 @@ class MultiCropContrastive(PairwiseLoss):
         local_temperature: of the crops: a float, a `LearnableTemperature`, or None: one of the loss's own that is
             learned, from 0.07.
         label_smoothing: of the crops, in [0, 1).
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default
             `("image_embeddings", "text_embeddings", "crop_image_embeddings", "crop_text_embeddings")`.
 

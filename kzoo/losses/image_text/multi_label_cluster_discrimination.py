@@ -22,7 +22,7 @@ class MultiLabelClusterDiscrimination(PairwiseLoss):
         scale: `scale` above.
         num_classes: number of centers that the loss owns and trains, weight `centers`; None: they are given.
         dim: length of the embeddings; goes with `num_classes`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings",)` where the loss owns the centers, else
             `("image_embeddings", "centers")`.
 

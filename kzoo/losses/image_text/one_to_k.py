@@ -27,7 +27,7 @@ class OneToK(PairwiseLoss):
             attached to, 0.07 when called alone.
         normalization: `"mean"` as above, our choice since both directions weigh the same for every K, or
             `"released"`, the authors' code: `(L_i2t + L_t2i / K) / 2`.
-        block_size: images compared at a time, exact and with less memory; None: all at once.
+        block_size: images compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

@@ -29,7 +29,7 @@ class PrototypeContrastive(PairwiseLoss):
         num_prototypes: clusters of each side that the loss holds as state, filled by `set_prototypes`; None: they
             are given in each call.
         dim: length of the embeddings; goes with `num_prototypes`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

@@ -19,7 +19,7 @@ class SelfSupervisedContrastive(PairwiseLoss):
             the loss is attached to, 0.07 when called alone.
         ssl_temperature: of `NTXent`: a float or a `LearnableTemperature`.
         ssl_weight: weight of `NTXent`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default
             `("image_embeddings", "text_embeddings", "view_1_image_projected", "view_2_image_projected")`.
 

@@ -23,7 +23,7 @@ class SigmoidContrastive(PairwiseLoss):
             loss is attached to, and 10 and -10 when it is called alone.
         bias: initial bias of the loss's own head; goes with `scale`.
         learnable: train the loss's own scale (as its logarithm) and bias.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

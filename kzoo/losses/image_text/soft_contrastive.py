@@ -22,7 +22,7 @@ class SoftContrastive(PairwiseLoss):
         temperature: a float or a `LearnableTemperature`.
         label_temperature: a float, of the targets; small ones leave only the most similar labels.
         symmetric: average of both directions.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

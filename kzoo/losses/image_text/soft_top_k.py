@@ -29,7 +29,7 @@ class SoftTopK(PairwiseLoss):
         alpha: how sharp the threshold is.
         temperature: a float or a `LearnableTemperature`.
         iterations: steps of the bisection; 64 are more than float32 can tell apart.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

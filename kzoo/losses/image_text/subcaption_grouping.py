@@ -21,7 +21,7 @@ class SubcaptionGrouping(PairwiseLoss):
         threshold: scaled similarity that a patch must reach, in [0, 1); None: `1 / patches`, the paper's from memory.
         temperature: a float, a `LearnableTemperature`, or None: the similarity head of the model that the loss is
             attached to, 0.07 when called alone.
-        block_size: regions compared at a time, exact and with less memory; None: all at once.
+        block_size: regions compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_projected_tokens", "text_embeddings")`.
 
     Inputs:

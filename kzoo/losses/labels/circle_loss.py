@@ -21,7 +21,7 @@ class CircleLoss(PairwiseLoss):
     Args:
         m: relaxation; the goals are `1 - m` for positives and `m` for negatives.
         gamma: scale of the logits.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:

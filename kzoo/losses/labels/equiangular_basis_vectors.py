@@ -29,7 +29,7 @@ class EquiangularBasisVectors(PairwiseLoss):
         temperature: `t` above, a float or a `LearnableTemperature`.
         label_smoothing: `e` above, in [0, 1).
         threshold: largest cosine between two vectors, see `find_equiangular_basis`.
-        block_size: rows at a time, exact and with less memory; None: all at once.
+        block_size: rows at a time, exact and with less memory, or `"auto"`; None: all at once.
         seed: of the vectors that the search starts from.
         inputs: names of the tensors to read; default `("view_1",)`.
 

@@ -17,7 +17,7 @@ class FocalSupCon(SupCon):
 
     Args:
         temperature: a float or a `LearnableTemperature`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the one or two views to read; default `("view_1", "view_2")`.
 
     Inputs:

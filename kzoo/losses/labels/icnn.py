@@ -23,7 +23,7 @@ class ICNN(PairwiseLoss):
 
     Args:
         k: neighbours; where the batch has `k + 2` rows or fewer, two less than it has and `Gamma = 1`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:

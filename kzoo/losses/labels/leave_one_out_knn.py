@@ -27,7 +27,7 @@ class LeaveOneOutKNN(PairwiseLoss):
         temperature: `t` above, a float or a `LearnableTemperature`.
         queue_size: candidates are this many past embeddings instead of the batch; 0: the batch.
         dim: length of an embedding; only for a queue.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         seed: of the vectors that the queue starts from; they are no candidates.
         inputs: names of the tensors to read; default `("view_1",)`.
 

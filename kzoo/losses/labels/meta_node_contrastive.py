@@ -20,7 +20,7 @@ class MetaNodeContrastive(PairwiseLoss):
     Args:
         tau: multiplies the cosines.
         num_clusters: number of clusters. One without a node counts as a vector of zeros.
-        block_size: nodes compared at a time with all, exact and with less memory; None: all at once.
+        block_size: nodes compared at a time with all, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:

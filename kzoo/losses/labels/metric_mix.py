@@ -32,7 +32,7 @@ class MetricMix(PairwiseLoss):
         beta, gamma: scales of `"multi_similarity"`.
         num_negatives: how many of an anchor's most similar negatives are mixed.
         alpha: `lam` is drawn from Beta(alpha, alpha), once in a call.
-        block_size: anchors at a time, exact and with less memory; None: all at once.
+        block_size: anchors at a time, exact and with less memory, or `"auto"`; None: all at once.
         seed: of the draws of `lam`.
         inputs: names of the tensors to read; default `("view_1",)`.
 

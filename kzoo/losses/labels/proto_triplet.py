@@ -19,7 +19,7 @@ class ProtoTriplet(PairwiseLoss):
 
     Args:
         margin: `margin` above.
-        block_size: samples at a time, exact and with less memory; None: all at once.
+        block_size: samples at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "prototypes")`.
 
     Inputs:

@@ -21,7 +21,7 @@ class SimplexClassifier(PairwiseLoss):
     Args:
         num_classes: corners; give more than there are classes (1024, say), to have places for later ones.
         scale: factor of the logits.
-        block_size: rows at a time, exact and with less memory; None: all at once.
+        block_size: rows at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:

@@ -23,7 +23,7 @@ class SupCon(PairwiseLoss):
         temperature: a float or a `LearnableTemperature`.
         base_temperature: when set, the loss is multiplied by `temperature / base_temperature`, which keeps gradients
             of one size over temperatures.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the one or two views to read; default `("view_1", "view_2")`.
 
     Inputs:

@@ -1,5 +1,7 @@
 """SupReMix: supervised contrast for regression, with mixed positives and negatives."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
@@ -7,6 +9,7 @@ from kzoo.arguments import POSITIVE, sequence
 from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import Loss
 from kzoo.losses.parts.anchors import masked_log_sum, mean_of_anchors, mixed_cosine
+from kzoo.losses.parts.blocks import AUTO, asked, blocks_of, chosen
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.types import Tensor
@@ -30,7 +33,7 @@ class SupReMix(PairwiseLoss):
         window: how far from the anchor's the targets of rows may be that are mixed into a positive; None: any.
         beta: the two parameters of the Beta distribution of `lam`.
         distance_weighting: False sets `w = 1`.
-        block_size: anchors at a time, exact and with less memory; None: all at once.
+        block_size: anchors at a time, exact and with less memory, or `"auto"`; None: all at once.
         seed: of the draws of `lam`.
         inputs: names of the tensors to read; default `("view_1",)`.
 
@@ -89,7 +92,7 @@ class SupReMix(PairwiseLoss):
 
     def pairs(self, batch_size) -> tuple:
         rows = batch_size * len(self.input_names)
-        return rows, 3 * rows if self.block_size else rows**2 + 2 * rows
+        return rows, 3 * rows if chosen(asked(self.block_size), rows**3) else rows**2 + 2 * rows
 
     def negatives(self, batch_size) -> int:
         return 2 * (batch_size * len(self.input_names) - 1)
@@ -101,14 +104,19 @@ class SupReMix(PairwiseLoss):
         lam = ops.broadcast_to(ops.cast(lam, "float32"), shape)
         z, y, lam = ops.concatenate([l2_normalize(view) for view in views]), *map(self._twice(b), (targets, lam))
         columns = {"z": z, "y": y, "scale": resolve_scale(self.temperature)}
-        of_rows, _ = by_blocks(self._anchors, {"z": z, "y": y, "lam": lam}, columns, self.block_size)
+        rows, block_size = ops.shape(y)[0], asked(self.block_size)
+        if block_size == AUTO:
+            block_size = chosen(AUTO, rows**3) if isinstance(rows, int) else None
+        anchors, of_each = partial(self._anchors, block_size), {"z": z, "y": y, "lam": lam}
+        with blocks_of(None):  # it is decided
+            of_rows, _ = by_blocks(anchors, of_each, columns, block_size)
         weight = None if sample_weight is None else self._twice(b)(sample_weight)
         return mean_of_anchors(of_rows["value"], of_rows["defined"], weight)
 
     def _twice(self, b):
         return lambda x: ops.cast(x if b is None else ops.concatenate([x, x]), "float32")
 
-    def _anchors(self, i, real, rows, columns):
+    def _anchors(self, block_size, i, real, rows, columns):
         z, y, scale = columns["z"], columns["y"], columns["scale"]
         j = ops.arange(ops.shape(y)[0], dtype="int32")
         equal = ops.equal(rows["y"][:, None], y[None, :])
@@ -121,7 +129,7 @@ class SupReMix(PairwiseLoss):
         anchors = {"s": s, "y": rows["y"], "z": z, "targets": y, "scale": scale}
         sides = {"z": z, "y": y, "s": ops.transpose(s)}
         # one lower side at a time, or the mixtures of a block would be as many as block_size * batch^2
-        between, _ = by_blocks(self._mixtures, sides, anchors, 1 if self.block_size else None)
+        between, _ = by_blocks(self._mixtures, sides, anchors, 1 if block_size else None)
         parts = [masked_log_sum(scale * s, same), ops.logsumexp(between["log_sum"], axis=0)]
         parts += [masked_log_sum(scale * s + ops.log1p(gap), other)]
         parts += [masked_log_sum(scale * mixed + ops.log1p((1.0 - lam) * gap), other)]

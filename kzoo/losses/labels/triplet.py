@@ -22,7 +22,7 @@ class Triplet(PairwiseLoss):
 
     Args:
         margin: how much nearer, in [0, 2] for unit rows.
-        block_size: anchors at a time, exact and with less memory; None: all at once.
+        block_size: anchors at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1",)`.
 
     Inputs:

@@ -11,13 +11,15 @@ from kzoo.arguments import (
     TABLE,
     names,
     number,
+    one_of,
     sequence,
     span,
 )
 from kzoo.layers.arguments import SEED
+from kzoo.losses.parts.blocks import AUTO
 from kzoo.losses.parts.temperature import TEMPERATURE
 
-BLOCK = (COUNT | None).said("a positive number of rows, or None for all at once")
+BLOCK = (COUNT | one_of(AUTO) | None).said("a positive number of rows, or None for all at once, or 'auto'")
 INPUTS = names("the names of the tensors to read, such as ('image_embeddings', 'text_embeddings')")
 GOES_WITH = {"inputs": INPUTS, "constants": TABLE.said("a dict of the name of a tensor to an array")}
 

@@ -1,4 +1,4 @@
-"""Tensors that a block function uses without being passed them, made its arguments: what TensorFlow needs."""
+"""Tensors that a block function uses without being passed them, made its arguments: what TensorFlow and torch need."""
 
 import types
 from collections.abc import Callable
@@ -12,8 +12,8 @@ FROM = "captured "  # begins the names that captured tensors get among the colum
 def captures_passed(function, rows, columns, size) -> tuple:
     """A block function and its columns, in which every float that it captured is a column too.
 
-    TensorFlow recomputes a block with the gradient of its arguments alone: what the function captured would get none,
-    silently. JAX and torch see captured tensors by themselves, and change nothing here.
+    A block is computed again with the gradient of its arguments alone: what the function captured would get none,
+    silently. JAX sees captured tensors by itself, and changes nothing here.
 
     Args:
         function: `(i, real, rows, columns)`, as `by_blocks` takes it.
@@ -21,16 +21,17 @@ def captures_passed(function, rows, columns, size) -> tuple:
         size: rows of a block.
 
     Returns:
-        `(function, columns)`.
+        `(function, columns, complete)`: whether the function uses nothing else that is trained; on torch, where that
+        is not refused, it may.
 
     Raises:
-        ValueError: a captured tensor that no closure holds, such as an attribute of an object.
+        ValueError: on TensorFlow, a captured tensor that no closure holds, such as an attribute of an object.
     """
-    if keras.config.backend() != "tensorflow":
-        return function, columns
-    tensors, variables = _captured(function, rows, columns, size)
+    backend = keras.config.backend()
+    captured = {"tensorflow": _captured, "torch": _captured_on_torch}.get(backend)
+    tensors, variables = captured(function, rows, columns, size) if captured else ((), ())
     if not tensors and not variables:
-        return function, columns
+        return function, columns, backend != "torch" or not _uses_more(function, rows, columns)
     held = [*tensors, *(keras.ops.convert_to_tensor(each.value) for each in variables)]
     names = [f"{FROM}{place}" for place in range(len(held))]
 
@@ -42,13 +43,15 @@ def captures_passed(function, rows, columns, size) -> tuple:
             return inside(i, real, rows, own)
 
     columns = columns | dict(zip(names, held))
+    if backend == "torch":
+        return passed, columns, not _uses_more(passed, rows, columns)
     left = [each for each in _captured(passed, rows, columns, size)[0] if any(each is old for old in tensors)]
     if left:
         raise ValueError(
             f"a block function uses a tensor of shape {tuple(left[0].shape)} that it was not passed, whose gradient "
             "TensorFlow would lose; put it into `rows` or `columns`."
         )
-    return passed, columns
+    return passed, columns, True
 
 
 class _Reads(keras.StatelessScope):
@@ -84,6 +87,50 @@ def _captured(function, rows, columns, size):
         {name: spec(value, ()) for name, value in columns.items()},
     )
     return [each for each in concrete.captured_inputs if each.dtype.is_floating], list(reads.variables.values())
+
+
+def _captured_on_torch(function, rows, columns, _):
+    """The same of torch, as far as closures hold them."""
+    import torch
+
+    if not torch.is_grad_enabled():
+        return [], []
+    reads = _Reads()
+    with reads, torch.no_grad():
+        _of_first_rows(function, rows, columns)
+    own = {id(each) for each in (*rows.values(), *columns.values())}
+    tensors = {id(each): each for each in _held(function, set()) if each.requires_grad and id(each) not in own}
+    return list(tensors.values()), list(reads.variables.values())
+
+
+def _uses_more(function, rows, columns):
+    """Whether on torch a function of what needs no gradient gives what has one."""
+    import torch
+
+    rows, columns = ({name: each.detach() for name, each in side.items()} for side in (rows, columns))
+    results = _of_first_rows(function, rows, columns)
+    return torch.is_grad_enabled() and any(each.requires_grad for part in results for each in part.values())
+
+
+def _of_first_rows(function, rows, columns):
+    first = {name: each[:2] for name, each in rows.items()}
+    i = keras.ops.arange(len(next(iter(first.values()))), dtype="int32")
+    return function(i, i >= 0, first, columns)
+
+
+def _held(value, seen):
+    """Tensors of torch in a closure, a list or a dict, and in those of functions that it holds."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if keras.ops.is_tensor(value):
+        yield value
+    elif isinstance(value, types.FunctionType):
+        for cell in value.__closure__ or ():
+            yield from _held(cell.cell_contents, seen)
+    elif type(value) in (list, tuple, dict):
+        for each in value.values() if type(value) is dict else value:
+            yield from _held(each, seen)
 
 
 class _Rebuilt:

@@ -2,6 +2,8 @@
 
 from difflib import get_close_matches
 
+from kzoo.losses.parts.blocks import asked, chosen
+
 SCORES_HELD = 6  # float32 matrices of scores at the peak of a step: logits, targets, their product, gradients
 
 
@@ -16,7 +18,7 @@ def description(loss, batch_size, devices=1) -> str:
         "memory": "no matrix of scores; it grows with the batch as the embeddings do",
     }
     if pairs:
-        block_size = loss.block_size
+        block_size = chosen(asked(loss.block_size), pairs[0] * pairs[1])
         shape = f"{min(block_size or pairs[0], pairs[0]):,} x {pairs[1]:,} scores"
         mebibytes = SCORES_HELD * 4 * min(block_size or pairs[0], pairs[0]) * pairs[1] / 2**20
         size = f"about {mebibytes:,.0f}" if mebibytes >= 1.0 else "less than 1"

@@ -8,7 +8,9 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
+from kzoo.losses.parts import map_tensorflow, map_torch
 from kzoo.losses.parts.arguments import BLOCK
+from kzoo.losses.parts.blocks import AUTO, ROWS, WHOLE, asked, blocks_of, chosen, most_rows
 from kzoo.losses.parts.captures import captures_passed
 from kzoo.types import Tensor
 
@@ -22,9 +24,11 @@ class PairwiseLoss(Loss):
     `by_blocks`.
 
     Args:
-        block_size: rows that are compared at a time; None compares all at once. Values and gradients are the same;
-            memory for the pairs grows with `block_size * batch` instead of `batch^2`, for one more forward pass. Some
-            hundred rows serve well: with few, what the blocks say of the columns, `batch^2 / block_size`, is more.
+        block_size: rows that are compared at a time. Values and gradients are the same; memory for the pairs grows
+            with `block_size * batch` instead of `batch^2`, for one more forward pass. Some hundred rows serve well:
+            with few, what the blocks say of the columns, `batch^2 / block_size`, is more. `"auto"` compares all at once
+            up to a batch of 4096, and 256 rows at a time above it. None: all at once, or attached to a model what
+            `compile(loss_block_size=...)` says.
         inputs: names of the tensors to read.
 
     Raises:
@@ -61,7 +65,7 @@ class Tile:
     log_weight: Any = None
 
 
-def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None) -> tuple:
+def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None, each=1) -> tuple:
     """The softmax cross-entropy `sum_j T_ij (LSE_k z_ik - z_ij)` of every row, of every column, or of both.
 
     Args:
@@ -70,7 +74,7 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
         rows: dict of tensors `(R, ...)`.
         columns: dict of tensors that every block sees whole; the first has one row per column.
         direction: `"a_to_b"`, rows choose among columns; `"b_to_a"`, columns choose among rows; `"both"`.
-        block_size: rows at a time, or None.
+        block_size, each: as in `by_blocks`.
         own: `(R,)`, the logit of the one column that each row should choose, instead of targets, which would be one
             more number for each pair. As columns choose, column i should choose row i.
 
@@ -102,7 +106,7 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
                 of_columns |= _chosen(one.logits, target, 0)
         return of_rows, of_columns
 
-    of_rows, of_columns = by_blocks(block, rows, columns, block_size)
+    of_rows, of_columns = by_blocks(block, rows, columns, block_size, each)
     if of_columns:
         log_sum = log_sum_exp(of_columns.pop("log_sum"), 0)
         log_sum = log_sum if own is None else log_sum[: ops.shape(own)[0]]
@@ -111,7 +115,7 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
     return tuple(_cross_entropy(**each, **chosen) if each else None for each in (of_rows, of_columns))
 
 
-def by_blocks(function, rows, columns, block_size=None) -> tuple:
+def by_blocks(function, rows, columns, block_size=None, each=1) -> tuple:
     """A function of a batch's rows, called with `block_size` rows at a time and called again for the gradient.
 
     Args:
@@ -120,8 +124,10 @@ def by_blocks(function, rows, columns, block_size=None) -> tuple:
             are not there to fill up the last block, None when all are. A tensor or a trained variable that it
             captures gets its gradient too, but rows of a block must come from `rows`.
         rows: dict of tensors `(R, ...)`, cut into blocks.
-        columns: dict of tensors or numbers that each call sees whole.
-        block_size: None calls the function once, on everything.
+        columns: dict of tensors or numbers that each call sees whole; the first tensor has one row per column.
+        block_size: None calls the function once, on everything, if `blocks_of` does not say otherwise. `"auto"` does so
+            where the scores are few; where their number is only known as the step runs, it is decided then.
+        each: numbers that the function makes of one pair, such as the matches of two bags.
 
     Returns:
         Two dicts: values of the rows `(R, ...)` in their order, and values of the blocks `(blocks, ...)`.
@@ -136,33 +142,70 @@ def by_blocks(function, rows, columns, block_size=None) -> tuple:
     rows = {name: ops.convert_to_tensor(value) for name, value in rows.items()}
     columns = {name: ops.convert_to_tensor(value) for name, value in columns.items()}
     count = ops.shape(next(iter(rows.values())))[0]
+    block_size = asked(block_size)
+    if block_size == AUTO:
+        others = next((ops.shape(value)[0] for value in columns.values() if len(value.shape) > 0), 1)
+        counts = [size if isinstance(size, int) else most_rows() for size in (count, others)]
+        if None in counts:
+            return _decided_as_it_runs(function, rows, columns, each, (count, others))
+        block_size = chosen(AUTO, counts[0] * counts[1] * each, each)
     if block_size is None:
         of_rows, of_blocks = function(ops.arange(count, dtype="int32"), None, rows, columns)
         return of_rows, {name: value[None] for name, value in of_blocks.items()}
 
-    function, columns = captures_passed(function, rows, columns, block_size)
+    function, columns, complete = captures_passed(function, rows, columns, block_size)
     blocks = (count + block_size - 1) // block_size
     index = ops.reshape(ops.arange(blocks * block_size, dtype="int32"), (-1, block_size))
     cut = [_in_blocks(value, blocks * block_size - count, block_size) for value in rows.values()]
     names = {}  # of the results, known once the function was called
+    full = isinstance(count, int) and count % block_size == 0
+
+    def called(i, *given):
+        results = function(
+            i, None if full else i < count, dict(zip(rows, given)), dict(zip(columns, given[len(rows) :]))
+        )
+        names["rows"], names["blocks"] = map(list, results)
+        return tuple(value for part in results for value in part.values())
 
     def of_block(tensors):
-        i, *tensors = tensors
         values = [*tensors, *columns.values()]
         trained = [place for place, value in enumerate(values) if _is_float(value)]
 
         def recomputed(*floats):
-            given = list((dict(enumerate(values)) | dict(zip(trained, floats))).values())
-            results = function(i, i < count, dict(zip(rows, given)), dict(zip(columns, given[len(rows) :])))
-            names["rows"], names["blocks"] = map(list, results)
-            return tuple(value for part in results for value in part.values())
+            return called(*(dict(enumerate(values)) | dict(zip(trained, floats))).values())
 
         # whole numbers and masks stay outside, where no gradient is asked of them
         return keras.remat(recomputed)(*(values[place] for place in trained))
 
-    results = ops.map(of_block, (index, *cut))
+    if keras.config.backend() == "torch" and complete:
+        results = map_torch.mapped(called, (index, *cut), columns.values())
+    elif keras.config.backend() == "tensorflow":
+        results = map_tensorflow.mapped(of_block, (index, *cut))
+    else:
+        results = ops.map(of_block, (index, *cut))
     of_rows = [ops.reshape(value, (-1, *ops.shape(value)[2:]))[:count] for value in results[: len(names["rows"])]]
     return dict(zip(names["rows"], of_rows)), dict(zip(names["blocks"], results[len(names["rows"]) :]))
+
+
+def _decided_as_it_runs(function, rows, columns, each, counts):
+    """`by_blocks` of a batch that has no fixed size, as TensorFlow's graphs have it."""
+    scores = ops.cast(counts[0], "float32") * ops.cast(counts[1], "float32") * each  # int32 ends at 46,340 rows
+    names = {}
+
+    def within(block_size):
+        def results():
+            with blocks_of(block_size):
+                parts = by_blocks(function, rows, columns)
+            names["rows"], names["blocks"] = map(list, parts)
+            return tuple(value for part in parts for value in part.values())
+
+        return results
+
+    results = ops.cond(scores <= WHOLE, within(None), within(max(1, ROWS // each)))
+    return tuple(
+        dict(zip(names[part], values))
+        for part, values in zip(("rows", "blocks"), (results[: len(names["rows"])], results[len(names["rows"]) :]))
+    )
 
 
 def same(a, b) -> Tensor:
@@ -181,8 +224,9 @@ def _is_float(value):
 
 
 def _in_blocks(value, missing, block_size):
-    padding = [[0, missing]] + [[0, 0]] * (len(value.shape) - 1)
-    return ops.reshape(ops.pad(value, padding), (-1, block_size, *ops.shape(value)[1:]))
+    if not isinstance(missing, int) or missing:  # else it would be copied for nothing
+        value = ops.pad(value, [[0, missing]] + [[0, 0]] * (len(value.shape) - 1))
+    return ops.reshape(value, (-1, block_size, *ops.shape(value)[1:]))
 
 
 def _chosen(logits, target, axis):

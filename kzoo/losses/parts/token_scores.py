@@ -51,7 +51,8 @@ def bag_cross_entropies(x, y, scale, direction="a_to_b", block_size=None) -> tup
         return Tile(z, same(i, j) * ops.cast(both, "float32"), keep=both)
 
     rows, columns = dict(zip(("x", "x_real"), x)), dict(zip(("y", "y_real"), y))
-    return cross_entropies(tile, rows, columns | {"scale": scale}, direction, block_size)
+    matches = (x[0].shape[1] or 1) * (y[0].shape[1] or 1)  # of two bags
+    return cross_entropies(tile, rows, columns | {"scale": scale}, direction, block_size, each=matches)
 
 
 def _filled(real):

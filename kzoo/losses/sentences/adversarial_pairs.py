@@ -22,7 +22,7 @@ class AdversarialPairs(PairwiseLoss):
 
     Args:
         temperature: a float or a `LearnableTemperature`.
-        block_size: sources compared at a time, exact and with less memory; None: all at once.
+        block_size: sources compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("source", "target")`.
 
     Inputs:

@@ -24,7 +24,7 @@ class ESimCSE(PairwiseLoss):
         temperature: a float or a `LearnableTemperature`.
         queue_size: K, slots of the queue; the paper takes 2.5 batches.
         dim: length of an embedding.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "view_2")`.
 
     Inputs:

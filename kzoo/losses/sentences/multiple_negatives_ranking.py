@@ -18,7 +18,7 @@ class MultipleNegativesRanking(PairwiseLoss):
     Args:
         scale: multiplies the cosines; the inverse of a temperature. `SimCSE` takes one that is learned.
         symmetric: average with the other direction, in which `b_i` chooses among the rows of `a`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`, and after them
             those of negatives, if any.
 

@@ -20,7 +20,7 @@ class SimCSE(PairwiseLoss):
         temperature: a float or a `LearnableTemperature`.
         hard_negative_weight: added to the logit of a sentence's own hard negative. The paper multiplies that term of
             the denominator by `alpha`: `ln(alpha)` here.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "view_2")`, a third one names hard negatives.
 
     Inputs:

@@ -29,7 +29,7 @@ class WhitenedCSE(PairwiseLoss):
         num_groups: G, a divisor of the number of features.
         eps: added to the eigenvalues; without it a batch needs more rows than a group has features.
         seed: of the shuffles.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "view_2", "view_3")`; any number from 2.
 
     Inputs:

@@ -30,7 +30,7 @@ class DecoupledGlobalLocal(PairwiseLoss):
         text_scale: fixed scale of `TextGroundedContrast`.
         distill_reduction: `"sum"` over the batch, as released, so that the share of `D` grows with the batch; `"mean"`
             over the numbers of each of its three parts, which does not.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

@@ -29,7 +29,7 @@ class FeatureTransformContrastive(QueueContrastive):
         renormalize: bring what was transformed back to unit length; as published it is not, so that logits may
             exceed `1 / t`.
         seed: of the queue's first vectors and of what is drawn.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("query", "key")`.
 
     Inputs:

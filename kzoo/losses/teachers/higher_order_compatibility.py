@@ -25,7 +25,7 @@ class HigherOrderCompatibility(PairwiseLoss):
         mu: the inverse of a temperature.
         same_class: what rows of the anchor's own class are in the sum: `"drop"` leaves them out, `"zero"` puts
             them in with the logit 0, as the authors' code does.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "teacher_view_1")`.
 
     Inputs:

@@ -28,7 +28,7 @@ class MoCHi(QueueContrastive):
         s_prime: how many mixtures with the query itself.
         warmup_epochs: until this epoch nothing is mixed; used where the batch says which `epoch` it is of, from 0.
         seed: of the queue's first vectors and of what is drawn.
-        block_size: rows compared at a time, exact and with less memory; None: all at once. Mixtures take
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once. Mixtures take
             `block_size * (s + s_prime) * dim` numbers.
         inputs: names of the tensors to read; default `("query", "key")`.
 

@@ -25,7 +25,7 @@ class MomentumDistillation(PairwiseLoss):
         temperature: of student and teacher: a float, a `LearnableTemperature`, or None: the similarity head of the
             model that the loss is attached to, 0.07 when called alone.
         alpha: share of the teacher's opinion, in [0, 1].
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("image_embeddings", "text_embeddings")`.
 
     Inputs:

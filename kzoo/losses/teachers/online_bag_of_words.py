@@ -33,7 +33,7 @@ class OnlineBagOfWords(PairwiseLoss):
         generator: `"mlp"`, a layer of `2 * student_dim` units, batch norm, ReLU and a layer of `student_dim`; None:
             `w = n(v)`, and then the student has `dim` dimensions.
         student_dim: length of a student's embedding; default `dim`.
-        block_size: images at a time, exact and with less memory; None: all at once.
+        block_size: images at a time, exact and with less memory, or `"auto"`; None: all at once.
         seed: of the first words and of the places of the new ones.
         inputs: names of the tensors to read; default `("student", "teacher_view_1_map")`.
 

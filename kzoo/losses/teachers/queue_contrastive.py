@@ -26,7 +26,7 @@ class QueueContrastive(PairwiseLoss):
         stop_gradient_key: keep the gradient from the keys, which a slow copy of the encoder makes.
         num_groups: how many queues.
         seed: of the random unit vectors that the queue starts with.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("query", "key")`.
 
     Inputs:

@@ -21,7 +21,7 @@ class RehearsalSupCon(PairwiseLoss):
 
     Args:
         temperature: `t`, a float or a `LearnableTemperature`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "teacher_view_1")`.
 
     Inputs:

@@ -24,7 +24,7 @@ class ArbitraryPairs(PairwiseLoss):
         label_dim: length of a label's vector.
         hidden: units of the hidden layer of the MLP.
         temperature: `t` above, a float or a `LearnableTemperature`.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "view_2")`.
 
     Inputs:

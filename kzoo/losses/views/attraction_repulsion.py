@@ -25,7 +25,7 @@ class AttractionRepulsion(PairwiseLoss):
         tau_pos: how much harder farther positives pull; 0: all the same.
         tau_neg: how much harder nearer negatives push; 0: all the same.
         detach_weights: take `p+` and `p-` as constants.
-        block_size: things compared at a time, exact and with less memory; None: all at once.
+        block_size: things compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read, two or more; default `("view_1", "view_2")`.
 
     Inputs:

@@ -22,7 +22,7 @@ class DecoupledContrastive(PairwiseLoss):
         temperature: a float or a `LearnableTemperature`.
         sigma: None for DCL; for DCLW how sharply partners that are still far apart are preferred, 0.5 in the paper.
         intra_view: whether the rows of the anchor's own view are negatives; False for pairs of two modalities.
-        block_size: anchors compared at a time, exact and with less memory; None: all at once.
+        block_size: anchors compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "view_2")`.
 
     Inputs:

@@ -27,7 +27,7 @@ class GroupOrdering(PairwiseLoss):
         num_negatives: nearest negatives of each row.
         steepness: of the swaps; the larger, the closer to a hard sort.
         stop_gradient: whether only the row itself gets a gradient, not what it is compared with.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read, two or more; default `("view_1", "view_2")`.
 
     Inputs:

@@ -21,7 +21,7 @@ class MultiViewInfoNCE(PairwiseLoss):
 
     Args:
         temperature: a float or a `LearnableTemperature`.
-        block_size: things compared at a time, exact and with less memory; None: all at once.
+        block_size: things compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read, two or more; default `("view_1", "view_2")`.
 
     Inputs:

@@ -19,7 +19,7 @@ class NTXent(PairwiseLoss):
 
     Args:
         temperature: a float or a `LearnableTemperature`.
-        block_size: anchors compared at a time, exact and with less memory; None: all at once.
+        block_size: anchors compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "view_2")`.
 
     Inputs:

@@ -23,7 +23,7 @@ class SeparateCommonSalient(PairwiseLoss):
     Args:
         temperature: `t` above, a float or a `LearnableTemperature`.
         salient_weight, background_weight, mi_weight, uniformity_weight: `w_s`, `w_b`, `w_m` and `u` above.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default
             `("view_1_common", "view_2_common", "view_1_salient", "view_2_salient")`.
 

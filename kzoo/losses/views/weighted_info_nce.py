@@ -22,7 +22,7 @@ class WeightedInfoNCE(PairwiseLoss):
         temperature: a float or a `LearnableTemperature`; the default is our choice.
         positive_in_denominator: put `w_ii` to 1. False takes `w_ii` as it is given, 0 in the paper, where the positive
             is then not in its own denominator.
-        block_size: rows compared at a time, exact and with less memory; None: all at once.
+        block_size: rows compared at a time, exact and with less memory, or `"auto"`; None: all at once.
         inputs: names of the tensors to read; default `("view_1", "view_2")`.
 
     Inputs:
