@@ -72,6 +72,8 @@ PRIVATE = {
     "_flatten_layers": (compiled, None),
     "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),
+    "_moments": (built_norm, None),
+    "_reduction_axes": (built_norm, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
     "_backend_update_step": (lambda: compiled().optimizer, None),

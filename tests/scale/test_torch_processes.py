@@ -100,7 +100,7 @@ def test_processes_go_on_from_the_weights_of_the_first_and_draw_for_their_own_ro
 
 def test_a_process_reads_its_own_rows_of_a_loader(noted):
     asked = noted[0]["asked"], noted[1]["asked"]
-    assert sorted(asked[0] + asked[1]) == list(range(41))
+    assert sorted(asked[0] + asked[1]) == list(range(42))
     for each in noted:
         np.testing.assert_allclose(each["of a loader"], each["of arrays"], rtol=1e-6)
         assert np.isfinite(each["of a generator"]).all()
