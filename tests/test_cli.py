@@ -387,3 +387,31 @@ def test_a_training_that_was_taken_away_goes_on_in_the_middle_of_an_epoch(worksh
     assert run(*command("whole")).exit_code == 0
     for row, other in zip(history(tmp_path / "model"), history(tmp_path / "whole"), strict=True):
         assert row == other | {"seconds": row["seconds"]}
+
+
+@pytest.mark.once
+def test_shards_are_written_trained_measured_and_embedded(workshop, tmp_path, capsys, monkeypatch):
+    shards, pattern = tmp_path / "shards", f"{tmp_path}/shards/data-{{00000..00002}}.tar"
+    written = run("shards", workshop / "pairs.csv", shards, "--shard-size", 5)
+    assert written.exit_code == 0 and "wrote 3 shards" in written.output.replace("\n", "")
+    assert fails(capsys, monkeypatch, "shards", workshop / "pairs.csv", shards)[1].endswith("with --overwrite.\n")
+    assert run("shards", workshop / "pairs.csv", shards, "--shard-size", 4, "--overwrite").exit_code == 0
+    (shards / "index.json").unlink()
+    assert run("shards", pattern).exit_code == 0 and (shards / "index.json").is_file()
+    assert "of shards already" in fails(capsys, monkeypatch, "shards", pattern, tmp_path / "again")[1]
+    assert run("shards", workshop / "pairs.csv").exit_code == 2
+    trained = run("train", pattern, "--output", tmp_path / "model", *TWO_EPOCHS, "--validation", shards)
+    assert trained.exit_code == 0, trained.output
+    found = json.loads(run("evaluate", workshop.parent / "model", shards, "--json").output)
+    expected = json.loads(run("evaluate", workshop.parent / "model", workshop / "pairs.csv", "--json").output)
+    assert found["images"] == 12 and found["image_to_text_recall@5"] == expected["image_to_text_recall@5"]
+    embedded = run(
+        "embed", workshop.parent / "model", "--images", shards, "--texts", pattern, "--output", tmp_path / "e.npz"
+    )
+    assert embedded.exit_code == 0, embedded.output
+    arrays = np.load(tmp_path / "e.npz")
+    assert arrays["image_embeddings"].shape == arrays["text_embeddings"].shape == (12, 24)
+    assert arrays["image_files"][0] == "data-00000.tar: 000000000"
+    assert run("classify", workshop.parent / "model", pattern, "--labels", "a,b").exit_code == 0
+    code, said = fails(capsys, monkeypatch, "train", "pipe:touch run", "--output", tmp_path / "other")
+    assert code == 1 and "is a command, which a shell would run" in said
