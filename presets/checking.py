@@ -9,7 +9,6 @@ from kzoo.files.findings import Findings, check_files
 from kzoo.files.strict_json import read_json
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
-from kzoo.keras_contact import OF_TRAINING
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import without_values
 from kzoo.losses.spec import from_spec
@@ -96,15 +95,12 @@ def _check_shapes(folder, config, preprocessor, file, found):
     if lacking:
         shown = ", ".join(map(str, list(lacking)[:LISTED]))
         found.note(f"{file.path} lacks {lacking.total()} tensors of the model of its config, of the shapes {shown}.")
-    if file.path.name == kept.H5_FILE:  # of an older version, which wrote the state of the loss beside the weights
+    if "compile" in config or file.path.name == kept.H5_FILE:  # the state of a loss stands among the weights
         return
-    held = Counter(shape for name, shape in file.shapes.items() if name.split("/", 1)[0] not in OF_TRAINING)
-    left = held - Counter(tuple(each.shape) for each in model.variables)
+    left = Counter(file.shapes.values()) - Counter(tuple(each.shape) for each in model.variables)
     if left:
         shown = ", ".join(map(str, list(left)[:LISTED]))
-        found.note(
-            f"{file.path} has {left.total()} tensors that the model of its config has not, of the shapes {shown}."
-        )
+        found.note(f"{file.path} has {left.total()} tensors that nothing of its config reads, of the shapes {shown}.")
 
 
 def _tried(folder, name, made, *of_model):

@@ -8,9 +8,9 @@ import signal
 
 import numpy as np
 import pytest
+from cli_case import fails, run
 from PIL import Image
 from shared_case import TESTS, toy_pairs
-from typer.testing import CliRunner
 
 import kzoo
 from kzoo import cli
@@ -20,19 +20,6 @@ PAIRS = toy_pairs(12)
 
 
 TWO_EPOCHS = ("--epochs", 2, "--batch-size", 6, "--learning-rate", 1e-3)
-
-
-def run(*arguments):
-    """Exit code and output of a command, ended as `main` ends it."""
-    return CliRunner().invoke(cli.app, list(map(str, arguments)))
-
-
-def fails(capsys, monkeypatch, *arguments):
-    """Exit code of `kzoo ARGUMENTS` and the sentence that it leaves on standard error."""
-    monkeypatch.setattr(cli.sys, "argv", ["kzoo", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    return caught.value.code, capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -248,128 +235,6 @@ def test_convert(tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        (("describe", "clip_bse"), "there is no preset 'clip_bse'"),
-        (("evaluate", "nowhere", "nothing.csv"), "there is no preset 'nowhere', and no folder of that name"),
-        (("train", "nothing.csv", "--output", "x"), "nothing.csv is no source of pairs"),
-        (("embed", "nowhere", "--output", "x.npz"), "there is nothing to embed"),
-        (("export", "clip_nano", "x"), "clip_nano has no released weights; build it untrained with kzoo train --from"),
-        (("train", "x.csv", "--output", __file__), f"{__file__} cannot be a folder"),
-        (("train", "x.csv", "--output", "x", "--resume"), "the training in x has not begun"),
-        (
-            ("train", "x.csv", "--output", "x", "--preset", "clip_base"),
-            "clip_base has its weights in timm/vit_base_patch32",
-        ),
-        (
-            ("train", "x.csv", "--output", "x", "--preset", "dino_nano"),
-            "kzoo train learns from pictures with captions, but",
-        ),
-        (("train", "x.csv", "--output", "x", "--preset", "languagebind_nano"), "kzoo train learns from pictures with"),
-        (("classify", "x.png", "--labels", "a,b"), "there is no model, only images"),
-        (("classify", __file__, "x.png", "--labels", "a,b"), "there is no model, only images"),
-        (("classify", "x.png", "--preset", "x", "--labels", "a,b, a"), "--labels has 'a' twice; give each class once"),
-        (("presets", "nothing"), "no preset has 'nothing' in its name"),
-        (("presets", "--family", "clap"), "there is no family 'clap'"),
-    ],
-)
-def test_bad_input_ends_with_one_sentence_and_code_1(capsys, monkeypatch, arguments, sentence):
-    code, output = fails(capsys, monkeypatch, *arguments)
-    assert code == 1 and f"kzoo: {sentence}" in output
-    assert "Traceback" not in output
-
-
-@pytest.mark.once
-def test_a_model_is_not_written_among_its_pictures(capsys, monkeypatch, tmp_path):
-    Image.fromarray(PAIRS["images"][0]).save(tmp_path / "0.png")
-    (tmp_path / "0.txt").write_text("a dog")
-    for arguments in ((tmp_path, "--output"), ("x.csv", "--validation", tmp_path, "--output")):
-        for output in (tmp_path, tmp_path / "new" / "model"):
-            code, said = fails(capsys, monkeypatch, "train", *arguments, output)
-            assert code == 1 and f"--output is {output}, within {tmp_path}, of which every picture is read" in said
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-@pytest.mark.once
-def test_wrong_usage_ends_with_code_2(capsys, monkeypatch):
-    code, output = fails(capsys, monkeypatch, "train")
-    assert code == 2 and "Missing argument" in output
-    assert fails(capsys, monkeypatch, "demo", "--backend", "mxnet")[0] == 2
-
-
-@pytest.mark.once
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("train", "x.csv", "--output", "TARGET"),
-        ("train", "x.csv", "--output", "new", "--log", "TARGET"),
-        ("embed", "nowhere", "--output", "TARGET.npz", "--images", "x.png"),
-        ("export", "nowhere", "TARGET"),
-        ("convert", "nowhere", "TARGET"),
-        ("convert", "nowhere", "TARGET", "--format", "open_clip"),
-    ],
-)
-def test_targets_are_tried_before_the_work(capsys, monkeypatch, tmp_path, arguments):
-    monkeypatch.chdir(tmp_path)
-    for target in ("a" * 300, "file/below"):
-        (tmp_path / "file").touch()
-        code, output = fails(capsys, monkeypatch, *(each.replace("TARGET", target) for each in arguments))
-        assert code == 1 and re.search("cannot be written|cannot be a folder", output) and "nowhere" not in output
-    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-    if arguments[0] in ("export", "convert"):
-        code, output = fails(capsys, monkeypatch, *(each.replace("TARGET", ".") for each in arguments))
-        assert code == 1 and re.search("holds a model of transformers|is not an export", output)
-        assert "--overwrite" in output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "file"]
-
-
-TRAIN = ("train", "x.csv", "--output", "x")
-
-
-@pytest.mark.once
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        ((*TRAIN, "--epochs", 0), "'--epochs': it is 0; give a whole number of at least 1."),
-        ((*TRAIN, "--epochs", -1), "'--epochs': it is -1; give a whole number of at least 1."),
-        ((*TRAIN, "--epochs", 10**30), "'--epochs': it is 1000000000"),
-        ((*TRAIN, "--batch-size", 1), "'--batch-size': it is 1; give a whole number of at least 2."),
-        ((*TRAIN, "--learning-rate", 0), "'--learning-rate': it is 0.0; give a positive number."),
-        ((*TRAIN, "--learning-rate", "nan"), "'--learning-rate': it is nan; give a positive number."),
-        ((*TRAIN, "--weight-decay", -0.1), "'--weight-decay': it is -0.1; give a number of at least 0."),
-        ((*TRAIN, "--word-dropout", 1), "'--word-dropout': it is 1.0; give a number in [0, 0.9]."),
-        ((*TRAIN, "--image-size", 0), "'--image-size': it is 0; give a whole number from 1 to 65536."),
-        ((*TRAIN, "--patience", 0), "'--patience': it is 0; give a whole number of at least 1."),
-        (
-            (*TRAIN, "--patience", 2),
-            "--patience waits for better numbers on held-out pairs; give them as --validation.",
-        ),
-        ((*TRAIN, "--seed", -1), "'--seed': it is -1; give a whole number of at least 0."),
-        (("evaluate", "m", "x.csv", "--batch-size", 0), "'--batch-size': it is 0; give a whole number of at least 1."),
-        (("embed", "m", "--output", "x", "--batch-size", -2), "'--batch-size': it is -2; give a whole number of at "),
-        (("demo", "--minutes", 0), "'--minutes': it is 0.0; give a positive number."),
-        (("caption", "x.png", "--preset", "m", "--batch-size", 0), "'--batch-size': it is 0; give a whole number of "),
-        (
-            ("caption", "x.png", "--preset", "m", "--strategy", "beams"),
-            "'--strategy': it is 'beams'; choose one of gre",
-        ),
-        (("caption", "x.png", "--preset", "m", "--top-p", 2), "'--top-p': it is 2.0; give a number in (0, 1]."),
-        (("export", "m", "x", "--opset", 3), "'--opset': it is 3; give a whole number of at least 13."),
-        (
-            ("export", "m", "x", "--format", "tf_saved_model", "--opset", 18),
-            "--opset is of ONNX; leave it out, or take",
-        ),
-    ],
-)
-def test_numbers_that_cannot_be_are_refused_before_anything_is_opened(capsys, monkeypatch, arguments, sentence):
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("kzoo.cli.parts.needs_keras", lambda: pytest.fail("Keras was imported"))
-    code, output = fails(capsys, monkeypatch, *arguments)
-    assert code == 2 and sentence in output, output
-
-
-@pytest.mark.once
 def test_a_training_that_was_taken_away_goes_on_in_the_middle_of_an_epoch(workshop, tmp_path, monkeypatch):
     def terminate(self, batch, logs=None):
         if len(self.history) == 1 and batch == 1:
@@ -387,3 +252,31 @@ def test_a_training_that_was_taken_away_goes_on_in_the_middle_of_an_epoch(worksh
     assert run(*command("whole")).exit_code == 0
     for row, other in zip(history(tmp_path / "model"), history(tmp_path / "whole"), strict=True):
         assert row == other | {"seconds": row["seconds"]}
+
+
+@pytest.mark.once
+def test_shards_are_written_trained_measured_and_embedded(workshop, tmp_path, capsys, monkeypatch):
+    shards, pattern = tmp_path / "shards", f"{tmp_path}/shards/data-{{00000..00002}}.tar"
+    written = run("shards", workshop / "pairs.csv", shards, "--shard-size", 5)
+    assert written.exit_code == 0 and "wrote 3 shards" in written.output.replace("\n", "")
+    assert fails(capsys, monkeypatch, "shards", workshop / "pairs.csv", shards)[1].endswith("with --overwrite.\n")
+    assert run("shards", workshop / "pairs.csv", shards, "--shard-size", 4, "--overwrite").exit_code == 0
+    (shards / "index.json").unlink()
+    assert run("shards", pattern).exit_code == 0 and (shards / "index.json").is_file()
+    assert "of shards already" in fails(capsys, monkeypatch, "shards", pattern, tmp_path / "again")[1]
+    assert run("shards", workshop / "pairs.csv").exit_code == 2
+    trained = run("train", pattern, "--output", tmp_path / "model", *TWO_EPOCHS, "--validation", shards)
+    assert trained.exit_code == 0, trained.output
+    found = json.loads(run("evaluate", workshop.parent / "model", shards, "--json").output)
+    expected = json.loads(run("evaluate", workshop.parent / "model", workshop / "pairs.csv", "--json").output)
+    assert found["images"] == 12 and found["image_to_text_recall@5"] == expected["image_to_text_recall@5"]
+    embedded = run(
+        "embed", workshop.parent / "model", "--images", shards, "--texts", pattern, "--output", tmp_path / "e.npz"
+    )
+    assert embedded.exit_code == 0, embedded.output
+    arrays = np.load(tmp_path / "e.npz")
+    assert arrays["image_embeddings"].shape == arrays["text_embeddings"].shape == (12, 24)
+    assert arrays["image_files"][0] == "data-00000.tar: 000000000"
+    assert run("classify", workshop.parent / "model", pattern, "--labels", "a,b").exit_code == 0
+    code, said = fails(capsys, monkeypatch, "train", "pipe:touch run", "--output", tmp_path / "other")
+    assert code == 1 and "is a command, which a shell would run" in said

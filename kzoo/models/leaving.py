@@ -62,7 +62,7 @@ class Leaving:
             self.refuse_h5(filepath)
         self.check_quantised()
         save = super().save
-        once(lambda: save(filepath, overwrite, zipped, **kwargs))
+        once(lambda: save(filepath, overwrite, zipped, **kwargs), computes=_reads_metrics(self))
 
     def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
         """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
@@ -149,7 +149,8 @@ class Leaving:
             OSError: the disk is full or may not be written, or another process saves there; nothing is changed.
         """
         options = {"format": format, "optimizer": optimizer, "overwrite": overwrite}
-        once(lambda: actions.perform("save_to_preset", self, folder, **options))
+        computes = bool(optimizer) and _reads_metrics(self)
+        once(lambda: actions.perform("save_to_preset", self, folder, **options), computes=computes)
 
     @takes(repo=NAME, format=NAME, private=FLAG, revision=NAME, message=TEXT)
     def push_to_hub(self, repo, format="kzoo", private=False, revision=None, message=None) -> str:
@@ -199,6 +200,11 @@ class Leaving:
 def _bytes_of(variable):
     bits = re.search(r"\d+", keras.backend.standardize_dtype(variable.dtype))
     return math.prod(variable.shape) * (1 if bits is None else -(-int(bits[0]) // 8))
+
+
+def _reads_metrics(model):
+    """Whether its files get the metrics of a training, of which each worker of TensorFlow has counted a part."""
+    return keras.config.backend() == "tensorflow" and model.compiled
 
 
 write_by(Leaving)

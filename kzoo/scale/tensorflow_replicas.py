@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -69,7 +70,7 @@ def workers() -> int:
 
 def process() -> tuple[int, int]:
     """This worker, from 0, and how many there are."""
-    if workers() == 1:
+    if workers() == 1 or not _of_workers.cache_info().currsize:  # that were not joined
         return 0, 1
     task = json.loads(os.environ["TF_CONFIG"])["task"]
     cluster = json.loads(os.environ["TF_CONFIG"])["cluster"]
@@ -96,6 +97,12 @@ def check(model) -> None:
         )
     if strategy.num_replicas_in_sync == 1:
         return
+    joined = _of_workers() if _of_workers.cache_info().currsize else None
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and strategy is not joined:
+        raise NotImplementedError(
+            f"the {name} was not opened by kzoo.scale.start(), without which each worker would show and write what one "
+            "does for all; build, compile and train within `with kzoo.scale.start():`."
+        )
     optimizer = model.optimizer.variables if model.compiled else ()
     for variable in (*model.variables, *optimizer):
         if not isinstance(variable.value, tf.distribute.DistributedValues):
@@ -224,7 +231,7 @@ def logged(results) -> dict:
     """Results of a step as Keras takes them of several workers: it would average scalars over an axis."""
     import tensorflow as tf
 
-    return {name: tf.reshape(each, (1,)) for name, each in results.items()} if workers() > 1 else results
+    return {name: tf.reshape(each, (1,)) for name, each in results.items()} if process()[1] > 1 else results
 
 
 # -- beside `fit` --
@@ -238,3 +245,48 @@ def dealt(model, batch) -> dict:
     rows = len(next(iter(batch.values())))
     data = tf.data.Dataset.from_tensor_slices({name: tf.convert_to_tensor(each) for name, each in batch.items()})
     return next(iter(strategy.experimental_distribute_dataset(data.batch(rows))))
+
+
+# -- of several workers --
+def once(action, computes=False) -> Any:
+    """What the first worker alone does, such as to write a file, while the others wait; all get what it gives.
+
+    Raises:
+        NotImplementedError: it `computes` with the model, or reads its metrics, which workers can only do together.
+        RuntimeError: on the others, where the first one failed; it raises its own error.
+    """
+    index, number = process()
+    if number == 1:
+        return action()
+    if computes:
+        raise NotImplementedError(
+            f"this is one of {number} workers of TensorFlow, which compute together only; save_to_preset writes the "
+            "model, without its optimizer, and what was written can be exported in a process of its own."
+        )
+    failed, given = None, b""
+    if index == 0:
+        try:
+            given = pickle.dumps(action())
+        except BaseException as error:
+            failed = error
+    size = int(_of_first([-1 if failed else len(given)])[0])
+    if failed is not None:
+        raise failed
+    if size < 0:
+        raise RuntimeError("the first worker failed at what it alone does for all, such as writing a file.")
+    return pickle.loads(bytes(_of_first(list(given) or [0] * size)))
+
+
+def _of_first(numbers):
+    """Whole numbers that the first worker has, on all of them: they wait for each other."""
+    import tensorflow as tf
+
+    @tf.function
+    def sent(own):
+        context = tf.distribute.get_replica_context()
+        first = tf.cast(tf.equal(context.replica_id_in_sync_group, 0), own.dtype)
+        return context.all_reduce("SUM", own * first)
+
+    strategy = _of_workers()
+    found = strategy.run(sent, args=(tf.constant(numbers, "int32"),))
+    return strategy.experimental_local_results(found)[0].numpy().tolist()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.data.batches import Batches, Stretches
-from kzoo.scale.engine import agreed, parts_read
+from kzoo.scale.engine import agreed, parts_read, process
 from kzoo.scale.rows import cut
 from kzoo.training.feed import fed, library_of
 from kzoo.training.record import KERAS_BATCH_SIZE
@@ -36,6 +36,11 @@ def fed_in_parts(data, take, finish) -> Any:
     left as it is: sets with `by_process = True`, and loaders with torch's `DistributedSampler`.
     """
     index, count = parts_read()
+    if count == 1 and process()[1] > 1 and is_by_process(data):
+        raise NotImplementedError(
+            f"the data, of type {type(data).__name__}, give each process rows of its own, but workers of TensorFlow "
+            "share among them what each reads as a whole; give all of them the same data."
+        )
     if count == 1:
         return fed(data, take, finish)
 

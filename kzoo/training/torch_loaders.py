@@ -1,9 +1,7 @@
-"""Loaders of torch for the rows of one of several processes. Imported on PyTorch alone."""
+"""Loaders of torch for the rows of one of several processes."""
 
 from collections.abc import Iterator
 from typing import Any
-
-import torch
 
 from kzoo.scale.engine import agreed
 from kzoo.scale.rows import marked_part, own_rows
@@ -23,8 +21,7 @@ def loader_in_parts(data, library, take, taken, index, count) -> Any:
     if library == "torch" and data.batch_sampler is not None:
         return _of_numbered_rows(data, take, index, count)
     read = data.as_numpy_iterator if library == "tensorflow" else data.__iter__
-    kind = Counted if _has_length(data) else Iterated
-    return torch.utils.data.DataLoader(kind(data, read, taken), batch_size=None)
+    return _iterated(data, read, taken)
 
 
 def _has_length(data):
@@ -34,22 +31,20 @@ def _has_length(data):
         return False
 
 
-class Iterated(torch.utils.data.IterableDataset):
+def _iterated(data, read, make):
     """What a function makes of the batches of a set, each of them a tuple, as Keras wants it."""
+    import torch
 
-    def __init__(self, data, read, make):
-        self.data, self.read, self.make = data, read, make
+    class Iterated(torch.utils.data.IterableDataset):
+        def __iter__(self) -> Iterator:
+            for batch in read():
+                yield (collated(lambda samples: samples, make)(batch)[0],)
 
-    def __iter__(self) -> Iterator:
-        for batch in self.read():
-            yield (collated(lambda samples: samples, self.make)(batch)[0],)
+    class Counted(Iterated):  # a set that knows how many there are
+        def __len__(self) -> int:
+            return len(data)
 
-
-class Counted(Iterated):
-    """The same, of a set that knows how many there are."""
-
-    def __len__(self) -> int:
-        return len(self.data)
+    return torch.utils.data.DataLoader(Counted() if _has_length(data) else Iterated(), batch_size=None)
 
 
 class Chosen(list):
@@ -63,13 +58,15 @@ class Chosen(list):
         return Chosen, (list(self), self.rows)
 
 
-class OwnBatches(torch.utils.data.Sampler):
+class OwnBatches:
     """The batches of a sampler, which draws the same ones on all processes, and of each the rows of this one."""
 
     def __init__(self, batches, index, count):
         self.batches, self.index, self.count = batches, index, count
 
     def __iter__(self) -> Iterator:
+        import torch
+
         seed = int(agreed(int(torch.randint(2**31, ()))))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -81,7 +78,7 @@ class OwnBatches(torch.utils.data.Sampler):
         return len(self.batches)
 
 
-class Numbered(torch.utils.data.Dataset):
+class Numbered:
     """The samples of a set, with the rows that the whole batch has."""
 
     def __init__(self, data):
@@ -96,6 +93,8 @@ class Numbered(torch.utils.data.Dataset):
 
 
 def _of_numbered_rows(loader, take, index, count):
+    import torch
+
     collate = collated(loader.collate_fn, take)
 
     def of_part(found):

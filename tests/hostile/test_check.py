@@ -110,7 +110,7 @@ def test_tensors_that_nothing_reads_are_found(folder):
     del config["fingerprints"]
     (folder / "config.json").write_text(json.dumps(config))
     (said,) = checking.problems(folder)[1]
-    assert "has 1 tensors that the model of its config has not, of the shapes (3, 5)" in said
+    assert "has 1 tensors that nothing of its config reads, of the shapes (3, 5)" in said
 
 
 def test_files_that_are_none(folder):

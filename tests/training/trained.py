@@ -6,7 +6,9 @@ from shared_case import numpy, tiny_model, toy_pairs
 import kzoo
 from kzoo.losses import InfoNCE, QueueContrastive
 from kzoo.preprocessing import Augmentation
+from kzoo.training import Resume
 
+EPOCHS = 3  # of four steps
 PAIRS = toy_pairs(24)
 
 
@@ -33,12 +35,16 @@ class Curve(keras.callbacks.Callback):
         raise Killed
 
 
-def trainee(loss=None, optimizer=None, seed=1, **options):
+def trainee(loss=None, optimizer=None, seed=1, weight_decay=0.2, **options):
     keras.utils.set_random_seed(seed)
     model = tiny_model(depth=1, dropout=0.1)
     queue = QueueContrastive(inputs=("image_embeddings", "text_embeddings"), queue_size=16, dim=12, seed=0)
     rate = keras.optimizers.schedules.CosineDecay(1e-4, 30, warmup_target=2e-3, warmup_steps=4)
-    model.compile(optimizer or kzoo.training.AdamW(rate), loss=loss or InfoNCE() + 0.5 * queue, **options)
+    model.compile(
+        optimizer or kzoo.training.AdamW(rate, weight_decay=weight_decay),
+        loss=loss or InfoNCE() + 0.5 * queue,
+        **options,
+    )
     return model
 
 
@@ -54,3 +60,16 @@ def arrays_of(model):
 
 def values_of(model):
     return [numpy(each) for each in (*model.variables, *model.optimizer.variables)]
+
+
+def train(folder, data=pairs_of, dies_after=None, epochs=EPOCHS, every=2, callbacks=(), make=trainee, **options):
+    """`(losses by epoch and batch, history, values of all variables)` of a training; nothing of one that died."""
+    model = make()
+    x, curve = data(model), Curve(dies_after)
+    resume = [] if folder is None else [Resume(folder, every=every)]
+    options = {name: each(model) if callable(each) else each for name, each in options.items()}
+    try:
+        history = model.fit(x, epochs=epochs, verbose=0, callbacks=[curve, *callbacks, *resume], **options)
+    except Killed:
+        return curve.losses, None, None
+    return curve.losses, history, values_of(model)
