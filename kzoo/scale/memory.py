@@ -163,9 +163,10 @@ def _compiled(model, batch, batch_size, micro_batch_size):
     batch = {name: shape_of(each, batch_size) for name, each in (batch | model.objective.rows_of(batch)).items()}
     state = tuple([shape_of(each.value) for each in group] for group in carried_variables(model, 4))
     with _in_micro_batches(model, micro_batch_size):
-        new = partial(model.train_step)  # or jax would know the step, of another micro_batch_size
-        step = jax.jit(new, donate_argnums=0).lower(state, (batch,)).compile()
-    found = step.memory_analysis()
+        # a new function: jax would take the step that it knows for this one, of another micro_batch_size
+        step = jax.jit(lambda *arguments: model.train_step(*arguments), donate_argnums=0)
+        compiled = step.lower(state, (batch,)).compile()
+    found = compiled.memory_analysis()
     if found is None:
         raise NotImplementedError("jax does not say here what a compiled step takes; try a micro_batch_size.")
     held = sum(each.size * each.dtype.itemsize for each in jax.tree.leaves(state))
