@@ -52,6 +52,16 @@ def test_shards_over_http(served):
     assert kzoo.data.shards(pattern, STEPS, 6).count == 24  # counted by a look at each
 
 
+def test_fewer_shards_than_processes_that_fetch_them_are_said(served, recwarn):
+    folder, address = served
+    data = kzoo.data.shards(f"{address}/data-{{0000..0003}}.tar", STEPS, 6, index=folder / "index.json")
+    data.of_part(0, 4)
+    kzoo.data.shards(folder, STEPS, 6).of_part(0, 5)  # which fetch nothing
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="5 processes read 4 shards, so that some fetch the same"):
+        assert len(data.of_part(0, 5)) == 4
+
+
 def test_what_was_fetched_lies_nowhere_or_in_the_cache(served, tmp_path):
     folder, address = served
     pattern, index = f"{address}/data-{{0000..0003}}.tar", folder / "index.json"

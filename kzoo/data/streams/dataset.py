@@ -91,6 +91,15 @@ class ShardDataset(PairDataset):
             self._report()
         return found
 
+    def of_part(self, index, count) -> Self:
+        if self.rows.fetched and count > len(self.rows.counts):
+            warnings.warn(
+                f"{count} processes read {len(self.rows.counts)} shards, so that some fetch the same; write as many "
+                "shards as there are processes at least, or keep them on a disk that all read.",
+                stacklevel=2,
+            )
+        return super().of_part(index, count)
+
     def every_row(self, count) -> range:
         return range(count)  # of the largest sets an array takes gigabytes
 
