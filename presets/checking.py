@@ -12,11 +12,13 @@ from kzoo.files.writing import readable
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import without_values
 from kzoo.losses.spec import from_spec
+from kzoo.models.checks import check_compile
 from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept, schema
 from kzoo.presets.build import build
 from kzoo.presets.foreign import recognise
 from kzoo.presets.table import flat
+from kzoo.training.optimizers import resolve_optimizer
 from kzoo.weights.fields import problems_of_config
 from kzoo.weights.filled import check_kinds
 
@@ -93,6 +95,12 @@ def _check_shapes(folder, config, preprocessor, file, found):
     if lacking:
         shown = ", ".join(map(str, list(lacking)[:LISTED]))
         found.note(f"{file.path} lacks {lacking.total()} tensors of the model of its config, of the shapes {shown}.")
+    if "compile" in config or file.path.name == kept.H5_FILE:  # the state of a loss stands among the weights
+        return
+    left = Counter(file.shapes.values()) - Counter(tuple(each.shape) for each in model.variables)
+    if left:
+        shown = ", ".join(map(str, list(left)[:LISTED]))
+        found.note(f"{file.path} has {left.total()} tensors that nothing of its config reads, of the shapes {shown}.")
 
 
 def _tried(folder, name, made, *of_model):
@@ -112,7 +120,9 @@ def _options(config, preprocessor):
     """What `compile` was given; an optimizer counts its steps, so it is made with values."""
     options = {name: each for name, each in config["compile"].items() if name != "epochs_made"}
     without_values(keras.saving.deserialize_keras_object, options["loss"] if "loss" in options else None)
-    without_values(build, config, None, preprocessor).compile(**keras.saving.deserialize_keras_object(options))
+    options = keras.saving.deserialize_keras_object(options)
+    check_compile(options)
+    resolve_optimizer(options.get("optimizer"))
 
 
 def _quantised(config, preprocessor):

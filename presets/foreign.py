@@ -15,6 +15,7 @@ from kzoo.presets.build import complete, image_steps, parts_of, vocabulary_of
 from kzoo.weights import TensorFiles, check_links, check_tensors, has_weights, load_tensors, open_clip, single_tower
 from kzoo.weights.format import STEPS_FILE, Format
 from kzoo.weights.formats import FORMATS
+from kzoo.weights.other_files import check_adapter
 from kzoo.weights.transformers_layout import CONFIG_FILE
 
 PROCESSOR_FILE = "processor_config.json"  # of transformers 5: what tokenizer and image processor are made of
@@ -154,6 +155,8 @@ def recognise(folder, title=None) -> Any:
         )
     found = _declared(folder, title or folder.resolve().name)
     with_weights = [each for each in found if has_weights(folder, each.format.stem_in(folder), each.format.endings)]
+    if not with_weights:
+        check_adapter(folder)
     return next(iter(with_weights or found), None)
 
 
@@ -187,9 +190,16 @@ def _refuse_other_layouts(folder):
     config = read_json(folder / CONFIG_FILE)
     if config.keys() & {"kzoo", "model_type"}:
         return
-    for fields, what in OTHER_LAYOUTS.items():
-        if set(fields) <= config.keys():
-            raise ValueError(f"{folder / CONFIG_FILE} has {' and '.join(fields)}, so it is {what}.")
+    if isinstance(config.get("_class_name"), str):
+        raise ValueError(
+            f"{folder} holds a {on_one_line(config['_class_name'])} of diffusers, which is no model of pictures and "
+            "texts."
+        )
+    for file in (CONFIG_FILE, open_clip.CONFIG_FILE):
+        held = read_json(folder / file)
+        for fields, what in OTHER_LAYOUTS.items():
+            if set(fields) <= held.keys():
+                raise ValueError(f"{folder / file} has {' and '.join(fields)}, so it is {what}.")
     if (folder / MODULES_FILE).exists() and not config:
         raise ValueError(
             f"{folder} holds a model of sentence-transformers ({MODULES_FILE}); give the folder of its module with the "

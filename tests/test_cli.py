@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,19 +170,6 @@ def test_a_training_goes_on_without_a_picture_that_turned_out_broken(workshop, t
     assert result.exit_code == 0 and len(history(tmp_path / "model")) == 2
 
 
-def test_what_cannot_be_trained_leaves_nothing(workshop, tmp_path, monkeypatch, capsys):
-    arguments = ("train", workshop / "pairs.csv", "--output", tmp_path / "model", *TWO_EPOCHS)
-    code, said = fails(capsys, monkeypatch, *arguments, "--loss", "Captioning")
-    assert code == 1 and "Captioning reads" in said
-    (tmp_path / "held").mkdir()
-    for path in workshop.glob("*.*"):
-        (tmp_path / "held" / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "held" / "7.png").write_bytes(b"none")
-    code, said = fails(capsys, monkeypatch, *arguments, "--validation", tmp_path / "held" / "pairs.csv")
-    assert code == 1 and "7.png cannot be read as an image" in said and "go on without it: --skip-broken" in said
-    assert [path.name for path in tmp_path.iterdir()] == ["held"]
-
-
 def test_evaluate(workshop):
     arguments = ("evaluate", workshop.parent / "model", workshop / "pairs.csv", "--batch-size", 6)
     results = json.loads(run(*arguments, "--json").output.splitlines()[-1])
@@ -214,18 +200,6 @@ def test_export_embed_and_classify(workshop, tmp_path):
     assert model["image_embeddings"].shape[0] == 12 and model["texts"].tolist() == ["a red circle", "a blue square"]
     for name in ("image_embeddings", "text_embeddings"):
         np.testing.assert_allclose(onnx[name], model[name], atol=2e-6)
-
-    (tmp_path / "texts.csv").write_text("label,caption\n1,a red circle\n2,a blue square\n")
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "0.png").write_bytes(b"none")
-    (tmp_path / "pictures" / "1.png").write_bytes((workshop / "1.png").read_bytes())
-    arguments = ("embed", tmp_path / "onnx", "--output", tmp_path / "some.npz", "--images", tmp_path / "pictures")
-    assert "0.png cannot be read" in " ".join(str(run(*arguments).exception).split())
-    result = run(*arguments, "--texts", tmp_path / "texts.csv", "--skip-broken")
-    assert result.exit_code == 0 and "It is left out." in " ".join(result.output.split())
-    some = np.load(tmp_path / "some.npz")
-    assert [Path(name).name for name in some["image_files"]] == ["1.png"] and len(some["image_embeddings"]) == 1
-    assert some["texts"].tolist() == ["a red circle", "a blue square"]  # of a table its captions, not its lines
 
     arguments = ("--labels", "red circle, blue square", "--template", "a big {}", "--json")
     for place in (workshop.parent / "model", tmp_path / "onnx"):
@@ -413,3 +387,31 @@ def test_a_training_that_was_taken_away_goes_on_in_the_middle_of_an_epoch(worksh
     assert run(*command("whole")).exit_code == 0
     for row, other in zip(history(tmp_path / "model"), history(tmp_path / "whole"), strict=True):
         assert row == other | {"seconds": row["seconds"]}
+
+
+@pytest.mark.once
+def test_shards_are_written_trained_measured_and_embedded(workshop, tmp_path, capsys, monkeypatch):
+    shards, pattern = tmp_path / "shards", f"{tmp_path}/shards/data-{{00000..00002}}.tar"
+    written = run("shards", workshop / "pairs.csv", shards, "--shard-size", 5)
+    assert written.exit_code == 0 and "wrote 3 shards" in written.output.replace("\n", "")
+    assert fails(capsys, monkeypatch, "shards", workshop / "pairs.csv", shards)[1].endswith("with --overwrite.\n")
+    assert run("shards", workshop / "pairs.csv", shards, "--shard-size", 4, "--overwrite").exit_code == 0
+    (shards / "index.json").unlink()
+    assert run("shards", pattern).exit_code == 0 and (shards / "index.json").is_file()
+    assert "of shards already" in fails(capsys, monkeypatch, "shards", pattern, tmp_path / "again")[1]
+    assert run("shards", workshop / "pairs.csv").exit_code == 2
+    trained = run("train", pattern, "--output", tmp_path / "model", *TWO_EPOCHS, "--validation", shards)
+    assert trained.exit_code == 0, trained.output
+    found = json.loads(run("evaluate", workshop.parent / "model", shards, "--json").output)
+    expected = json.loads(run("evaluate", workshop.parent / "model", workshop / "pairs.csv", "--json").output)
+    assert found["images"] == 12 and found["image_to_text_recall@5"] == expected["image_to_text_recall@5"]
+    embedded = run(
+        "embed", workshop.parent / "model", "--images", shards, "--texts", pattern, "--output", tmp_path / "e.npz"
+    )
+    assert embedded.exit_code == 0, embedded.output
+    arrays = np.load(tmp_path / "e.npz")
+    assert arrays["image_embeddings"].shape == arrays["text_embeddings"].shape == (12, 24)
+    assert arrays["image_files"][0] == "data-00000.tar: 000000000"
+    assert run("classify", workshop.parent / "model", pattern, "--labels", "a,b").exit_code == 0
+    code, said = fails(capsys, monkeypatch, "train", "pipe:touch run", "--output", tmp_path / "other")
+    assert code == 1 and "is a command, which a shell would run" in said

@@ -46,12 +46,6 @@ def fitted():
     return model
 
 
-def batch_norm():
-    layer = keras.layers.BatchNormalization()
-    layer.build((None, 2))
-    return layer
-
-
 def wrapped_error():
     with pytest.raises(ZeroDivisionError) as caught:
         keras.layers.Lambda(lambda x: x * (1 // 0))(np.ones(1))
@@ -78,8 +72,8 @@ PRIVATE = {
     "_flatten_layers": (compiled, None),
     "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),
-    "_moments": (batch_norm, None),
-    "_reduction_axes": (batch_norm, None),
+    "_moments": (built_norm, None),
+    "_reduction_axes": (built_norm, None),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
     "_backend_update_step": (lambda: compiled().optimizer, None),

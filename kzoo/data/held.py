@@ -111,9 +111,18 @@ def held(source) -> "Held | None":
     if not hasattr(source, "__len__"):
         raise TypeError(
             f"the source is a stream ({type(source).__name__}), which is read from its start, but epochs are read in "
-            "an order of their own; load it without streaming=True, or keep its rows: Dataset.from_list(list(source))."
+            "an order of their own; take kzoo.data.shards, load it without streaming=True, or keep its rows: "
+            "Dataset.from_list(list(source))."
         )
     return Held(source)
+
+
+def undecoded(source, image_key) -> Any:
+    """A data set of Hugging Face whose pictures are bytes, as they were put into it."""
+    feature = (getattr(source, "features", None) or {}).get(image_key)
+    if not hasattr(source, "cast_column") or not getattr(feature, "decode", False):
+        return source
+    return source.cast_column(image_key, type(feature)(decode=False))
 
 
 def _has_columns(source):

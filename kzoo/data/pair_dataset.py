@@ -171,9 +171,13 @@ class PairDataset(Batches):
             found |= {"masked_token_ids": masked, "masked_padding_mask": real} | more
         return found
 
+    def row(self, number, random) -> Any:
+        """A row of the source, for a pair whose random numbers are drawn from `random`, None for none."""
+        return self.rows[number]
+
     def _pair(self, number, random):
         index, caption = self.pair(number)
-        row = self.rows[index]
+        row = self.row(index, random)
         chosen = self._chosen_captions(row, random) if caption is None else [caption]
         try:
             pixels = self._pixels(opened(row.image), random)
@@ -185,7 +189,7 @@ class PairDataset(Batches):
 
     def open(self, number, random=None) -> None:
         index, caption = self.pair(number)
-        row = self.rows[index]
+        row = self.row(index, random)
         try:
             self._decoded(row.image)
             for name in self.pictures:
@@ -206,7 +210,7 @@ class PairDataset(Batches):
         if self.captions_per_image is not None:
             order = random.permutation(count) if self.shuffle else np.arange(count)
             return order[: self.captions_per_image].tolist()
-        return [int(random.integers(count)) if self.shuffle else 0]
+        return [int(random.integers(count)) if self.shuffle and count > 1 else 0]
 
     def _pixels(self, image, random):
         steps = self.preprocessor.images

@@ -60,6 +60,27 @@ def write(path, content) -> None:
         content(put) if callable(content) else put(content)
 
 
+def check_room(path, size) -> None:
+    """Stops where the disk has no room for a new file, before a library writes it that does not survive that: HDF5.
+
+    Args:
+        path: of a file that is not there, and is not afterwards.
+        size: bytes.
+
+    Raises:
+        OSError: the disk, or what this user may have of it, is full.
+    """
+    with open(path, "xb") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in REASONS:  # else of a disk that sets no room aside
+                raise
+        finally:
+            os.unlink(path)
+
+
 def make_folder(path) -> None:
     os.mkdir(path)
 

@@ -2,7 +2,7 @@
 
 import inspect
 from functools import wraps
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -152,7 +152,11 @@ class _Store(saving_lib.H5IOStore):
         for name in tensors:
             path, _, key = f"/{name}".rpartition("/vars/")
             self.places.setdefault(path.removeprefix("/"), {})[key] = name
-        self.folders = {place for path in self.places for place in (path, *map(str, PurePosixPath(path).parents))}
+        self.folders = set()
+        for path in self.places:
+            while path not in self.folders:  # its own folders are there, too, where it is
+                self.folders.add(path)
+                path = path.rpartition("/")[0]
 
     def __bool__(self) -> bool:
         return True

@@ -6,8 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.scale.peak import peak_of
-
 ROWS, HELD = 1024, 2**25  # rows that a loss is measured on, and bytes of outputs that these are at most
 
 
@@ -25,7 +23,7 @@ def output_bytes(model, batch) -> int:
     return sum(each.size * each.dtype.itemsize for each in found.values())
 
 
-def loss_peaks(model, batch, batch_size) -> Callable:
+def loss_peaks(model, batch, batch_size, peak) -> Callable:
     """A function of a number of rows to the bytes that the loss and its gradients take beside the outputs.
 
     Measured on some rows and twice as many: a line with a square, as there are pairs. On TensorFlow and torch.
@@ -34,15 +32,36 @@ def loss_peaks(model, batch, batch_size) -> Callable:
         model: a compiled model.
         batch: dict of arrays.
         batch_size: the most rows that are asked for.
+        peak: function of a number of rows to the bytes that they take.
     """
-    one_row = _outputs(model, batch)
-    size = sum(each[:1].nbytes for each in one_row.values())
-    some = max(2, min(ROWS, HELD // max(1, size), batch_size // 2))
-    given = {name: each for name, each in batch.items() if name not in one_row}
-    once, twice = (_peak_of_loss(model, one_row, given, count) for count in (some, 2 * some))
+    some = max(2, min(ROWS, HELD // max(1, output_bytes(model, batch)), batch_size // 2))
+    once, twice = peak(some), peak(2 * some)
     square = max(0.0, (twice - 2.0 * once) / 2.0) / some**2
     line = max(0.0, once / some - square * some)
     return lambda rows: int(line * rows + square * rows**2)
+
+
+def step_of_loss(model, batch) -> Callable:
+    """A function of a number of rows that computes the loss of so many, and its gradients to what towers would give."""
+    one_row = _outputs(model, batch)
+    given = {name: each for name, each in batch.items() if name not in one_row}
+
+    def loss_of(outputs, given):
+        head = model.similarity
+        of_head = {} if head is None else {"logit_scale": head.scale}
+        of_head |= {} if head is None or head.bias is None else {"logit_bias": head.bias}
+        read = given | model.loss_tensors(outputs) | of_head
+        return sum(model.objective.by_term(read, True, model.any_number())[0])
+
+    run = {"tensorflow": _with_tensorflow, "torch": _with_torch}[keras.config.backend()](loss_of)
+
+    def step(rows):
+        outputs = {name: np.resize(each, (rows, *each.shape[1:])) for name, each in one_row.items()}
+        outputs = {name: np.moveaxis(each, 0, model.batch_axes.get(name, 0)) for name, each in outputs.items()}
+        more = {name: np.resize(each, (rows, *each.shape[1:])) for name, each in given.items()}
+        run(*({name: ops.convert_to_tensor(each) for name, each in part.items()} for part in (outputs, more)))
+
+    return step
 
 
 def _outputs(model, batch):
@@ -62,28 +81,10 @@ def _plain(tensor):
     return "float32" if "float" in dtype else dtype
 
 
-def _peak_of_loss(model, one_row, given, rows):
-    outputs = {name: np.resize(each, (rows, *each.shape[1:])) for name, each in one_row.items()}
-    outputs = {name: np.moveaxis(each, 0, model.batch_axes.get(name, 0)) for name, each in outputs.items()}
-    given = {name: np.resize(each, (rows, *each.shape[1:])) for name, each in given.items()}
-    tensors = [{name: ops.convert_to_tensor(each) for name, each in part.items()} for part in (outputs, given)]
-
-    def loss_of(outputs, given):
-        head = model.similarity
-        of_head = {} if head is None else {"logit_scale": head.scale}
-        of_head |= {} if head is None or head.bias is None else {"logit_bias": head.bias}
-        read = given | model.loss_tensors(outputs) | of_head
-        return sum(model.objective.by_term(read, True, model.any_number())[0])
-
-    run = {"tensorflow": _with_tensorflow, "torch": _with_torch}[keras.config.backend()](loss_of)
-    run(*tensors)  # what a first call makes once
-    return peak_of(lambda: run(*tensors))
-
-
 def _with_tensorflow(loss_of):
     import tensorflow as tf
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, reduce_retracing=True)
     def run(outputs, given):
         floats = [each for each in outputs.values() if each.dtype.is_floating]
         with tf.GradientTape() as tape:

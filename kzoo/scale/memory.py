@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Self
 
 import keras
@@ -10,7 +10,8 @@ import numpy as np
 
 from kzoo.arguments import COUNT, TABLE, able, takes
 from kzoo.keras_contact import carried_variables, untracked
-from kzoo.scale.loss_memory import loss_peaks, output_bytes
+from kzoo.scale.apart import Apart
+from kzoo.scale.loss_memory import loss_peaks, output_bytes, step_of_loss
 from kzoo.scale.peak import free_memory, on_accelerator, peak_of
 
 OF_STEP = ("batch", "gradients", "activations", "outputs", "loss")
@@ -60,9 +61,10 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
 
     On jax the step is compiled for the whole batch, and its compiler says what it takes. On the other backends steps of
     a few rows and of twice as many are made, on what the model is on, and the straight line through them is followed;
-    the model is put back afterwards. So is the loss alone, whose memory may grow with the square of the batch. What was
-    measured for presets is within a fifth of it, see `benchmarks/activation_memory.py`. On a CPU it is what a process
-    rises by whose memory was not larger before: an allocator may keep some of what it is given back.
+    the model is put back afterwards. So is the loss by itself, whose memory may grow with the square of the batch. On a
+    CPU it is by how much a process rises whose memory was not larger before. TensorFlow gives nothing back there, so a
+    copy of the model makes the steps in processes of their own, which takes a minute. What was measured for presets is
+    within a fifth of it, see `benchmarks/activation_memory.py`.
 
     Args:
         model: a compiled model; of its own `micro_batch_size` nothing is read.
@@ -175,19 +177,12 @@ def _followed(model, batch, batch_size, rows, parts):
     """What a step takes beside weights and optimizer, and what of it the loss takes, by the peaks of small ones."""
     least = 2**20 if on_accelerator() else 48 * 2**20  # a rise that is more than noise
     few = max(2, min(1024, least // max(1, 8 * model.count_params())))
-    peaks = {}
-
-    def measure(count):
-        if count not in peaks:
-            some = {name: np.resize(each, (count, *each.shape[1:])) for name, each in batch.items()}
-            model.train_on_batch(some)  # what a first step makes once
-            peaks[count] = peak_of(lambda: model.train_on_batch(some))
-        return peaks[count]
-
-    with _as_it_was(model), _in_micro_batches(model, None):
-        loss_of = loss_peaks(model, batch, batch_size)
-        while measure(2 * few) - measure(few) < least and 2 * few < batch_size:
+    with _measuring(model, batch) as peak:
+        step = cache(partial(peak, "step"))
+        loss_of = loss_peaks(model, batch, batch_size, partial(peak, "loss"))
+        while step(2 * few) - step(few) < least and 2 * few < batch_size:
             few *= 2
+        peaks = {count: step(count) for count in (few, 2 * few)}
     one, two = (max(0, peaks[count] - loss_of(count)) for count in (few, 2 * few))
     of_row = max(0, two - one) / few
     beside, loss = max(0, one - few * of_row), loss_of(batch_size)
@@ -196,8 +191,33 @@ def _followed(model, batch, batch_size, rows, parts):
     whole = parts["batch"] + parts["outputs"]
     # gradients twice, of the micro-batches before and of this one
     back = beside + parts["gradients"] + rows * max(0, of_row - whole / batch_size)
-    # a loss is computed where no activations are held, but a process keeps some of what it has given back
-    return int(whole + (max(loss, back) if on_accelerator() else loss + back)), loss
+    # a loss is computed where no activations are held; but a process keeps some of what it gave back, a quarter as seen
+    kept = 0.0 if on_accelerator() else 0.25
+    return int(whole + max(loss, back) + kept * min(loss, back)), loss
+
+
+@contextmanager
+def _measuring(model, batch) -> Iterator:
+    """A function of `"step"` or `"loss"` and a number of rows to the bytes that it takes in the plain step."""
+    if keras.config.backend() == "tensorflow" and not on_accelerator():
+        with Apart(model, batch) as apart:
+            yield apart.peak
+        return
+    of_loss = step_of_loss(model, batch)
+
+    def peak(what, rows):
+        some = resized(batch, rows)
+        run = partial(of_loss, rows) if what == "loss" else partial(model.train_on_batch, some)
+        run()  # what a first step makes once
+        return peak_of(run)
+
+    with _as_it_was(model), _in_micro_batches(model, None):
+        yield peak
+
+
+def resized(batch, rows) -> dict:
+    """A batch of so many rows, those of another over and over."""
+    return {name: np.resize(each, (rows, *each.shape[1:])) for name, each in batch.items()}
 
 
 @contextmanager

@@ -33,8 +33,8 @@ class Run:
         starts: of each micro-batch what it starts from: pairs for `part`, and the state of torch's random numbers.
         state: pairs, after the last one.
         names: of the outputs.
-        all_alike: whether some outputs are the same without the others: no numbers are drawn that are torch's own, as a
-            dropout without a seed does, and no layer adds a loss, which has no name but its place.
+        all_alike: whether some outputs are the same without the others: nothing is drawn, no batch norm sees the rows
+            that go through a tower together, and no layer adds a loss, which has no name but its place.
     """
 
     def __init__(self, part, batch, most):
@@ -60,7 +60,7 @@ class Run:
                 # what moves has a copy, for the variables themselves will have moved when it runs again
                 self.starts[0] = [(each, each.value.detach().clone()) for each, _ in self.state], self.starts[0][1]
                 drawn = not all(map(torch.equal, self.starts[0][1], numbers))
-                self.all_alike = not drawn and not any(name.startswith(ADDED) for name in outputs)
+                self.all_alike = not (drawn or self.state or any(name.startswith(ADDED) for name in outputs))
                 whole = {name: each.new_empty((self.rows, *each.shape[1:])) for name, each in outputs.items()}
             for name in whole:
                 whole[name][first :: self.count] = outputs.pop(name)

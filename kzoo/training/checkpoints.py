@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from kzoo.files import disk, limits
 from kzoo.files.opening import check_regular
-from kzoo.files.schema import FLAG, LIST, OBJECT, Object, check, whole
+from kzoo.files.schema import FLAG, OBJECT, Object, check, whole
 from kzoo.files.series import Series
 from kzoo.files.strict_json import read_json
 from kzoo.files.tensor_file import write_tensors
@@ -22,31 +22,13 @@ logger = logging.getLogger("kzoo")
 STATE, TENSORS = "state.json", "tensors.safetensors"
 VERSION = 1  # of what is written; another one is refused
 AT = whole(0, "STEPS")
-FIELDS = Object(
-    {
-        "kzoo_checkpoint": AT,
-        **{name: AT for name in ("epoch", "batch", "step", "order_seed", "epochs")},
-        **{name: FLAG for name in ("finished", "stopped")},
-        **{name: OBJECT for name in ("description", "callbacks", "lost", "noted", "random", "random_of_epoch")},
-        "paths": LIST,
-    },
-    needs=(
-        "kzoo_checkpoint",
-        "epoch",
-        "batch",
-        "step",
-        "order_seed",
-        "epochs",
-        "finished",
-        "stopped",
-        "description",
-        "callbacks",
-        "lost",
-        "noted",
-        "random",
-        "random_of_epoch",
-    ),
-)
+OBJECTS = ("description", "callbacks", "lost", "noted", "noted_at_begin", "random", "random_of_epoch")
+KINDS = {
+    **{name: AT for name in ("kzoo_checkpoint", "epoch", "batch", "step", "order_seed", "epochs")},
+    **{name: FLAG for name in ("finished", "stopped")},
+    **{name: OBJECT for name in OBJECTS},
+}
+FIELDS = Object(KINDS, needs=tuple(KINDS))
 
 
 class Checkpoints:

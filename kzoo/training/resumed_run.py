@@ -63,7 +63,7 @@ class ResumedRun:
             x, ordered = run_data.in_known_order(x, batch_size, options.pop("shuffle"), options.pop("steps_per_epoch"))
             self.order.data, self.epochs = ordered, options["epochs"]
             self.description = run_state.description(self.model, run_data.description_of(x, ordered))
-            self.variables = run_state.variables_of(self.model)
+            self.variables, self.noted_at_begin = run_state.variables_of(self.model), run_state.noted(self.model)
             found = self._found()
             if found is not None:
                 self._open(*found)
@@ -119,7 +119,9 @@ class ResumedRun:
         self.order_seed = state["order_seed"]
         self.last_step, self.last_place = self.step, (self.epoch, self.batch)
         run_state.put_back(arrays, self.variables)
-        run_state.note(self.model, state["noted"])
+        self.noted_at_begin = state["noted_at_begin"]
+        # what callbacks find as they begin; what was noted meanwhile comes behind it
+        run_state.note(self.model, state["noted_at_begin"])
 
     def _is_complete(self):
         return self.saved["finished"] and (self.saved["stopped"] or self.epoch >= self.epochs)
@@ -127,6 +129,7 @@ class ResumedRun:
     def _done_before(self, callbacks):
         """Nothing is left to do: the model is as it was when the training ended, and so are the callbacks."""
         self._set_random(RANDOM)
+        run_state.note(self.model, self.saved["noted"])
         history = keras.callbacks.History()
         history.set_model(self.model)
         history.on_train_begin()
@@ -195,7 +198,9 @@ class ResumedRun:
         """All callbacks have begun."""
         self.states = states
         states.begun()
-        if self.saved is None:
+        if self.saved is not None:
+            run_state.note(self.model, self.saved["noted"])
+        else:
             self.save()
             self.background.wait()  # that the disk has room for one is known before the first step
 
@@ -276,7 +281,8 @@ class ResumedRun:
         self._tell(self.states.strange(lost))
         state = {
             **{"epoch": self.epoch, "batch": self.batch, "step": self.step, "epochs": self.epochs},
-            **{"order_seed": self.order_seed, "description": self.description, "noted": run_state.noted(self.model)},
+            **{"order_seed": self.order_seed, "description": self.description},
+            **{"noted": run_state.noted(self.model), "noted_at_begin": self.noted_at_begin},
             **{"finished": finished, "stopped": bool(self.model.stop_training), "callbacks": callbacks, "lost": lost},
         }
         together = self.writes or keras.config.backend() == "jax"  # whose processes put the parts of weights together

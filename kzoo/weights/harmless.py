@@ -22,6 +22,7 @@ _OF_TRANSFORMERS = {
         "processor_class",
         "task_specific_params",
         "tokenizer_class",
+        "transformers.js_config",
         "transformers_version",
     ),
     "how its own code computes the same numbers": (

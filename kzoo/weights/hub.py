@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from kzoo.files.layouts import LAYOUTS
-from kzoo.weights import pickles
+from kzoo.weights import other_files, pickles
 from kzoo.weights.tensors import shards_of
 
 SCHEME = "hf://"
@@ -87,7 +87,8 @@ def fetch(repo, revision, weights, wanted_for) -> Path:
     chosen = _choose(wanted, folder, listed)
     if not chosen:
         held = pickles.among(name for name in listed if "/" not in name)
-        instead, ways_on = "", _UNTRAINED
+        told = other_files.told(listed)
+        instead, ways_on = f", only {told}" if told else "", _UNTRAINED
         if held:
             instead = f", only {_enumerate(held)}, which can run code when opened and is never read"
             way_out = pickles.way_out(wanted[0].partition(".")[0], held, folder, repo)

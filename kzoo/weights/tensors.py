@@ -25,7 +25,7 @@ from kzoo.files.opening import (
 from kzoo.files.strict_json import parse_json, read_object
 from kzoo.files.words import check_name, on_one_line, said_by
 from kzoo.types import Array
-from kzoo.weights import pickles
+from kzoo.weights import other_files, pickles
 
 PREFIX = re.compile(r"^(module\.|params/)")  # what torch's data parallelism and flax put in front of every name
 ENDINGS = ("safetensors", "safetensors.index.json")  # of weights, by default
@@ -118,11 +118,13 @@ class TensorFiles:
         if found:
             return whole or self._shards(found[0])
         held = pickles.among(path.name for path in self.folder.iterdir())
+        told = other_files.told(other_files.names_in(self.folder))
+        instead = f"it holds {told}; " if told else ""
         advice = (
             f"it holds {', '.join(held)}, which can run code when opened and is never read; "
             f"{pickles.way_out(stem, held, self.folder)}"
             if held
-            else "download the weights into it, or build the model untrained with load_weights=False."
+            else f"{instead}download the weights into it, or build the model untrained with load_weights=False."
         )
         raise FileNotFoundError(f"{self.folder} has no {stem}.{endings[0]}: {advice}")
 

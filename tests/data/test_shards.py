@@ -3,6 +3,7 @@
 import json
 import random
 
+import keras
 import numpy as np
 import pytest
 from shard_case import PAIRS, ids_of, png, sample, tar_of, texts_of, write_shards
@@ -192,3 +193,60 @@ def test_steps_per_epoch_go_on_over_the_ends_of_epochs(tmp_path):
     model.fit(data, epochs=2, steps_per_epoch=3, verbose=0)
     expected = [data._chosen(*divmod(step, 4)) for step in range(6)]
     assert read[-6:] == [tuple(each.tolist()) for each in expected]
+
+
+def test_parts_of_batches_are_dealt_without_overlap_or_loss(tmp_path):
+    """Of shards that are as uneven as can be, and fewer than there are processes."""
+    write_shards(tmp_path, [1, 17, 2])
+    for options in ({}, {"shuffle": False}):
+        whole = kzoo.data.shards(tmp_path, STEPS, 6, ids=True, augmentation=Augmentation((0.3, 1.0)), **options)
+        parts = [whole.of_part(index, 4) for index in range(4)]
+        assert [len(part) for part in parts] == [len(whole)] * 4
+        for epoch, index in ((0, 0), (1, 2), (5, len(whole) - 1)):
+            batch, own = whole.at(epoch, index), [part.at(epoch, index) for part in parts]
+            count = len(batch["ids"])
+            assert [len(each["ids"]) for each in own][:count] == [*map(len, np.array_split(batch["ids"], 4))][:count]
+            for name in batch:  # pictures too: what is drawn for a row is the same whoever reads it
+                assert np.array_equal(np.concatenate([each[name] for each in own[:count]]), batch[name])
+
+
+@pytest.mark.filterwarnings("ignore:.*samples cannot be used")
+def test_parts_of_batches_with_broken_samples_are_those_of_the_whole(tmp_path):
+    members = [each for number in range(24) for each in sample(number)]
+    members = [(name, b"no" if name in ("0001.png", "0007.png", "0009.png") else data) for name, data in members]
+    (tmp_path / "a.tar").write_bytes(tar_of(members))
+    whole = kzoo.data.shards(tmp_path, STEPS, 8, ids=True, skip_broken=True)
+    parts = [whole.of_part(index, 2) for index in range(2)]
+    for epoch in range(4):
+        for index in range(3):
+            own = np.concatenate([part.at(epoch, index)["ids"] for part in parts])
+            assert len(set(own.tolist())) == 8 and not {1, 7, 9} & set(own.tolist())
+            assert np.array_equal(own, whole.at(epoch, index)["ids"])
+
+
+@pytest.mark.once
+def test_a_training_goes_on_in_the_middle_of_an_epoch(tmp_path):
+    (tmp_path / "data").mkdir()
+    pattern = write_shards(tmp_path / "data", [5, 9, 10])
+
+    def fitted(*callbacks):
+        keras.utils.set_random_seed(0)
+        model = tiny_model(depth=1)
+        model.compile("sgd")
+        data = kzoo.data.shards(pattern, model.preprocessor, 4, augmentation=Augmentation((0.3, 1.0)))
+        model.fit(data, epochs=2, verbose=0, callbacks=list(callbacks))
+        return [weight.numpy() if hasattr(weight, "numpy") else np.asarray(weight) for weight in model.get_weights()]
+
+    class Stop(keras.callbacks.Callback):
+        steps = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.steps += 1
+            if self.steps == 9:
+                raise KeyboardInterrupt
+
+    whole = fitted()
+    with pytest.raises(KeyboardInterrupt):
+        fitted(kzoo.training.Resume(tmp_path / "run", every=1), Stop())
+    for ours, theirs in zip(fitted(kzoo.training.Resume(tmp_path / "run", every=1)), whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)

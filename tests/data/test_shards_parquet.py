@@ -68,3 +68,43 @@ def test_what_is_broken(tmp_path):
     path.write_bytes(good[:4] + bytes(400) + good[404:])
     with pytest.raises(ValueError, match="a.parquet: "):
         [batch for batch in kzoo.data.shards(path, STEPS, 2)]
+
+
+def stream(count=24, bad=(), **options):
+    datasets = pytest.importorskip("datasets")
+
+    def rows():
+        for number in range(count):
+            yield {
+                "image": {"bytes": b"no" if number in bad else png(number), "path": None},
+                "text": PAIRS["captions"][number],
+            }
+
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    return datasets.IterableDataset.from_generator(rows, features=features)
+
+
+def test_a_stream_of_hugging_face():
+    data = kzoo.data.shards(stream(), STEPS, 6, ids=True, shuffle_buffer=10)
+    assert type(data).__name__ == "StreamDataset" and len(data) == 4
+    first, again, second = ([texts_of(STEPS, data.at(epoch, index)) for index in range(4)] for epoch in (0, 0, 1))
+    assert first == again != second and sorted(sum(second, [])) == sorted(PAIRS["captions"])
+    assert texts_of(STEPS, data.at(0, 3)) == first[3]  # a run that goes on there
+    assert [texts_of(STEPS, batch) for batch in data] == first
+    parts = [data.of_part(index, 2) for index in range(2)]
+    assert sum((texts_of(STEPS, part.at(1, 2)) for part in parts), []) == second[2]
+    assert sum((texts_of(STEPS, batch) for batch in data.in_order()), []) == PAIRS["captions"]
+    with pytest.raises(ValueError, match="the stream ends after 24 samples, but 30 were said"):
+        list(kzoo.data.shards(stream(), STEPS, 6, count=30))
+    with pytest.raises(TypeError, match="take kzoo.data.shards"):
+        kzoo.data.pairs(stream(), STEPS)
+
+
+@pytest.mark.filterwarnings("ignore:.*samples cannot be used")
+def test_a_stream_with_a_broken_picture():
+    with pytest.raises(ValueError, match="sample .* of epoch 0: 2 bytes cannot be read as an image"):
+        list(kzoo.data.shards(stream(bad={3}), STEPS, 6))
+    data = kzoo.data.shards(stream(bad={3}), STEPS, 6, skip_broken=True)
+    for data.epoch in range(2):
+        assert all(len(batch["images"]) == 6 for batch in data)
+    assert len(data.in_order().rows_read) == 23

@@ -103,6 +103,16 @@ def test_weights_and_vocabulary_are_looked_into(folder):
         assert part in said, said
 
 
+def test_tensors_that_nothing_reads_are_found(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {"backdoor/vars/0": np.zeros((3, 5), "float32")}, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    del config["fingerprints"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (said,) = checking.problems(folder)[1]
+    assert "has 1 tensors that nothing of its config reads, of the shapes (3, 5)" in said
+
+
 def test_files_that_are_none(folder):
     (folder / "tokenizer.json").unlink()
     os.mkfifo(folder / "tokenizer.json")

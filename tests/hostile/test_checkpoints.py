@@ -11,16 +11,16 @@ from breaking import Breaking, Stopped
 from kzoo.files import disk
 from kzoo.files.fingerprint import fingerprint_of
 from kzoo.training.background import Background
-from kzoo.training.checkpoints import Checkpoints
+from kzoo.training.checkpoints import OBJECTS, Checkpoints
 
 pytestmark = pytest.mark.once
 ARRAYS = {"trained/00000": np.arange(6, dtype="float32").reshape(2, 3), "random/python": np.arange(4, dtype="uint32")}
-EMPTY = {name: {} for name in ("description", "callbacks", "lost", "noted", "random", "random_of_epoch")}
+EMPTY = {name: {} for name in OBJECTS}
 
 
 def state(step):
     numbers = {"epoch": 0, "batch": step, "step": step, "order_seed": 5, "epochs": 3}
-    return numbers | {"finished": False, "stopped": False, "paths": []} | EMPTY
+    return numbers | {"finished": False, "stopped": False} | EMPTY
 
 
 @pytest.fixture(scope="module")

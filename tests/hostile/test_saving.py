@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import time
@@ -84,6 +85,22 @@ def test_a_file_of_keras_is_the_old_or_the_new_one(tmp_path, models, monkeypatch
     assert path.read_bytes() != before and list(tmp_path.iterdir()) == [path]
     if name == "model.keras":
         assert round(float(kzoo.load_model(path).scale_and_bias()[0]), 3) == 3.0
+
+
+@pytest.mark.parametrize("way", SAVERS)
+def test_a_disk_without_room_is_known_before_hdf5_fails_on_it(tmp_path, models, way):
+    """Which would end the process."""
+    name, write = SAVERS[way]
+    write(models[0], tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        with pytest.raises(OSError, match=f"{name} cannot be written: the disk takes no file of this size; what was"):
+            write(models[1], tmp_path / name)
+
+    assert ended(in_fork(work)) == 0
+    assert (tmp_path / name).read_bytes() == before and os.listdir(tmp_path) == [name]
 
 
 def opened_scale(folder):

@@ -300,7 +300,7 @@ def test_files_of_every_layout_are_refused_or_replaced_on_request(tmp_path, layo
 
 def test_files_of_nobody_are_not_replaced_either(tmp_path):
     (tmp_path / "tokenizer.json").write_text("mine")
-    for layout in LAYOUTS:
+    for layout in (name for name, layout in LAYOUTS.items() if "tokenizer.json" in layout.files):
         with pytest.raises(FileExistsError):
             try_folder(tmp_path, layout)
     assert content(tmp_path) == {"tokenizer.json": b"mine"}

@@ -81,7 +81,7 @@ def test_an_unknown_name_is_answered_with_near_ones():
 
 
 def test_a_repository_is_asked_for_by_its_name(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="^hf://openai/clip-vit-base-patch32 "):
+    with pytest.raises(FileNotFoundError, match="^hf://openai/clip-vit-base-patch32: "):
         kzoo.from_preset("openai/clip-vit-base-patch32")
     (tmp_path / "openai").mkdir()
     monkeypatch.chdir(tmp_path)  # where it is the path of a folder that lacks

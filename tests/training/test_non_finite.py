@@ -39,7 +39,7 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted_on_request(optimizer)
     assert np.isfinite(model.train_on_batch(batch)).all()
     weight, kept = spoil(model)
     before = values(model)
-    with pytest.warns(UserWarning, match="epoch 1 left out 2 steps .*, the first at step 1: .*blocks_1 is the first"):
+    with pytest.warns(UserWarning, match="epoch 1 left out 2 steps .*, the first at step 1: .*block_1 is the first"):
         history = model.fit(batch, batch_size=4, verbose=0).history
     assert history["skipped_steps"] == [2.0] and history["loss"] == [0.0]
     for one, other in zip(values(model), before, strict=True):

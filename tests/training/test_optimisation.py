@@ -56,7 +56,7 @@ def rates(model):
     """Path of a trained weight -> what a decay of 0.5 multiplies its rate by."""
     found = {each.path: 1.0 for each in model.trainable_variables}
     for tower in (model.image_encoder, model.text_encoder):
-        for depth, part in enumerate(["blocks_1", "blocks_0"], 1):
+        for depth, part in enumerate(["block_1", "block_0"], 1):
             found |= {path: 0.5**depth for path in found if path.startswith(f"{tower.name}/") and part in path}
         first = [path for path in found if path.startswith(f"{tower.name}/") and "embedding" in path]
         first += [path for path in found if path.endswith("pre_norm/gamma") or path.endswith("pre_norm/beta")]
@@ -64,10 +64,12 @@ def rates(model):
     return found
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: keras.optimizers.SGD(0.5), lambda: AdamW(0.01), lambda: OWN["clip_muon"](0.01)]
-)
-def test_learning_rates_fall_with_depth(make, model):
+STEPS = {"sgd": lambda: keras.optimizers.SGD(0.5), "adamw": lambda: AdamW(0.01), "muon": lambda: OWN["clip_muon"](0.01)}
+
+
+@pytest.mark.parametrize("name", list(STEPS))
+def test_learning_rates_fall_with_depth(name, deep):
+    model, make = deep, STEPS[name]
     assert [len(tower.depths()) for tower in (model.image_encoder, model.text_encoder)] == [4, 4]
     batch = batch_of(model, 8)
     whole, by_depth = moved(model, batch, make()), moved(model, batch, make(), layer_decay=0.5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-KILLS = 3
+KILLS = 2  # more, and others, by KZOO_KILLS and KZOO_KILLS_SEED
 DEVICES = ("curve-two", "curve-one")  # of a training that goes on with one of them
 
 

@@ -33,12 +33,16 @@ class Curve(keras.callbacks.Callback):
         raise Killed
 
 
-def trainee(loss=None, optimizer=None, seed=1, **options):
+def trainee(loss=None, optimizer=None, seed=1, weight_decay=0.2, **options):
     keras.utils.set_random_seed(seed)
     model = tiny_model(depth=1, dropout=0.1)
     queue = QueueContrastive(inputs=("image_embeddings", "text_embeddings"), queue_size=16, dim=12, seed=0)
     rate = keras.optimizers.schedules.CosineDecay(1e-4, 30, warmup_target=2e-3, warmup_steps=4)
-    model.compile(optimizer or kzoo.training.AdamW(rate), loss=loss or InfoNCE() + 0.5 * queue, **options)
+    model.compile(
+        optimizer or kzoo.training.AdamW(rate, weight_decay=weight_decay),
+        loss=loss or InfoNCE() + 0.5 * queue,
+        **options,
+    )
     return model
 
 

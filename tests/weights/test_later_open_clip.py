@@ -122,7 +122,7 @@ def read(name, arguments=(), **vision):
         (GAP, {}, {}, {"pool": "average", "norm_tokens": False, "register_tokens": 4, "max_patches": 196}),
         (GAP, {"patch_size": 32}, {"image_size": [64, 96]}, {"max_patches": 6, "patch_size": 32}),
         (GAP, {"fc_norm": False}, {"image_seq_len": 10}, {"norm_tokens": True, "max_patches": 10}),
-        (GAP, {"fc_norm": False, "global_pool": "map"}, {}, {"pool": "attention", "pool_mlp_dim": 3072}),
+        (GAP, {"fc_norm": False, "global_pool": "map"}, {}, {"pool": "attention", "pool_mlp_dim": None}),
         (MAP, {}, {"timm_pool": "avg"}, {"pool": "average", "norm_tokens": True, "register_tokens": 1}),
         (MAP, {}, {"timm_pool": "avg", "timm_proj": None}, {"norm_tokens": False, "projection_bias": True}),
         (MAP, {"swiglu_mlp": True}, {}, {"mlp": "swiglu", "attention_bias": "query_value"}),

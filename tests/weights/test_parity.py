@@ -36,6 +36,8 @@ QUICK, EXACT, TANH = ({"activation": name} for name in ("quick_gelu", "gelu", "g
         ("oc_siglip_tiny", {"image_encoder": EXACT}),
         ("oc_clipa_tiny", {"image_encoder": QUICK}),
         ("oc_convnext_tiny", {"image_encoder": TANH}),
+        ("oc_mobileclip_s_tiny", {"image_encoder": TANH}),
+        ("oc_mobileclip2_s_tiny", {"image_encoder": TANH}),
         ("hf_chinese_clip_tiny", {"text_encoder": TANH}),
         ("oc_coca_tiny", {"text_decoder": QUICK, "loss": [{"loss": "Captioning"}]}),
         # masks and pools

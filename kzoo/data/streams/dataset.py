@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,6 +26,22 @@ class Captions:
 
     def __iter__(self) -> Iterator[str]:
         return self.rows.captions()
+
+
+class Later:
+    """A `numpy.random.Generator` that is made when something is drawn: of most rows nothing is.
+
+    Args:
+        seeds: of it.
+    """
+
+    def __init__(self, seeds):
+        self.seeds, self._made = seeds, None
+
+    def __getattr__(self, name) -> Any:
+        if self._made is None:
+            self._made = np.random.default_rng(self.seeds)
+        return getattr(self._made, name)
 
 
 class ShardDataset(PairDataset):
@@ -135,24 +151,25 @@ class ShardDataset(PairDataset):
         return self.order.chosen(epoch, index)
 
     def _random(self, epoch, *numbers):
-        return np.random.default_rng((self.seed, epoch, *numbers, len(numbers)))
+        return Later((self.seed, epoch, *numbers, len(numbers)))
 
     def _instead(self, epoch, number, place, taken, read):
         """A row for a place in the batch whose own cannot be read: one that is in no part of the batch."""
-        random, size = self._random(epoch, number, 0), self.batch_size
-        # each place has rows of its own, so that no other process takes one of them for another place
-        if self.count > FEW:
-            others = random.integers(self.count // size, size=TRIES) * size + place
-        else:
-            others = random.permutation(self.count)
-            others = np.concatenate([others[others % size == place], others[others % size != place]])
-        for each in others.tolist():
+        for each in self.candidates(self._random(epoch, number, 0), number, place):
             if each not in taken:
                 taken.add(each)
                 pair = self._read(each, self._random(epoch, each), read)
                 if pair:
                     return pair
         return []
+
+    def candidates(self, random, number, place) -> list[int]:
+        """Numbers of rows that are tried for a place: each place has its own, so that no other process takes one."""
+        size = self.batch_size
+        if self.count > FEW:
+            return (random.integers(self.count // size, size=TRIES) * size + place).tolist()
+        others = random.permutation(self.count)
+        return np.concatenate([others[others % size == place], others[others % size != place]]).tolist()
 
     def _report(self):
         """Say which samples were left out since this was said last."""

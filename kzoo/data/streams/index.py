@@ -112,8 +112,8 @@ def counted(names, opener, look, index=None) -> Counted:
 
 def shown(steps, what, count, least=MANY) -> Iterator:
     """Steps of long work, under a bar where there are many and somebody looks."""
-    console = Console(stderr=True)
-    return track(steps, what, count, console=console, transient=True, disable=count < least or not console.is_terminal)
+    console, few = Console(stderr=True), count is not None and count < least
+    return track(steps, what, count, console=console, transient=True, disable=few or not console.is_terminal)
 
 
 def _fitting(path, known):

@@ -9,6 +9,7 @@ from kzoo.data.crops import Crops
 from kzoo.data.skipping import listed
 from kzoo.data.streams.asked import asked_for
 from kzoo.data.streams.dataset import ShardDataset
+from kzoo.data.streams.iterable import KEPT, StreamDataset, StreamRows, is_stream
 from kzoo.data.streams.locations import Opener, expanded
 from kzoo.data.streams.rows import ShardRows
 
@@ -27,6 +28,7 @@ from kzoo.data.streams.rows import ShardRows
     captions_per_image=COUNT,
     crops=instance(Crops, "a kzoo.data.Crops"),
     index=PATH,
+    count=COUNT,
     cache=PATH,
     allow_pipes=FLAG,
 )
@@ -52,6 +54,7 @@ def shards(
     ids=False,
     classes=None,
     index=None,
+    count=None,
     cache=None,
     allow_pipes=False,
 ) -> ShardDataset:
@@ -64,7 +67,9 @@ def shards(
 
     Args:
         source: path or URL of a shard; a pattern with braces, `"data-{0000..0999}.tar"`, or of the file system,
-            `"data-*.tar"`; a folder of shards; a list of these. See below for URLs.
+            `"data-*.tar"`; a folder of shards; a list of these; see below for URLs. Or an
+            `IterableDataset` of Hugging Face, a stream, which every process reads from its start; a `Dataset` goes into
+            `kzoo.data.pairs`.
         preprocessor: `model.preprocessor`.
         batch_size: pairs per batch of all processes together, at least 2.
         shuffle: shards in a new order each epoch, and samples shuffled within `shuffle_buffer`; the rest of the set
@@ -87,6 +92,7 @@ def shards(
         index: path or URL of an `index.json`, as `kzoo.data.write_shards` writes it, or of a `sizes.json` of names and
             numbers of samples; default the one that lies beside local shards. Without one the samples are counted
             first, by a look at the headers of each shard.
+        count: samples of a stream; default a pass over it counts them.
         cache: folder in which shards from URLs are kept; default none: each is a temporary file while it is read.
         allow_pipes: whether sources that begin with `pipe:` are run as commands of the shell.
 
@@ -118,17 +124,23 @@ def shards(
     Reference:
         Aizman, Maltby and Breuel, "High Performance I/O For Large Scale Deep Learning", 2019, arXiv:2001.01858.
     """
-    found = expanded(source)
-    opener = Opener(cache, allow_pipes)
-    opener.check(found)
-    asked = asked_for(image_key, caption_key, columns, classes)
-    rows = ShardRows(found, opener, asked, index, shuffle_buffer)
+    asked, kind = asked_for(image_key, caption_key, columns, classes), ShardDataset
+    if is_stream(source):
+        kind, kept = StreamDataset, KEPT * batch_size
+        rows = StreamRows(source, asked, count, kept, shuffle_buffer if shuffle else None, seed)
+    else:
+        if count is not None:
+            raise ValueError(f"count is {count}, but only a stream is counted so; shards have an index=.")
+        found = expanded(source)
+        opener = Opener(cache, allow_pipes)
+        opener.check(found)
+        rows = ShardRows(found, opener, asked, index, shuffle_buffer)
     if rows.problems:
         said = listed(rows.problems, f"of the {len(found)} shards are not whole")
         if not skip_broken:
             raise ValueError(f"{said} Mend them, or go on with what can be read of them: skip_broken=True.")
         warnings.warn(said, stacklevel=3)
-    data = ShardDataset(
+    data = kind(
         rows,
         preprocessor,
         buffer=shuffle_buffer,

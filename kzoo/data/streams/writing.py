@@ -15,6 +15,7 @@ from PIL import Image
 from kzoo.arguments import AMOUNT, COUNT, FLAG, NAME, PATH, takes
 from kzoo.data.arguments import COLUMNS
 from kzoo.data.columns import opened
+from kzoo.data.held import undecoded
 from kzoo.data.skipping import listed
 from kzoo.data.sources import read_source
 from kzoo.data.streams.asked import Asked
@@ -89,7 +90,7 @@ def write_shards(
     if not overwrite and (Path(folder) / INDEX).exists():
         raise FileExistsError(f"{folder} holds shards; choose another folder, or replace them with overwrite=True.")
     try_folder(folder, KIND, overwrite)  # before the work
-    found = read_source(_undecoded(source, image_key), image_key, caption_key, columns)
+    found = read_source(undecoded(source, image_key), image_key, caption_key, columns)
     if found.broken and not skip_broken:
         raise ValueError(f"{listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if not found.rows:
@@ -200,14 +201,6 @@ class _Samples:
             record[name] = self.names[name][int(first)] if name in self.names else np.asarray(first).tolist()
         texts = [("txt", row.captions[0].encode())]
         return [*texts, ("json", json.dumps(record, ensure_ascii=False).encode())] if record else texts
-
-
-def _undecoded(source, image_key):
-    """A data set of Hugging Face whose pictures are bytes, as they were put into it."""
-    feature = (getattr(source, "features", None) or {}).get(image_key)
-    if not hasattr(source, "cast_column") or not getattr(feature, "decode", False):
-        return source
-    return source.cast_column(image_key, type(feature)(decode=False))
 
 
 def _picture(image):

@@ -166,9 +166,11 @@ def pooled(row, changes, own_head) -> dict:
         )
     if not tower["norm_tokens"]:
         raise ValueError("fc_norm=True with the pool 'map' norms behind it alone, which this version cannot build.")
-    ratio = own["attn_pool_mlp_ratio"] or own["mlp_ratio"]
-    heads = own["attn_pool_num_heads"] or own["num_heads"]
-    return tower | {"pool_heads": heads, "pool_mlp_dim": int(own["embed_dim"] * ratio)}
+    heads, hidden = own["attn_pool_num_heads"], int(own["embed_dim"] * (own["attn_pool_mlp_ratio"] or own["mlp_ratio"]))
+    return tower | {
+        "pool_heads": None if heads == own["num_heads"] else heads,  # None: as of the blocks
+        "pool_mlp_dim": None if hidden == tower["mlp_dim"] else hidden,
+    }
 
 
 def sized(row, vision) -> dict:

@@ -1,0 +1,62 @@
+"""Commands that meet broken pictures, tables and losses that do not fit: what can be done is, and nothing is left."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from shared_case import toy_pairs
+from typer.testing import CliRunner
+
+from kzoo import cli
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder, pairs = tmp_path / "photos", toy_pairs(8)
+    folder.mkdir()
+    lines = ["label,image,caption"]
+    for number, (image, caption) in enumerate(zip(pairs["images"], pairs["captions"])):
+        Image.fromarray(image).save(folder / f"{number}.png")
+        lines.append(f"{number},{number}.png,{caption}")
+    (folder / "pairs.csv").write_text("\n".join(lines))
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, list(map(str, arguments)))
+
+
+def test_embed_goes_on_without_what_is_broken(photos, saved, tmp_path):
+    (photos / "3.png").write_bytes(b"none")
+    arguments = ("embed", saved, "--output", tmp_path / "some.npz", "--images", photos)
+    assert "3.png cannot be read as an image" in str(run(*arguments).exception)
+    assert not (tmp_path / "some.npz").exists()
+    result = run(*arguments, "--texts", photos / "pairs.csv", "--skip-broken")
+    assert result.exit_code == 0 and "It is left out." in " ".join(result.output.split())
+    found = np.load(tmp_path / "some.npz")
+    assert found["image_files"].tolist() == [str(photos / f"{number}.png") for number in range(8) if number != 3]
+    assert len(found["image_embeddings"]) == 7
+    assert found["texts"].tolist() == toy_pairs(8)["captions"]  # of a table its captions, not its lines
+    for path in photos.glob("*.png"):
+        path.write_bytes(b"none")
+    assert "none of the 8 images can be read" in str(run(*arguments, "--skip-broken").exception)
+
+
+def test_what_cannot_be_trained_leaves_nothing(photos, tmp_path):
+    arguments = (
+        "train",
+        photos / "pairs.csv",
+        "--preset",
+        "clip_nano",
+        "--from-scratch",
+        "--output",
+        tmp_path / "model",
+    )
+    arguments = (*arguments, "--epochs", 1, "--batch-size", 4)
+    assert "Captioning reads 'caption_" in str(run(*arguments, "--loss", "Captioning").exception)
+    (tmp_path / "held.csv").write_text("image,caption\nphotos/1.png,a\nphotos/x.png,b\n")
+    (photos / "x.png").write_bytes(b"none")
+    said = str(run(*arguments, "--validation", tmp_path / "held.csv").exception)
+    assert "x.png cannot be read as an image" in said and "go on without it" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["held.csv", "photos"]
