@@ -253,18 +253,24 @@ def work():
 
 
 def processes():
-    """Two processes of two devices each, and what each of them has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    """Two processes, on jax of two devices each, and what each of them has."""
+    with socket.socket() as one, socket.socket() as two:
+        addresses = []
+        for free in (one, two):
+            free.bind(("127.0.0.1", 0))
+            addresses.append(f"127.0.0.1:{free.getsockname()[1]}")
     with tempfile.TemporaryDirectory() as folder:
-        common = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_NUM_CPU_DEVICES": "2"}
         running = []
         for index in range(2):
+            if BACKEND == "jax":
+                own = {"JAX_COORDINATOR_ADDRESS": addresses[0], "JAX_NUM_PROCESSES": "2", "JAX_NUM_CPU_DEVICES": "2"}
+                own["JAX_PROCESS_ID"] = str(index)
+            else:
+                task = {"type": "worker", "index": index}
+                own = {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
             command = [sys.executable, __file__, "process", folder]
-            environment = os.environ | common | {"JAX_PROCESS_ID": str(index)}
-            running.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-        alone = ways_of_processes()
+            running.append(subprocess.Popen(command, env=os.environ | own, stderr=subprocess.PIPE, text=True))
+        alone, _ = ways_of_processes()
         errors = [each.communicate()[1] for each in running]
         if any(each.returncode for each in running):
             raise RuntimeError("\n".join(error[-1500:] for error in errors))
@@ -285,17 +291,15 @@ def ways_of_processes():
     found["evaluate"] = np.array(list(results.values()))
     found["predict"] = model.predict(pairs(model, 17), batch_size=ROWS, verbose=0)[PAIR[0]]
     model.fit(pairs(model, 13), batch_size=ROWS, shuffle=False, verbose=0)
-    return found | {"kernel": numpy(model.image_encoder.weights[0]), "last": numpy(model.weights[-1])}
+    return found | {"kernel": numpy(model.image_encoder.weights[0]), "last": numpy(model.weights[-1])}, model
 
 
 def process(folder):
     """One of several processes."""
     with kzoo.scale.start():
-        found = ways_of_processes()
-        model, _, _ = trained("info_nce", contextlib.nullcontext)
-        model.fit(pairs(model, 13), batch_size=ROWS, shuffle=False, verbose=0)
+        found, model = ways_of_processes()
         model.save_to_preset(f"{folder}/preset")
-    np.savez(f"{folder}/{kzoo.scale.process()[0]}.npz", **found)
+        np.savez(f"{folder}/{kzoo.scale.process()[0]}.npz", **found)
 
 
 def attempt(name, function):
@@ -307,14 +311,14 @@ def attempt(name, function):
 
 
 if __name__ == "__main__":
-    if BACKEND == "tensorflow":
+    if BACKEND == "tensorflow" and sys.argv[1:2] != ["process"]:
         import tensorflow as tf
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     cases = {name: lambda name=name: loss(name) for name in CASES}
-    cases |= {"rest": rest, "refused": refused, "saved": saved}
-    cases |= {"layouts": layouts, "work": work, "processes": processes} if BACKEND == "jax" else {}
+    cases |= {"rest": rest, "refused": refused, "saved": saved, "processes": processes}
+    cases |= {"layouts": layouts, "work": work} if BACKEND == "jax" else {}
     if sys.argv[1:2] == ["process"]:
         process(sys.argv[2])
     else:

@@ -1,4 +1,4 @@
-"""Two replicas on TensorFlow, four devices on jax: losses, gradients and weights are those of one device.
+"""Two replicas on TensorFlow, four devices on jax, two processes: losses and weights are those of one device.
 
 One process tries all cases, as what a process takes for its devices is settled when it starts.
 """
@@ -76,7 +76,6 @@ def test_devices_share_the_work(found, backend):
     assert of(found, "work") == pytest.approx(1.0, abs=0.02)  # of towers in micro-batches and a loss in blocks
 
 
-@pytest.mark.parametrize("backend", ["jax"] if BACKEND == "jax" else [])
-def test_processes_of_several_devices(found, backend):
+def test_processes_that_train_together(found):
     for name, apart in of(found, "processes").items():
         assert apart < CLOSE, name
