@@ -13,8 +13,8 @@ def _functions():
     class Gather(torch.autograd.Function):
         """All-gather whose backward pass needs no communication.
 
-        Every process computes the same loss of the same rows, so each has the gradient to its own rows already. What the
-        processes then average is `count` times too small, as each sees one part of the sum: hence the factor.
+        Every process computes the same loss of the same rows, so each has the gradient to its own rows already. What
+        the processes then average is `count` times too small, as each sees one part of the sum: hence the factor.
         """
 
         @staticmethod
@@ -37,7 +37,7 @@ def _functions():
             return found, None, None
 
     class Summed(torch.autograd.Function):
-        """The sum over all processes, of a tensor that each goes on with in its own way: gradients are summed as well."""
+        """The sum over all processes, of a tensor that each goes on with in its own way; so are gradients."""
 
         @staticmethod
         def forward(context, tensor) -> Any:
