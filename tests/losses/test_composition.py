@@ -176,6 +176,8 @@ def test_block_size_is_checked():
 
 def test_only_kzoo_losses_compile(model):
     with pytest.raises(TypeError, match="a kzoo loss is expected"):
+        model.compile("sgd", loss=keras.losses.MeanSquaredError())
+    with pytest.raises(ValueError, match="loss 'mse' is unknown"):
         model.compile("sgd", loss="mse")
 
 
