@@ -140,7 +140,7 @@ def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeyp
     resumed, whole = history(tmp_path / "model"), history(workshop.parent / "model")
     for name in ("loss", "val_loss"):
         values = [[float(row[name]) for row in rows] for rows in (resumed, whole)]
-        assert values[0] == values[1]
+        assert values[0] == pytest.approx(values[1], rel=1e-5)  # in micro-batches
     code, said = fails(capsys, monkeypatch, *arguments)
     assert code == 1 and "holds a model; replace it (--overwrite)" in said
 

@@ -253,7 +253,8 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_of_the_last_good_epoch(mod
 
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9))
     spoilt = Spoilt()
-    with pytest.raises(FloatingPointError, match=r"the loss became .* in epoch \d+, step \d+.*; lower the learning rate"):
+    sentence = r"the loss became .* in epoch \d+, step \d+.*; lower the learning rate"
+    with pytest.raises(FloatingPointError, match=sentence):
         model.fit(batch, batch_size=4, epochs=5, verbose=0, callbacks=[spoilt])
     assert all(np.array_equal(old, new) for old, new in zip(spoilt.good, model.get_weights(), strict=True))
     model.optimizer.learning_rate = 0.01
