@@ -63,8 +63,9 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
     a few rows and of twice as many are made, on what the model is on, and the straight line through them is followed;
     the model is put back afterwards. So is the loss by itself, whose memory may grow with the square of the batch. On a
     CPU it is by how much a process rises whose memory was not larger before. TensorFlow gives nothing back there, so a
-    copy of the model makes the steps in processes of their own, which takes a minute. What was measured for presets is
-    within a fifth of it, see `benchmarks/activation_memory.py`.
+    copy of the model makes the steps in processes of their own, which takes a minute. Plain steps of presets were
+    measured within a fifth of it on jax and torch; steps in micro-batches, which take little, and TensorFlow's may be
+    off by more. `benchmarks/activation_memory.py` prints both.
 
     Args:
         model: a compiled model; of its own `micro_batch_size` nothing is read.
