@@ -44,5 +44,5 @@ def test_example(path, tmp_path, monkeypatch, capsys):
 
 
 def test_all_are_there():
-    names = {"quickstart", "finetune_pairs", "lit", "zero_shot", "export_onnx", "caption_head"}
+    names = {"quickstart", "finetune_pairs", "lit", "zero_shot", "export_onnx", "caption_head", "multi_device"}
     assert {path.stem for path in EXAMPLES} == names | set(CLAIMS)

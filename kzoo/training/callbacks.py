@@ -150,7 +150,7 @@ class TimeBudget(AsCalled, keras.callbacks.Callback):
         if self.started is not None:
             now = time.monotonic()
             self.before, self.started = self.before + now - self.started, now
-        share = agreed(self.spent())  # of several processes one has the clock
+        share = agreed(min(1.0, self.before / self.seconds))  # of several processes one has the clock
         rise = min(1.0, share / self.warmup) if self.warmup else 1.0
         fall = 0.5 * (1.0 + math.cos(math.pi * max(0.0, share - self.warmup) / (1.0 - self.warmup)))
         sync_state(self.model)  # within an epoch the optimizer's state is in the loop of jax, not in the model

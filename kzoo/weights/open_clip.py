@@ -153,7 +153,7 @@ def read_row(config, preprocessing=None) -> dict:
 def _refuse_mammut(model):
     """One decoder in the place of text tower and decoder: of open_clip 4, or as LAION's fork says it."""
     place = "multimodal_cfg" if "text_cfg" not in model and "multimodal_cfg" in model else "text_cfg"
-    text = model.part(place, {})
+    text = model.part(place)
     if place == "multimodal_cfg" or "does_full_decoding" in text or "cross_attn_ratio" in text:
         raise ValueError(
             f"{text.place} is of MaMMUT, whose one decoder embeds texts without the picture and writes them with it; "

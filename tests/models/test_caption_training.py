@@ -9,6 +9,7 @@ from shared_case import numpy
 import kzoo
 from kzoo.encoders import BertDecoder, MultimodalDecoder, TextTransformer, VisionTransformer
 from kzoo.losses import Captioning, Loss
+from kzoo.scale.engine import part_of
 from kzoo.training.step import losses_of
 
 TARGETS = ("caption_labels", "caption_mask")
@@ -120,7 +121,7 @@ def test_a_training_step_never_holds_the_logits(loss):
     model.compile("sgd", loss=loss)
 
     def step():
-        return sum(losses_of(model, batch, training=True)[0])
+        return sum(losses_of(model, part_of(batch), training=True)[0])
 
     whole = rows * (length - 1) * vocabulary
     if isinstance(loss, OfLogits):

@@ -110,7 +110,7 @@ def test_a_file_opens_again_with_all_towers(tmp_path):
             r"a batch has the keys \['d'\], but a dict of arrays is expected, of a",
         ),
         (lambda: three().compile("sgd", loss=InfoNCE()), "the loss reads 'image_embeddings', but the model gives a_"),
-        (lambda: three().compile("sgd", loss="mse"), "a kzoo loss is expected"),
+        (lambda: three().compile("sgd", loss="mse"), "loss 'mse' is unknown"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, sentence):

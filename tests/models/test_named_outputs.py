@@ -198,7 +198,7 @@ def test_every_way_in_is_checked_before_anything_is_touched():
         ),
         ({"loss_weights": [1.0]}, r"compile was given loss_weights=\[1.0\]; weigh the terms of the loss itself"),
         ({"gradients": "pcgrd"}, "pcgrad"),
-        ({"loss": "mse"}, "a kzoo loss is expected"),
+        ({"loss": keras.losses.MeanSquaredError()}, "a kzoo loss is expected"),
     ],
 )
 def test_arguments_of_compile_that_have_no_use(options, sentence):

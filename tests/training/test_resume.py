@@ -235,9 +235,17 @@ def test_averaged_weights_take_their_place_at_the_very_end_only(tmp_path):
 
 
 # -- signals --
+@pytest.fixture
+def heard():
+    """Ctrl-C as in a terminal: a process that a shell has started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_leaves(tmp_path, number):
+def test_a_signal_saves_and_leaves(tmp_path, heard, number):
     whole = train(tmp_path / "whole")
     model, before = trainee(), signal.getsignal(number)
     curve = Curve((1, 1), lambda: os.kill(os.getpid(), number))
@@ -252,7 +260,7 @@ def test_a_signal_saves_and_leaves(tmp_path, number):
 
 @pytest.mark.once
 @pytest.mark.parametrize("alive", [True, False])
-def test_a_signal_that_comes_within_a_step_is_one_signal(alive):
+def test_a_signal_that_comes_within_a_step_is_one_signal(heard, alive):
     with leaving_noted() as leaving:
         with interrupted_between_steps(lambda: alive):
             os.kill(os.getpid(), signal.SIGINT)
