@@ -21,6 +21,7 @@ OTHERS = ("jax", "tensorflow")  # backends that take turns at tests marked `one_
 ROOMS = ("composition", "generative", "image_text", "labels", "sentences", "teachers", "views")
 MODELS = ("caption", "caption_training", "captioner", "changed_layers", "dual_encoder", "from_dual_encoder")
 MODELS += ("multi_encoder", "named_outputs", "negatives", "order_of_data", "self_supervised")
+LONG = ("scale/", "training/test_resume_killed.py", "test_examples.py", "test_demo.py")
 TURNS = (
     *(f"losses/{room}/" for room in ROOMS),
     *(f"models/test_{name}.py" for name in MODELS),
@@ -92,6 +93,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("once")
         if room_of(item.path.relative_to(TESTS).as_posix()) in ONCE and not item.get_closest_marker("every_backend"):
             item.add_marker("once")
+    # what a minute is spent on begins first, or one process would wait for the other at the end
+    items.sort(key=lambda item: not item.path.relative_to(TESTS).as_posix().startswith(LONG))
 
 
 # -- seconds of each room --
