@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kzoo.data.batches import Batches, Stretches
-from kzoo.keras_contact import untracked
+from kzoo.keras_contact import steps_run, untracked
 from kzoo.losses.parts.blocks import FEW
 from kzoo.training.feed import Counted, Held, is_data_set
 from kzoo.training.parts import own_part
@@ -73,9 +73,12 @@ def expect_rows(model, source) -> None:
     """Says to a model whether batches have few rows: TensorFlow compiles a step for batches of any size.
 
     Args:
-        model: compiled. A step that was compiled for fewer rows is forgotten.
+        model: compiled. A step that was compiled for fewer rows is forgotten, but for one that runs: what a callback
+            asks within `fit` is computed as that step is.
         source: data and the `batch_size` that they are read with.
     """
+    if steps_run(model):
+        return
     size = _rows_of(*source)
     few = size is not None and size <= FEW
     if model.few_rows and not few and keras.config.backend() == "tensorflow":
