@@ -3,11 +3,11 @@
 import itertools
 import threading
 from bisect import bisect_right
-from concurrent.futures import Future
 from typing import Any
 
 from kzoo.data.captions import captions_of
 from kzoo.data.sources import Row
+from kzoo.data.streams.read_once import ReadOnce
 from kzoo.extras import require
 from kzoo.files import limits
 from kzoo.files.words import on_one_line, said_by
@@ -36,7 +36,7 @@ class ParquetShard:
     problem = None
 
     def __init__(self, file, name, asked, groups=2):
-        self.name, self.asked, self.groups = name, asked, groups
+        self.name, self.asked = name, asked
         parquet = require("pyarrow.parquet", "shards", "Reading parquet files")
         try:
             self.file = parquet.ParquetFile(file)
@@ -52,7 +52,7 @@ class ParquetShard:
         self.caption_key = self._named(asked.caption_key, CAPTION_KEYS, "caption_key=")
         for column in asked.columns:
             self._named(column, (), "columns=")
-        self._guard, self._reading, self._held = threading.Lock(), threading.Lock(), {}
+        self._reading, self._groups = threading.Lock(), ReadOnce(self._read_group, groups)
 
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
@@ -114,26 +114,12 @@ class ParquetShard:
     def _cell(self, number, column) -> Any:
         group = bisect_right(self.ends, number)
         start = self.ends[group - 1] if group else 0
-        return self._group(group)[column][number - start].as_py()
+        return self._groups.get(group)[column][number - start].as_py()
 
-    def _group(self, number):
-        """A group of rows, read once for all threads that want it; the one that was wanted longest ago goes."""
-        with self._guard:
-            found = self._held.pop(number, None)
-            mine = found is None
-            self._held[number] = found = found or Future()
-            while len(self._held) > self.groups:
-                del self._held[next(iter(self._held))]
-        if mine:
-            self._read_into(found, number)
-        return found.result()
-
-    def _read_into(self, found, number):
+    def _read_group(self, number):
         wanted = list(dict.fromkeys([self.image_key, self.caption_key, *self.asked.columns]))
         try:
             with self._reading:
-                found.set_result(self.file.read_row_group(number, columns=wanted))
-        except BaseException as error:  # as above; who waits for it must not wait for ever
-            found.set_exception(ValueError(f"{self.name}: its group {number} cannot be read: {said_by(error)}."))
-            if not isinstance(error, Exception):
-                raise
+                return self.file.read_row_group(number, columns=wanted)
+        except Exception as error:  # as above
+            raise ValueError(f"{self.name}: its group {number} cannot be read: {said_by(error)}.") from error

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +12,7 @@ from kzoo.data.streams.index import counted
 from kzoo.data.streams.locations import is_parquet, local_path, short
 from kzoo.data.streams.order import LANES
 from kzoo.data.streams.parquet import ParquetShard
+from kzoo.data.streams.read_once import ReadOnce
 from kzoo.data.streams.tar import TarShard
 
 OPEN = 128  # shards that are open at once, where more would be wanted
@@ -52,9 +52,9 @@ class ShardRows:
     def __init__(self, names, opener, asked, index=None, buffer=0):
         self.names, self.opener, self.asked = names, opener, asked
         self.fetched = any(local_path(name) is None for name in names)
-        self._guard, self._open, self.known = threading.Lock(), {}, [None] * len(names)
+        self._open, self.known = ReadOnce(self._opened, OPEN), [None] * len(names)  # a shard let go is closed by itself
         self._ahead = threading.Semaphore(AHEAD)
-        self.lanes, self.groups, self.most_open = LANES, 2, OPEN
+        self.lanes, self.groups = LANES, 2
         found = counted(names, opener, self._opened, index)
         self.counts, self.known, self.problems = found.counts, found.known, found.problems
         self.starts = np.concatenate([[0], np.cumsum(self.counts)]).astype("int64")
@@ -108,48 +108,30 @@ class ShardRows:
 
     def _fetch(self, number):
         with self._ahead, suppress(ValueError):  # which is said where a row of it is read
-            self._shard(number)
+            self._open.get(number)
 
     def _plan(self, buffer):
         """How many shards are read at once: of parquet files whole groups of rows are held for that."""
         shards = sum(count > 0 for count in self.counts)
         first = next(number for number, count in enumerate(self.counts) if count)
         if is_parquet(self.names[first]):
-            shard = self._shard(first)
+            shard = self._open.get(first)
             rows, size = max(1, len(shard) // len(shard.ends)), max(1, shard.largest_group)
             self.lanes = int(np.clip((HELD // size - buffer // rows) // 2, 1, LANES))
             self.groups = buffer // (self.lanes * rows) + 2
         lanes = min(self.lanes, shards)
         mean = max(1, len(self) // shards)  # samples of a shard
-        self.most_open = min(OPEN, lanes * (buffer // (lanes * mean) + 3))
+        self._open.most = min(OPEN, lanes * (buffer // (lanes * mean) + 3))
 
     def _found(self, number) -> Any:
         at = int(np.searchsorted(self.starts, number, side="right")) - 1
-        shard, within = self._shard(at), int(number - self.starts[at])
+        shard, within = self._open.get(at), int(number - self.starts[at])
         if within >= len(shard):
             why = f" {shard.problem}" if shard.problem else ""
             raise ValueError(
                 f"{shard.name}: it has {len(shard):,} samples, but {self.counts[at]:,} are recorded in its index.{why}"
             )
         return shard, within
-
-    def _shard(self, number):
-        """A shard, opened once for all threads that want it; the one that was wanted longest ago is let go."""
-        with self._guard:
-            found = self._open.pop(number, None)
-            mine = found is None
-            self._open[number] = found = found or Future()
-            while len(self._open) > self.most_open:
-                del self._open[next(iter(self._open))]  # it is closed when nobody reads in it any more
-        if mine:
-            try:
-                found.set_result(self._opened(number))
-            except BaseException as error:  # whoever waits for it must not wait for ever
-                found.set_exception(error)
-                if not isinstance(error, Exception):
-                    with self._guard:
-                        self._open.pop(number, None)
-        return found.result()
 
     def _opened(self, number):
         name, known = self.names[number], self.known[number]
