@@ -1,7 +1,6 @@
 """jax: the devices of keras.distribution, among which a batch stays whole: the compiler shares the work."""
 
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from kzoo.keras_contact import batches_placed
+from kzoo.scale.doing_once import done_by_first
 from kzoo.scale.rows import PART, cut, own_rows, whole_rows
 
 # what a launcher sets of each of several processes: keras.distribution, jax itself, a pod of TPUs, Slurm
@@ -188,20 +188,9 @@ def once(action, computes=False) -> Any:
             f"this is one of {count} processes of jax, which compute together only; save the model, and export what "
             "was saved in a process of its own."
         )
-    failed, given = None, b""
-    if index == 0:
-        try:
-            given = pickle.dumps(action())
-        except BaseException as error:
-            failed = error
-    size = int(_of_first(np.array([-1 if failed else len(given)], "int32"))[0])
-    if failed is not None:
-        raise failed
-    if size < 0:
-        raise RuntimeError("process 0 failed at what it alone does for all processes, such as writing a file.")
-    if index:
-        given = bytes(size)
-    return pickle.loads(_of_first(np.frombuffer(given, "uint8")).tobytes()) if size else None
+    return done_by_first(
+        action, index, _of_first, "process 0 failed at what it alone does for all processes, such as writing a file."
+    )
 
 
 def _of_first(array):

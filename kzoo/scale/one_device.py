@@ -5,6 +5,9 @@ from typing import Any
 
 from keras import ops
 
+from kzoo.layers.linear_logits import LinearLogits
+from kzoo.types import Tensor
+
 
 class Part:
     """The rows of a batch that a step computes here, and the way from them to those of all devices.
@@ -32,6 +35,38 @@ class Part:
             axes: name -> the axis of the rows, where it is not the first.
         """
         return tensors
+
+
+class SharedPart(Part):
+    """The rows of one of several devices that share a batch.
+
+    An engine says which these are, and defines `rows_of_all`.
+
+    Attributes:
+        computed: how many rows are computed here; None where that is not known before the step runs.
+    """
+
+    def rows_of_all(self, tensor, axis) -> Tensor:
+        """The rows of all devices on this axis, in their order, with a gradient to those of this one."""
+        raise NotImplementedError(f"{type(self).__module__} does not say how the rows of all devices come together.")
+
+    def gathered(self, tensors, axes=None) -> dict:
+        return {name: self._gathered(name, each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
+
+    def _gathered(self, name, tensor, axis):
+        if isinstance(tensor, LinearLogits):
+            return tensor._replace(states=self._gathered(name, tensor.states, axis))
+        tensor = ops.convert_to_tensor(tensor)
+        if not len(tensor.shape):
+            return tensor
+        rows = tensor.shape[axis] if len(tensor.shape) > axis else 0
+        if rows is not None and rows != self.computed:
+            raise NotImplementedError(
+                f"the loss reads {name!r} of shape {tuple(tensor.shape)}, which has no row for each sample, so it "
+                "cannot be put together with that of the other devices; train on one, or give it as a constant of the "
+                "loss."
+            )
+        return self.rows_of_all(tensor, axis)
 
 
 def part_of(batch) -> Part:

@@ -2,16 +2,16 @@
 
 import json
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from kzoo.keras_contact import batch_norms, moments_taken
-from kzoo.layers.linear_logits import LinearLogits
 from kzoo.scale import one_device
+from kzoo.scale.doing_once import done_by_first
 from kzoo.scale.draws import STRIDE, drawing
+from kzoo.types import Tensor
 
 SMALL = ("bool", "uint8", "int8", "uint16", "int16")  # dtypes that not every collective of TensorFlow moves
 TRIED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "OneDeviceStrategy")  # of tf.distribute
@@ -127,8 +127,8 @@ def count() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
-class Part(one_device.Part):
-    """The rows of one replica; see `kzoo.scale.one_device.Part`."""
+class Part(one_device.SharedPart):
+    """The rows of one replica; see `kzoo.scale.one_device.SharedPart`."""
 
     def __init__(self, batch):
         import tensorflow as tf
@@ -139,32 +139,14 @@ class Part(one_device.Part):
         # the last batch may have no row for a replica: all note what all rows give, so that no mean depends on one
         self.rows = self.own = tf.distribute.get_replica_context().all_reduce("SUM", own)
 
-    def gathered(self, tensors, axes=None) -> dict:
-        return {name: self._gathered(name, each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
+    def rows_of_all(self, tensor, axis) -> Tensor:
+        import tensorflow as tf
 
-    def _gathered(self, name, tensor, axis):
-        if isinstance(tensor, LinearLogits):
-            return tensor._replace(states=self._gathered(name, tensor.states, axis))
-        if not tensor.shape.rank:
-            return tensor
-        rows = tensor.shape[axis] if tensor.shape.rank > axis else 0
-        if rows is not None and rows != self.computed:
-            raise NotImplementedError(
-                f"the loss reads {name!r} of shape {tuple(tensor.shape)}, which has no row for each sample, so it "
-                "cannot be put together with that of the other replicas; train on one device, or give it as a constant "
-                "of the loss."
-            )
-        return _rows_of_all(tensor, axis)
-
-
-def _rows_of_all(tensor, axis):
-    import tensorflow as tf
-
-    moved = tf.cast(tensor, "int32") if tensor.dtype.name in SMALL else tensor
-    whole = tf.distribute.get_replica_context().all_gather(moved, axis=axis)
-    shape = tensor.shape.as_list()  # what is static stays so, which a collective forgets
-    whole = tf.ensure_shape(whole, [*shape[:axis], None, *shape[axis + 1 :]])
-    return tf.cast(whole, tensor.dtype)
+        moved = tf.cast(tensor, "int32") if tensor.dtype.name in SMALL else tensor
+        whole = tf.distribute.get_replica_context().all_gather(moved, axis=axis)
+        shape = tensor.shape.as_list()  # what is static stays so, which a collective forgets
+        whole = tf.ensure_shape(whole, [*shape[:axis], None, *shape[axis + 1 :]])
+        return tf.cast(whole, tensor.dtype)
 
 
 def part_of(batch) -> one_device.Part:
@@ -263,22 +245,13 @@ def once(action, computes=False) -> Any:
             f"this is one of {number} workers of TensorFlow, which compute together only; save_to_preset writes the "
             "model, without its optimizer, and what was written can be exported in a process of its own."
         )
-    failed, given = None, b""
-    if index == 0:
-        try:
-            given = pickle.dumps(action())
-        except BaseException as error:
-            failed = error
-    size = int(_of_first([-1 if failed else len(given)])[0])
-    if failed is not None:
-        raise failed
-    if size < 0:
-        raise RuntimeError("the first worker failed at what it alone does for all, such as writing a file.")
-    return pickle.loads(bytes(_of_first(list(given) or [0] * size)))
+    return done_by_first(
+        action, index, _of_first, "the first worker failed at what it alone does for all, such as writing a file."
+    )
 
 
-def _of_first(numbers):
-    """Whole numbers that the first worker has, on all of them: they wait for each other."""
+def _of_first(array):
+    """An array of whole numbers that the first worker has, on all of them: they wait for each other."""
     import tensorflow as tf
 
     @tf.function
@@ -288,5 +261,5 @@ def _of_first(numbers):
         return context.all_reduce("SUM", own * first)
 
     strategy = _of_workers()
-    found = strategy.run(sent, args=(tf.constant(numbers, "int32"),))
-    return strategy.experimental_local_results(found)[0].numpy().tolist()
+    found = strategy.run(sent, args=(tf.constant(array.astype("int32")),))
+    return strategy.experimental_local_results(found)[0].numpy().astype(array.dtype)

@@ -8,11 +8,11 @@ from typing import Any
 from keras import ops
 
 from kzoo.keras_contact import batch_norms, moments_taken
-from kzoo.layers.linear_logits import LinearLogits
 from kzoo.scale import one_device
 from kzoo.scale.draws import STRIDE, drawing
 from kzoo.scale.meeting import BEGIN, BEGIN_MEASURE, END, END_MEASURE, MEASURE, TRAIN, Group
 from kzoo.scale.rows import PART, cut
+from kzoo.types import Tensor
 
 BUCKET = 25 * 2**20  # bytes of gradients that are averaged at once
 
@@ -134,8 +134,8 @@ def check(model) -> None:
 
 
 # -- within a step --
-class Part(one_device.Part):
-    """The rows of one process; see `kzoo.scale.one_device.Part`."""
+class Part(one_device.SharedPart):
+    """The rows of one process; see `kzoo.scale.one_device.SharedPart`."""
 
     def __init__(self, batch):
         import torch
@@ -155,23 +155,9 @@ class Part(one_device.Part):
         self.rows = self.own = sum(self.counts)
         group().rows, group().counts_here = self.counts, bool(real)
 
-    def gathered(self, tensors, axes=None) -> dict:
-        return {name: self._gathered(name, each, (axes or {}).get(name, 0)) for name, each in tensors.items()}
-
-    def _gathered(self, name, tensor, axis):
+    def rows_of_all(self, tensor, axis) -> Tensor:
         from kzoo.scale.torch_gather import gathered
 
-        if isinstance(tensor, LinearLogits):
-            return tensor._replace(states=self._gathered(name, tensor.states, axis))
-        tensor = ops.convert_to_tensor(tensor)
-        if not tensor.ndim:
-            return tensor
-        if tensor.ndim <= axis or tensor.shape[axis] != self.computed:
-            raise NotImplementedError(
-                f"the loss reads {name!r} of shape {tuple(tensor.shape)}, which has no row for each of the "
-                f"{self.computed} samples of this process, so it cannot be put together with that of the others; train "
-                "on one device, or give it as a constant of the loss."
-            )
         return gathered(tensor, axis, self.counts, group().index)
 
 
