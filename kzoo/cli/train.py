@@ -120,10 +120,9 @@ def train(
         _check_apart(output, read)
     options = {name: value for name, value in context.params.items() if name not in GOING_ON | {"overwrite"}}
     asked = json.loads(json.dumps({"source": str(source)} | options))
-    goes_on = folder.check(
-        resume, overwrite, restart, {name: asked[name] for name in asked if name not in ALWAYS - {"source"}}
-    )
-    if log is not None:
+    of_training = {name: asked[name] for name in asked if name not in ALWAYS - {"source"}}
+    goes_on = folder.check(resume, overwrite, restart, of_training, writes=is_first())
+    if log is not None and is_first():
         try_file(log)
     options |= {"asked_source": asked["source"], "asked_from_scratch": asked["from_scratch"]}
     if goes_on:

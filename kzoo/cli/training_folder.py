@@ -55,13 +55,15 @@ class TrainingFolder:
         """Whether there is something to go on from: else a training is made anew from its seed."""
         return bool(self.history) or any(self.checkpoints.glob("checkpoint-*"))
 
-    def check(self, resume, overwrite, restart=False, asked=None) -> bool:
+    def check(self, resume, overwrite, restart=False, asked=None, writes=True) -> bool:
         """Whether a training goes on; stops with a sentence where nothing can be written, or where something would be
         lost or is lacking.
 
         Args:
             resume, overwrite, restart: what the command was told.
             asked: dict of its other options: a training that was interrupted goes on if they are the same.
+            writes: whether this process writes into it, and not the first of several, which tries the folder for all:
+                two that try it at once would take each other for a stranger.
 
         Raises:
             ValueError: see there.
@@ -70,7 +72,8 @@ class TrainingFolder:
         if resume and (overwrite or restart):
             word = "--overwrite" if overwrite else "--restart"
             raise ValueError(f"--resume goes on with a training and {word} starts anew; give one of the two.")
-        try_folder(self.path, "kzoo", overwrite or resume)
+        if writes:
+            try_folder(self.path, "kzoo", overwrite or resume)
         readable(self.last)  # what a killed save has left is brought to its end
         unfinished, model = (self.last / STATE).is_file(), (self.path / MODEL).is_file()
         if resume and not unfinished:

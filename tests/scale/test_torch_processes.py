@@ -12,6 +12,8 @@ from PIL import Image
 from shared_case import toy_pairs
 
 import kzoo
+from kzoo.cli.training_folder import TrainingFolder
+from kzoo.files.locks import locked
 
 HERE = Path(__file__).parent
 CASES = (
@@ -158,3 +160,12 @@ def test_the_command_line_starts_processes_which_show_and_write_once(tmp_path):
     assert len(sentences) == len(set(sentences)) and "Traceback" not in done.stderr, done.stderr
     assert not (tmp_path / "model" / "training").exists()
     assert kzoo.from_preset(tmp_path / "model").encode_text(["a small red circle"]).shape[0] == 1
+
+
+def test_one_process_tries_the_folder_for_all(tmp_path):
+    (tmp_path / "model").mkdir()
+    with locked(tmp_path / "model"):  # as the first one does while it tries
+        assert not TrainingFolder(tmp_path / "model").check(False, False, writes=False)
+        with pytest.raises(BlockingIOError, match="another writer is saving"):
+            TrainingFolder(tmp_path / "model").check(False, False)
+    assert not list((tmp_path / "model").iterdir())
