@@ -37,6 +37,12 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
+def pytest_fixture_setup(fixturedef):
+    """What several tests share is made before `seeded` runs, and by chance would differ from run to run."""
+    if fixturedef.scope != "function":
+        keras.utils.set_random_seed(0)
+
+
 @pytest.fixture(autouse=True)
 def offline(tmp_path_factory, monkeypatch):
     """No test reaches the hub: its client is offline, with an empty cache, whose path this is."""

@@ -1,12 +1,16 @@
 """What comes into a model: pixels, targets, weights and names are looked at in every way in."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import torch
-from shared_case import batch_of, numpy, tiny_model
+from shared_case import batch_of, numpy, tiny_model, toy_pairs
 
+import kzoo
 from kzoo.losses import BarlowTwins, InfoNCE, SupCon
 from kzoo.losses.base import Loss, weighted_mean
 from kzoo.models import intake
@@ -362,3 +366,17 @@ def test_labels_in_tensors_are_looked_at_once(compiled, monkeypatch):
     good = batch | {"labels": keras.ops.convert_to_tensor(IDS)}
     compiled.fit(Listed(good, good, good), epochs=2, verbose=0)
     assert sum(len(tensor.shape) == 1 for tensor in looked) == 1
+
+
+def test_a_model_is_let_go_with_its_data():
+    """TensorFlow keeps what reads data as long as the process lives, and with it whatever that holds."""
+    model, pairs = tiny_model(depth=1), toy_pairs(8)
+    model.compile("sgd")
+    data = kzoo.data.pairs(pairs, model.preprocessor, batch_size=4)
+    model.fit(data, epochs=2, validation_data=data, verbose=0)
+    model.evaluate((batch for batch in data), verbose=0)
+    model.predict(tf.data.Dataset.from_tensor_slices(batch_of(model, 8)).batch(4), verbose=0)
+    held = [weakref.ref(each) for each in (model, data)]
+    del model, data
+    gc.collect()
+    assert [each() for each in held] == [None, None]
