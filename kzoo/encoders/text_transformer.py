@@ -73,6 +73,7 @@ class TextTransformer(SequenceTower, TextTower):
     """
 
     kind, title = "text_transformer", "text transformer"
+    after_stack = ("final_norm", "projection")
     position_path = "position_embedding"
     arguments = {"pool": one_of(*POOLS), "class_mask": one_of(*CLASS_MASKS)}
 

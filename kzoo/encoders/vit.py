@@ -104,6 +104,7 @@ class VisionTransformer(SequenceTower, ImageTower):
     """
 
     kind, title = "vit", "vision transformer"
+    after_stack = ("post_norm", "attention_pool", "query_pool", "contrastive_pool", "projection")
     options = SequenceTower.options | {"any_size"}
     arguments = {
         "pool": one_of(*POOLS),

@@ -38,10 +38,11 @@ def set_options(model, options) -> dict:
     untracked(model, "few_rows", True)  # of a batch of no fixed size, until `expect_rows` says otherwise
     scale_rates(model.optimizer, rates_by_depth(model, options["layer_decay"]))
     skips = options["non_finite"] == "skip" or isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    weights = len(model.trainable_variables) if skips else 0
+    untracked(model, "watched", watched_layers(model))
+    weights = [each.path for each in model.trainable_variables] if skips else []
     rate = options["patch_dropout"]
     return {
-        "health": Health(len(watched_layers(model)), weights),
+        "health": Health(len(model.watched), weights),
         "patches": PatchDropout(rate, name="patch_dropout") if rate else None,
     }
 

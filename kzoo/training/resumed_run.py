@@ -4,7 +4,7 @@ import json
 import logging
 import signal
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import numpy as np
 
 from kzoo.files.words import said_by
 from kzoo.interrupts import Leaving, leaving_noted
-from kzoo.keras_contact import sync_state, untracked
+from kzoo.keras_contact import replaced, sync_state
 from kzoo.scale.engine import agreed
 from kzoo.training import run_data, run_state
 from kzoo.training.background import Background
@@ -177,8 +177,7 @@ class ResumedRun:
             options["initial_epoch"] = self.epoch
         return self.keras_fit(x, **options | {"shuffle": False})
 
-    @contextmanager
-    def _not_final(self, callbacks):
+    def _not_final(self, callbacks) -> AbstractContextManager:
         """As a `fit` ends, some optimizers put averages in the place of the weights: not after the rest of an epoch
         that others follow."""
         optimizer, finalize = self.model.optimizer, self.model.optimizer.finalize_variable_values
@@ -187,11 +186,7 @@ class ResumedRun:
             if callbacks.is_last or self.model.stop_training:
                 finalize(variables)
 
-        untracked(optimizer, "finalize_variable_values", finalize_last)
-        try:
-            yield
-        finally:
-            object.__delattr__(optimizer, "finalize_variable_values")
+        return replaced("finalize_variable_values", [(optimizer, finalize_last)])
 
     # -- what the callbacks tell --
     def begun(self, states) -> None:

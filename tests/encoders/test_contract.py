@@ -187,6 +187,20 @@ def test_what_comes_out_is_as_it_says(tower, outputs):
         assert tower.num_blocks == len(tower.blocks)
 
 
+def test_each_trained_weight_has_one_depth(tower):
+    depths = tower.depths()
+    assert sorted(map(id, sum(depths, []))) == sorted(map(id, tower.trainable_variables))
+    after = [getattr(tower, name) for name in tower.after_stack]
+    blocks = getattr(tower, tower.stack) if tower.stack else []
+    assert len(depths) == 1 + len(blocks) + any(each is not None for each in after)
+    for block, weights in zip(blocks, depths[1:]):
+        of_block = block if isinstance(block, list) else [block]
+        assert list(map(id, weights)) == [id(weight) for layer in of_block for weight in layer.trainable_variables]
+    if hasattr(tower, "stem"):  # which comes first
+        first = keras.tree.flatten(tower.stem)[0].trainable_variables
+        assert {id(weight) for weight in first} <= {id(weight) for weight in depths[0]}
+
+
 def test_the_table_is_found_by_its_path(tower):
     table = table_of(tower)
     if table is None:
