@@ -29,6 +29,8 @@ def variables_of(model) -> dict:
 def on_host(variables) -> dict:
     """Copies of the values in the memory of the host, whole, wherever their parts are; name -> numpy array."""
     values = {name: each.value for name, each in variables.items()}
+    if keras.config.backend() == "tensorflow":  # of several replicas these are no arrays, but read as one of them
+        return {name: np.array(each.numpy()) for name, each in values.items()}
     if keras.config.backend() == "jax":
         values = {name: _whole(each) for name, each in values.items()}
     return {name: np.array(keras.ops.convert_to_numpy(each)) for name, each in values.items()}
