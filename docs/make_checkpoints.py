@@ -40,9 +40,10 @@ understood.
 Of the later line of open_clip, 4.2, the tests compare 15 more configs the same way: towers of timm that keep the shape
 of pictures (`naflexvit_*`), the text tower that it calls modern, CoCa v2, MaMMUT, also as LAION's fork of open_clip
 writes it, and what is given to timm in `timm_model_kwargs`. Pictures of a NaFlex tower are cut into at most
-`image_seq_len` patches, as timm cuts them where a model is made for that; the square that open_clip makes of a picture by default is one of its shapes. Texts of tiktoken
-have no vocabulary in a repository: such a model reads token ids. CLAP, GenLIP, GenLAP, CoCa and MaMMUT with a modern
-decoder, MaMMUT with a NaFlex tower and the text tower of ModernBERT are refused by their names.
+`image_seq_len` patches, as timm cuts them where a model is made for that; the square that open_clip makes of a picture
+by default is one of its shapes. Texts of tiktoken have no vocabulary in a repository: such a model reads token ids.
+CLAP, GenLIP, GenLAP, CoCa and MaMMUT with a modern decoder, MaMMUT with a NaFlex tower and the text tower of ModernBERT
+are refused by their names.
 
 | open_clip | image tower | text tower | parameters | tag: preset |
 |---|---|---|---|---|"""
