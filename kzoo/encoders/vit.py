@@ -20,7 +20,7 @@ from kzoo.layers.stems import stem_layer
 from kzoo.layers.transformer import GATES, transformer_blocks
 from kzoo.types import Tensor
 
-POOLS = ("class_token", "average", "attention", "queries")
+POOLS = ("class_token", "average", "average_all", "attention", "queries")
 QUERY_LAYOUTS = ("single", "parallel", "cascade")
 STEMS = ("convolutions", "mbconv")
 
@@ -39,8 +39,9 @@ class VisionTransformer(SequenceTower, ImageTower):
         embed_dim: width of the embedding after a projection; None for no projection.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         class_token: prepend a learned token to the patches.
-        pool: `"class_token"`, `"average"` (over the patches), `"attention"` (MAP head) or `"queries"`: CoCa's, whose
-            pooled queries are the tokens that a captioning decoder reads.
+        pool: `"class_token"`, `"average"` (over the patches), `"average_all"` (over these and the class token),
+            `"attention"` (MAP head) or `"queries"`: CoCa's, whose pooled queries are the tokens that a captioning
+            decoder reads.
         norm_tokens: apply the last norm to all tokens, not to the pooled one only: the pooled one is the same, the
             tokens are what BLIP's text towers read.
         patch_tokens: give out the tokens of the patches alone, without the class token, as open_clip's CoCa reads them
@@ -348,7 +349,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         if self.pool == "queries":
             return self._pooled_by_queries(x)
         patches = x[:, int(self.class_token) :]
-        embedding = x[:, 0] if self.pool == "class_token" else ops.mean(patches, axis=1)
+        averaged = x if self.pool == "average_all" else patches
+        embedding = x[:, 0] if self.pool == "class_token" else ops.mean(averaged, axis=1)
         return embedding if self.norm_first else self.post_norm(embedding), patches if self.patch_tokens else x
 
     def _pooled_by_queries(self, x):

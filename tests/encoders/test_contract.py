@@ -67,6 +67,7 @@ def hub_text():
 TOWERS = {  # eight tokens in all transformers: on jax their operations are then compiled once
     "vit": lambda: VisionTransformer((8, 56), 8, embed_dim=6, **SMALL),
     "vit_patches": lambda: VisionTransformer((8, 56), 8, patch_tokens=True, norm_tokens=True, **SMALL),
+    "vit_average_all": lambda: VisionTransformer((8, 56), 8, pool="average_all", **SMALL),
     "vit_average": lambda: VisionTransformer((16, 32), 8, class_token=False, pool="average", **SMALL),
     "vit_queries": lambda: VisionTransformer(
         (8, 56), 8, pool="queries", num_queries=3, query_heads=2, embed_dim=6, **SMALL
@@ -91,6 +92,7 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     ),
     "text": lambda: text(embed_dim=6),
     "text_class": lambda: text(pool="class_embedding", pad_id=1),
+    "text_average": lambda: text(pool="average", causal=False, mask_padding=True),
     "text_last": lambda: text(pool="last", causal=False, mask_padding=True),
     "bert": lambda: BertEncoder(50, 8, cross_width=6, pad_id=1, positions_from_padding=True, **SMALL),
     "bert_mean": lambda: BertEncoder(50, 8, num_positions=9, pool="mean", token_dim=10, embed_dim=6, **SMALL),
