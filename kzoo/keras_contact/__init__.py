@@ -20,7 +20,15 @@ from kzoo.keras_contact.attributes import (
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
-from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, write_by
+from kzoo.keras_contact.saving import (
+    OF_METRICS,
+    OF_TRAINING,
+    build_without_values,
+    give_state,
+    left_over,
+    take_state,
+    write_by,
+)
 from kzoo.keras_contact.steps import (
     BuiltAlready,
     SparesAll,
@@ -45,6 +53,7 @@ __all__ = [
     "attach",
     "batch_norms",
     "batches_placed",
+    "build_without_values",
     "called_by_compiled_loss",
     "carried_variables",
     "children_of",

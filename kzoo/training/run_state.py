@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from kzoo.files.words import on_one_line
 from kzoo.keras_contact import untracked
 from kzoo.training.health import Health
 
+NUMBERED = ("trained", "fixed", "optimizer")  # of the groups of `variables_of`
 LONGEST = 200  # characters of a text and entries of a list that a description spells out; of more, a digest
 NOT_OF_IT = ("name", "registered_name", "module", "build_config")  # in configs: what is counted on or says the same
 NOTED = ("epochs_made", "trainings")  # attributes that `fit` sets on a model
@@ -50,8 +52,15 @@ def check_fits(arrays, variables, place) -> None:
     """Stops where arrays are not those of these variables.
 
     Raises:
-        ValueError: the first that differs.
+        ValueError: the first that differs, or one of a variable more; of metrics there may be more, which are made as
+            they are first asked for.
     """
+    more = next((name for name in arrays if name.split("/")[0] in NUMBERED and name not in variables), None)
+    if more is not None:
+        raise ValueError(
+            f"{place} is of another model: it has {on_one_line(more)} of shape {arrays[more].shape}, of which this one "
+            "has nothing; make the model as it was, or give another folder."
+        )
     for name, variable in variables.items():
         there = arrays[name].shape if name in arrays else None
         if there != tuple(variable.shape):
