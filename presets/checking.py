@@ -11,6 +11,7 @@ from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import without_values
+from kzoo.layers.locking import lock_again
 from kzoo.losses.spec import from_spec
 from kzoo.models.checks import check_compile
 from kzoo.presets import folder as preset_folder
@@ -84,7 +85,7 @@ def _check_shapes(folder, config, preprocessor, file, found):
         return
     if "compile" in config:
         found.attempt(kept.check_state, file)
-    for name, made in (("loss", _loss), ("compile", _options), ("quantised", _quantised)):
+    for name, made in (("loss", _loss), ("compile", _options), ("quantised", _quantised), ("frozen", _frozen)):
         if config.get(name):
             found.attempt(_tried, folder, name, made, config, preprocessor)
     if config.get("quantised"):
@@ -130,6 +131,10 @@ def _quantised(config, preprocessor):
         quantise_again(build(config, preprocessor=preprocessor), config["quantised"])
 
     without_values(changed)
+
+
+def _frozen(config, preprocessor):
+    without_values(lambda: lock_again(build(config, preprocessor=preprocessor), config["frozen"]))
 
 
 def _check_checkpoint(checkpoint, found):

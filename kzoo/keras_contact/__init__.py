@@ -33,7 +33,7 @@ from kzoo.keras_contact.steps import (
     weights_kept,
     within_fit,
 )
-from kzoo.keras_contact.watching import children_of, outputs_shown
+from kzoo.keras_contact.watching import attributes_of, children_of, outputs_shown, own_weights
 
 __all__ = [
     "OF_METRICS",
@@ -42,6 +42,7 @@ __all__ = [
     "SparesAll",
     "as_said",
     "attach",
+    "attributes_of",
     "batch_norms",
     "batches_placed",
     "called_by_compiled_loss",
@@ -56,6 +57,7 @@ __all__ = [
     "moments_taken",
     "optimized",
     "outputs_shown",
+    "own_weights",
     "scale_rates",
     "shapes_shown",
     "steps_run",

@@ -20,9 +20,11 @@ from kzoo.files import disk
 from kzoo.files.single import replacing_by_name
 from kzoo.keras_contact import left_over, memory_unsearched, write_by
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
+from kzoo.layers.locking import lock_again, locked_paths
 from kzoo.scale.engine import once
 
 AROUND = 4096  # bytes that HDF5 writes around the numbers of a weight, and more
+CHANGES = ("quantised", "frozen")  # what a config says of a model that was built and then changed
 NO_H5 = (
     "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
     "save_to_preset('folder'), or the weights alone with save_weights('model.weights.h5')."
@@ -116,12 +118,14 @@ class Leaving:
 
     def get_config(self) -> dict:
         found = self.check_quantised()
-        return super().get_config() | ({"quantised": found} if found else {})
+        changes = {"quantised": found, "frozen": locked_paths(self)}
+        return super().get_config() | {name: each for name, each in changes.items() if each}
 
     @classmethod
     def from_config(cls, config) -> Self:
-        model = super().from_config({name: value for name, value in config.items() if name != "quantised"})
+        model = super().from_config({name: value for name, value in config.items() if name not in CHANGES})
         quantise_again(model, config.get("quantised", {}))
+        lock_again(model, config.get("frozen", ()))
         return model
 
     @takes(folder=PATH, format=NAME, optimizer=FLAG, overwrite=FLAG)
