@@ -9,6 +9,7 @@ from kzoo.files.findings import Findings, check_files
 from kzoo.files.strict_json import read_json
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
+from kzoo.layers.adapted import adapt_again
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import without_values
 from kzoo.layers.locking import lock_again
@@ -85,10 +86,11 @@ def _check_shapes(folder, config, preprocessor, file, found):
         return
     if "compile" in config:
         found.attempt(kept.check_state, file)
-    for name, made in (("loss", _loss), ("compile", _options), ("quantised", _quantised), ("frozen", _frozen)):
+    asked = {"loss": _loss, "compile": _options, "quantised": _quantised, "adapters": _changed, "frozen": _changed}
+    for name, made in asked.items():
         if config.get(name):
             found.attempt(_tried, folder, name, made, config, preprocessor)
-    if config.get("quantised"):
+    if config.get("quantised") or config.get("adapters"):
         return
     found.attempt(check_kinds, file, model.variables)
     needed = Counter(tuple(weight.shape) for weight in model.weights)
@@ -133,8 +135,13 @@ def _quantised(config, preprocessor):
     without_values(changed)
 
 
-def _frozen(config, preprocessor):
-    without_values(lambda: lock_again(build(config, preprocessor=preprocessor), config["frozen"]))
+def _changed(config, preprocessor):
+    def changed():
+        model = build(config, preprocessor=preprocessor)
+        adapt_again(model, config.get("adapters", ()))
+        lock_again(model, config.get("frozen", ()))
+
+    without_values(changed)
 
 
 def _check_checkpoint(checkpoint, found):

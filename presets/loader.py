@@ -15,6 +15,7 @@ from kzoo.files import limits
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
+from kzoo.layers.adapted import adapt_again
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import TooMany, at_most, empty_weights, without_values
 from kzoo.layers.locking import lock_again
@@ -211,6 +212,7 @@ def _opened(file, path, row, wanted, dtype, preprocessor):
     with empty_weights():
         model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
     _apply(path, quantise_again, model, changed)
+    _apply(path, adapt_again, model, row.get("adapters", ()))
     _apply(path, lock_again, model, row.get("frozen", ()))
     goes_on = "compile" in row and wanted == row
     if goes_on:
@@ -225,6 +227,7 @@ def _opened(file, path, row, wanted, dtype, preprocessor):
     with empty_weights():
         model = build(wanted, dtype, preprocessor)
     quantise_again(model, changed)
+    adapt_again(model, row.get("adapters", ()))
     lock_again(model, row.get("frozen", ()))
     adapt = resampling(stored, model)
     tables = {id(table_of(part)): path for path, part in _with_table(stored)}

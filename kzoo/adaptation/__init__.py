@@ -3,10 +3,17 @@
 from kzoo.lazy import lazy
 
 _NAMES = {  # these need Keras
+    "LoRA": "kzoo.adaptation.lora",
     "TrainableReport": "kzoo.adaptation.report",
+    "activate": "kzoo.adaptation.lora",
+    "adapters": "kzoo.adaptation.lora",
+    "add_adapter": "kzoo.adaptation.lora",
     "freeze": "kzoo.adaptation.freezing",
+    "merge": "kzoo.adaptation.lora",
+    "remove_adapter": "kzoo.adaptation.lora",
     "trainable_report": "kzoo.adaptation.report",
     "unfreeze": "kzoo.adaptation.freezing",
+    "unmerge": "kzoo.adaptation.lora",
 }
 
 __all__ = [*_NAMES]

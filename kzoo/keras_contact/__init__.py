@@ -4,6 +4,7 @@ No other room of kzoo does either, and `tests/test_keras_contact.py` names each 
 a release of Keras without it is found by that name, not by a model that trains differently.
 """
 
+from kzoo.keras_contact.adapted import call_directly, call_through, found_anew, give_parts
 from kzoo.keras_contact.attributes import (
     attach,
     batch_norms,
@@ -45,10 +46,14 @@ __all__ = [
     "attributes_of",
     "batch_norms",
     "batches_placed",
+    "call_directly",
+    "call_through",
     "called_by_compiled_loss",
     "carried_variables",
     "children_of",
     "decide_direction",
+    "found_anew",
+    "give_parts",
     "give_state",
     "global_seed",
     "layers_within",
