@@ -36,6 +36,19 @@ class AsCalled:
         return self._as_called or f"{type(self).__name__}(...)"
 
 
+def in_columns(rows, right=()) -> str:
+    """Rows of strings as lines whose cells stand below each other.
+
+    Args:
+        rows: list of lists of strings, of one length.
+        right: numbers of the columns that are flush right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    sides = [str.rjust if number in right else str.ljust for number in range(len(widths))]
+    lines = ("  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths)) for row in rows)
+    return "\n".join(map(str.rstrip, lines))
+
+
 def as_called(kind, arguments) -> str:
     """How an object was made, without what it was not told.
 

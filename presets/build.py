@@ -7,11 +7,13 @@ import keras
 
 from kzoo import encoders, keras_contact
 from kzoo.keras_contact import layers_within
+from kzoo.layers.adapted import updates_of
 from kzoo.layers.changed import copy_weights
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
 from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
 from kzoo.presets import folder as preset_folder
+from kzoo.presets.trained import kept_loss
 
 TOWERS = {tower.kind: tower for tower in encoders.KINDS} | {"keras_hub": encoders.from_keras_hub}
 MODELS = {model.kind: model for model in (DualEncoder, Captioner, MatchingEncoder, MultiEncoder, SelfSupervised)}
@@ -116,10 +118,10 @@ def with_own_vocabulary(row, vocab_size) -> dict:
 def as_float32(model) -> Any:
     """The model itself if it computes in float32, else a copy that does, with the same weights.
 
-    LoRA is merged into the weights of a copy, and what is quantised becomes plain again.
+    LoRA and adapters are merged into the weights of a copy, and what is quantised becomes plain again.
     """
-    quantised = any(layer.quantization_mode for layer in layers_within(model))
-    if not quantised and all(tower.dtype_policy.name == "float32" for tower in model.towers().values()):
+    changed = any(layer.quantization_mode or updates_of(layer) for layer in layers_within(model))
+    if not changed and all(tower.dtype_policy.name == "float32" for tower in model.towers().values()):
         return model
     return _copied(model, preset_folder.model_config(model), model.layers)
 
@@ -143,7 +145,8 @@ def _copied(model, config, layers):
     copy = build(config, dtype="float32", preprocessor=model.preprocessor)
     for old, new in zip(layers, copy.layers):  # behind its own layers a model has those of `compile`
         copy_weights(old, new)
-    copy.source = model.source
+    copy.source, copy.loss_spec = model.source, tuple(kept_loss(model))
+    keras_contact.untracked(copy, "trainings", model.trainings)
     return copy
 
 

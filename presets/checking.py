@@ -10,8 +10,10 @@ from kzoo.files.strict_json import read_json
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import build_without_values, give_state
+from kzoo.layers.adapted import adapt_again
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import empty_weights, without_values
+from kzoo.layers.locking import lock_again
 from kzoo.losses.spec import from_spec
 from kzoo.models.checks import check_compile
 from kzoo.presets import folder as preset_folder
@@ -92,7 +94,8 @@ def _check_shapes(folder, config, preprocessor, file, found):
     before = len(found)
     if "compile" in config:
         found.attempt(kept.check_state, file)
-    for name, made in (("loss", _loss), ("compile", _options), ("quantised", _quantised)):
+    asked = {"loss": _loss, "compile": _options, "quantised": _quantised, "adapters": _changed, "frozen": _changed}
+    for name, made in asked.items():
         if config.get(name):
             found.attempt(_tried, folder, name, made, config, preprocessor)
     model = found.attempt(_restored, folder, config, preprocessor) if len(found) == before else None
@@ -113,6 +116,8 @@ def _restored(folder, config, preprocessor):
     def restored():
         model = build(config, preprocessor=preprocessor)
         quantise_again(model, config.get("quantised", {}))
+        adapt_again(model, config.get("adapters", ()))
+        lock_again(model, config.get("frozen", ()))
         if options is not None:
             model.compile(**options)
             build_without_values(model.optimizer, model.trainable_variables)
@@ -169,6 +174,15 @@ def _options(config, preprocessor):
 def _quantised(config, preprocessor):
     def changed():
         quantise_again(build(config, preprocessor=preprocessor), config["quantised"])
+
+    without_values(changed)
+
+
+def _changed(config, preprocessor):
+    def changed():
+        model = build(config, preprocessor=preprocessor)
+        adapt_again(model, config.get("adapters", ()))
+        lock_again(model, config.get("frozen", ()))
 
     without_values(changed)
 

@@ -9,6 +9,8 @@ from kzoo.files import disk
 from kzoo.files.schema import shown
 from kzoo.files.strict_json import check_content, read_json
 from kzoo.files.writing import writing
+from kzoo.layers.adapted import described
+from kzoo.layers.locking import locked_paths
 from kzoo.preprocessing import Preprocessor
 from kzoo.presets import schema
 from kzoo.presets.card import write_card
@@ -53,8 +55,8 @@ def save_preset(model, folder, optimizer=False, overwrite=False, beside=None) ->
         preprocessor = None if model.preprocessor is None else model.preprocessor.save(place)
         config = model_config(model) | {"source": model.source, "trainings": list(model.trainings)}
         config |= {"loss": kept_loss(model), "preprocessor": preprocessor}
-        if changed:
-            config["quantised"] = changed
+        changes = {"quantised": changed, "adapters": described(model), "frozen": locked_paths(model)}
+        config |= {name: each for name, each in changes.items() if each}
         if optimizer:
             config["compile"] = model.get_compile_config()
         config["fingerprints"] = write_weights(model, place, optimizer)

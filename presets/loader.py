@@ -15,8 +15,10 @@ from kzoo.files import limits
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
+from kzoo.layers.adapted import adapt_again
 from kzoo.layers.changed import quantise_again
 from kzoo.layers.initializers import TooMany, at_most, empty_weights, without_values
+from kzoo.layers.locking import lock_again
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.models.any_model import AnyModel
@@ -210,6 +212,8 @@ def _opened(file, path, row, wanted, dtype, preprocessor):
     with empty_weights():
         model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
     _apply(path, quantise_again, model, changed)
+    _apply(path, adapt_again, model, row.get("adapters", ()))
+    _apply(path, lock_again, model, row.get("frozen", ()))
     goes_on = "compile" in row and wanted == row
     if goes_on:
         _apply(path, model.compile_from_config, row["compile"])
@@ -223,6 +227,8 @@ def _opened(file, path, row, wanted, dtype, preprocessor):
     with empty_weights():
         model = build(wanted, dtype, preprocessor)
     quantise_again(model, changed)
+    adapt_again(model, row.get("adapters", ()))
+    lock_again(model, row.get("frozen", ()))
     adapt = resampling(stored, model)
     tables = {id(table_of(part)): path for path, part in _with_table(stored)}
     for old, new in zip(stored.weights, model.weights, strict=True):

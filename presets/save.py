@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kzoo.files import disk
+from kzoo.layers.adapted import names_in
 from kzoo.presets.build import as_float32
 from kzoo.presets.card import is_own, write_card
 from kzoo.presets.folder import save_preset
@@ -14,11 +15,13 @@ from kzoo.weights import hub
 def save(model, folder, format="kzoo", optimizer=False, overwrite=False) -> None:
     """Write a model into a folder; see `ContrastiveModel.save_to_preset`."""
     if format == "kzoo":
+        model = as_float32(model) if names_in(model) and not optimizer else model
         save_preset(model, folder, optimizer, overwrite)
     elif optimizer:
         raise ValueError(f"the layout of {format} has no place for an optimizer; save it with format='kzoo'.")
     else:
-        save_checkpoint(as_float32(model) if model.check_quantised() else model, folder, format, overwrite)
+        changed = model.check_quantised() or names_in(model)
+        save_checkpoint(as_float32(model) if changed else model, folder, format, overwrite)
 
 
 def push(model, repo, format="kzoo", private=False, revision=None, message=None) -> str:

@@ -11,6 +11,7 @@ from kzoo.html import html_table
 from kzoo.preprocessing.decoding import AS_TRAINED
 from kzoo.preprocessing.images import FLOOR
 from kzoo.presets.other_names import OpenClipNames, known_as, on_hub
+from kzoo.shown import in_columns
 
 TABLES = Path(__file__).parent
 COLUMNS = ("name", "parameters", "image size", "tokens", "weights", "licence")
@@ -176,9 +177,7 @@ class Table(list):
     """A list of dicts that prints as columns."""
 
     def __repr__(self) -> str:
-        rows = [COLUMNS, *([str(row[column]) for column in COLUMNS] for row in self)]
-        widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+        return in_columns([COLUMNS, *([str(row[column]) for column in COLUMNS] for row in self)])
 
     def _repr_html_(self):
         return html_table([COLUMNS, *([row[column] for column in COLUMNS] for row in self)])

@@ -80,6 +80,8 @@ def test_train_goes_on_from_a_folder(workshop, tmp_path):
             6,
             "--freeze",
             "image",
+            "--freeze",
+            "text_encoder.blocks.*.mlp_{up,down}.bias",
             "--loss",
             "MultipleNegativesRanking",
             "--schedule",
@@ -90,6 +92,8 @@ def test_train_goes_on_from_a_folder(workshop, tmp_path):
     more, before = kzoo.from_preset(tmp_path / "more"), kzoo.from_preset(workshop.parent / "model")
     assert np.array_equal(more.encode_image(PAIRS["images"]), before.encode_image(PAIRS["images"]))
     assert not np.array_equal(more.encode_text(["red"]), before.encode_text(["red"]))
+    up, was = (each.text_encoder.blocks[0].mlp_up for each in (more, before))
+    assert np.array_equal(up.bias, was.bias) and not np.array_equal(up.kernel, was.kernel) and not up.bias.trainable
     assert more.loss_spec[0]["loss"] == "MultipleNegativesRanking" and len(more.trainings) == 2
 
 

@@ -74,6 +74,8 @@ PRIVATE = {
     "_loss_tracker": (compiled, None),
     "_moments": (built_norm, None),
     "_reduction_axes": (built_norm, None),
+    "_non_trainable_variables": (lambda: compiled().dense, None),
+    "_modules": (compiled, "torch"),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
     "_var_key": (lambda: compiled().optimizer, None),

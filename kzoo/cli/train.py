@@ -36,11 +36,6 @@ class Pictures(StrEnum):
     crop = "crop"
 
 
-class Modality(StrEnum):
-    image = "image"
-    text = "text"
-
-
 def train(
     context: typer.Context,
     source: Source,
@@ -89,7 +84,10 @@ def train(
         ),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="Loss, such as SigmoidContrastive; default the preset's.")] = None,
-    freeze: Annotated[list[Modality] | None, typer.Option(help="Tower to leave as it is; repeat for more.")] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(help="What to leave as it is: image, text or a pattern such as **.bias; repeat for more."),
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(callback=taking(SIDE), help="Side in pixels, if not the preset's.")
     ] = None,

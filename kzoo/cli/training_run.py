@@ -8,6 +8,7 @@ import keras
 
 import kzoo
 from kzoo import keras_contact
+from kzoo.adaptation.freezing import freeze
 from kzoo.arguments import one_of
 from kzoo.cli.curves import can_draw
 from kzoo.cli.parts import pairs_of
@@ -160,10 +161,11 @@ def _check_pictures(data):
 
 
 def _compile(model, recipe, steps, options):
-    for modality in options["freeze"] or recipe.locked:
-        if modality not in model.modalities():
-            raise ValueError(f"--freeze is {modality}, but the model has {', '.join(model.modalities())}.")
-        model.modalities()[modality].trainable = False
+    for each in options["freeze"] or recipe.locked:
+        try:
+            freeze(model, model.tower_names.get(each, each))  # a modality, or a pattern of paths
+        except ValueError as error:
+            raise ValueError(f"--freeze: the model has {', '.join(model.modalities())}; {said_by(error)}.") from error
     try:
         named = options["loss"] or recipe.loss
         loss = from_spec([{"loss": named}] if named else loss_of(recipe, model.loss_spec))

@@ -5,6 +5,7 @@ from typing import Any
 
 from kzoo.bases import Layer
 from kzoo.layers.configured import Configured
+from kzoo.paths import at
 from kzoo.types import Tensor
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
@@ -170,9 +171,4 @@ def _trained(layer):
 
 def table_of(tower) -> Any:
     """The position table of a tower, a weight; None where there is none."""
-    if tower.position_path is None:
-        return None
-    found = tower
-    for attribute in tower.position_path.split("."):
-        found = getattr(found, attribute)
-    return found
+    return None if tower.position_path is None else at(tower, tower.position_path)

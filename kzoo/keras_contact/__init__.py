@@ -4,6 +4,7 @@ No other room of kzoo does either, and `tests/test_keras_contact.py` names each 
 a release of Keras without it is found by that name, not by a model that trains differently.
 """
 
+from kzoo.keras_contact.adapted import call_directly, call_through, found_anew, give_parts
 from kzoo.keras_contact.attributes import (
     attach,
     batch_norms,
@@ -42,7 +43,7 @@ from kzoo.keras_contact.steps import (
     weights_kept,
     within_fit,
 )
-from kzoo.keras_contact.watching import children_of, outputs_shown
+from kzoo.keras_contact.watching import attributes_of, children_of, outputs_shown, own_weights
 
 __all__ = [
     "OF_METRICS",
@@ -51,13 +52,18 @@ __all__ = [
     "SparesAll",
     "as_said",
     "attach",
+    "attributes_of",
     "batch_norms",
     "batches_placed",
     "build_without_values",
+    "call_directly",
+    "call_through",
     "called_by_compiled_loss",
     "carried_variables",
     "children_of",
     "decide_direction",
+    "found_anew",
+    "give_parts",
     "give_state",
     "global_seed",
     "layers_within",
@@ -66,6 +72,7 @@ __all__ = [
     "moments_taken",
     "optimized",
     "outputs_shown",
+    "own_weights",
     "replaced",
     "scale_rates",
     "shapes_shown",

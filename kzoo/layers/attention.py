@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import one_of
+from kzoo.layers.changed import multiplies_plainly
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm
@@ -83,7 +84,7 @@ class Attention(Configured, keras.layers.Layer):
 
     The weights have one layout whatever the checkpoint stored: query, key and value apart, so that freezing
     and LoRA reach each of them. `fused=True` joins the three kernels at call time into one matmul, unless they are
-    quantised.
+    quantised or have adapters.
 
     Args:
         width: width of queries, keys and values, all heads together.
@@ -179,7 +180,7 @@ class Attention(Configured, keras.layers.Layer):
     def call(
         self, x, context=None, padding_mask=None, visible=None, rotary=None, position_bias=None, causal=None
     ) -> Tensor:
-        plain = not any(part.quantization_mode for part in (self.query, self.key, self.value))
+        plain = all(map(multiplies_plainly, (self.query, self.key, self.value)))
         if self.fused and plain and context is None:
             query, key, value = self._project_fused(x)
         else:

@@ -6,8 +6,11 @@ from keras import ops
 
 from kzoo.files.words import on_one_line
 from kzoo.keras_contact import layers_within, memory_unsearched
+from kzoo.layers.adapted import merged_matrix, updates_of
+from kzoo.layers.matrices import matrix_of
 from kzoo.types import Tensor
 
+KERNEL = "0"  # what a layer calls its kernel among the variables that it stores
 KEPT = ("int8", "int4", "float8")  # modes that a layer can be put into without data, and so from a file
 WITH_LORA = (
     keras.layers.Dense,
@@ -17,6 +20,11 @@ WITH_LORA = (
     keras.layers.Conv2D,
     keras.layers.Conv3D,
 )
+
+
+def multiplies_plainly(layer) -> bool:
+    """Whether all that a `Dense` layer does is to multiply by its kernel and to add its bias, so that another may."""
+    return layer.quantization_mode is None and not updates_of(layer)
 
 
 def has_lora(layer) -> bool:
@@ -38,7 +46,7 @@ def quantised(model, attached=()) -> dict:
         ValueError: layers of a mode that needs data (GPTQ, AWQ), or within `attached`: no file could be opened again.
     """
     found, later = {}, {id(each) for part in attached for each in layers_within(part)}
-    for number, layer in enumerate(layers_within(model)):
+    for number, layer in enumerate(_without_updates(model)):
         mode = layer.quantization_mode
         if mode is None:
             continue
@@ -72,7 +80,8 @@ def quantise_again(model, found) -> None:
 
 
 def copy_weights(old, new) -> None:
-    """Give a layer the weights of one of the same config: LoRA is merged; what is quantised there becomes plain again.
+    """Give a layer the weights of one of the same config: LoRA and adapters are merged; what is quantised there becomes
+    plain again.
 
     Args:
         old: any layer or model.
@@ -81,14 +90,23 @@ def copy_weights(old, new) -> None:
     Raises:
         ValueError: a quantised layer whose plain weights cannot be found.
     """
-    for source, target in zip(layers_within(old), layers_within(new), strict=True):
+    for source, target in zip(_without_updates(old), _without_updates(new), strict=True):
         if source.quantization_mode == target.quantization_mode:
             stored = {}
             source.save_own_variables(stored)  # with LoRA merged
+            if updates_of(source) and not updates_of(target):
+                stored[KERNEL] = matrix_of(source).folded(merged_matrix(source))
         else:
             stored = _plain(source)
         # copies: on jax a step takes the memory of what it was given
         _load(target, {name: np.array(ops.convert_to_numpy(value)) for name, value in stored.items()})
+
+
+def _without_updates(layer):
+    """A layer and all within it, but for what adapters have brought."""
+    found = layers_within(layer)
+    brought = {id(part) for each in found for update in updates_of(each).values() for part in layers_within(update)}
+    return [each for each in found if id(each) not in brought]
 
 
 def _load(layer, stored):
@@ -124,6 +142,8 @@ def _plain(layer):
 
 def plain_kernel(layer) -> Tensor:
     """The kernel of a `Dense` layer as it multiplies by it, a float tensor: with LoRA, and without quantisation."""
+    if updates_of(layer) and layer.quantization_mode in (None, "int8"):
+        return matrix_of(layer).folded(merged_matrix(layer))
     if layer.quantization_mode is None:
         return ops.convert_to_tensor(layer.kernel)
     if layer.quantization_mode != "int8":

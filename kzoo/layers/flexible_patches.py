@@ -85,7 +85,7 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
     def call(self, patches, grid, embeddings=None, placed=True) -> Tensor | tuple:
         length, x = patches.shape[1], embeddings
         if x is None:
-            x = ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width)))
+            x = self.project(patches)
             x = x if self.projection_bias is None else x + self.projection_bias
         if not placed:
             return x
@@ -105,6 +105,10 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
         weights = ops.reshape(weights, (-1, length, self.table_size[0] * self.table_size[1]))
         table = ops.cast(ops.convert_to_tensor(self.position_embedding), "float32")
         return x + ops.cast(ops.matmul(weights, table), x.dtype), mask
+
+    def project(self, patches) -> Tensor:
+        """The product of flat patches `(..., patch * patch * 3)` and the kernel, before the bias."""
+        return ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width)))
 
     def _weights(self, place, size, lines):
         """Of each line of the table for each patch: `(batch, length)` and `(batch, 1)` to `(batch, length, lines)`."""

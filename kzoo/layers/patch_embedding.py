@@ -135,10 +135,14 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         x = ops.reshape(x, (-1, rows, patch, columns, patch, 3))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (batch, rows, columns, patch, patch, 3)
         x = ops.reshape(x, (-1, rows * columns, patch * patch * 3))
-        x = ops.matmul(x, ops.reshape(self.kernel, (patch * patch * 3, self.width)))
+        x = self.project(x)
         if self.projection_bias is not None:
             x = x + self.projection_bias
         return x  # (batch, rows * columns, width)
+
+    def project(self, patches) -> Tensor:
+        """The product of flat patches `(..., patch * patch * 3)` and the kernel, before the bias."""
+        return ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width)))
 
     def _placed(self, x, grid):
         table = None if self.positions is None else self._positions(grid)

@@ -17,11 +17,14 @@ from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
 from kzoo.files import disk
 from kzoo.files.single import replacing_by_name
 from kzoo.keras_contact import left_over, memory_unsearched, write_by
+from kzoo.layers.adapted import adapt_again, described, names_in
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
+from kzoo.layers.locking import lock_again, locked_paths
 from kzoo.scale.engine import once
 from kzoo.scale.peak import bytes_of
 
 AROUND = 4096  # bytes that HDF5 writes around the numbers of a weight, and more
+CHANGES = ("quantised", "adapters", "frozen")  # what a config says of a model that was built and then changed
 NO_H5 = (
     "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
     "save_to_preset('folder'), or the weights alone with save_weights('model.weights.h5')."
@@ -38,8 +41,14 @@ class Leaving:
             mode: `"int8"`, or another of Keras'; of a file `"int8"`, `"int4"` and `"float8"` can be opened again.
             config, **kwargs: as in `keras.Model.quantize`.
 
-        An export, a copy and the layouts of other libraries hold the weights in float32, rounded as they are.
+        Adapters, which stay in floats, are added to a model that is quantised. An export, a copy and the layouts of
+        other libraries hold the weights in float32, rounded as they are.
         """
+        if names_in(self):
+            raise ValueError(
+                f"the model has the adapters {', '.join(names_in(self))}, whose layers would not be quantised; "
+                "quantise the model first, then add them."
+            )
         with memory_unsearched(), warnings.catch_warnings():  # Keras warns of every layer that multiplies nothing
             warnings.filterwarnings("ignore", message="Layer .* does not have a `quantize` method")
             super().quantize(mode, config=config, **kwargs)
@@ -47,8 +56,8 @@ class Leaving:
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Write the model with its optimizer and loss into a file `.keras`, which `kzoo.load_model` opens.
 
-        LoRA is merged into the weights. The file has its place when all of it is written: wherever the process or the
-        disk stops, the old one or the new one is there.
+        LoRA of Keras is merged into the weights; adapters of `kzoo.adaptation` stay beside them. The file has its place
+        when all of it is written: wherever the process or the disk stops, the old one or the new one is there.
 
         Args:
             filepath, overwrite, zipped, **kwargs: as in `keras.Model.save`.
@@ -115,12 +124,15 @@ class Leaving:
 
     def get_config(self) -> dict:
         found = self.check_quantised()
-        return super().get_config() | ({"quantised": found} if found else {})
+        changes = {"quantised": found, "adapters": described(self), "frozen": locked_paths(self)}
+        return super().get_config() | {name: each for name, each in changes.items() if each}
 
     @classmethod
     def from_config(cls, config) -> Self:
-        model = super().from_config({name: value for name, value in config.items() if name != "quantised"})
+        model = super().from_config({name: value for name, value in config.items() if name not in CHANGES})
         quantise_again(model, config.get("quantised", {}))
+        adapt_again(model, config.get("adapters", ()))
+        lock_again(model, config.get("frozen", ()))
         return model
 
     @takes(folder=PATH, format=NAME, optimizer=FLAG, overwrite=FLAG)
@@ -135,6 +147,9 @@ class Leaving:
                 size: `from_preset` then gives a compiled model, whose `fit` goes on where this one stopped.
             overwrite: whether a model in another layout, or files of none that bear the same names, may be replaced.
                 One in this layout always is.
+
+        Adapters of `kzoo.adaptation` are merged in what is written, also in int8, which becomes plain then; with
+        `optimizer=True` they stay beside the weights, and the training goes on. The model itself stays as it is.
 
         At every moment the folder holds the old model or the new one, whole, wherever the process or the disk stops;
         files that belong to no model stay as they are. The loss that the model was compiled with is kept: `compile()`

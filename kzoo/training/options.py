@@ -4,6 +4,7 @@ import keras
 
 from kzoo.arguments import RATE, check, number, one_of
 from kzoo.keras_contact import scale_rates, untracked
+from kzoo.layers.adapted import rates_of
 from kzoo.losses.parts.arguments import BLOCK
 from kzoo.scale.engine import count
 from kzoo.training.health import Health
@@ -36,7 +37,8 @@ def set_options(model, options) -> dict:
     for name, value in options.items():
         untracked(model, name, value)
     untracked(model, "few_rows", True)  # of a batch of no fixed size, until `expect_rows` says otherwise
-    scale_rates(model.optimizer, rates_by_depth(model, options["layer_decay"]))
+    rates, ratios = rates_by_depth(model, options["layer_decay"]), rates_of(model)
+    scale_rates(model.optimizer, rates | {each: ratio * rates.get(each, 1.0) for each, ratio in ratios.items()})
     skips = options["non_finite"] == "skip" or isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     untracked(model, "watched", watched_layers(model))
     weights = [each.path for each in model.trainable_variables] if skips else []

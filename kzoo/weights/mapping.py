@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from kzoo.paths import at
+
 LISTED = 8  # problems of a kind that a report spells out
 
 
@@ -80,7 +82,7 @@ class Entry:
 
     Attributes:
         tensor: name in the file; `{n}` stands for the number of a block.
-        parameters: attribute path on the model, or a tuple of them; `{n}` as in the name. A path that ends at
+        parameters: path on the model (see `kzoo.paths`), or a tuple of them; `{n}` as in the name. A path that ends at
             None (a bias or a norm that this model has not) makes the line void.
         transform: between the two.
     """
@@ -128,9 +130,9 @@ def expand(entries, model) -> Iterator:
     for entry in entries:
         paths = (entry.parameters,) if isinstance(entry.parameters, str) else entry.parameters
         blocks, numbered, _ = paths[0].partition(".{n}")
-        for number in range(len(_resolve(model, blocks) or ())) if numbered else [None]:
+        for number in range(len(at(model, blocks) or ())) if numbered else [None]:
             of_block = [path.format(n=number) for path in paths]
-            variables = [_resolve(model, path) for path in of_block]
+            variables = [at(model, path) for path in of_block]
             if all(variable is not None for variable in variables):
                 yield entry.tensor.format(n=number), of_block, variables, entry.transform
 
@@ -210,15 +212,6 @@ def _misfit(shape, wanted, transform):
     return (
         f"is {shape}, which makes {shapes} and not {wanted}" if shapes else f"is {shape}, which does not make {wanted}"
     )
-
-
-def _resolve(model, path):
-    """The attribute at a dotted path; a number is a place in a list. None where the path ends early."""
-    for step in path.split("."):
-        if model is None:
-            return None
-        model = model[int(step)] if step.isdigit() else getattr(model, step, None)
-    return model
 
 
 def _listed(names):

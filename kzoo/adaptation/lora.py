@@ -1,0 +1,248 @@
+"""Low-rank updates of a model's layers, by name: added, weighed, switched, merged, removed."""
+
+from kzoo.adaptation.freezing import MODEL
+from kzoo.arguments import COUNT, FINITE, FLAG, NAME, POSITIVE, RATE, Checked, number, takes
+from kzoo.layers.adapted import give, is_merged, names_in, take_away, weigh
+from kzoo.layers.adapted import merge as merge_all
+from kzoo.layers.adapted import unmerge as unmerge_all
+from kzoo.layers.locking import lock
+from kzoo.layers.matrices import matrix_of, refusal
+from kzoo.paths import layers, parameters
+from kzoo.patterns import PATTERNS, matching
+
+QUERY_AND_VALUE = ("**.attention.{query,value}",)
+PLAIN_NAME = NAME.said("a name of letters, digits and underscores")
+
+
+class LoRA(Checked):
+    """How layers are updated at low rank: `y = x W + s (drop(x) A) B`, with W as it is.
+
+    A starts as in torch, uniform within `1 / sqrt(d_in)`, and B at zero, so that the model begins as it was.
+
+    Args:
+        rank: r of A `(d_in, r)` and B `(r, d_out)`, at most the smaller side of each layer.
+        alpha: s is `alpha / rank`; default `rank`, so that s is 1.
+        targets: patterns of the layers, see `kzoo.patterns`; a layer stands for all within it. Dense layers, fused or
+            not, `EinsumDense`, convolutions of one group and patch embeddings can be updated; others that the patterns
+            name are left as they are.
+        dropout: rate on `x` while training.
+        rank_stabilized: s is `alpha / sqrt(rank)`, so that high ranks learn as fast as low ones (rsLoRA).
+        decomposed: train the lengths of the columns of W apart from their directions (DoRA).
+        rate_ratio: what the learning rate of B is multiplied by against that of A (LoRA+); 16 in the paper.
+
+    Example:
+        >>> kzoo.adaptation.add_adapter(model, LoRA(rank=8, alpha=16), name="birds")
+        >>> model.compile(kzoo.training.AdamW(1e-3, weight_decay=0.0))
+
+    Reference:
+        Hu et al., LoRA, 2021, arXiv 2106.09685; rank stabilised: Kalajdzievski, 2023, arXiv 2312.03732; decomposed: Liu
+        et al., DoRA, 2024, arXiv 2402.09353; rates: Hayou et al., LoRA+, 2024, arXiv 2402.12354.
+    """
+
+    arguments = {
+        "rank": COUNT,
+        "alpha": POSITIVE | None,
+        "targets": PATTERNS | NAME,
+        "dropout": RATE,
+        "rank_stabilized": FLAG,
+        "decomposed": FLAG,
+        "rate_ratio": number(above=0),
+    }
+
+    def __init__(
+        self,
+        rank=8,
+        alpha=None,
+        targets=QUERY_AND_VALUE,
+        dropout=0.0,
+        rank_stabilized=False,
+        decomposed=False,
+        rate_ratio=1.0,
+    ):
+        self.rank, self.alpha = rank, rank if alpha is None else alpha
+        self.targets = (targets,) if isinstance(targets, str) else tuple(targets)
+        self.dropout, self.rank_stabilized, self.decomposed = dropout, rank_stabilized, decomposed
+        self.rate_ratio = rate_ratio
+
+    def config(self) -> dict:
+        """What each updated layer is told."""
+        names = ("rank", "alpha", "dropout", "rank_stabilized", "decomposed", "rate_ratio")
+        return {name: getattr(self, name) for name in names}
+
+
+@takes(model=MODEL, name=PLAIN_NAME)
+def add_adapter(model, config, name="default") -> list[str]:
+    """Add an adapter to a model, lock all else, and make it the active one.
+
+    The model gives what it gave before, until the adapter is trained; compile it after this. Adapters are kept by
+    `save` and by `save_to_preset(optimizer=True)`, and merged into what `save_to_preset` and `export` write otherwise;
+    `save_adapter` writes one alone.
+
+    Args:
+        model: a built model, or a layer; it may be quantised to int8, and its adapters stay in floats.
+        config: `LoRA`.
+        name: of the adapter, a new one.
+
+    Returns:
+        list of the paths of the layers that have it.
+
+    Raises:
+        ValueError: a name that is there; patterns that name nothing, or no layer that could be updated; a rank above
+            the smaller side of a layer; merged adapters. Nothing is changed.
+
+    Example:
+        >>> kzoo.adaptation.add_adapter(model, kzoo.adaptation.LoRA(rank=4), name="birds")
+        ['image_encoder.blocks.0.attention.query', 'image_encoder.blocks.0.attention.value', ...]
+    """
+    if not isinstance(config, LoRA):
+        raise TypeError(f"config is of type {type(config).__name__}; give a kzoo.adaptation.LoRA.")
+    check_new(model, name)
+    found = targets_of(model, config.targets)
+    check_rank(found, config.rank)
+    add(model, name, list(found), config.config())
+    return list(found)
+
+
+def add(model, name, paths, config) -> None:
+    """Add an adapter to layers that were looked at, lock all else, and make it the active one."""
+    give(model, name, paths, config)
+    lock(model, [each for each in parameters(model) if each.trains and each.variable.trainable])
+    weigh(model, {name: 1.0})
+
+
+def check_new(model, name) -> None:
+    """Stops at a name that cannot be, or is there; and at adapters that are merged."""
+    if not name.isidentifier():
+        raise ValueError(f"name is {name!r}; give {PLAIN_NAME.wanted}.")
+    if name in names_in(model):
+        raise ValueError(f"the model has an adapter {name!r}; take another name, or remove_adapter(model, {name!r}).")
+    _check_unmerged(model)
+
+
+def targets_of(model, patterns) -> dict:
+    """Path -> matrix, of the layers that patterns name and that can be updated."""
+    chosen = matching(patterns, parameters(model))
+    owners = {id(each.owner) for each in chosen if each.path.rpartition(".")[2] == "kernel"}
+    of = {path: (layer, matrix_of(layer)) for path, layer, _ in layers(model) if id(layer) in owners}
+    found = {path: matrix for path, (_, matrix) in of.items() if matrix is not None}
+    if not found:
+        why = next((f": {path} {refusal(layer)}" for path, (layer, _) in of.items() if refusal(layer)), "")
+        raise ValueError(
+            f"the targets {', '.join(map(repr, patterns))} name no layer that an adapter could be added to{why}; "
+            "trainable_report(model) shows what there is."
+        )
+    return found
+
+
+def check_rank(found, rank) -> None:
+    """Stops where a rank is above the smaller side of a matrix: path -> matrix."""
+    path, least = min(((path, min(matrix.shape)) for path, matrix in found.items()), key=lambda each: each[1])
+    if rank > least:
+        raise ValueError(f"rank is {rank}, but {path} has a side of {least}; give a rank of at most {least}.")
+
+
+@takes(model=MODEL)
+def activate(model, *names, **weights) -> None:
+    """Choose which adapters a model works with, and with what weights; those are trained from then on.
+
+    Args:
+        model: with adapters.
+        *names: of adapters, each with a weight of 1; none at all for the model as it was.
+        **weights: adapter -> weight, any number, of a weighted sum.
+
+    Raises:
+        ValueError: an adapter that is not there, or merged adapters; nothing is changed.
+
+    Example:
+        >>> kzoo.adaptation.activate(model, "birds")
+        >>> kzoo.adaptation.activate(model, birds=0.7, flowers=0.3)
+        >>> kzoo.adaptation.activate(model)  # the model without any
+    """
+    wanted = dict.fromkeys(names, 1.0) | weights
+    for name, weight in wanted.items():
+        _check_there(model, name)
+        FINITE(name, weight)
+    _check_unmerged(model)
+    weigh(model, wanted)
+
+
+@takes(model=MODEL)
+def merge(model) -> None:
+    """Put the active adapters of a model into its kernels; the numbers stay those to rounding.
+
+    Until `unmerge` nothing of them is trained. `remove_adapter` of merged ones leaves the kernels as they are then.
+
+    Args:
+        model: with adapters, in floats.
+
+    Raises:
+        ValueError: no adapter, merged ones, or a quantised model.
+
+    Example:
+        >>> kzoo.adaptation.merge(model)
+    """
+    if not names_in(model):
+        raise ValueError("the model has no adapter; add_adapter gives it one.")
+    _check_unmerged(model)
+    merge_all(model)
+
+
+@takes(model=MODEL)
+def unmerge(model) -> None:
+    """Take merged adapters out of the kernels again, to rounding, and train them on.
+
+    Args:
+        model: after `merge`.
+
+    Raises:
+        ValueError: nothing is merged.
+
+    Example:
+        >>> kzoo.adaptation.unmerge(model)
+    """
+    if not is_merged(model):
+        raise ValueError("no adapter of the model is merged.")
+    unmerge_all(model)
+
+
+@takes(model=MODEL, name=NAME)
+def remove_adapter(model, name="default") -> None:
+    """Take an adapter from a model. Where it is merged, its kernels keep what it has taught them.
+
+    Args:
+        model: with that adapter.
+        name: of it.
+
+    Raises:
+        ValueError: it is not there.
+
+    Example:
+        >>> kzoo.adaptation.remove_adapter(model, "birds")
+    """
+    _check_there(model, name)
+    take_away(model, name)
+
+
+@takes(model=MODEL)
+def adapters(model) -> list[str]:
+    """Names of the adapters of a model, in the order in which they were added.
+
+    Args:
+        model: built.
+
+    Example:
+        >>> kzoo.adaptation.adapters(model)
+        ['birds', 'flowers']
+    """
+    return names_in(model)
+
+
+def _check_there(model, name):
+    there = names_in(model)
+    if name not in there:
+        raise ValueError(f"the model has no adapter {name!r}, but {', '.join(map(repr, there)) or 'none at all'}.")
+
+
+def _check_unmerged(model):
+    if is_merged(model):
+        raise ValueError("the adapters of the model are merged into its kernels; unmerge(model) takes them out first.")

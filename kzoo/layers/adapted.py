@@ -1,0 +1,188 @@
+"""Layers with updates beside them: given, weighed, merged into the kernel and taken out of it, kept in files."""
+
+from contextlib import ExitStack
+
+import keras
+from keras import ops
+
+from kzoo.files.words import on_one_line
+from kzoo.keras_contact import call_directly, call_through, found_anew, give_parts, layers_within, untracked
+from kzoo.layers.locking import lock, unlock
+from kzoo.layers.low_rank import LowRank
+from kzoo.layers.matrices import matrix_of
+from kzoo.paths import layers, parameters
+from kzoo.types import Tensor
+
+ATTRIBUTE = "adapters"  # of a layer that has some: name -> update
+STEPS = ("train_function", "test_function", "predict_function")
+
+
+def updates_of(layer) -> dict:
+    """Name -> update, of a layer; {} of most."""
+    return vars(layer).get(ATTRIBUTE) or {}
+
+
+def adapted(model) -> dict:
+    """Path -> layer, of those within a model that have updates."""
+    return {path: layer for path, layer, _ in layers(model) if updates_of(layer)}
+
+
+def names_in(model) -> list[str]:
+    """Names of the updates in a model, in the order in which they were given."""
+    return list(dict.fromkeys(name for layer in layers_within(model) for name in updates_of(layer)))
+
+
+def give(model, name, paths, config) -> None:
+    """Add an update to each of the layers at some paths of a model; it begins as none.
+
+    Args:
+        model: built.
+        name: of the update.
+        paths: list of paths of layers.
+        config: dict, arguments of `LowRank`.
+    """
+    known = {path: layer for path, layer, _ in layers(model)}
+    for path in paths:
+        layer = known[path]
+        update = LowRank(**config, dtype=layer.dtype_policy, name=name)
+        with ExitStack() as scopes:
+            for part in layer.path.split("/"):  # by paths torch finds parameters
+                scopes.enter_context(keras.name_scope(part))
+            update.follow(_matrix(layer))
+        give_parts(layer, ATTRIBUTE, updates_of(layer) | {name: update})
+        call_through(layer, _matrix(layer).methods, _added(layer))
+    _changed(model, [known[path] for path in paths])
+
+
+def take_away(model, name) -> None:
+    """Remove an update from all layers of a model."""
+    touched = [layer for layer in adapted(model).values() if name in updates_of(layer)]
+    for layer in touched:
+        left = {key: each for key, each in updates_of(layer).items() if key != name}
+        if not left:
+            call_directly(layer, _matrix(layer).methods)
+        give_parts(layer, ATTRIBUTE, left)
+    _changed(model, touched)
+
+
+def weigh(model, weights) -> None:
+    """Set with what the updates of a model are added, and train those that are, at a weight other than 0.
+
+    Args:
+        model: with updates.
+        weights: name -> number; 0 for those that are not named.
+    """
+    for name, update in _updates(model):
+        update.weight.assign(weights.get(name, 0.0))
+    _train(model, {name for name, weight in weights.items() if weight})
+
+
+def merge(model) -> None:
+    """Put what is added to each layer into its kernel; nothing is added then, and nothing of it trained."""
+    for layer in adapted(model).values():
+        merged = merged_matrix(layer)
+        for each in updates_of(layer).values():
+            if each.direction is not None:
+                each.direction.factors.assign(each.direction.factor())
+            each.merged.assign(each.weight)
+        _matrix(layer).assign(merged)
+    _train(model, set())
+
+
+def unmerge(model) -> None:
+    """The inverse of `merge`, to the rounding of the kernels."""
+    active = set()
+    for layer in adapted(model).values():
+        matrix = _matrix(layer)
+        kernel, scale = ops.cast(matrix.kernel(), "float32"), 1.0
+        for name, each in updates_of(layer).items():
+            weight, factor = _number(each.merged), 1.0 if each.direction is None else each.direction.factors
+            kernel, scale = kernel - weight * factor * each.product(), scale + weight * (factor - 1.0)
+            each.merged.assign(0.0)
+            active |= {name} if weight else set()
+        matrix.assign(kernel / scale)
+    _train(model, active)
+
+
+def is_merged(model) -> bool:
+    """Whether the kernels of a model hold its updates."""
+    return any(_number(update.merged) for _, update in _updates(model))
+
+
+def merged_matrix(layer) -> Tensor:
+    """The matrix of a layer with all that is added to it, float32 tensor `(d_in, d_out)`; its gradient goes to the
+    updates."""
+    kernel = ops.cast(_matrix(layer).kernel(), "float32")
+    return kernel + sum(each.added() * each.delta() for each in updates_of(layer).values())
+
+
+def described(model) -> list[dict]:
+    """What a file has to say of the updates of a model, for `adapt_again`; as JSON can hold it."""
+    found = []
+    for name in names_in(model):
+        by_path = {path: updates_of(layer)[name] for path, layer in adapted(model).items() if name in updates_of(layer)}
+        config = next(iter(by_path.values())).get_config()
+        config = {key: value for key, value in config.items() if key not in ("name", "dtype", "trainable")}
+        found.append({"name": name, "layers": list(by_path), "config": config})
+    return found
+
+
+def adapt_again(model, found) -> None:
+    """Give a model, freshly built, the updates that `described` found.
+
+    Raises:
+        ValueError: layers that the model does not have, or that take no update.
+    """
+    known = {path: layer for path, layer, _ in layers(model)}
+    for each in found:
+        nowhere = next((path for path in each["layers"] if matrix_of(known.get(path)) is None), None)
+        if nowhere is not None:
+            raise ValueError(f"the model has no layer {on_one_line(nowhere)[:100]!r} that an adapter could be added to")
+        give(model, each["name"], each["layers"], each["config"])
+
+
+def rates_of(model) -> dict:
+    """Id of a variable -> what its learning rate is multiplied by, of the updates in a model."""
+    return {id(update.b): update.rate_ratio for _, update in _updates(model) if update.rate_ratio != 1.0}
+
+
+def _updates(model):
+    return [item for layer in adapted(model).values() for item in updates_of(layer).items()]
+
+
+def _train(model, active):
+    """Train the updates of these names, and no others."""
+    names = {id(variable): name for name, update in _updates(model) for variable in update.trained()}
+    found = [each for each in parameters(model) if id(each.variable) in names]
+    lock(model, [each for each in found if names[id(each.variable)] not in active])
+    unlock(model, [each for each in found if names[id(each.variable)] in active])
+
+
+def _added(layer):
+    """What is called in the place of a method that multiplies."""
+
+    def around(method, x, *arguments, **keywords):
+        y = method(x, *arguments, **keywords)
+        return y + sum(each(x, y) for each in updates_of(layer).values())
+
+    return around
+
+
+def _matrix(layer):
+    matrix = matrix_of(layer)
+    if matrix is None:
+        raise ValueError(f"{layer.path} takes no update of low rank")
+    return matrix
+
+
+def _number(variable):
+    return float(ops.convert_to_numpy(variable))
+
+
+def _changed(model, touched):
+    """Steps that were compiled know other weights."""
+    found_anew([model, *touched])
+    for name in STEPS:
+        if vars(model).get(name) is not None:
+            untracked(model, name, None)
+    vars(model).get("compiled_functions", {}).clear()
