@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LAZY = {"kzoo": "kzoo"} | {f"kzoo.{room}": f"kzoo/{room}" for room in ("data", "scale")}
+LAZY = {"kzoo": "kzoo"} | {f"kzoo.{room}": f"kzoo/{room}" for room in ("adaptation", "data", "scale")}
 LAZY |= {"kzoo.export": "export", "kzoo.presets": "presets"}
 WIDTH = 120
 

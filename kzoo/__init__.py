@@ -17,6 +17,7 @@ from kzoo.lazy import lazy
 __version__ = "0.1.0"
 
 _ROOMS = (
+    "adaptation",
     "data",
     "decoding",
     "encoders",

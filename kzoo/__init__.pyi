@@ -1,4 +1,5 @@
 from kzoo import (
+    adaptation,
     data,
     decoding,
     encoders,
@@ -26,6 +27,7 @@ __all__ = [
     "MultiEncoder",
     "SelfSupervised",
     "__version__",
+    "adaptation",
     "data",
     "decoding",
     "describe",
