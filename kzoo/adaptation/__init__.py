@@ -16,6 +16,8 @@ _NAMES = {
     "ZeroShot": f"{_CLASSIFIERS}.zero_shot",
     "describe_classes": f"{_CLASSIFIERS}.templates",
     "few_shot": f"{_CLASSIFIERS}.shots",
+    "invert_images": "kzoo.adaptation.inversion",
+    "invert_texts": "kzoo.adaptation.inversion",
     "template_weights": f"{_CLASSIFIERS}.templates",
 }
 

@@ -10,6 +10,7 @@ from kzoo.adaptation.classifiers.shots import few_shot
 from kzoo.adaptation.classifiers.templates import describe_classes, template_weights
 from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
+from kzoo.adaptation.inversion import invert_images, invert_texts
 
 __all__ = [
     "ConceptMatrixSearch",
@@ -24,5 +25,7 @@ __all__ = [
     "ZeroShot",
     "describe_classes",
     "few_shot",
+    "invert_images",
+    "invert_texts",
     "template_weights",
 ]
