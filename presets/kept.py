@@ -8,6 +8,7 @@ from pathlib import Path
 from kzoo.files.fingerprint import OF_TENSORS, Fingerprints, TensorFingerprint, check_found
 from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
+from kzoo.files.tensor_reading import Safetensors
 from kzoo.files.words import said_by
 from kzoo.keras_contact import OF_METRICS, give_state, take_state
 from kzoo.layers.changed import revive_lora
@@ -15,7 +16,6 @@ from kzoo.losses.base import snake_case
 from kzoo.types import Array
 from kzoo.weights.filled import check_weights
 from kzoo.weights.hdf5 import Hdf5
-from kzoo.weights.tensors import Safetensors
 
 WEIGHTS_FILE, H5_FILE = "model.safetensors", "model.weights.h5"
 RECORD = "config.json"  # which says the fingerprint of the weights

@@ -5,7 +5,7 @@ import io
 import json
 from pathlib import Path
 
-from kzoo.cli.curves import draw_curves
+from kzoo.drawing import draw_curves
 from kzoo.files.schema import NULL, OBJECT, Items, Object, Rule, check, is_whole
 from kzoo.files.single import replacing
 from kzoo.files.strict_json import read_json
