@@ -4,8 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -51,11 +50,9 @@ class Checkpoints:
     def folder(self) -> os.PathLike:
         return self.series.folder
 
-    @contextmanager
-    def open(self) -> Iterator:
+    def open(self) -> AbstractContextManager:
         """Around all writing, see `Series.open`."""
-        with self.series.open():
-            yield
+        return self.series.open()
 
     def write(self, state, arrays) -> int:
         """Write one: a dict of JSON and name -> array."""

@@ -89,3 +89,8 @@ class Health(keras.metrics.Metric):
 
 def _minus_one(shape, dtype="int32"):
     return ops.full(shape, -1, dtype)
+
+
+def healths_of(model) -> list[Health]:
+    """Those among the metrics of a model: none, or one."""
+    return [each for each in model.metrics if isinstance(each, Health)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from kzoo.files.words import on_one_line
 from kzoo.keras_contact import untracked
-from kzoo.training.health import Health
+from kzoo.training.health import healths_of
 
 NUMBERED = ("trained", "fixed", "optimizer")  # of the groups of `variables_of`
 LONGEST = 200  # characters of a text and entries of a list that a description spells out; of more, a digest
@@ -83,8 +83,7 @@ def put_back(arrays, variables) -> None:
 
 def is_well(model) -> bool:
     """Whether no step of this epoch had a loss that is not finite, as far as the model has a `Health` to tell."""
-    healths = [each for each in model.metrics if isinstance(each, Health)]
-    return all(int(keras.ops.convert_to_numpy(each.first_bad.value)) < 0 for each in healths)
+    return all(int(keras.ops.convert_to_numpy(each.first_bad.value)) < 0 for each in healths_of(model))
 
 
 def noted(model) -> dict:
