@@ -22,7 +22,7 @@ from kzoo.types import Tensor
 
 POOLS = ("class_token", "average", "average_all", "attention", "queries")
 QUERY_LAYOUTS = ("single", "parallel", "cascade")
-STEMS = ("convolutions", "mbconv")
+STEMS = ("convolutions", "padded_convolutions", "mbconv")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -65,8 +65,9 @@ class VisionTransformer(SequenceTower, ImageTower):
         position_prefix: the class token has a position, too.
         relative_dim: hidden width of the MLP, one for each block, that makes a bias of attention from how far apart two
             patches are; None for no such bias.
-        stem: what makes tokens of pixels: None for a projection of each patch, `"convolutions"` (MobileCLIP-B) or
-            `"mbconv"` (ViTamin). A stem leaves a token for 16 x 16 pixels, which is then the `patch_size`.
+        stem: what makes tokens of pixels: None for a projection of each patch, `"convolutions"` (MobileCLIP-B),
+            `"padded_convolutions"` (the same a pixel further, as Apple's own code has it) or `"mbconv"` (ViTamin). A
+            stem leaves a token for 16 x 16 pixels, which is then the `patch_size`.
         stem_width: channels of the first convolutions of the stem `"mbconv"`.
         stem_stages: `(channels, blocks)` of each of its two stages.
         rotary: `"rows"` or `"columns"`: beside the table, queries and keys of the patches are turned by their place,
