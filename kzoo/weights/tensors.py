@@ -1,6 +1,7 @@
 """The tensors of a checkpoint on disk, read one at a time: safetensors and npz, never a pickle."""
 
 import math
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from kzoo.files.opening import (
     as_text,
     check_inside,
     check_pointer,
-    check_regular,
     check_unpacked,
     home_of,
     open_regular,
@@ -164,7 +164,7 @@ class Safetensors:
     """One safetensors file: `header` as it stands there, `shapes` and `dtypes` by name, `read`."""
 
     def __init__(self, path):
-        check_regular(path)
+        _check_header(path)
         self.path, self._read = path, 0
         try:
             self._file = safe_open(path, framework="numpy")
@@ -197,6 +197,17 @@ class Safetensors:
         if self._read > RELEASE:
             self._file, self._read = safe_open(self.path, framework="numpy"), 0
         return array
+
+
+def _check_header(path):
+    """Stops at a header that would take long to read, before the library reads it, too."""
+    with open_regular(path) as file:
+        size, held = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+    if limits.HEADER < size <= held:  # else the file is not whole, which the library says
+        raise ValueError(
+            f"{path} has a header of {size:,} bytes, more than the {limits.HEADER:,} that are read; "
+            "kzoo.files.limits.HEADER raises it."
+        )
 
 
 def _read_header(path):
