@@ -36,10 +36,14 @@ PICTURE = 256 * MIB  # bytes of a picture in a shard, as it is packed
 GROUP = 4096 * MIB  # bytes of the columns that are read of a group of rows in a parquet file, unpacked
 
 # -- weights --
+HEADER = 8 * MIB  # bytes of the header of a safetensors file: some 80,000 tensors, which take a second or two to list
 PARAMETERS = 2**34  # of a model that a config describes
 FIXED = 2**26  # numbers of a table of positions that is computed, so that no weights bound it
 UNPACKED = 64 * MIB  # bytes of a compressed tensor that are unpacked whatever it was packed into
 EXPANSION = 200  # bytes that one byte of a compressed tensor may become beyond that
+
+# -- exports --
+FOLDED = 16 * MIB  # bytes of a constant that onnxruntime computes as it opens a graph whose file is smaller
 
 # -- numbers of trainings --
 STEPS = 2**53  # and epochs, batches, seeds

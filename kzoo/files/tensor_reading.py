@@ -1,10 +1,12 @@
 """A safetensors file, read one tensor at a time."""
 
 import math
+import os
 
 from safetensors import SafetensorError, safe_open
 
-from kzoo.files.opening import as_text, check_pointer, check_regular, open_regular
+from kzoo.files import limits
+from kzoo.files.opening import as_text, check_pointer, open_regular
 from kzoo.files.strict_json import parse_json
 from kzoo.files.words import check_name, said_by
 from kzoo.types import Array
@@ -16,7 +18,7 @@ class Safetensors:
     """One safetensors file: `header` as it stands there, `shapes` and `dtypes` by name, `read`."""
 
     def __init__(self, path):
-        check_regular(path)
+        _check_header(path)
         self.path, self._read = path, 0
         try:
             self._file = safe_open(path, framework="numpy")
@@ -49,6 +51,17 @@ class Safetensors:
         if self._read > RELEASE:
             self._file, self._read = safe_open(self.path, framework="numpy"), 0
         return array
+
+
+def _check_header(path):
+    """Stops at a header that would take long to read, before the library reads it, too."""
+    with open_regular(path) as file:
+        size, held = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+    if limits.HEADER < size <= held:  # else the file is not whole, which the library says
+        raise ValueError(
+            f"{path} has a header of {size:,} bytes, more than the {limits.HEADER:,} that are read; "
+            "kzoo.files.limits.HEADER raises it."
+        )
 
 
 def _read_header(path):
