@@ -136,7 +136,8 @@ class AnisotropicScaling(Checked):
 
     def model(self) -> Any:
         """A copy of the base with the weights that the coefficients make."""
-        own = [name for name, _ in named_weights(self.base) if name.startswith(f"{TOWER}/")]
+        paths = {id(variable): path for path, variable in named_weights(self.base)}
+        own = [paths[id(each)] for each in self.base.towers()[TOWER].weights]
         return with_weights(self.base, dict(zip(own, self.weights(), strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""The weights of a model by name, and whether those of another stand for the same."""
+"""The weights of a model by their paths, and whether those of another stand for the same."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,43 +8,35 @@ from keras import ops
 
 from kzoo.arguments import able, shown
 from kzoo.layers.copies import copy_of
+from kzoo.paths import parameters
 
 MODEL = able("towers modalities weights get_config", "a model of kzoo")
 NO_MATTER = ("name", "trainable", "dtype", "dropout")  # of a config: what changes no number of a model in use
 
 
 def named_weights(model) -> Iterator:
-    """`(name, variable)` of all weights of a model that are floats.
-
-    Those of a tower are called after its place in the model, `"image_encoder/embedding/kernel"`, whatever the tower
-    calls itself; the others by their path in the model.
-    """
-    seen = set()
-    for place, tower in model.towers().items():
-        for weight in tower.weights:
-            if id(weight) not in seen:
-                seen.add(id(weight))
-                yield f"{place}/{weight.path.partition('/')[2]}", weight
-    for weight in model.weights:
-        if id(weight) not in seen:
-            yield weight.path, weight
+    """`(path, variable)` of the weights of a model, without those of a loss that `compile` has attached."""
+    of_loss = {id(each) for each in model.objective.variables} if model.compiled else set()
+    for each in parameters(model):
+        if id(each.variable) not in of_loss:
+            yield each.path, each.variable
 
 
 def weights_of(model) -> dict:
-    """Name -> float32 array of the weights that are floats."""
-    weights = ((name, weight) for name, weight in named_weights(model) if "float" in str(weight.dtype))
-    return {name: ops.convert_to_numpy(ops.cast(weight, "float32")) for name, weight in weights}
+    """Path -> float32 array of the weights that are floats."""
+    weights = ((path, weight) for path, weight in named_weights(model) if "float" in str(weight.dtype))
+    return {path: ops.convert_to_numpy(ops.cast(weight, "float32")) for path, weight in weights}
 
 
 def with_weights(model, weights) -> Any:
-    """A copy of a model in which some weights are others: name -> array."""
+    """A copy of a model in which some weights are others: path -> array."""
     copy = copy_of(model)
     assign(copy, weights)
     return copy
 
 
 def assign(model, weights) -> None:
-    """Give some weights of a model other numbers: name -> array."""
+    """Give some weights of a model other numbers: path -> array."""
     for name, variable in named_weights(model):
         if name in weights:
             variable.assign(np.asarray(weights[name], "float32"))

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kzoo.adaptation.weight_space.named import MODEL, check_alike, weights_of, with_weights
+from kzoo.adaptation.weight_space.named import MODEL, check_alike, named_weights, weights_of, with_weights
 from kzoo.arguments import FINITE, TABLE, Checked, names, takes
 from kzoo.files.numbers import check_finite
 from kzoo.files.single import replacing_by_name
@@ -14,14 +14,14 @@ from kzoo.files.tensor_reading import Safetensors
 
 
 class TaskVector(Checked):
-    """Differences of weights by name, which can be added, negated and scaled: `tau = theta_tuned - theta_base`.
+    """Differences of weights by their paths, which can be added, negated and scaled: `tau = theta_tuned - theta_base`.
 
     - `base + (a + b)`: a model that does both tasks;
     - `base - a`: a model that has forgotten one;
     - `base + (c + (b - a))`: an analogy, c is to the answer as a is to b.
 
     Args:
-        weights: dict of the name of a weight -> float array. `between` makes it of two models.
+        weights: dict of the path of a weight -> float array. `between` makes it of two models.
 
     Raises:
         ValueError: no weights, or one that is not finite.
@@ -62,8 +62,9 @@ class TaskVector(Checked):
         if unknown:
             raise ValueError(f"towers holds {unknown[0]!r}; this model has {', '.join(base.towers())}.")
         before, after = weights_of(base), weights_of(tuned)
-        places = None if towers is None else tuple(f"{name}/" for name in towers)
-        return cls({name: after[name] - before[name] for name in before if places is None or name.startswith(places)})
+        counted = {id(weight) for name in towers or () for weight in base.towers()[name].weights}
+        paths = {path for path, weight in named_weights(base) if towers is None or id(weight) in counted}
+        return cls({path: after[path] - each for path, each in before.items() if path in paths})
 
     def __repr__(self) -> str:
         return f"<TaskVector of {len(self.weights)} weights, length {self.length():.4g}>"
