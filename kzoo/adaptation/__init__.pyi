@@ -14,8 +14,13 @@ from kzoo.adaptation.freezing import freeze, unfreeze
 from kzoo.adaptation.inversion import invert_images, invert_texts
 from kzoo.adaptation.lora import LoRA, activate, adapters, add_adapter, merge, remove_adapter, unmerge
 from kzoo.adaptation.report import TrainableReport, trainable_report
+from kzoo.adaptation.weight_space.anisotropic import AnisotropicScaling
+from kzoo.adaptation.weight_space.curve import interpolation_curve
+from kzoo.adaptation.weight_space.merging import greedy_soup, interpolate, slerp, uniform_soup
+from kzoo.adaptation.weight_space.task_vector import TaskVector
 
 __all__ = [
+    "AnisotropicScaling",
     "ConceptMatrixSearch",
     "EmbeddingClassifier",
     "GaussianDiscriminant",
@@ -25,6 +30,7 @@ __all__ = [
     "LoRA",
     "NearestClassMean",
     "SparseConceptBottleneck",
+    "TaskVector",
     "TipAdapter",
     "TrainableReport",
     "ZeroShot",
@@ -34,12 +40,17 @@ __all__ = [
     "describe_classes",
     "few_shot",
     "freeze",
+    "greedy_soup",
+    "interpolate",
+    "interpolation_curve",
     "invert_images",
     "invert_texts",
     "merge",
     "remove_adapter",
+    "slerp",
     "template_weights",
     "trainable_report",
     "unfreeze",
+    "uniform_soup",
     "unmerge",
 ]

@@ -175,7 +175,13 @@ class EmbeddingClassifier(Checked):
         """
         path = Path(path)
         file = Safetensors(path)
-        kept = _kept_in(file, path)
+        try:
+            return cls._opened(file, _kept_in(file, path), path)
+        except TypeError as error:  # what a caller gave would be an object of another type is a value in a file
+            raise ValueError(f"{path} is no classifier that `save` wrote: {error}") from error
+
+    @classmethod
+    def _opened(cls, file, kept, path):
         kind = _kind_called(kept["kind"], path)
         if not issubclass(kind, cls):
             raise ValueError(f"{path} holds a {kind.__name__}, not a {cls.__name__}; open it as what it is.")

@@ -78,7 +78,7 @@ class SparseConceptBottleneck(EmbeddingClassifier):
         batch_size=256,
         seed=0,
     ):
-        from kzoo.adaptation.classifiers.small_fit import fit_bottleneck
+        from kzoo.adaptation.small_fit import fit_bottleneck
 
         rows, labels, classes = examples_of(embeddings, labels, classes)
         concepts = rows_of(concepts, "concepts", rows.shape[1])

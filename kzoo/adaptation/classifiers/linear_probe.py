@@ -43,6 +43,7 @@ class LinearProbe(EmbeddingClassifier):
     """
 
     unit = False
+    examples = None  # embeddings and labels that it was fitted to; a file does not have them
     tensors: ClassVar[dict] = {"weights": ("classes", "dim"), "bias": ("classes",)}
     numbers: ClassVar[dict] = {"C": POSITIVE}
     arguments: ClassVar[dict] = {"C": POSITIVE, "max_iter": COUNT}
@@ -74,7 +75,7 @@ class LinearProbe(EmbeddingClassifier):
         Raises:
             ValueError: a probe that was opened from a file, which has not the pictures to fit anew.
         """
-        if getattr(self, "examples", None) is None:
+        if self.examples is None:
             raise ValueError(
                 "this probe was opened from a file, which does not hold its pictures; make it of them anew."
             )

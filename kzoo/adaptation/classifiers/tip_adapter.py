@@ -121,7 +121,7 @@ class TipAdapter(TextClassifier):
         Returns:
             a new `TipAdapter`, whose keys have no unit length any more; this one stays as it is.
         """
-        from kzoo.adaptation.classifiers.small_fit import fit_cache
+        from kzoo.adaptation.small_fit import fit_cache
 
         rows = rows_of(embeddings, dim=self.dim)
         labels = labels_of(labels, len(rows), len(self.classes))

@@ -1,4 +1,4 @@
-"""The small trainings of classifiers on stored embeddings, by Keras: the same batches and noise on every backend."""
+"""The small trainings of this room, by Keras: the same batches and noise on every backend."""
 
 import keras
 import numpy as np
@@ -50,7 +50,9 @@ class _Bottleneck(keras.Model):
 def fit_cache(keys, values, alpha, beta, rows, texts, labels, **options) -> Array:
     """Trained keys of a Tip-Adapter; for the arguments see `TipAdapter.trained`."""
     model = _Cache(keys, values, alpha, beta)
-    _fit(model, lambda part, random: (rows[part], texts[part]), labels, epsilon=1e-4, weight_decay=0.01, **options)
+    fit_in_batches(
+        model, lambda part, random: (rows[part], texts[part]), labels, epsilon=1e-4, weight_decay=0.01, **options
+    )
     return ops.convert_to_numpy(model.keys)
 
 
@@ -62,15 +64,20 @@ def fit_bottleneck(scores, labels, classes, l1, **options) -> tuple:
         noise = random.gumbel(size=(len(part), scores.shape[1], 2)) if l1 is None else np.zeros((len(part), 1, 2))
         return scores[part], noise.astype("float32")
 
-    _fit(model, batch, labels, epsilon=1e-7, weight_decay=0.0, **options)
+    fit_in_batches(model, batch, labels, **options)
     return ops.convert_to_numpy(model.mixtures), ops.convert_to_numpy(model.head)
 
 
-def _fit(model, batch, labels, epochs, learning_rate, batch_size, seed, epsilon, weight_decay):
+def fit_in_batches(
+    model, batch, labels, epochs, learning_rate, batch_size, seed, epsilon=1e-7, weight_decay=0.0
+) -> None:
     """Steps of AdamW under a cosine, on batches that NumPy shuffles.
 
     Args:
+        model: a `keras.Model` of one weight or more, which gives logits.
         batch: function of places and a generator to the inputs of the model.
+        labels: int array, a class for each place.
+        epochs, learning_rate, batch_size, seed, epsilon, weight_decay: of the training.
     """
     random = np.random.default_rng(seed)
     steps = epochs * -(-len(labels) // batch_size)
