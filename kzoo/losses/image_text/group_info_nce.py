@@ -63,9 +63,8 @@ class GroupInfoNCE(PairwiseLoss):
         a, b = resolve_scale(self.temperature) * l2_normalize(a), l2_normalize(b)
 
         def tile(i, j, rows, columns):
-            z = ops.matmul(rows["a"], ops.transpose(columns["b"]))
-            return Tile(z, keep=same(rows["group"], groups) > 0.0)
+            return Tile(keep=same(rows["group"], groups) > 0.0)
 
         rows, own = {"a": a, "group": groups}, ops.sum(a * b, axis=-1)
-        per_row = cross_entropies(tile, rows, {"b": b}, "both", self.block_size, own)
+        per_row = cross_entropies(tile, rows, {"b": b}, "both", self.block_size, own, product=("a", "b"))
         return weighted_mean(mean_of_directions(*per_row), sample_weight)

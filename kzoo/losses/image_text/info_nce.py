@@ -92,14 +92,14 @@ class InfoNCE(PairwiseLoss):
         a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
 
         def tile(i, j, rows, columns):
-            z = ops.matmul(rows["a"], ops.transpose(columns["b"]))
             group = None if self.groups == 1 else ops.equal((i // group_size)[:, None], (j // group_size)[None, :])
             if not e:
-                return Tile(z, keep=group)
+                return Tile(keep=group)
             others = e / ops.cast(group_size, "float32")
             others = others if group is None else ops.where(group, others, 0.0)
-            return Tile(z, (1.0 - e) * same(i, j) + others, keep=group)
+            return Tile(target=(1.0 - e) * same(i, j) + others, keep=group)
 
         own = None if e else ops.sum(a * b, axis=-1)
-        per_row = cross_entropies(tile, {"a": a}, {"b": b}, self.direction, self.block_size, own)
+        tensors = {"a": a}, {"b": b}
+        per_row = cross_entropies(tile, *tensors, self.direction, self.block_size, own, product=("a", "b"))
         return weighted_mean(mean_of_directions(*per_row), sample_weight)

@@ -63,13 +63,12 @@ class MultiCaptionContrastive(PairwiseLoss):
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
 
         def tile(i, j, rows, columns):
-            z = ops.matmul(rows["a"], ops.transpose(columns["b"]))
-            return Tile(z, keep=rows["real"][:, None] * columns["real"][None, :] > 0.0)
+            return Tile(keep=rows["real"][:, None] * columns["real"][None, :] > 0.0)
 
         terms = []
         for k in range(b.shape[1]):
             real, own = mask[:, k], ops.sum(a * b[:, k], axis=-1)
             rows, columns = {"a": a, "real": real}, {"b": b[:, k], "real": real}
-            per_row = cross_entropies(tile, rows, columns, "both", self.block_size, own)
+            per_row = cross_entropies(tile, rows, columns, "both", self.block_size, own, product=("a", "b"))
             terms.append(mean_of_anchors(mean_of_directions(*per_row), real, sample_weight))
         return sum(terms) / len(terms)

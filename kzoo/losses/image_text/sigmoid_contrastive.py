@@ -6,6 +6,7 @@ from keras import ops
 from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.similarity import add_log_scale
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
+from kzoo.losses.parts.products import sigmoid_sum
 from kzoo.types import Tensor
 
 DEFAULT_SCALE, DEFAULT_BIAS = 10.0, -10.0
@@ -98,5 +99,10 @@ class SigmoidContrastive(PairwiseLoss):
             of_row, of_columns = ops.sum(answers, axis=1), ops.matmul(answers, columns["weight"])
             return {"sum": 0.5 * (rows["weight"] * of_row + of_columns)}, {}
 
-        of_rows, _ = by_blocks(questions, rows, columns, self.block_size)
+        def in_blocks(rows, columns, block_size):
+            weights = None if sample_weight is None else columns["weight"]
+            x, y, known = rows["a"], columns["b"], rows.get("positives")
+            return {"sum": sigmoid_sum(x, y, columns["bias"], weights, known, block_size)[None]}, {}
+
+        of_rows, _ = by_blocks(questions, rows, columns, self.block_size, in_blocks=in_blocks)
         return ops.sum(of_rows["sum"]) / ops.maximum(ops.sum(weight), 1e-12)

@@ -8,10 +8,11 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.base import Loss
-from kzoo.losses.parts import map_tensorflow, map_torch
+from kzoo.losses.parts import map_tensorflow, map_torch, products
 from kzoo.losses.parts.arguments import BLOCK
 from kzoo.losses.parts.blocks import AUTO, ROWS, WHOLE, asked, blocks_of, chosen, most_rows
 from kzoo.losses.parts.captures import captures_passed
+from kzoo.losses.parts.scans import cut
 from kzoo.types import Tensor
 
 DIRECTIONS = ("both", "a_to_b", "b_to_a")
@@ -51,21 +52,21 @@ class Tile:
     """What one block of rows says of all columns; every array is `(rows of the block, columns)`.
 
     Args:
-        logits: `z_ij`.
+        logits: `z_ij`. None: `product` of `cross_entropies` says it.
         target: `T_ij`, how much row i should choose column j; a row need not sum to 1. None: `own` says it.
         column_target: `T_ij`, how much column j should choose row i; default `target`.
         keep: bool, whether a pair stands in the denominators; default all do.
         log_weight: added to `z_ij` in the denominators only.
     """
 
-    logits: Any
+    logits: Any = None
     target: Any = None
     column_target: Any = None
     keep: Any = None
     log_weight: Any = None
 
 
-def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None, each=1) -> tuple:
+def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, own=None, each=1, product=None) -> tuple:
     """The softmax cross-entropy `sum_j T_ij (LSE_k z_ik - z_ij)` of every row, of every column, or of both.
 
     Args:
@@ -77,6 +78,9 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
         block_size, each: as in `by_blocks`.
         own: `(R,)`, the logit of the one column that each row should choose, instead of targets, which would be one
             more number for each pair. As columns choose, column i should choose row i.
+        product: names of a tensor of `rows` and one of `columns`, `(R, dim)` and `(C, dim)`, whose product `x y^T` the
+            logits are. In blocks that takes less time and memory; what the tile says, and what it reads, has no
+            gradient then.
 
     Returns:
         `(of_rows, of_columns)`: float32 `(R,)` and `(C,)`, with `own` of the first R columns; None where the direction
@@ -91,11 +95,12 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
     def block(i, real, rows, columns):
         j = ops.arange(ops.shape(next(iter(columns.values())))[0], dtype="int32")
         one = tile(i, j, rows, columns)
-        z = one.logits if one.log_weight is None else one.logits + one.log_weight
+        logits = one.logits if product is None else _product(rows[product[0]], columns[product[1]])
+        z = logits if one.log_weight is None else logits + one.log_weight
         z = z if one.keep is None else ops.where(one.keep, z, NEGATIVE)
         of_rows, of_columns = {}, {}
         if direction != "b_to_a":
-            of_rows = {"log_sum": log_sum_exp(z, 1)} | ({} if own is not None else _chosen(one.logits, one.target, 1))
+            of_rows = {"log_sum": log_sum_exp(z, 1)} | ({} if own is not None else _chosen(logits, one.target, 1))
         if direction != "a_to_b":
             if real is not None:  # rows that fill up the last block are nobody's choice
                 z = ops.where(real[:, None], z, NEGATIVE)
@@ -103,10 +108,14 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
             if own is None:
                 target = one.target if one.column_target is None else one.column_target
                 target = target if real is None else ops.where(real[:, None], target, 0.0)
-                of_columns |= _chosen(one.logits, target, 0)
+                of_columns |= _chosen(logits, target, 0)
         return of_rows, of_columns
 
-    of_rows, of_columns = by_blocks(block, rows, columns, block_size, each)
+    def of_product(rows, columns, block_size):
+        return products.softmax_sums(tile, rows, columns, product, direction, own is None, block_size)
+
+    in_blocks = None if product is None else of_product
+    of_rows, of_columns = by_blocks(block, rows, columns, block_size, each, in_blocks)
     if of_columns:
         log_sum = log_sum_exp(of_columns.pop("log_sum"), 0)
         log_sum = log_sum if own is None else log_sum[: ops.shape(own)[0]]
@@ -115,7 +124,7 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
     return tuple(_cross_entropy(**each, **chosen) if each else None for each in (of_rows, of_columns))
 
 
-def by_blocks(function, rows, columns, block_size=None, each=1) -> tuple:
+def by_blocks(function, rows, columns, block_size=None, each=1, in_blocks=None) -> tuple:
     """A function of a batch's rows, called with `block_size` rows at a time and called again for the gradient.
 
     Args:
@@ -128,6 +137,8 @@ def by_blocks(function, rows, columns, block_size=None, each=1) -> tuple:
         block_size: None calls the function once, on everything, if `blocks_of` does not say otherwise. `"auto"` does so
             where the scores are few; where their number is only known as the step runs, it is decided then.
         each: numbers that the function makes of one pair, such as the matches of two bags.
+        in_blocks: function `(rows, columns, block_size)` to the same two dicts, which is called where the batch is cut,
+            in place of `function` of each block; one with a gradient of its own.
 
     Returns:
         Two dicts: values of the rows `(R, ...)` in their order, and values of the blocks `(blocks, ...)`.
@@ -147,22 +158,24 @@ def by_blocks(function, rows, columns, block_size=None, each=1) -> tuple:
         others = next((ops.shape(value)[0] for value in columns.values() if len(value.shape) > 0), 1)
         counts = [size if isinstance(size, int) else most_rows() for size in (count, others)]
         if None in counts:
-            return _decided_as_it_runs(function, rows, columns, each, (count, others))
+            return _decided_as_it_runs(function, rows, columns, each, in_blocks, (count, others))
         block_size = chosen(AUTO, counts[0] * counts[1] * each, each)
     if block_size is None:
         of_rows, of_blocks = function(ops.arange(count, dtype="int32"), None, rows, columns)
         return of_rows, {name: value[None] for name, value in of_blocks.items()}
+    if in_blocks is not None:
+        return in_blocks(rows, columns, block_size)
 
     function, columns, complete = captures_passed(function, rows, columns, block_size)
     blocks = (count + block_size - 1) // block_size
     index = ops.reshape(ops.arange(blocks * block_size, dtype="int32"), (-1, block_size))
-    cut = [_in_blocks(value, blocks * block_size - count, block_size) for value in rows.values()]
+    given = [cut(value, block_size) for value in rows.values()]
     names = {}  # of the results, known once the function was called
     full = isinstance(count, int) and count % block_size == 0
 
-    def called(i, *given):
+    def called(i, *values):
         results = function(
-            i, None if full else i < count, dict(zip(rows, given)), dict(zip(columns, given[len(rows) :]))
+            i, None if full else i < count, dict(zip(rows, values)), dict(zip(columns, values[len(rows) :]))
         )
         names["rows"], names["blocks"] = map(list, results)
         return tuple(value for part in results for value in part.values())
@@ -178,16 +191,16 @@ def by_blocks(function, rows, columns, block_size=None, each=1) -> tuple:
         return keras.remat(recomputed)(*(values[place] for place in trained))
 
     if keras.config.backend() == "torch" and complete:
-        results = map_torch.mapped(called, (index, *cut), columns.values())
+        results = map_torch.mapped(called, (index, *given), columns.values())
     elif keras.config.backend() == "tensorflow":
-        results = map_tensorflow.mapped(of_block, (index, *cut))
+        results = map_tensorflow.mapped(of_block, (index, *given))
     else:
-        results = ops.map(of_block, (index, *cut))
+        results = ops.map(of_block, (index, *given))
     of_rows = [ops.reshape(value, (-1, *ops.shape(value)[2:]))[:count] for value in results[: len(names["rows"])]]
     return dict(zip(names["rows"], of_rows)), dict(zip(names["blocks"], results[len(names["rows"]) :]))
 
 
-def _decided_as_it_runs(function, rows, columns, each, counts):
+def _decided_as_it_runs(function, rows, columns, each, in_blocks, counts):
     """`by_blocks` of a batch that has no fixed size, as TensorFlow's graphs have it."""
     scores = ops.cast(counts[0], "float32") * ops.cast(counts[1], "float32") * each  # int32 ends at 46,340 rows
     names = {}
@@ -195,7 +208,7 @@ def _decided_as_it_runs(function, rows, columns, each, counts):
     def within(block_size):
         def results():
             with blocks_of(block_size):
-                parts = by_blocks(function, rows, columns)
+                parts = by_blocks(function, rows, columns, in_blocks=in_blocks)
             names["rows"], names["blocks"] = map(list, parts)
             return tuple(value for part in parts for value in part.values())
 
@@ -223,10 +236,8 @@ def _is_float(value):
     return keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype))
 
 
-def _in_blocks(value, missing, block_size):
-    if not isinstance(missing, int) or missing:  # else it would be copied for nothing
-        value = ops.pad(value, [[0, missing]] + [[0, 0]] * (len(value.shape) - 1))
-    return ops.reshape(value, (-1, block_size, *ops.shape(value)[1:]))
+def _product(x, y):
+    return ops.matmul(x, ops.transpose(y))
 
 
 def _chosen(logits, target, axis):

@@ -64,11 +64,11 @@ class DecoupledContrastive(PairwiseLoss):
         batch, cosine = ops.shape(a)[0], ops.sum(a * b, axis=-1)
 
         def tile(i, j, rows, columns):
-            z = ops.matmul(rows["x"], ops.transpose(columns["y"]))
-            return Tile(z, keep=ops.not_equal(i[:, None], (j % batch)[None, :]))
+            return Tile(keep=ops.not_equal(i[:, None], (j % batch)[None, :]))
 
         def compare(x, y, direction):
-            return cross_entropies(tile, {"x": scale * x}, {"y": y}, direction, self.block_size, scale * cosine)
+            sides, own = ({"x": scale * x}, {"y": y}), scale * cosine
+            return cross_entropies(tile, *sides, direction, self.block_size, own, product=("x", "y"))
 
         if self.intra_view:
             of_a, _ = compare(a, ops.concatenate([b, a]), "a_to_b")

@@ -63,10 +63,10 @@ class NTXent(PairwiseLoss):
         anchors = resolve_scale(self.temperature) * views
 
         def tile(i, j, rows, columns):
-            z = ops.matmul(rows["anchor"], ops.transpose(columns["view"]))
-            return Tile(z, keep=ops.not_equal(i[:, None], j[None, :]))
+            return Tile(keep=ops.not_equal(i[:, None], j[None, :]))
 
         own = ops.sum(anchors * ops.roll(views, ops.shape(a)[0], axis=0), axis=-1)  # with the other view
         rows, columns = {"anchor": anchors}, {"view": views}
-        of_anchors, _ = cross_entropies(tile, rows, columns, "a_to_b", self.block_size, own)
+        product = ("anchor", "view")
+        of_anchors, _ = cross_entropies(tile, rows, columns, "a_to_b", self.block_size, own, product=product)
         return weighted_mean(ops.mean(ops.reshape(of_anchors, (2, -1)), axis=0), sample_weight)

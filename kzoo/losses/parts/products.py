@@ -1,0 +1,86 @@
+"""Losses of all pairs whose scores are one matrix product, a block of rows at a time, with gradients written out.
+
+A block function that is differentiated for each block (`by_blocks`) multiplies as often, but holds and writes several
+arrays of the size of a block's scores, and makes the sums of the softmax again. Here what is known of them is used.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from kzoo.types import Tensor
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """The sums of a softmax over the rows and the columns of `x y^T`, as `cross_entropies` puts them together.
+
+    Args:
+        tile: function `(i, j, rows, columns)` to a `Tile` without logits, of what has no gradient.
+        rows, columns: its tensors beside x and y, `(R, ...)` and whole.
+        direction: `"both"`, `"a_to_b"` or `"b_to_a"`.
+        targets: whether the tile says targets.
+    """
+
+    tile: Any
+    rows: dict
+    columns: dict
+    direction: str
+    targets: bool
+
+    @property
+    def names(self) -> tuple:
+        """Names of what is said of each row, and of each column."""
+        each = ("log_sum", "tz", "ts") if self.targets else ("log_sum",)
+        return tuple(() if self.direction == other else each for other in ("b_to_a", "a_to_b"))
+
+
+def softmax_sums(tile, rows, columns, product, direction, targets, block_size) -> tuple:
+    """What `cross_entropies` asks of a block, for all rows and columns: two dicts, of rows and of one block of columns.
+
+    `log_sum` is LSE z, `tz` and `ts` are the sums of `T z` and of `T`, float32 `(R,)` and `(1, C)`.
+
+    Args:
+        tile, rows, columns, direction: as in `cross_entropies`.
+        product: names of x `(R, dim)` among the rows and of y `(C, dim)` among the columns.
+        targets: whether the tile says targets.
+        block_size: rows at a time.
+    """
+    given, (x, y) = [dict(rows), dict(columns)], (rows[product[0]], columns[product[1]])
+    for name, side in zip(product, given):
+        del side[name]
+    constant = [{name: ops.stop_gradient(value) for name, value in side.items()} for side in given]
+    softmax = Softmax(tile, *constant, direction, targets)
+    values = _kernels().softmax(softmax, x, y, block_size)
+    of_rows, of_columns = softmax.names
+    columns = dict(zip(of_columns, (each[None] for each in values[len(of_rows) :])))
+    return dict(zip(of_rows, values)), columns
+
+
+def sigmoid_sum(x, y, bias, weight, positives, block_size) -> Tensor:
+    """`sum_ij w_ij softplus(-+ (<x_i, y_j> + bias))`, minus where j belongs to i: float32 scalar.
+
+    Where gradients are asked for they are computed beside the value, and the scores only once.
+
+    Args:
+        x, y: float32 tensors `(batch, dim)`.
+        bias: scalar tensor.
+        weight: `(batch,)`, makes `w_ij = (w_i + w_j) / 2`; None: 1.
+        positives: bool `(batch, batch)`; None: the diagonal.
+        block_size: rows at a time.
+
+    Example:
+        >>> sigmoid_sum(np.eye(4), np.eye(4), -10.0, None, None, block_size=2)
+        36.0005
+    """
+    return _kernels().sigmoid(x, y, bias, weight, positives, block_size)
+
+
+def _kernels():
+    if keras.config.backend() == "torch":
+        from kzoo.losses.parts import products_torch as kernels
+    else:
+        from kzoo.losses.parts import products_compiled as kernels
+    return kernels
