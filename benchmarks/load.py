@@ -2,7 +2,8 @@
 
     KERAS_BACKEND=torch python benchmarks/load.py [PRESET]
 
-Prints, each measured in a process of its own: the time of a plain read of the file, of building the model untrained, of
+Prints, each measured in a process of its own: the time of a plain read of the file, of the library safetensors alone
+with every tensor read once, of the look at every number of them, of building the model untrained, of
 `kzoo.from_preset`, and of `CLIPModel.from_pretrained` with every weight read once; of `save_to_preset`, and of opening
 that folder with `verify=False` and with its fingerprints checked; and by how much the peak of memory rose above what
 the imports took, in units of the weights. Needs 5.4 GB of disk for ViT-L/14, which are freed.
@@ -20,7 +21,7 @@ import numpy as np
 
 ROUNDS = 3
 PRESET = sys.argv[1] if len(sys.argv) == 2 else "clip_large_patch14"
-RUNS = ("read", "build", "load", "transformers", "save", "unverified", "verified")
+RUNS = ("read", "safetensors", "finite", "build", "load", "transformers", "save", "unverified", "verified")
 
 
 def resident(peak=False):
@@ -47,6 +48,34 @@ def read(folder):
         return True
 
     return measured(work)
+
+
+def safetensors(folder):
+    from safetensors import safe_open
+
+    def work():
+        with safe_open(Path(folder) / "model.safetensors", framework="numpy") as file:
+            for name in file.keys():
+                file.get_tensor(name).copy()  # as a model holds it
+        return True
+
+    return measured(work)
+
+
+def finite(folder):
+    """The look for NaN and infinities alone, at tensors that have just been read, as where a model is filled."""
+    from safetensors import safe_open
+
+    from kzoo.files.numbers import check_finite
+
+    spent, before = 0.0, resident()
+    with safe_open(Path(folder) / "model.safetensors", framework="numpy") as file:
+        for name in file.keys():
+            array = file.get_tensor(name).copy()
+            start = time.perf_counter()
+            check_finite(array, name)
+            spent += time.perf_counter() - start
+    return {"seconds": spent, "bytes": resident(peak=True) - before, "kept": True}
 
 
 def build(folder):
@@ -159,6 +188,8 @@ def main():
     made_of = seconds["read"] + seconds["build"]
     print(f"  from_preset / (read + build): {seconds['load'] / made_of:.2f}")
     print(f"  from_preset / transformers:   {seconds['load'] / seconds['transformers']:.2f}")
+    print(f"  from_preset / safetensors:    {seconds['load'] / seconds['safetensors']:.2f}")
+    print(f"  look at numbers / from_preset: {seconds['finite'] / seconds['load']:.3f}")
     print(f"  with fingerprints / without:  {seconds['verified'] / seconds['unverified']:.2f}")
 
 

@@ -131,18 +131,21 @@ def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -
     return session
 
 
-def bound_folding(options, folder, graph) -> None:
-    """Let onnxruntime compute no constant of a graph, as it opens it, that is larger than its file, or than
-    `limits.FOLDED`: nodes that each double what the one before gives are gigabytes soon. Such a node is left for when
-    the graph is run.
+def bound_folding(options, folder, manifest) -> None:
+    """Let onnxruntime compute no constant of a graph, as it opens it, that is larger than the largest graph's file, or
+    than `limits.FOLDED`: nodes that each double what the one before gives are gigabytes soon. Such a node is left for
+    when the graph is run.
 
     Args:
-        options: an `onnxruntime.SessionOptions`.
-        folder, graph: of the export, and what its manifest says of the graph.
+        options: an `onnxruntime.SessionOptions`, which takes it once.
+        folder, manifest: of the export.
     """
-    path = within(folder, graph["file"], MANIFEST_FILE)
-    held = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}.data")) if each.is_file())
-    options.add_session_config_entry(FOLDING, str(min(max(limits.FOLDED, held), LARGEST_FOLDED)))
+    paths = [within(folder, graph["file"], MANIFEST_FILE) for graph in manifest["graphs"].values()]
+    sizes = [
+        sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}.data")) if each.is_file())
+        for path in paths
+    ]
+    options.add_session_config_entry(FOLDING, str(min(max([limits.FOLDED, *sizes]), LARGEST_FOLDED)))
 
 
 def _check_embeddings(name, found, shape):
@@ -179,10 +182,10 @@ class Runtime(Embedder):
         made = self.manifest["preprocessor"]
         self.preprocessor = None if made is None else Preprocessor.load(folder, made, verify)
         options, self.sessions = _options(onnxruntime, threads, session_options), {}
+        if options is not session_options:  # which whoever made them has thought about
+            bound_folding(options, folder, manifest)
         with fingerprints(folder, manifest, verify):
             for name, graph in self.manifest["graphs"].items():
-                if options is not session_options:  # which whoever made them has thought about
-                    bound_folding(options, folder, graph)
                 self.sessions[name] = open_graph(onnxruntime, folder, name, graph, options, providers)
 
     def __reduce__(self) -> tuple:

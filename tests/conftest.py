@@ -1,7 +1,9 @@
 """Fixtures that several rooms use, which tests one backend is enough for, and the seconds of each room."""
 
+import gc
 import itertools
 import json
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -50,6 +52,17 @@ def offline(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return cache
+
+
+@pytest.fixture
+def heard():
+    """Ctrl-C as in a terminal: a process that a shell has started in the background ignores it. What a signal raises
+    within a callback of the garbage collector, as hypothesis has one, is lost, so none is called meanwhile."""
+    before, callbacks = signal.signal(signal.SIGINT, signal.default_int_handler), gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks[:] = callbacks
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from kzoo.cli.progress import in_order, line_of, score_of
-from kzoo.cli.sentences import in_flags
+from kzoo.cli.sentences import in_flags, in_words
 
 pytestmark = pytest.mark.once
 FLAGS = {"skip_broken", "batch_size", "epochs", "image_key", "caption_key", "num_beams", "strategy"}
@@ -34,6 +34,11 @@ def test_a_flag_is_named_only_where_the_command_has_it():
     said = "clip_nano was built with random weights (load_weights=False)."
     assert in_flags(said, {"from_scratch"}) == "clip_nano was built with random weights (--from-scratch)."
     assert in_flags(said, {"minutes"}) == "clip_nano was built with random weights."
+
+
+def test_a_name_that_is_a_book_is_cut():
+    said = in_words(ValueError(f"there is no preset {'a' * 5000}; see /{'b' * 300}/x.csv."))
+    assert said == f"there is no preset {'a' * 300}... see /{'b' * 300}/x.csv."
 
 
 def test_a_line_fits_a_terminal():

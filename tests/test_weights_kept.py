@@ -146,33 +146,26 @@ def test_an_interrupt_while_data_are_read(model):
     check(model, 2)
 
 
-def test_an_interrupt_while_a_step_ends(model):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
-    try:
-        model.interrupted = True
-        stopped_fit(model, Batches(), KeyboardInterrupt)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_an_interrupt_while_a_step_ends(model, heard):
+    model.interrupted = True
+    stopped_fit(model, Batches(), KeyboardInterrupt)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     model.interrupted = False
     check(model, 1)
 
 
-def test_an_interrupt_within_a_step_waits_for_its_end(model, monkeypatch):
+def test_an_interrupt_within_a_step_waits_for_its_end(model, heard, monkeypatch):
     if keras.config.backend() != "torch":
         return  # where a step is compiled, and no Python code runs within it
-    apply, before = model.optimizer.apply, signal.signal(signal.SIGINT, signal.default_int_handler)
+    apply = model.optimizer.apply
 
     def apply_interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
         apply(*arguments)
 
     monkeypatch.setattr(model.optimizer, "apply", apply_interrupted)
-    try:
-        stopped_fit(model, Batches(), KeyboardInterrupt)
-    finally:
-        signal.signal(signal.SIGINT, before)
-        monkeypatch.undo()
+    stopped_fit(model, Batches(), KeyboardInterrupt)
+    monkeypatch.undo()
     check(model, 1)
 
 

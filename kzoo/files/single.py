@@ -13,6 +13,7 @@ from kzoo.files.locks import fcntl, locked_file
 logger = logging.getLogger("kzoo")
 
 STAGING = ".kzoo-saving"
+LEFT = "%s: a writer that was killed had left a part, which was removed."
 
 
 def try_file(path) -> None:
@@ -84,6 +85,9 @@ def replacing_by_name(path) -> Iterator:
         named = staged.with_name(staged.name + "".join(path.suffixes[-2:]))
         with _staged_file(staged, path):  # the lock: HDF5 wants the file that it writes for itself
             try:
+                if os.path.lexists(named):
+                    disk.remove(named)
+                    logger.warning(LEFT, path)
                 yield named
                 disk.sync(named)
                 disk.rename(named, path)
@@ -115,7 +119,7 @@ def _staged_file(staged, path):
     busy = BlockingIOError(f"another writer is writing {path}; wait until it is done, or choose another name.")
     handle = locked_file(staged, busy)
     if os.fstat(handle).st_size:
-        logger.warning("%s: a writer that was killed had left a part, which was removed.", path)
+        logger.warning(LEFT, path)
         os.ftruncate(handle, 0)
     with os.fdopen(handle, "w+b") as file:
         yield file

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
+from cli_case import run
 from PIL import Image
 from shared_case import toy_pairs
-from typer.testing import CliRunner
-
-from kzoo import cli
 
 pytestmark = pytest.mark.once
 
@@ -21,10 +19,6 @@ def photos(tmp_path):
         lines.append(f"{number},{number}.png,{caption}")
     (folder / "pairs.csv").write_text("\n".join(lines))
     return folder
-
-
-def run(*arguments):
-    return CliRunner().invoke(cli.app, list(map(str, arguments)))
 
 
 def test_embed_goes_on_without_what_is_broken(photos, saved, tmp_path):

@@ -102,6 +102,20 @@ def test_a_disk_without_room_is_known_before_hdf5_fails_on_it(tmp_path, models, 
     assert (tmp_path / name).read_bytes() == before and os.listdir(tmp_path) == [name]
 
 
+@pytest.mark.parametrize("way", SAVERS)
+def test_a_file_of_keras_is_saved_again_after_a_kill(tmp_path, models, monkeypatch, caplog, way):
+    name, write = SAVERS[way]
+
+    def work():
+        monkeypatch.setattr(models[0].similarity, "save_own_variables", lambda store: os.kill(os.getpid(), 9))
+        write(models[0], tmp_path / name)
+
+    assert ended(in_fork(work)) == signal.SIGKILL and name not in os.listdir(tmp_path)
+    with caplog.at_level("WARNING", "kzoo"):
+        write(models[1], tmp_path / name)
+    assert os.listdir(tmp_path) == [name] and "a writer that was killed had left a part, which was" in caplog.text
+
+
 def opened_scale(folder):
     return round(float(kzoo.from_preset(folder).scale_and_bias()[0]), 3)
 

@@ -235,14 +235,6 @@ def test_averaged_weights_take_their_place_at_the_very_end_only(tmp_path):
 
 
 # -- signals --
-@pytest.fixture
-def heard():
-    """Ctrl-C as in a terminal: a process that a shell has started in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves(tmp_path, heard, number):
