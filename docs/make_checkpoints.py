@@ -37,12 +37,13 @@ understood.
 - `coca_base` is a preset of kzoo, the model that open_clip calls `coca_ViT-B-32`; its own `coca_base` is
   `coca_base_patch18_288`.
 
-Of the later line of open_clip, 4.2, the tests compare 10 more configs the same way: towers of timm that keep the shape
-of pictures (`naflexvit_*`), the text tower that it calls modern, CoCa v2 and what is given to timm in
-`timm_model_kwargs`. Pictures of a NaFlex tower are cut into at most `image_seq_len` patches, as timm cuts them where a
-model is made for that; the square that open_clip makes of a picture by default is one of its shapes. Texts of tiktoken
-have no vocabulary in a repository: such a model reads token ids. MaMMUT, CLAP, GenLIP, GenLAP, CoCa with a modern
-decoder and the text tower of ModernBERT are refused by their names.
+Of the later line of open_clip, 4.2, the tests compare 15 more configs the same way: towers of timm that keep the shape
+of pictures (`naflexvit_*`), the text tower that it calls modern, CoCa v2, MaMMUT, also as LAION's fork of open_clip
+writes it, and what is given to timm in `timm_model_kwargs`. Pictures of a NaFlex tower are cut into at most
+`image_seq_len` patches, as timm cuts them where a model is made for that; the square that open_clip makes of a picture
+by default is one of its shapes. Texts of tiktoken have no vocabulary in a repository: such a model reads token ids.
+CLAP, GenLIP, GenLAP, CoCa and MaMMUT with a modern decoder, MaMMUT with a NaFlex tower and the text tower of ModernBERT
+are refused by their names.
 
 | open_clip | image tower | text tower | parameters | tag: preset |
 |---|---|---|---|---|"""

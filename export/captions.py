@@ -107,8 +107,8 @@ def saved_towers(model) -> list:
 
 def _memory_tower(model, features):
     """From the image tower's tokens to what every step of a caption needs of them."""
-    samples, blocks = [{"image_tokens": each["image_tokens"]} for each in features], len(model.text_decoder.blocks)
-    shape = (blocks, samples[0]["image_tokens"].shape[1], model.text_decoder.width)
+    samples = [{"image_tokens": each["image_tokens"]} for each in features]
+    shape = (model.text_decoder.memory_blocks, samples[0]["image_tokens"].shape[1], model.text_decoder.width)
     return Tower("caption_memory", CaptionMemory(model), samples, dict.fromkeys(MEMORY, shape))
 
 

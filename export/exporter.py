@@ -152,7 +152,7 @@ def _write_onnx(model, folder, verified, opset, dtype):
         except ImportError:
             raise
         except Exception as error:  # exporters raise anything at all
-            if getattr(error, "errno", None) in disk.REASONS:  # another exporter has no more room on the disk
+            if disk.number_of(error) is not None:  # another exporter has no more room on the disk
                 raise
             if keras.config.backend() == "tensorflow":
                 raise ExportError(f"{tower.name} could not be exported: {said_by(error)}.") from error

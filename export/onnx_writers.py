@@ -13,6 +13,7 @@ OPSET = 18
 # operators that stay in float32 in a graph of float16: norms and softmaxes, whose sums overflow
 IN_FLOAT32 = ("LayerNormalization", "ReduceMean", "ReduceSum", "ReduceL2", "Pow", "Sqrt", "Reciprocal", "Softmax")
 TWO_GIGABYTES = 2**31 - 1
+LARGE = 2**16  # numbers of a weight
 PURPOSE = "Exporting to ONNX"
 
 
@@ -107,12 +108,26 @@ def _with_tf2onnx(tower, opset):
     tf2onnx = require("tf2onnx", "export", PURPOSE)
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, *shape), dtype, name=name) for name, (shape, dtype) in tower.inputs.items()]
-    function = tf.function(lambda *inputs: tower.graph(*inputs), input_signature=signature)
+    # tf2onnx copies what is constant some fifty times, so large weights stand beside the graph while it works
+    variables = [each for each in tower.graph.variables if len(each.shape) == 2 and np.prod(each.shape) >= LARGE]
+    large = {f"kzoo_weight_{number}": each for number, each in enumerate(variables)}
+    names = [*tower.inputs, *large]
+    specs = [((None, *shape), dtype) for shape, dtype in tower.inputs.values()]
+    specs += [(tuple(each.shape), each.dtype) for each in variables]
+    signature = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in zip(names, specs)]
+
+    @tf.autograph.experimental.do_not_convert
+    def traced(*inputs):
+        with keras.StatelessScope(list(zip(variables, inputs[len(tower.inputs) :]))):
+            return tower.graph(*inputs[: len(tower.inputs)])
+
+    function = tf.function(traced, input_signature=signature)
     proto, _ = tf2onnx.convert.from_function(
         function, input_signature=signature, opset=opset, custom_op_handlers={"Erfc": (_erfc, [])}
     )
-    _embed_captures(proto, function.get_concrete_function().graph.captures)
+    # tensors that a layer keeps, such as the positions of keras-hub's ViT, come as further inputs too
+    captures = function.get_concrete_function().graph.captures
+    _embed(proto, {inside.name: outside for outside, inside in captures} | large)
     return "tf2onnx", proto
 
 
@@ -125,14 +140,24 @@ def _erfc(graph, node, name, arguments):
     return graph.make_node("Sub", inputs, name=name, outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
-def _embed_captures(proto, captures):
-    """Tensors that a layer keeps, such as the positions of keras-hub's ViT, come as further inputs: make them part
-    of the graph."""
+def _embed(proto, values):
+    """Make inputs of a graph weights of it, those that are named in `values`; what no node reads is left out."""
     onnx = require("onnx", "export", PURPOSE)
-    values = {inside.name: outside for outside, inside in captures}
-    for value in [each for each in proto.graph.input if each.name in values]:
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(values[value.name].numpy(), value.name))
-        proto.graph.input.remove(value)
+    read = set(_read(proto.graph))
+    for each in [each for each in proto.graph.input if each.name in values]:
+        if each.name in read:
+            array = keras.ops.convert_to_numpy(values[each.name])
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(array, each.name))
+        proto.graph.input.remove(each)
+
+
+def _read(graph):
+    """Names that the nodes of a graph read, and those of the graphs within them, such as the body of a loop."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _read(attribute.g)
 
 
 def _with_torch(tower, opset):

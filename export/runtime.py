@@ -15,6 +15,7 @@ from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, shown, ta
 from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
 from kzoo.export.onnx_decoder import OnnxDecoder
 from kzoo.extras import require
+from kzoo.files import limits
 from kzoo.files.opening import check_inside, check_regular, home_of, within
 from kzoo.files.words import on_one_line, said_by
 from kzoo.files.writing import readable
@@ -24,6 +25,8 @@ from kzoo.preprocessing import Preprocessor
 from kzoo.types import Array
 
 MOST_THREADS = 1024  # which are all started as a graph is opened
+FOLDING = "optimization.constant_folding_max_output_size_in_bytes"  # of onnxruntime, for each node
+LARGEST_FOLDED = 2**30  # its own default
 
 
 @takes(
@@ -128,6 +131,20 @@ def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -
     return session
 
 
+def bound_folding(options, folder, graph) -> None:
+    """Let onnxruntime compute no constant of a graph, as it opens it, that is larger than its file, or than
+    `limits.FOLDED`: nodes that each double what the one before gives are gigabytes soon. Such a node is left for when
+    the graph is run.
+
+    Args:
+        options: an `onnxruntime.SessionOptions`.
+        folder, graph: of the export, and what its manifest says of the graph.
+    """
+    path = within(folder, graph["file"], MANIFEST_FILE)
+    held = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}.data")) if each.is_file())
+    options.add_session_config_entry(FOLDING, str(min(max(limits.FOLDED, held), LARGEST_FOLDED)))
+
+
 def _check_embeddings(name, found, shape):
     """A graph may be of any model, and give anything under the names that its manifest says."""
     if found.dtype.kind != "f" or found.shape != shape:
@@ -164,6 +181,8 @@ class Runtime(Embedder):
         options, self.sessions = _options(onnxruntime, threads, session_options), {}
         with fingerprints(folder, manifest, verify):
             for name, graph in self.manifest["graphs"].items():
+                if options is not session_options:  # which whoever made them has thought about
+                    bound_folding(options, folder, graph)
                 self.sessions[name] = open_graph(onnxruntime, folder, name, graph, options, providers)
 
     def __reduce__(self) -> tuple:

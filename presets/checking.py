@@ -1,6 +1,6 @@
 """What is wrong with a folder that should hold a model, all of it at once. Of the model only its shapes are made."""
 
-from collections import Counter
+from copy import deepcopy
 
 import keras
 import numpy as np
@@ -9,9 +9,10 @@ from kzoo.files.findings import Findings, check_files
 from kzoo.files.strict_json import read_json
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
+from kzoo.keras_contact import build_without_values, give_state
 from kzoo.layers.adapted import adapt_again
 from kzoo.layers.changed import quantise_again
-from kzoo.layers.initializers import without_values
+from kzoo.layers.initializers import empty_weights, without_values
 from kzoo.layers.locking import lock_again
 from kzoo.losses.spec import from_spec
 from kzoo.models.checks import check_compile
@@ -20,22 +21,25 @@ from kzoo.presets import kept, schema
 from kzoo.presets.build import build
 from kzoo.presets.foreign import recognise
 from kzoo.presets.table import flat
+from kzoo.training.checkpoints import CHECKPOINTS, Checkpoints
 from kzoo.training.optimizers import resolve_optimizer
+from kzoo.training.run_state import check_fits, variables_of
 from kzoo.weights.fields import problems_of_config
 from kzoo.weights.filled import check_kinds
 
 LARGEST_LOG = 88.0  # whose power float32 still has
-LISTED = 4
 
 
 def problems(folder) -> tuple:
-    """Look through a folder in the layout of kzoo, transformers, open_clip or big_vision.
+    """Look through a folder in the layout of kzoo, transformers, open_clip or big_vision, or through the checkpoints of
+    a training.
 
     Args:
         folder: path.
 
     Returns:
-        `(layout, problems)`: the name of the library whose layout it is, None where it is of none; list of sentences.
+        `(layout, problems)`: the name of the library whose layout it is, `"training"`, or None where it is of none;
+        list of sentences.
 
     Example:
         >>> problems("my_clip")
@@ -50,6 +54,9 @@ def problems(folder) -> tuple:
     if isinstance(config, dict) and "kzoo" in config:
         _check_kzoo(folder, found)
         return "kzoo", found
+    if not path.exists() and Checkpoints(folder, 1).series.numbers():
+        _check_checkpoints(folder, found)
+        return "training", found
     checkpoint = found.attempt(recognise, folder)
     if checkpoint is not None:
         _check_checkpoint(checkpoint, found)
@@ -78,32 +85,67 @@ def _check_kzoo(folder, found):
 
 
 def _check_shapes(folder, config, preprocessor, file, found):
-    """Whether the file has a tensor for each weight of the model; quantised, they have other shapes than before."""
+    """Whether the file has a tensor for all that the model of the config keeps, and no other."""
     from kzoo.presets.loader import described
 
     model = found.attempt(described, folder, config, preprocessor)
     if model is None:
         return
+    before = len(found)
     if "compile" in config:
         found.attempt(kept.check_state, file)
     asked = {"loss": _loss, "compile": _options, "quantised": _quantised, "adapters": _changed, "frozen": _changed}
     for name, made in asked.items():
         if config.get(name):
             found.attempt(_tried, folder, name, made, config, preprocessor)
-    if config.get("quantised") or config.get("adapters"):
+    model = found.attempt(_restored, folder, config, preprocessor) if len(found) == before else None
+    if model is None:
         return
     found.attempt(check_kinds, file, model.variables)
-    needed = Counter(tuple(weight.shape) for weight in model.weights)
-    lacking = needed - Counter(file.shapes.values())
-    if lacking:
-        shown = ", ".join(map(str, list(lacking)[:LISTED]))
-        found.note(f"{file.path} lacks {lacking.total()} tensors of the model of its config, of the shapes {shown}.")
-    if "compile" in config or file.path.name == kept.H5_FILE:  # the state of a loss stands among the weights
-        return
-    left = Counter(file.shapes.values()) - Counter(tuple(each.shape) for each in model.variables)
-    if left:
-        shown = ", ".join(map(str, list(left)[:LISTED]))
-        found.note(f"{file.path} has {left.total()} tensors that nothing of its config reads, of the shapes {shown}.")
+    for sentence in kept.misfits(_shapes(model), file, config):
+        found.note(sentence)
+    _check_checkpoints(folder / CHECKPOINTS, found, model)
+
+
+def _restored(folder, config, preprocessor):
+    """The model as it was saved, without values: quantised, and compiled where its training goes on."""
+    from kzoo.presets.loader import built_by
+
+    options = _options(config, preprocessor) if "compile" in config else None
+
+    def restored():
+        model = build(config, preprocessor=preprocessor)
+        quantise_again(model, config.get("quantised", {}))
+        adapt_again(model, config.get("adapters", ()))
+        lock_again(model, config.get("frozen", ()))
+        if options is not None:
+            model.compile(**options)
+            build_without_values(model.optimizer, model.trainable_variables)
+        return model
+
+    return without_values(built_by, restored, folder)
+
+
+def _shapes(model):
+    """Names and shapes of all that a model keeps in its file, which are made for a moment, one by one."""
+    shapes = {}
+
+    def note(name, array):
+        shapes[name] = array.shape
+
+    with empty_weights():
+        give_state(model, note, training=True)
+    return shapes
+
+
+def _check_checkpoints(folder, found, model=None):
+    """The checkpoints of a training, which are those of a model where it is known."""
+    checkpoints = Checkpoints(folder, 1)
+    for number in checkpoints.series.numbers():
+        read = found.attempt(checkpoints.read, number)
+        if read is not None and model is not None and model.compiled:
+            variables = {name: each for name, each in variables_of(model).items() if not name.startswith("metrics/")}
+            found.attempt(check_fits, read[1], variables, checkpoints.series.path(number))
 
 
 def _tried(folder, name, made, *of_model):
@@ -120,12 +162,13 @@ def _loss(config, preprocessor):
 
 
 def _options(config, preprocessor):
-    """What `compile` was given; an optimizer counts its steps, so it is made with values."""
-    options = {name: each for name, each in config["compile"].items() if name != "epochs_made"}
-    without_values(keras.saving.deserialize_keras_object, options["loss"] if "loss" in options else None)
+    """What `compile` is to be given; an optimizer counts its steps, so it is made with values."""
+    options = {name: each for name, each in deepcopy(config["compile"]).items() if name != "epochs_made"}
+    without_values(keras.saving.deserialize_keras_object, deepcopy(options.get("loss")))  # which Keras takes apart
     options = keras.saving.deserialize_keras_object(options)
     check_compile(options)
     resolve_optimizer(options.get("optimizer"))
+    return options
 
 
 def _quantised(config, preprocessor):

@@ -48,6 +48,8 @@ def save_preset(model, folder, optimizer=False, overwrite=False, beside=None) ->
     check_preprocessor(model)
     if optimizer and not model.compiled:
         raise ValueError("the model is not compiled, so there is no optimizer to save; compile it, or save it without.")
+    if optimizer and not model.optimizer.built:  # before a first step; what is opened is
+        model.optimizer.build(model.trainable_variables)
     changed = model.check_quantised()
     with writing(folder, "kzoo", overwrite) as place:
         preprocessor = None if model.preprocessor is None else model.preprocessor.save(place)

@@ -149,8 +149,8 @@ def _complete(part, row):
         config |= {"image_size": None, "patch_size": None, "max_patches": None}  # the tower's
     elif "image_size" in config:
         config["image_size"] = list(as_size(config["image_size"]))
-    if config.get("pool") in ("last", "class_embedding"):
+    if config.get("pool") in ("last", "class_embedding", "average"):
         config["eot_id"] = None  # nobody reads it
-    if config.get("pool") != "class_embedding" and kind == "text_transformer":
-        config |= {"pad_id": None, "class_mask": None}
+    if kind == "text_transformer" and config["pool"] != "class_embedding":
+        config |= {"class_mask": None} | ({} if config["pool"] == "average" else {"pad_id": None})
     return config

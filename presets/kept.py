@@ -8,6 +8,7 @@ from pathlib import Path
 from kzoo.files.fingerprint import OF_TENSORS, Fingerprints, TensorFingerprint, check_found
 from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
+from kzoo.files.tensor_reading import Safetensors
 from kzoo.files.words import said_by
 from kzoo.keras_contact import OF_METRICS, give_state, take_state
 from kzoo.layers.changed import revive_lora
@@ -15,7 +16,6 @@ from kzoo.losses.base import snake_case
 from kzoo.types import Array
 from kzoo.weights.filled import check_weights
 from kzoo.weights.hdf5 import Hdf5
-from kzoo.weights.tensors import Safetensors
 
 WEIGHTS_FILE, H5_FILE = "model.safetensors", "model.weights.h5"
 RECORD = "config.json"  # which says the fingerprint of the weights
@@ -126,16 +126,51 @@ def read_weights(model, file, config, partly=False) -> None:
         raise ValueError(
             f"the weights in {path} do not fit the model of config.json beside them: {said_by(error)}."
         ) from error
-    if path.name == H5_FILE:  # of an older version, which wrote the state of the loss beside the weights
-        own = {snake_case(each["loss"]) for each in config.get("loss") or ()} | {"weighted_sum"}
-        unread = [name for name in unread if not own & set(name.split("/")[1:2])]
-    if unread and not partly:
-        more = f" and {len(unread) - LISTED} more" if len(unread) > LISTED else ""
+    if not partly and (unread := left_over(unread, path, config)):
         raise ValueError(
             f"the weights in {path} do not fit the model of config.json beside them: {len(unread)} tensors are left "
-            f"over, {', '.join(unread[:LISTED])}{more}."
+            f"over, {_listed(unread)}."
         )
     revive_lora(model)
+
+
+def left_over(names, path, config) -> list[str]:
+    """Of the names of tensors that nothing of a model reads those that should not be in its file.
+
+    Args:
+        names: list of strings.
+        path: of the file. One of an older version has the state of the loss beside the weights.
+        config: content of `config.json`.
+    """
+    if path.name != H5_FILE:
+        return names
+    own = {snake_case(each["loss"]) for each in config.get("loss") or ()} | {"weighted_sum"}
+    return [name for name in names if not own & set(name.split("/")[1:2])]
+
+
+def misfits(shapes, file, config) -> Iterator[str]:
+    """What reading would stop at, by the names and shapes of tensors alone: a sentence for each kind.
+
+    Args:
+        shapes: dict, name of each tensor that the model of the config keeps -> its shape.
+        file: `Tensors` or `Hdf5`.
+        config: content of `config.json`.
+    """
+    lacking = [name for name in shapes if name not in file.shapes]
+    if lacking:
+        yield f"{file.path} lacks {len(lacking)} tensors of the model of its config, {_listed(lacking)}."
+    left = left_over([name for name in file.shapes if name not in shapes], file.path, config)
+    if left:
+        yield f"{file.path} has {len(left)} tensors that nothing of its config reads, {_listed(left)}."
+    other = [name for name, shape in shapes.items() if file.shapes.get(name, shape) != shape]
+    if other:
+        said = [f"{name} of shape {file.shapes[name]} in place of {shapes[name]}" for name in other]
+        yield f"{file.path} has {len(other)} tensors of other shapes than the model of its config, {_listed(said)}."
+
+
+def _listed(words):
+    more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
+    return f"{', '.join(words[:LISTED])}{more}"
 
 
 class Tensors(Safetensors):

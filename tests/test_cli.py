@@ -97,6 +97,27 @@ def test_train_goes_on_from_a_folder(workshop, tmp_path):
     assert more.loss_spec[0]["loss"] == "MultipleNegativesRanking" and len(more.trainings) == 2
 
 
+def test_train_by_a_recipe(workshop, tmp_path):
+    before = kzoo.from_preset(workshop.parent / "model")
+    options = ("train", workshop / "pairs.csv", "--preset", workshop.parent / "model", "--epochs", 1)
+    result = run(*options, "--output", tmp_path / "lit", "--recipe", "lit", "--learning-rate", 0.002)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "fine-tuned by lit)" in said and "learning rate 0.002 (cosine), weight decay 0.0001" in said  # 0.2 is usual
+    assert "batches of 6," in said and "augmentation crop, word dropout 0, label smoothing 0" in said
+    after = kzoo.from_preset(tmp_path / "lit")
+    assert np.array_equal(after.encode_image(PAIRS["images"]), before.encode_image(PAIRS["images"]))  # is locked
+    assert not np.array_equal(after.encode_text(["red"]), before.encode_text(["red"]))
+
+
+@pytest.mark.once
+def test_a_recipe_that_is_none(capsys, monkeypatch, workshop, tmp_path):
+    arguments = ("train", workshop / "pairs.csv", "--output", tmp_path / "model", "--recipe", "clip_finetun")
+    code, said = fails(capsys, monkeypatch, *arguments)
+    assert code == 1 and "--recipe 'clip_finetun' is unknown" in said and "clip_finetune" in said
+    assert not (tmp_path / "model").exists()
+
+
 def history(folder):
     with open(folder / "history.csv", newline="") as file:
         return list(csv.DictReader(file))

@@ -33,7 +33,9 @@ def test_a_preprocessor_and_its_parts():
     assert repr(model.preprocessor) == f"<Preprocessor: {images}, {tokenizer}>"
 
 
-@pytest.mark.parametrize("room", ["data", "encoders", "layers", "losses", "models", "preprocessing", "training"])
+@pytest.mark.parametrize(
+    "room", ["adaptation", "data", "encoders", "layers", "losses", "models", "preprocessing", "training"]
+)
 def test_no_public_object_prints_its_address(room):
     module = import_module(f"kzoo.{room}")
     public = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}

@@ -1,20 +1,44 @@
-"""What is trained of a model, and what is added to it: names of weights, freezing, low-rank updates."""
+"""Adapting what is trained: names of weights, freezing, low-rank updates, small classifiers, sums of weights."""
 
 from kzoo.lazy import lazy
 
-_NAMES = {  # these need Keras
+_CLASSIFIERS = "kzoo.adaptation.classifiers"
+_WEIGHTS = "kzoo.adaptation.weight_space"
+_NAMES = {
+    "AnisotropicScaling": f"{_WEIGHTS}.anisotropic",
+    "ConceptMatrixSearch": f"{_CLASSIFIERS}.concept_matrix_search",
+    "EmbeddingClassifier": f"{_CLASSIFIERS}.classifier",
+    "GaussianDiscriminant": f"{_CLASSIFIERS}.gaussian",
+    "KNearestNeighbours": f"{_CLASSIFIERS}.neighbours",
+    "LabelPropagation": f"{_CLASSIFIERS}.label_propagation",
+    "LinearProbe": f"{_CLASSIFIERS}.linear_probe",
     "LoRA": "kzoo.adaptation.lora",
+    "NearestClassMean": f"{_CLASSIFIERS}.class_mean",
+    "SparseConceptBottleneck": f"{_CLASSIFIERS}.concept_bottleneck",
+    "TaskVector": f"{_WEIGHTS}.task_vector",
+    "TipAdapter": f"{_CLASSIFIERS}.tip_adapter",
     "TrainableReport": "kzoo.adaptation.report",
+    "ZeroShot": f"{_CLASSIFIERS}.zero_shot",
     "activate": "kzoo.adaptation.lora",
     "adapters": "kzoo.adaptation.lora",
     "add_adapter": "kzoo.adaptation.lora",
+    "describe_classes": f"{_CLASSIFIERS}.templates",
+    "few_shot": f"{_CLASSIFIERS}.shots",
     "freeze": "kzoo.adaptation.freezing",
+    "greedy_soup": f"{_WEIGHTS}.merging",
+    "interpolate": f"{_WEIGHTS}.merging",
+    "interpolation_curve": f"{_WEIGHTS}.curve",
+    "invert_images": "kzoo.adaptation.inversion",
+    "invert_texts": "kzoo.adaptation.inversion",
     "load_adapter": "kzoo.adaptation.adapter_files",
     "merge": "kzoo.adaptation.lora",
     "remove_adapter": "kzoo.adaptation.lora",
     "save_adapter": "kzoo.adaptation.adapter_files",
+    "slerp": f"{_WEIGHTS}.merging",
+    "template_weights": f"{_CLASSIFIERS}.templates",
     "trainable_report": "kzoo.adaptation.report",
     "unfreeze": "kzoo.adaptation.freezing",
+    "uniform_soup": f"{_WEIGHTS}.merging",
     "unmerge": "kzoo.adaptation.lora",
 }
 

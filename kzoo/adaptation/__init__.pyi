@@ -1,20 +1,59 @@
 from kzoo.adaptation.adapter_files import load_adapter, save_adapter
+from kzoo.adaptation.classifiers.class_mean import NearestClassMean
+from kzoo.adaptation.classifiers.classifier import EmbeddingClassifier
+from kzoo.adaptation.classifiers.concept_bottleneck import SparseConceptBottleneck
+from kzoo.adaptation.classifiers.concept_matrix_search import ConceptMatrixSearch
+from kzoo.adaptation.classifiers.gaussian import GaussianDiscriminant
+from kzoo.adaptation.classifiers.label_propagation import LabelPropagation
+from kzoo.adaptation.classifiers.linear_probe import LinearProbe
+from kzoo.adaptation.classifiers.neighbours import KNearestNeighbours
+from kzoo.adaptation.classifiers.shots import few_shot
+from kzoo.adaptation.classifiers.templates import describe_classes, template_weights
+from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
+from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.freezing import freeze, unfreeze
+from kzoo.adaptation.inversion import invert_images, invert_texts
 from kzoo.adaptation.lora import LoRA, activate, adapters, add_adapter, merge, remove_adapter, unmerge
 from kzoo.adaptation.report import TrainableReport, trainable_report
+from kzoo.adaptation.weight_space.anisotropic import AnisotropicScaling
+from kzoo.adaptation.weight_space.curve import interpolation_curve
+from kzoo.adaptation.weight_space.merging import greedy_soup, interpolate, slerp, uniform_soup
+from kzoo.adaptation.weight_space.task_vector import TaskVector
 
 __all__ = [
+    "AnisotropicScaling",
+    "ConceptMatrixSearch",
+    "EmbeddingClassifier",
+    "GaussianDiscriminant",
+    "KNearestNeighbours",
+    "LabelPropagation",
+    "LinearProbe",
     "LoRA",
+    "NearestClassMean",
+    "SparseConceptBottleneck",
+    "TaskVector",
+    "TipAdapter",
     "TrainableReport",
+    "ZeroShot",
     "activate",
     "adapters",
     "add_adapter",
+    "describe_classes",
+    "few_shot",
     "freeze",
+    "greedy_soup",
+    "interpolate",
+    "interpolation_curve",
+    "invert_images",
+    "invert_texts",
     "load_adapter",
     "merge",
     "remove_adapter",
     "save_adapter",
+    "slerp",
+    "template_weights",
     "trainable_report",
     "unfreeze",
+    "uniform_soup",
     "unmerge",
 ]

@@ -9,10 +9,14 @@ import typer
 from kzoo.cli.options import BackendOption
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.terminal import console
+from kzoo.cli.training_folder import MODEL, STATE, TrainingFolder
+from kzoo.files.findings import Findings
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of a model in any layout that kzoo reads, or of an export.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a model in any layout that kzoo reads, of an export, or of a training.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     backend: BackendOption = None,
 ) -> None:
@@ -27,6 +31,12 @@ def check(
         needs_keras()
         from kzoo.presets.checking import problems
     layout, found = problems(folder)
+    training = TrainingFolder(folder)
+    if (training.last / STATE).is_file():  # which has a model only once an epoch is done
+        found = found if (folder / MODEL).is_file() else Findings()
+        layout, of_training = problems(training.last)
+        of_training.attempt(training.open)
+        found += of_training
     if as_json:
         print(json.dumps({"folder": str(folder), "layout": layout, "problems": found}, indent=2))
     elif found:

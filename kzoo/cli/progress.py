@@ -72,8 +72,8 @@ class Watch(keras.callbacks.Callback):
         """Print a line, and add it to the log."""
         console.print(line, highlight=False, soft_wrap=True)
         if self.log is not None and process()[0] == 0:
-            with disk.in_words(self.log), open(self.log, "a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
+            with disk.in_words(self.log, disk.ADDED):
+                disk.append(self.log, f"{line}\n".encode())
 
     def on_train_begin(self, logs=None) -> None:
         if self.resume is not None and self.resume.goes_on:

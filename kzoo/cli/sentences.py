@@ -6,6 +6,7 @@ import warnings
 
 from rich.console import Console
 
+from kzoo.files import disk
 from kzoo.files.words import on_one_line
 
 # what the library's sentences ask for in Python -> what a command has for it
@@ -52,6 +53,8 @@ def in_words(error) -> str:
     """An error as one sentence."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; take smaller batches or a smaller model."
+    if isinstance(error, OSError) and error.errno in disk.NO_ROOM and error.strerror:  # of the system, in its words
+        return f"{on_one_line(error.filename or 'what is printed')} cannot be written: {disk.REASONS[error.errno]}."
     if isinstance(error, EXPECTED) and str(error).strip():
         return on_one_line(error)  # libraries draw tables
     text = on_one_line(error)[:300]

@@ -5,15 +5,15 @@ import io
 import json
 from pathlib import Path
 
-from kzoo.cli.curves import draw_curves
+from kzoo.drawing import draw_curves
 from kzoo.files.schema import NULL, OBJECT, Items, Object, Rule, check, is_whole
 from kzoo.files.single import replacing
 from kzoo.files.strict_json import read_json
 from kzoo.files.writing import discard, readable, try_folder
+from kzoo.training.checkpoints import CHECKPOINTS
 
 MODEL, STATE = "config.json", "state.json"
 LAST = "training"  # the folder in it of what is needed to go on, which is gone when all epochs are done
-CHECKPOINTS = "checkpoints"  # in that, of `kzoo.training.Resume`
 FLOAT = Rule("a number", lambda value: is_whole(value) or isinstance(value, float))
 BEST = Rule("an epoch and its score", lambda value: isinstance(value, list) and _is_best(*value))
 EPOCH = Rule("an object of numbers", lambda value: isinstance(value, dict) and all(map(FLOAT.accepts, value.values())))
@@ -48,7 +48,7 @@ class TrainingFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
+        """Folder of the checkpoints, of `kzoo.training.Resume`."""
         return self.last / CHECKPOINTS
 
     def has_begun(self) -> bool:

@@ -10,12 +10,12 @@ import kzoo
 from kzoo import keras_contact
 from kzoo.adaptation.freezing import freeze
 from kzoo.arguments import one_of
-from kzoo.cli.curves import can_draw
 from kzoo.cli.parts import pairs_of
 from kzoo.cli.progress import Watch
 from kzoo.cli.terminal import console
 from kzoo.data.cut_texts import CutTexts
 from kzoo.data.streams.locations import is_shards
+from kzoo.drawing import can_draw
 from kzoo.files.words import said_by
 from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised

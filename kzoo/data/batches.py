@@ -1,6 +1,8 @@
 """Which rows make a batch, and in which order: what every data set shares."""
 
 import copy
+import os
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -143,6 +145,18 @@ class Batches(Skipping, PyDataset):
         found.shuffle, found.sampler, found.epoch, found.ordered = False, None, 0, True
         found.rows_read, found._drawn = rows, (None, None)
         return found
+
+    def of_source(self, source, classes) -> Self:
+        """The set, told what it was made of.
+
+        Args:
+            source: its path, after which `title` is; anything else has no name.
+            classes: dict by column of dicts of a name and its id.
+        """
+        self.classes = {name: tuple(ids) for name, ids in classes.items()}
+        if isinstance(source, (str, os.PathLike)):
+            self.title = Path(source).name
+        return self
 
     def every_row(self, count) -> Any:
         """The numbers of all rows, as an array or what counts like one."""

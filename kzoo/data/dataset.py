@@ -1,7 +1,6 @@
 """Image-text pairs as batches for `fit`, `evaluate` and `predict`."""
 
 import warnings
-from pathlib import Path
 
 from kzoo.arguments import COUNT, FLAG, NAME, RATE, instance, takes
 from kzoo.data.arguments import AUGMENTATION, BATCHING, COLUMNS, PREPROCESSOR
@@ -138,7 +137,7 @@ def pairs(
         raise ValueError(f"{listed(found.broken)} Mend the source, or go on without them: skip_broken=True.")
     if found.broken:
         warnings.warn(listed(found.broken), stacklevel=2)
-    data = PairDataset(
+    return PairDataset(
         found.rows,
         preprocessor,
         batch_size=batch_size,
@@ -157,8 +156,4 @@ def pairs(
         bag=bag,
         ids=ids,
         matrices=matrices,
-    )
-    data.classes = {name: tuple(ids) for name, ids in found.classes.items()}
-    if isinstance(source, (str, Path)):
-        data.title = Path(source).name
-    return data
+    ).of_source(source, found.classes)

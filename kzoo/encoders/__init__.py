@@ -23,6 +23,7 @@ from kzoo.encoders.t5 import T5Encoder
 from kzoo.encoders.text_decoder import TextDecoder
 from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.tower import Input, Tower, table_of
+from kzoo.encoders.tower_decoder import TowerDecoder
 from kzoo.encoders.vit import VisionTransformer
 
 KINDS = (
@@ -41,6 +42,7 @@ KINDS = (
     T5Encoder,
     TextDecoder,
     TextTransformer,
+    TowerDecoder,
     VisionTransformer,
 )  # what a preset row can name
 
@@ -63,6 +65,7 @@ __all__ = [
     "TextDecoder",
     "TextTransformer",
     "Tower",
+    "TowerDecoder",
     "VisionTransformer",
     "as_tower",
     "class_head_from_checkpoint",

@@ -61,6 +61,7 @@ class BertEncoder(BertBody, PooledText):
     """
 
     kind, title = "bert", "BERT encoder"
+    after_stack = ("token_norm", "token_projection", "pooler", "projection")
     arguments = {"pool": one_of(*POOLS, "pooler")}
 
     def __init__(

@@ -15,6 +15,12 @@ class DecoderOutput:
     position_tail = 0
     start_id = None  # of a caption, where it is not the first id of its text
     reads_embedding = False  # of the image tower, in place of its tokens
+    borrows = False  # the layers of the model's text tower, by its method `borrow`
+
+    @property
+    def memory_blocks(self) -> int:
+        """How many blocks attend to the image tokens, each with keys and values of its own in `memory`."""
+        return len(self.blocks)
 
     def linear_logits(self, states) -> LinearLogits:
         """Next-token logits of states `(..., width)` as `LinearLogits`, which a loss need not hold as a whole."""

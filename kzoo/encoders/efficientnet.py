@@ -67,6 +67,7 @@ class EfficientNet(ImageTower):
     """
 
     kind, title = "efficientnet", "EfficientNet"
+    stack = "blocks"
     options = frozenset({"any_size"})
     arguments = {
         "width_coefficient": POSITIVE,

@@ -71,6 +71,7 @@ class FastViT(Mergeable, ImageTower):
     """
 
     kind, title = "fastvit", "FastViT"
+    stack, after_stack = "stages", ("final_conv", "projection")
     options = frozenset({"any_size"})
     arguments = {
         "depths": sequence(COUNT, "blocks of each stage, at least 1", 1),

@@ -72,6 +72,7 @@ class KerasHubEncoder(Tower):
 
     kind, title = "keras_hub", "backbone of keras-hub"  # `from_keras_hub` builds both
 
+    after_stack = ("projection",)
     arguments = {
         "mean": (FINITE | BY_CHANNEL).said("a number, or three, one for each channel"),
         "std": (POSITIVE | SPREAD).said("a positive number, or three, one for each channel"),

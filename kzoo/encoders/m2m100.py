@@ -60,6 +60,7 @@ class M2M100Encoder(PooledText):
     """
 
     kind, title = "m2m100", "M2M-100 encoder"
+    after_stack = ("final_norm", "projection")
 
     def __init__(
         self,

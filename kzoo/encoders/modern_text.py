@@ -68,6 +68,7 @@ class ModernTextTransformer(PooledText):
     """
 
     kind, title = "modern_text", "modern text transformer"
+    after_stack = ("final_norm", "attention_pool", "projection")
     arguments = {
         "pool": one_of(*POOLS),
         **{name: TransformerBlock.arguments[name] for name in ("attention_bias", "mlp", "norm", "head_norm", "gate")},

@@ -78,6 +78,7 @@ class NaFlexVisionTransformer(SequenceTower):
 
     kind, title = "naflex_vit", "NaFlex vision transformer"
     pads_tokens = True
+    after_stack = ("post_norm", "attention_pool", "projection")
     modality = "image"
     arguments = {
         "pool": one_of(*POOLS),

@@ -21,6 +21,7 @@ class PooledText(SequenceTower, TextTower):
     defines `_entered` and may define `_tokens`, `_pooled` and `_between`.
     """
 
+    after_stack: tuple[str, ...] = ("projection",)
     reads_padding_mask = True
     arguments = {"pool": one_of(*POOLS)}
 

@@ -58,6 +58,7 @@ class ResNet(ImageTower):
     """
 
     kind, title = "resnet", "ResNet"
+    stack, after_stack = "stages", ("attention_pool", "projection")
     arguments = {
         "pool": one_of(*POOLS),
         "depths": sequence(COUNT, "blocks of each stage, at least 1", 1),
@@ -109,6 +110,7 @@ class ResNet(ImageTower):
                 ]
             )
         self.token_dim = width * 2 ** (len(depths) - 1) * EXPANSION
+        self.attention_pool = self.projection = None
         if pool == "attention":
             self.attention_pool = MeanQueryPooling(
                 self.token_dim, self.token_dim // head_width, embed_dim, dtype=policy, name="attention_pool"

@@ -20,6 +20,7 @@ class SequenceTower(Tower):
     """
 
     options = SEQUENCE_OPTIONS
+    stack = "blocks"
 
     def _declare_sequence(self, depth, mask_token):
         self.num_blocks = depth

@@ -11,6 +11,7 @@ class StagedTower(ImageTower):
     """
 
     options = frozenset({"any_size"})
+    stack, after_stack = "stages", ("post_norm", "projection")
 
     def build(self, images_shape) -> None:
         self.stem.build(images_shape)

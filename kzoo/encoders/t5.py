@@ -60,6 +60,7 @@ class T5Encoder(PooledText):
     """
 
     kind, title = "t5", "T5 encoder"
+    after_stack = ("final_norm", "projection")
     arguments = PooledText.arguments | {"num_buckets": whole(4, 2**16), "max_distance": COUNT, "gated": FLAG}
 
     def __init__(

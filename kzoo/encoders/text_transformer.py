@@ -5,17 +5,17 @@ from functools import partial
 import keras
 from keras import ops
 
-from kzoo.arguments import one_of
+from kzoo.arguments import COUNT, one_of
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.layers.attention import dense
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import embed, layer_norm
-from kzoo.layers.pooling import pool_end_of_text, until_end_of_text
+from kzoo.layers.pooling import pool_end_of_text, pool_mean, until_end_of_text
 from kzoo.layers.transformer import transformer_blocks
 from kzoo.types import Tensor
 
-POOLS = ("end_of_text", "last", "class_embedding")
+POOLS = ("end_of_text", "last", "class_embedding", "average")
 CLASS_MASKS = ("shifted", "exact")
 
 
@@ -33,20 +33,24 @@ class TextTransformer(SequenceTower, TextTower):
         embed_dim: width of the embedding after a linear projection; None for no projection.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         causal: position t sees positions 0..t only.
-        pool: `"end_of_text"` (the first position whose id is `eot_id`), `"last"`, or `"class_embedding"`: a learned
-            token appended to the text, as in CoCa, with a row of its own at the end of the position table.
+        pool: `"end_of_text"` (the first position whose id is `eot_id`), `"last"`, `"class_embedding"`: a learned
+            token appended to the text, as in CoCa, with a row of its own at the end of the position table; or
+            `"average"`: over the real tokens with `mask_padding`, else over all positions, padding too, as in MaMMUT.
         eot_id: id of the end-of-text token.
-        mask_padding: hide padding from the attention where `padding_mask` is given.
+        mask_padding: hide padding from the attention where `padding_mask` is given; of the pool `"average"` in any
+            case, where it then is what has the id `pad_id`.
         class_mask: which keys the appended token sees. `"exact"`: the ids that are not `pad_id`, and itself.
             `"shifted"`: the mask of every released CoCa, which is one place off: the first pad id is seen, and the
             token itself only where the text fills the context.
-        pad_id: id of padding; read by `class_mask` only.
+        pad_id: id of padding; read by `class_mask` and the pool `"average"` only.
         projection_bias: bias of the last projection.
         layer_scale: initial gain of the block branches, or None.
         dropout: rate in the blocks while training.
         fused: one matmul for query, key and value.
         epsilon: of the layer norms.
         mask_token: have a learned vector for hidden ids.
+        bare_every: of so many blocks the first is attention alone, without an MLP, as in MaMMUT's smaller models; None:
+            each has one.
 
     Inputs:
         token_ids: int tensor `(batch, length)`, `length <= context_length`.
@@ -69,12 +73,14 @@ class TextTransformer(SequenceTower, TextTower):
         (1, 64)
 
     Reference:
-        Radford et al., CLIP, 2021, arXiv 2103.00020; the appended token: Yu et al., CoCa, 2022, arXiv 2205.01917.
+        Radford et al., CLIP, 2021, arXiv 2103.00020; the appended token: Yu et al., CoCa, 2022, arXiv 2205.01917; the
+        average: Kuo et al., MaMMUT, 2023, arXiv 2303.16839.
     """
 
     kind, title = "text_transformer", "text transformer"
+    after_stack = ("final_norm", "projection")
     position_path = "position_embedding"
-    arguments = {"pool": one_of(*POOLS), "class_mask": one_of(*CLASS_MASKS)}
+    arguments = {"pool": one_of(*POOLS), "class_mask": one_of(*CLASS_MASKS), "bare_every": COUNT | None}
 
     def __init__(
         self,
@@ -98,6 +104,7 @@ class TextTransformer(SequenceTower, TextTower):
         fused=False,
         epsilon=1e-5,
         mask_token=False,
+        bare_every=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -114,6 +121,7 @@ class TextTransformer(SequenceTower, TextTower):
         self.blocks = transformer_blocks(
             depth,
             self.dtype_policy,
+            without_mlp=range(0, depth, bare_every) if bare_every else (),
             width=width,
             num_heads=num_heads,
             mlp_dim=mlp_dim or 4 * width,
@@ -165,7 +173,7 @@ class TextTransformer(SequenceTower, TextTower):
         length = check_token_ids(token_ids.shape, self.context_length)
         x = self.embed(token_ids) if embeddings is None else self._standing_in(embeddings, length)
         x = self._hidden(x, mask)  # (batch, length, width)
-        padding_mask = padding_mask if self.reads_padding_mask else None
+        padding_mask = self._padding_mask(token_ids, padding_mask)
         token_mask = self._token_mask(token_ids, padding_mask)
         tail = int(self.class_embedding is not None)
         if tail:
@@ -180,7 +188,7 @@ class TextTransformer(SequenceTower, TextTower):
             token_ids, token_mask = (kept(each, keep) for each in (token_ids, token_mask))
             if self.causal:
                 order = ops.pad(keep, ((0, 0), (0, tail)), constant_values=length)
-        finish = partial(self._finished, token_ids)
+        finish = partial(self._finished, token_ids, padding_mask)
         outputs = self._run(
             x,
             finish,
@@ -197,15 +205,29 @@ class TextTransformer(SequenceTower, TextTower):
     def embed(self, token_ids, padding_mask=None) -> Tensor:
         return embed(self.token_embedding, token_ids)
 
-    def _finished(self, token_ids, x):
+    def _padding_mask(self, token_ids, given):
+        """What the attention and the average see, bool `(batch, length)`; None where they see all."""
+        if not self.reads_padding_mask:
+            return None
+        if given is None and self.pool == "average":
+            return ops.not_equal(token_ids, self.pad_id)
+        return given
+
+    def _finished(self, token_ids, padding_mask, x):
         """What leaves a block, `(batch, length [+ 1], width)`, as `(embedding, tokens)`."""
         if self.class_embedding is not None:
             embedding, tokens = self.final_norm(x[:, -1]), x[:, :-1]
         else:
             tokens = self.final_norm(x)
-            pooled_at_end = self.pool == "end_of_text"
-            embedding = pool_end_of_text(tokens, token_ids, self.eot_id) if pooled_at_end else tokens[:, -1]
+            embedding = self._pooled(tokens, token_ids, padding_mask)
         return embedding if self.projection is None else self.projection(embedding), tokens
+
+    def _pooled(self, tokens, token_ids, padding_mask):
+        if self.pool == "end_of_text":
+            return pool_end_of_text(tokens, token_ids, self.eot_id)
+        if self.pool == "last":
+            return tokens[:, -1]
+        return ops.mean(tokens, axis=1) if padding_mask is None else pool_mean(tokens, padding_mask)
 
     def step(self, step, cache) -> tuple:
         """The tokens at one position of each row, as a causal tower's `call` gives them, and the cache with it.

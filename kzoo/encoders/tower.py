@@ -10,11 +10,6 @@ from kzoo.types import Tensor
 
 OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
 
-AFTER = (
-    *("post_norm", "final_norm", "final_conv", "token_norm", "token_projection"),
-    *("attention_pool", "query_pool", "contrastive_pool", "pooler", "pool", "projection"),
-)
-
 FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its first array, if not alike
 
 
@@ -64,7 +59,9 @@ class Tower(Configured, Layer):
         context_length, vocab_size, pad_id, eot_id: of towers of token ids; else None. `eot_id` is None where no
             end of text is pooled.
         causal: whether what it gives of a token depends on that and the ones before alone.
-        after_blocks: names of the attributes that are layers behind its blocks; those it has not are left out.
+        stack: name of the attribute that holds its blocks or stages, a list of layers or of lists of layers, from the
+            input to the output; None where there are none.
+        after_stack: names of the attributes that are what follows these, a layer or None each.
         options: what `call` takes beside its inputs and `training`, some of:
 
             - `any_size=True`: pictures of another size than `image_size`;
@@ -87,7 +84,8 @@ class Tower(Configured, Layer):
     modality: str | None = None
     token_dim = num_blocks = grid = position_path = position_grid = None
     prefix_tokens = position_tail = 0
-    after_blocks = AFTER
+    stack: str | None = None
+    after_stack: tuple[str, ...] = ()
     pads_tokens = causal = False
     image_size = context_length = vocab_size = pad_id = eot_id = None
     options: frozenset = frozenset()
@@ -98,12 +96,10 @@ class Tower(Configured, Layer):
         raise NotImplementedError(f"{type(self).__name__} does not say what it reads; give it a property `inputs`.")
 
     def depths(self) -> list[list]:
-        """Its trained weights, lists from the input to the output: embeddings, each of its `blocks` or `stages`, and
-        what follows, which are the attributes named in `after_blocks`. Learning rates by depth go by it."""
-        blocks = getattr(self, "blocks", None) or getattr(self, "stages", None) or ()
-        blocks = [block.trainable_variables for block in blocks]
-        layers = [getattr(self, name, None) for name in self.after_blocks]
-        after = [weight for layer in layers for weight in getattr(layer, "trainable_variables", ())]
+        """Its trained weights, lists from the input to the output: embeddings, each block or stage of its `stack`, and
+        what follows, `after_stack`. Learning rates by depth go by it."""
+        blocks = [_trained(each) for each in getattr(self, self.stack)] if self.stack else []
+        after = _trained([getattr(self, name) for name in self.after_stack])
         seen = {id(weight) for weights in (*blocks, after) for weight in weights}
         before = [weight for weight in self.trainable_variables if id(weight) not in seen]
         return [weights for weights in (before, *blocks, after) if weights]
@@ -164,6 +160,13 @@ class Tower(Configured, Layer):
         """The tower that graphs hold in the place of this one: itself, or one of its class with the same numbers and
         less to compute, which is a config of its own and is compared with this one before it is left on disk."""
         return self
+
+
+def _trained(layer):
+    """Weights that are trained, of a layer, of None or of a list of these."""
+    if isinstance(layer, list):
+        return [weight for each in layer for weight in _trained(each)]
+    return [] if layer is None else layer.trainable_variables
 
 
 def table_of(tower) -> Any:

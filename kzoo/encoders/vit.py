@@ -20,9 +20,9 @@ from kzoo.layers.stems import stem_layer
 from kzoo.layers.transformer import GATES, transformer_blocks
 from kzoo.types import Tensor
 
-POOLS = ("class_token", "average", "attention", "queries")
+POOLS = ("class_token", "average", "average_all", "attention", "queries")
 QUERY_LAYOUTS = ("single", "parallel", "cascade")
-STEMS = ("convolutions", "mbconv")
+STEMS = ("convolutions", "padded_convolutions", "mbconv")
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -39,8 +39,9 @@ class VisionTransformer(SequenceTower, ImageTower):
         embed_dim: width of the embedding after a projection; None for no projection.
         activation: `"quick_gelu"`, `"gelu"` or `"gelu_tanh"`.
         class_token: prepend a learned token to the patches.
-        pool: `"class_token"`, `"average"` (over the patches), `"attention"` (MAP head) or `"queries"`: CoCa's, whose
-            pooled queries are the tokens that a captioning decoder reads.
+        pool: `"class_token"`, `"average"` (over the patches), `"average_all"` (over these and the class token),
+            `"attention"` (MAP head) or `"queries"`: CoCa's, whose pooled queries are the tokens that a captioning
+            decoder reads.
         norm_tokens: apply the last norm to all tokens, not to the pooled one only: the pooled one is the same, the
             tokens are what BLIP's text towers read.
         patch_tokens: give out the tokens of the patches alone, without the class token, as open_clip's CoCa reads them
@@ -64,8 +65,9 @@ class VisionTransformer(SequenceTower, ImageTower):
         position_prefix: the class token has a position, too.
         relative_dim: hidden width of the MLP, one for each block, that makes a bias of attention from how far apart two
             patches are; None for no such bias.
-        stem: what makes tokens of pixels: None for a projection of each patch, `"convolutions"` (MobileCLIP-B) or
-            `"mbconv"` (ViTamin). A stem leaves a token for 16 x 16 pixels, which is then the `patch_size`.
+        stem: what makes tokens of pixels: None for a projection of each patch, `"convolutions"` (MobileCLIP-B),
+            `"padded_convolutions"` (the same a pixel further, as Apple's own code has it) or `"mbconv"` (ViTamin). A
+            stem leaves a token for 16 x 16 pixels, which is then the `patch_size`.
         stem_width: channels of the first convolutions of the stem `"mbconv"`.
         stem_stages: `(channels, blocks)` of each of its two stages.
         rotary: `"rows"` or `"columns"`: beside the table, queries and keys of the patches are turned by their place,
@@ -104,6 +106,7 @@ class VisionTransformer(SequenceTower, ImageTower):
     """
 
     kind, title = "vit", "vision transformer"
+    after_stack = ("post_norm", "attention_pool", "query_pool", "contrastive_pool", "projection")
     options = SequenceTower.options | {"any_size"}
     arguments = {
         "pool": one_of(*POOLS),
@@ -347,7 +350,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         if self.pool == "queries":
             return self._pooled_by_queries(x)
         patches = x[:, int(self.class_token) :]
-        embedding = x[:, 0] if self.pool == "class_token" else ops.mean(patches, axis=1)
+        averaged = x if self.pool == "average_all" else patches
+        embedding = x[:, 0] if self.pool == "class_token" else ops.mean(averaged, axis=1)
         return embedding if self.norm_first else self.post_norm(embedding), patches if self.patch_tokens else x
 
     def _pooled_by_queries(self, x):

@@ -52,18 +52,33 @@ def _strings(name, given):
     return given
 
 
-def class_embeddings(prompt_embeddings, num_classes) -> Array:
+def class_embeddings(prompt_embeddings, num_classes, weights=None) -> Array:
     """The mean of each class's prompts, back at unit length: `(classes * templates, dim)` to `(classes, dim)`.
 
+    Args:
+        prompt_embeddings: float array, in the order of `fill_templates`.
+        num_classes: how many classes.
+        weights: float array `(templates,)`, what each template counts, such as `kzoo.adaptation.template_weights`
+            gives; default all the same.
+
     Raises:
-        ValueError: a prompt without a direction, or prompts of one class that cancel each other out.
+        ValueError: a prompt without a direction, or prompts of one class that cancel each other out; weights that are
+            not one for each template, negative, or all zero.
 
     Reference:
         Radford et al., CLIP, 2021, arXiv 2103.00020, section 3.1.4 (prompt ensembling).
     """
     prompts = directions(np.asarray(prompt_embeddings), "the embeddings of the prompts")
-    mean = prompts.reshape(num_classes, -1, prompts.shape[-1]).mean(axis=1)
-    return directions(mean, "the embeddings of the classes")
+    prompts = prompts.reshape(num_classes, -1, prompts.shape[-1])  # (classes, templates, dim)
+    if weights is None:
+        return directions(prompts.mean(axis=1), "the embeddings of the classes")
+    weights = np.asarray(weights, prompts.dtype)
+    if weights.shape != prompts.shape[1:2] or not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
+        raise ValueError(
+            f"weights have shape {weights.shape} for {prompts.shape[1]} templates; give a number of at least 0 for "
+            "each, not all of them 0."
+        )
+    return directions(np.einsum("ctd,t->cd", prompts, weights / weights.sum()), "the embeddings of the classes")
 
 
 def softmax(logits) -> Array:

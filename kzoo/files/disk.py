@@ -22,6 +22,9 @@ _REASONS = {
     "ENOTDIR": "a file stands where a folder should be",
 }
 REASONS = {getattr(errno, name): reason for name, reason in _REASONS.items() if hasattr(errno, name)}
+# of writing alone, which libraries of C++ tell in the words of the system
+NO_ROOM = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name)}
+ADDED = "what was in it is there still"
 
 
 @contextmanager
@@ -34,12 +37,27 @@ def in_words(target, state=UNCHANGED) -> Iterator:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in REASONS or error.strerror is None:  # without one it is a sentence already
+    except Exception as error:
+        number = number_of(error)
+        if number is None or (isinstance(error, OSError) and error.strerror is None):  # which is a sentence already
             raise
-        said = type(error)(f"{target} cannot be written: {REASONS[error.errno]}; {state}.")
-        said.errno = error.errno
+        kind = type(error) if isinstance(error, OSError) else OSError
+        said = kind(f"{target} cannot be written: {REASONS[number]}; {state}.")
+        said.errno = number
         raise said from error
+
+
+def number_of(error) -> int | None:
+    """The number of an error of the disk, also of one that a library has only passed on as a text; None of others.
+
+    Example:
+        >>> number_of(RuntimeError("variables.data: No space left on device")) == errno.ENOSPC
+        True
+    """
+    if isinstance(error, OSError):
+        return error.errno if error.errno in REASONS else None
+    text = str(error)
+    return next((number for number in NO_ROOM if os.strerror(number) in text), None)
 
 
 def write(path, content) -> None:
@@ -58,6 +76,20 @@ def write(path, content) -> None:
                 piece = piece[file.write(piece) :]
 
         content(put) if callable(content) else put(content)
+
+
+def append(path, content) -> None:
+    """Add bytes at the end of a file, all of them or none; it is made where it is not there."""
+    with open(path, "ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        rest = memoryview(content)
+        try:
+            while len(rest):  # as above
+                rest = rest[file.write(rest) :]
+        except OSError:
+            if file.seekable():  # no terminal
+                file.truncate(size)
+            raise
 
 
 def check_room(path, size) -> None:

@@ -23,7 +23,7 @@ STRINGS = 2**31  # bytes of an array of strings that is written, in which each t
 CONFIG = 16 * MIB  # bytes of a config or manifest
 VOCABULARY = 256 * MIB  # bytes of a file of a vocabulary; a .gz, unpacked
 TOKENS = 2**22  # ids of a vocabulary
-DEPTH = 32  # objects and lists within each other in a JSON file
+DEPTH = 32  # objects and lists within each other in a JSON file; braces in a pattern
 INSERTED = 1024  # characters that a step of a tokenizer puts in place of what it finds, or all of them of one character
 PIECE = 1024  # characters of a piece of a sentencepiece model, whose halves are looked for one by one
 INDEX = 64 * MIB  # bytes of an index of shards
@@ -33,12 +33,17 @@ SHARDS = 2**20  # files that a pattern with braces stands for
 MEMBERS = 2**22  # of a tar
 RECORD = 2**20  # bytes of a record that a tar has before a member, such as a long name
 PICTURE = 256 * MIB  # bytes of a picture in a shard, as it is packed
+GROUP = 4096 * MIB  # bytes of the columns that are read of a group of rows in a parquet file, unpacked
 
 # -- weights --
+HEADER = 8 * MIB  # bytes of the header of a safetensors file: some 80,000 tensors, which take a second or two to list
 PARAMETERS = 2**34  # of a model that a config describes
 FIXED = 2**26  # numbers of a table of positions that is computed, so that no weights bound it
 UNPACKED = 64 * MIB  # bytes of a compressed tensor that are unpacked whatever it was packed into
 EXPANSION = 200  # bytes that one byte of a compressed tensor may become beyond that
+
+# -- exports --
+FOLDED = 16 * MIB  # bytes of a constant that onnxruntime computes as it opens a graph whose file is smaller
 
 # -- numbers of trainings --
 STEPS = 2**53  # and epochs, batches, seeds

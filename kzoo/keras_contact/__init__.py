@@ -12,6 +12,7 @@ from kzoo.keras_contact.attributes import (
     memory_unsearched,
     moments_taken,
     optimized,
+    replaced,
     shapes_shown,
     summed_before,
     unscaled,
@@ -20,7 +21,15 @@ from kzoo.keras_contact.attributes import (
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
-from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, write_by
+from kzoo.keras_contact.saving import (
+    OF_METRICS,
+    OF_TRAINING,
+    build_without_values,
+    give_state,
+    left_over,
+    take_state,
+    write_by,
+)
 from kzoo.keras_contact.steps import (
     BuiltAlready,
     SparesAll,
@@ -46,6 +55,7 @@ __all__ = [
     "attributes_of",
     "batch_norms",
     "batches_placed",
+    "build_without_values",
     "call_directly",
     "call_through",
     "called_by_compiled_loss",
@@ -63,6 +73,7 @@ __all__ = [
     "optimized",
     "outputs_shown",
     "own_weights",
+    "replaced",
     "scale_rates",
     "shapes_shown",
     "steps_run",

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
@@ -23,6 +23,27 @@ def untracked(owner, name, value) -> None:
         >>> untracked(model, "layout", {"text_encoder": "fused"})
     """
     object.__setattr__(owner, name, value)
+
+
+@contextmanager
+def replaced(name, values) -> Iterator:
+    """Within it objects have an attribute of their own in place of that of their class, set as `untracked` does.
+
+    Args:
+        name: of the attribute.
+        values: list of `(object, value)`.
+
+    Example:
+        >>> with replaced("finalize_variable_values", [(optimizer, lambda variables: None)]):
+        ...     model.fit(data)
+    """
+    for owner, value in values:
+        untracked(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, _ in values:
+            vars(owner).pop(name, None)  # another replica of TensorFlow may have done it
 
 
 def attach(model, **parts) -> None:
@@ -99,15 +120,9 @@ def optimized(model) -> list | None:
     return list(optimizer._trainable_variables) if optimizer.built else None
 
 
-@contextmanager
-def summed_before(optimizer) -> Iterator:
+def summed_before(optimizer) -> AbstractContextManager:
     """Within it an optimizer of TensorFlow takes gradients for those of all replicas, which it would sum again."""
-    optimizer = unscaled(optimizer)
-    untracked(optimizer, "_all_reduce_sum_gradients", list)
-    try:
-        yield
-    finally:
-        vars(optimizer).pop("_all_reduce_sum_gradients", None)  # another replica may have done it
+    return replaced("_all_reduce_sum_gradients", [(unscaled(optimizer), list)])
 
 
 def batch_norms(model) -> list:
@@ -117,18 +132,15 @@ def batch_norms(model) -> list:
     return [each for each in norms if each.trainable and id(each) not in of_loss]
 
 
-@contextmanager
-def moments_taken(norms, moments) -> Iterator:
+def moments_taken(norms, moments) -> AbstractContextManager:
     """Within it batch norms take mean and variance from a function.
 
     Args:
         norms: list of `keras.layers.BatchNormalization`.
         moments: function of a tensor, the axes that are averaged over, and a mask or None, to two tensors.
     """
-    for each in norms:
-        untracked(each, "_moments", lambda x, mask, axes=tuple(each._reduction_axes): moments(x, axes, mask))
-    try:
-        yield
-    finally:
-        for each in norms:
-            vars(each).pop("_moments", None)
+
+    def taken(axes):
+        return lambda x, mask: moments(x, axes, mask)
+
+    return replaced("_moments", [(each, taken(tuple(each._reduction_axes))) for each in norms])

@@ -1,13 +1,16 @@
 """The walk of Keras through all that it keeps of a model, and its files."""
 
 import inspect
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import keras
 from keras.src.legacy.saving import legacy_h5_format
+from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
+
+from kzoo.keras_contact.attributes import untracked
 
 # what `compile` attaches, as the walk calls it: beginnings of the names of tensors that belong to a training
 OF_METRICS = ("_loss_tracker", "_compile_metrics", "_metrics")
@@ -65,6 +68,21 @@ def give_state(model, give, training) -> None:
     left_out = [model.optimizer, model.objective, *model.metrics] if model.compiled and not training else []
     store, seen = _Store((), give), {id(each) for each in left_out}
     saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=seen)
+
+
+def build_without_values(optimizer, variables) -> None:
+    """Build an optimizer for weights that have names and shapes alone. TensorFlow would put its variables where the
+    values of the weights are, and know the weights by their values.
+
+    Args:
+        optimizer: of Keras.
+        variables: list of weights.
+    """
+    for each in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if each is not None:
+            for name in ("add_variable_from_reference", "_var_key"):
+                untracked(each, name, partial(getattr(BaseOptimizer, name), each))
+    optimizer.build(variables)
 
 
 def take_state(model, tensors) -> list[str]:

@@ -1,11 +1,11 @@
 """The outputs of layers while a model is called, for who looks at them on their way."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import keras
 
-from kzoo.keras_contact.attributes import untracked
+from kzoo.keras_contact.attributes import replaced
 
 
 def children_of(layer) -> list:
@@ -30,22 +30,14 @@ def own_weights(layer) -> list:
     return found + [(each, False) for each in layer._non_trainable_variables]
 
 
-@contextmanager
-def outputs_shown(layers, show) -> Iterator:
+def outputs_shown(layers, show) -> AbstractContextManager:
     """Within it each call of a layer tells what it gives.
 
     Args:
         layers: of which the outputs are wanted.
         show: function of a layer and its output.
     """
-    layers = [each for each in layers if "call" not in vars(each)]
-    for each in layers:
-        untracked(each, "call", _showing(each, each.call, show))
-    try:
-        yield
-    finally:
-        for each in layers:
-            object.__delattr__(each, "call")
+    return replaced("call", [(each, _showing(each, each.call, show)) for each in layers if "call" not in vars(each)])
 
 
 def _showing(layer, call, show) -> Callable:

@@ -40,8 +40,9 @@ WHOLE_NUMBERS = """
 FROM_ZERO = "eot_id pad_id prefix_tokens register_tokens skip start_id token_types"
 FLAGS = """
     antialias any_size batch_norm causal class_token cross depthwise fused inner_norm mask_padding mask_token mlp_bias
-    mlp_input_norm mlp_norm norm_tokens output_norm patch_bias patch_tokens position_prefix positions_from_padding
-    pre_norm projected projection_bias query_projection res_post_norm residual sandwich scale_embedding shortcut square
+    mlp_input_norm mlp_norm norm_tokens output_norm padded patch_bias patch_tokens position_prefix
+    positions_from_padding pre_norm projected projection_bias query_projection res_post_norm residual sandwich
+    scale_embedding shortcut square
 """
 
 BY_NAME = (

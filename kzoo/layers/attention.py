@@ -106,6 +106,7 @@ class Attention(Configured, keras.layers.Layer):
         context: float tensor `(batch, S, any)` for the keys and values; default `x`.
         padding_mask: bool tensor `(batch, S)`, True where a key is real, or None.
         visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
+        causal: in place of that of the constructor, where the same weights look both ways and back; or None.
         rotary: sines and cosines of the places of the tokens, as `kzoo.layers.rotary.rotate` takes them, or None.
         position_bias: float tensor `(heads, T, S)` or `(batch, heads, T, S)`, added to the scaled products of each
             query and key; or None.
@@ -176,14 +177,17 @@ class Attention(Configured, keras.layers.Layer):
                 layer.build((None, None, self.width))
 
     # -- forward --
-    def call(self, x, context=None, padding_mask=None, visible=None, rotary=None, position_bias=None) -> Tensor:
+    def call(
+        self, x, context=None, padding_mask=None, visible=None, rotary=None, position_bias=None, causal=None
+    ) -> Tensor:
         plain = all(map(multiplies_plainly, (self.query, self.key, self.value)))
         if self.fused and plain and context is None:
             query, key, value = self._project_fused(x)
         else:
             context = x if context is None else context
             query, key, value = self.query(x), self.key(context), self.value(context)
-        return self._attended(x, query, key, value, self.causal, padding_mask, visible, rotary, position_bias)
+        causal = self.causal if causal is None else causal
+        return self._attended(x, query, key, value, causal, padding_mask, visible, rotary, position_bias)
 
     def keys_values(self, context) -> tuple:
         """Keys and values of a context, `(batch, S, width)` each, for `read`."""

@@ -155,6 +155,14 @@ class SimilarityHead(Configured, keras.layers.Layer):
         return logits if self.bias is None else logits + self.bias
 
 
+def tensors_of(head) -> dict[str, Tensor]:
+    """Scale and bias of a similarity head as losses call them, by name; nothing of None."""
+    if head is None:
+        return {}
+    scale = {"logit_scale": head.scale}
+    return scale if head.bias is None else scale | {"logit_bias": head.bias}
+
+
 def _is_embedding(value):
     array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2
     return array or ops.is_tensor(value) or isinstance(value, keras.KerasTensor)

@@ -22,7 +22,7 @@ def stem_layer(kind, patch_size, width, stem_width, stages, policy) -> Any:
     """The layer that a `VisionTransformer` calls its stem; None for a projection of each patch.
 
     Args:
-        kind: `"convolutions"`, `"mbconv"` or None.
+        kind: `"convolutions"`, `"padded_convolutions"`, `"mbconv"` or None.
         patch_size: side in pixels of what becomes one token.
         width, stem_width, stages: see `MBConvStem`.
         policy: of the layer.
@@ -31,8 +31,8 @@ def stem_layer(kind, patch_size, width, stem_width, stages, policy) -> Any:
         return None
     if patch_size != STRIDE:
         raise ValueError(f"patch_size={patch_size} does not go with stem={kind!r}, which leaves a token for {STRIDE}.")
-    if kind == "convolutions":
-        return ConvolutionStem(width, dtype=policy, name="stem")
+    if kind != "mbconv":
+        return ConvolutionStem(width, kind == "padded_convolutions", dtype=policy, name="stem")
     return MBConvStem(width, stem_width or width, stages, dtype=policy, name="stem")
 
 
@@ -60,6 +60,8 @@ class ConvolutionStem(Configured, keras.layers.Layer):
 
     Args:
         width: channels that come out; a quarter of them inside.
+        padded: a row and a column of zeros before the first pixels, which moves all by one pixel, as in MobileCLIP's
+            own code.
 
     Inputs:
         float tensor `(batch, height, width, 3)`; pixels beyond the last whole 16 are dropped.
@@ -76,9 +78,9 @@ class ConvolutionStem(Configured, keras.layers.Layer):
         2023, arXiv 2311.17049.
     """
 
-    def __init__(self, width, **kwargs):
+    def __init__(self, width, padded=False, **kwargs):
         super().__init__(**kwargs)
-        policy = self.dtype_policy
+        self.padded, policy = padded, self.dtype_policy
 
         # -- layers --
         self.convolutions = [
@@ -101,6 +103,8 @@ class ConvolutionStem(Configured, keras.layers.Layer):
     # -- forward --
     def call(self, images, training=None) -> Tensor:
         x = images
+        if self.padded:
+            x = ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, : images.shape[1], : images.shape[2]]
         for layer in self.convolutions:
             x = layer(x, training=training)
         return self.projection(x)

@@ -9,7 +9,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.numerics import NORMS, activation_function, layer_norm
 from kzoo.types import Tensor
 
-GATES = {"plain": None, "swiglu": "silu", "geglu": "gelu"}  # MLP -> the activation of its gate
+GATES = {"plain": None, "swiglu": "silu", "geglu": "gelu", "none": None}  # MLP -> the activation of its gate
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -51,7 +51,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         attention_bias: `bias` of the `Attention`.
         inner_norm: of the `Attention`.
         mlp: `"plain"`, `down(activation(up(x)))`; `"swiglu"` or `"geglu"`, `down(g(gate(x)) * up(x))` where g is SiLU
-            or the exact GELU.
+            or the exact GELU; `"none"`: the block is attention alone.
         mlp_norm: a layer norm before `down`.
         mlp_input_norm: a layer norm of the MLP's own before `up` and `gate`, behind that of the block.
         res_post_norm: norms stand behind the branches and not before them, `x + norm(attention(x))`.
@@ -65,7 +65,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         context: float tensor `(batch, S, any)`, where `cross`.
         padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
         visible: bool tensor `(batch, length, length)`, the positions that each one sees, in place of `causal`; or None.
-        rotary, position_bias: as of `Attention`; or None.
+        rotary, position_bias, causal: as of `Attention`; or None.
 
     Returns:
         float tensor `(batch, length, width)`.
@@ -140,15 +140,15 @@ class TransformerBlock(Configured, keras.layers.Layer):
         )
         self.norm_1_after = NORMS[norm](epsilon, "norm_1_after") if sandwich else None
         self.scale_1 = LayerScale(layer_scale, dtype=policy, name="scale_1") if layer_scale else None
-        self.norm_2 = NORMS[norm](epsilon, "norm_2")
-        self.mlp_input_norm = layer_norm(epsilon, "mlp_input_norm") if mlp_input_norm else None
-        up_stddev = (2 * width) ** -0.5
+        has_mlp, up_stddev = mlp != "none", (2 * width) ** -0.5
+        self.norm_2 = NORMS[norm](epsilon, "norm_2") if has_mlp else None
+        self.mlp_input_norm = layer_norm(epsilon, "mlp_input_norm") if mlp_input_norm and has_mlp else None
         self.mlp_gate = dense(mlp_dim, up_stddev, policy, "mlp_gate", mlp_bias) if GATES[mlp] else None
-        self.mlp_up = dense(mlp_dim, up_stddev, policy, "mlp_up", mlp_bias)
-        self.mlp_norm = layer_norm(epsilon, "mlp_norm") if mlp_norm else None
-        self.mlp_down = dense(width, branch_stddev, policy, "mlp_down", mlp_bias)
-        self.norm_2_after = NORMS[norm](epsilon, "norm_2_after") if sandwich else None
-        self.scale_2 = LayerScale(layer_scale, dtype=policy, name="scale_2") if layer_scale else None
+        self.mlp_up = dense(mlp_dim, up_stddev, policy, "mlp_up", mlp_bias) if has_mlp else None
+        self.mlp_norm = layer_norm(epsilon, "mlp_norm") if mlp_norm and has_mlp else None
+        self.mlp_down = dense(width, branch_stddev, policy, "mlp_down", mlp_bias) if has_mlp else None
+        self.norm_2_after = NORMS[norm](epsilon, "norm_2_after") if sandwich and has_mlp else None
+        self.scale_2 = LayerScale(layer_scale, dtype=policy, name="scale_2") if layer_scale and has_mlp else None
         self.dropout = keras.layers.Dropout(dropout, dtype=policy, name="dropout") if dropout else None
         self.activation = activation_function(GATES[mlp] or activation)
 
@@ -186,6 +186,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         rotary=None,
         position_bias=None,
         training=None,
+        causal=None,
     ) -> Tensor:
         if self.norm_context is not None:
             context = self.norm_context(context)
@@ -196,6 +197,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
             visible=visible,
             rotary=rotary,
             position_bias=position_bias,
+            causal=causal,
         )
         return self._after(x, mixed, training)
 
@@ -217,6 +219,8 @@ class TransformerBlock(Configured, keras.layers.Layer):
     def _after(self, x, mixed, training=None):
         after = (self.norm_1, self.norm_2) if self.res_post_norm else (self.norm_1_after, self.norm_2_after)
         x = x + self._branch(mixed, after[0], self.scale_1, training)
+        if self.mlp_up is None:
+            return x
         mixed = self._mlp(self._before(x, self.norm_2))
         return x + self._branch(mixed, after[1], self.scale_2, training)
 
@@ -238,7 +242,20 @@ class TransformerBlock(Configured, keras.layers.Layer):
         return x if scale is None else scale(x)
 
 
-def transformer_blocks(depth, policy, **options) -> list:
-    """The blocks of a tower, `block_0` to `block_{depth - 1}`; the options are those of `TransformerBlock`."""
+def transformer_blocks(depth, policy, without_mlp=(), **options) -> list:
+    """The blocks of a tower, `block_0` to `block_{depth - 1}`; the options are those of `TransformerBlock`.
+
+    Args:
+        depth: how many.
+        policy: dtype policy.
+        without_mlp: numbers of the blocks that are attention alone.
+        **options: of each block.
+    """
     name = "cross_block" if options.get("cross") else "block"
-    return [TransformerBlock(depth=depth, dtype=policy, name=f"{name}_{index}", **options) for index in range(depth)]
+    alone = options | {"mlp": "none"}
+    return [
+        TransformerBlock(
+            depth=depth, dtype=policy, name=f"{name}_{index}", **(alone if index in without_mlp else options)
+        )
+        for index in range(depth)
+    ]

@@ -86,6 +86,8 @@ class Captioner(Writer, EmbeddingModel):
         super().__init__(autocast=False, **kwargs)
         if text_encoder is None and text_decoder.reads_text_tokens:
             raise ValueError(f"{type(text_decoder).__name__} reads the tokens of a text tower; give a text_encoder.")
+        if text_encoder is None and text_decoder.borrows:
+            raise ValueError(f"{type(text_decoder).__name__} runs the blocks of a text tower; give a text_encoder.")
         self.image_encoder = as_tower(image_encoder, "image")
         self.text_encoder = None if text_encoder is None else as_tower(text_encoder, "text")
         if self.is_contrastive:
@@ -165,6 +167,8 @@ class Captioner(Writer, EmbeddingModel):
         """Keep the decoder, if there is something for it to attend to."""
         if not decoder.reads_embedding and self.image_encoder.token_dim is None:
             raise ValueError(NO_TOKENS.format(type(self.image_encoder).__name__))
+        if decoder.borrows:
+            decoder.borrow(self.text_encoder)
         self.text_decoder = decoder
 
     @classmethod

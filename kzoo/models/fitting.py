@@ -21,7 +21,6 @@ from kzoo.models.checks import (
 from kzoo.models.intake import Intake
 from kzoo.models.reading import EndOfData, check_own, expect_rows, to_test, to_train, to_validate
 from kzoo.scale.engine import begun, dealt, ended, feeding, parts_read, scope_of
-from kzoo.scale.engine import process as this_process
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
@@ -97,8 +96,7 @@ class Fitting:
         callbacks = keras.tree.flatten(callbacks or [])
         check_callbacks(callbacks)
         self.check_training()
-        (process, _), (_, processes) = this_process(), parts_read()
-        callbacks, verbose = of_process(callbacks, process), verbose if process == 0 else 0
+        callbacks, verbose, (_, processes) = of_process(callbacks), of_first(verbose), parts_read()
         resume, callbacks = taken_from(first_of(callbacks, self))
         intake, validation = Intake(self, self.objective), Intake(self, self.objective)
         if validation_data is not None:

@@ -4,8 +4,6 @@ What leaves can be opened again, also where layers were quantised or given LoRA;
 Of several processes all ask, and the first one writes.
 """
 
-import math
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from kzoo.layers.adapted import adapt_again, described, names_in
 from kzoo.layers.changed import quantise_again, quantised, revive_lora
 from kzoo.layers.locking import lock_again, locked_paths
 from kzoo.scale.engine import once
+from kzoo.scale.peak import bytes_of
 
 AROUND = 4096  # bytes that HDF5 writes around the numbers of a weight, and more
 CHANGES = ("quantised", "adapters", "frozen")  # what a config says of a model that was built and then changed
@@ -96,7 +95,7 @@ class Leaving:
     def _size_of_file(self):
         """Bytes of a file of Keras, what it writes beside the numbers included."""
         variables = [*self.variables, *(self.optimizer.variables if self.compiled else ())]
-        return sum(AROUND + _bytes_of(each) for each in variables) + AROUND
+        return sum(AROUND + bytes_of(each) for each in variables) + AROUND
 
     def refuse_h5(self, filepath) -> NoReturn:
         """Stops before a model is written to a file `.h5`, as a whole or as part of another."""
@@ -210,11 +209,6 @@ class Leaving:
             dict: the manifest, with the worst difference between graph and model.
         """
         return once(lambda: actions.perform("export", self, folder, format=format, **kwargs), computes=True)
-
-
-def _bytes_of(variable):
-    bits = re.search(r"\d+", keras.backend.standardize_dtype(variable.dtype))
-    return math.prod(variable.shape) * (1 if bits is None else -(-int(bits[0]) // 8))
 
 
 def _reads_metrics(model):

@@ -138,6 +138,11 @@ class ImageSteps(Pictures):
             for side in (1, 0) if upright else (0, 1):
                 picture, box = _scaled_side(picture, side, shown[side], box, full, sampling)
         elif picture.size != full:
+            if shown[0] < full[0] < picture.width > picture.height != full[1]:
+                # Pillow scales the width of these first: what the crop leaves out of it need not go into the heights
+                picture = picture.resize((full[0], picture.height), sampling)
+                left, full = self._offset(full[0], shown[0]), (shown[0], full[1])
+                picture = picture.crop((left, 0, left + shown[0], picture.height))
             picture = picture.resize(full, sampling)
         return self._centre(picture)
 

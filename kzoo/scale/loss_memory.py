@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.layers.similarity import tensors_of
+
 ROWS, HELD = 1024, 2**25  # rows that a loss is measured on, and bytes of outputs that these are at most
 
 
@@ -23,18 +25,17 @@ def output_bytes(model, batch) -> int:
     return sum(each.size * each.dtype.itemsize for each in found.values())
 
 
-def loss_peaks(model, batch, batch_size, peak) -> Callable:
+def loss_peaks(batch_size, of_row, peak) -> Callable:
     """A function of a number of rows to the bytes that the loss and its gradients take beside the outputs.
 
     Measured on some rows and twice as many: a line with a square, as there are pairs. On TensorFlow and torch.
 
     Args:
-        model: a compiled model.
-        batch: dict of arrays.
         batch_size: the most rows that are asked for.
+        of_row: bytes of a row of what the loss reads, see `output_bytes`.
         peak: function of a number of rows to the bytes that they take.
     """
-    some = max(2, min(ROWS, HELD // max(1, output_bytes(model, batch)), batch_size // 2))
+    some = max(2, min(ROWS, HELD // max(1, of_row), batch_size // 2))
     once, twice = peak(some), peak(2 * some)
     square = max(0.0, (twice - 2.0 * once) / 2.0) / some**2
     line = max(0.0, once / some - square * some)
@@ -47,10 +48,7 @@ def step_of_loss(model, batch) -> Callable:
     given = {name: each for name, each in batch.items() if name not in one_row}
 
     def loss_of(outputs, given):
-        head = model.similarity
-        of_head = {} if head is None else {"logit_scale": head.scale}
-        of_head |= {} if head is None or head.bias is None else {"logit_bias": head.bias}
-        read = given | model.loss_tensors(outputs) | of_head
+        read = given | model.loss_tensors(outputs) | tensors_of(model.similarity)
         return sum(model.objective.by_term(read, True, model.any_number())[0])
 
     run = {"tensorflow": _with_tensorflow, "torch": _with_torch}[keras.config.backend()](loss_of)

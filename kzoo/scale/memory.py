@@ -12,7 +12,7 @@ from kzoo.arguments import COUNT, TABLE, able, takes
 from kzoo.keras_contact import carried_variables, untracked
 from kzoo.scale.apart import Apart
 from kzoo.scale.loss_memory import loss_peaks, output_bytes, step_of_loss
-from kzoo.scale.peak import free_memory, on_accelerator, peak_of
+from kzoo.scale.peak import bytes_of, free_memory, on_accelerator, peak_of
 
 OF_STEP = ("batch", "gradients", "activations", "outputs", "loss")
 
@@ -92,14 +92,14 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
         raise ValueError("the model is not compiled, and memory depends on loss and optimizer; call compile() first.")
     batch = _made_up(model) if batch is None else batch
     batch = {name: np.asarray(each) for name, each in batch.items()}
-    rows = micro_rows(batch_size, micro_batch_size)
+    rows, of_row = micro_rows(batch_size, micro_batch_size), output_bytes(model, batch)
     parts = {
         "weights": _bytes(model.variables),
         "optimizer": _bytes(_optimizer(model).variables),
         "batch": batch_size * sum(each[:1].nbytes for each in batch.values()),
         "gradients": _bytes(model.trainable_variables),
         "activations": 0,
-        "outputs": 2 * batch_size * output_bytes(model, batch),  # with their gradients
+        "outputs": 2 * batch_size * of_row,  # with their gradients
         "loss": 0,
     }
     if keras.config.backend() == "jax":
@@ -139,11 +139,7 @@ def _made_up(model):
 
 # -- what is counted --
 def _bytes(variables):
-    return sum(int(np.prod(each.shape)) * _item(each) for each in variables)
-
-
-def _item(variable):
-    return {"bool": 1}.get(variable.dtype) or keras.ops.convert_to_numpy(keras.ops.zeros((), variable.dtype)).itemsize
+    return sum(map(bytes_of, variables))
 
 
 def _optimizer(model):
@@ -181,7 +177,7 @@ def _followed(model, batch, batch_size, rows, parts):
     few = max(2, min(1024, least // max(1, 8 * model.count_params())))
     with _measuring(model, batch) as peak:
         step = cache(partial(peak, "step"))
-        loss_of = loss_peaks(model, batch, batch_size, partial(peak, "loss"))
+        loss_of = loss_peaks(batch_size, parts["outputs"] // (2 * batch_size), partial(peak, "loss"))
         while step(2 * few) - step(few) < least and 2 * few < batch_size:
             few *= 2
         peaks = {count: step(count) for count in (few, 2 * few)}

@@ -2,7 +2,9 @@
 
 import ctypes
 import gc
+import math
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +13,12 @@ import keras
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # of Linux
 CGROUP, OLD = Path("/sys/fs/cgroup"), "memory/memory"  # of containers, and how their first version named them
+
+
+def bytes_of(variable) -> int:
+    """Bytes of the numbers of a variable or tensor, those of half a byte rounded up."""
+    bits = re.search(r"\d+", keras.backend.standardize_dtype(variable.dtype))  # bool has none
+    return math.prod(variable.shape) * (1 if bits is None else -(-int(bits[0]) // 8))
 
 
 def on_accelerator() -> bool:

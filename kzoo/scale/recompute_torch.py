@@ -136,17 +136,10 @@ def _random_state(device) -> list[Any]:
 @contextmanager
 def _random_state_of(states, device):
     """Within it torch draws from an earlier state, afterwards as if nothing had been drawn."""
-    after = _random_state(device)
-    try:
-        _set_random_state(states, device)
-        yield
-    finally:
-        _set_random_state(after, device)
-
-
-def _set_random_state(states, device):
     import torch
 
-    torch.set_rng_state(states[0])
-    if device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(states[1], device)
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        torch.set_rng_state(states[0])
+        if device.type != "cpu":
+            torch.get_device_module(device).set_rng_state(states[1], device)
+        yield

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from kzoo.keras_contact import batch_norms, moments_taken
 from kzoo.scale import one_device
 from kzoo.scale.doing_once import done_by_first
@@ -248,6 +250,14 @@ def once(action, computes=False) -> Any:
     return done_by_first(
         action, index, _of_first, "the first worker failed at what it alone does for all, such as writing a file."
     )
+
+
+def agreed(value) -> Any:
+    """The number that the first worker has, on all of them: they wait for each other."""
+    if process()[1] == 1:
+        return value
+    own = np.frombuffer(np.float64(value).tobytes(), "uint8")
+    return np.frombuffer(_of_first(own).tobytes(), "float64").item()
 
 
 def _of_first(array):

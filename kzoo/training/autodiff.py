@@ -92,7 +92,7 @@ def gradients(model, forward, policy=None, whole=False) -> tuple:
     # read once: of two reads of a variable TensorFlow's optimizer of graphs may let one be as late as its assignment
     values = [ops.stop_gradient(ops.convert_to_tensor(each)) for each in trained] if by_values else []
     before = [ops.convert_to_tensor(each) for each in others] if by_values else []
-    kept = [(each, _copied(each)) for each in model.non_trainable_variables] if whole and not by_values else []
+    as_before = [(each, _copied(each)) for each in model.non_trainable_variables] if whole and not by_values else []
     passes = []  # of each: total and results, and, where it changed no variable, what it would have changed
 
     def evaluated():
@@ -104,9 +104,9 @@ def gradients(model, forward, policy=None, whole=False) -> tuple:
     def evaluated_at(moved):
         with keras.StatelessScope([*zip(trained, moved), *zip(others, before)], collect_losses=True) as scope:
             start = [scope.get_current_value(each) for each in others]
-            scaled, kept = evaluated()
+            scaled, given = evaluated()
         after = [scope.get_current_value(each) for each in others]
-        return scaled, (kept, [None if new is old else new for old, new in zip(start, after)])
+        return scaled, (given, [None if new is old else new for old, new in zip(start, after)])
 
     def compute(offsets=None):
         if by_values:
@@ -114,18 +114,18 @@ def gradients(model, forward, policy=None, whole=False) -> tuple:
             moved = (
                 values if offsets is None else [each + ops.cast(by, each.dtype) for each, by in zip(values, offsets)]
             )
-            found, kept = differentiate(evaluated_at, moved, policy.by_term)
+            found, made = differentiate(evaluated_at, moved, policy.by_term)
+            passes.append(made)
         elif policy.several_passes:
             with _put_back([*trained, *others]):
                 for variable, offset in zip(trained, offsets or []):
                     variable.assign(variable + offset)
-                found, kept = _of_torch_variables(model, evaluated, policy.by_term)
-                kept = (kept, [_copied(each) for each in others])
+                found, given = _of_torch_variables(model, evaluated, policy.by_term)
+                passes.append((given, [_copied(each) for each in others]))
         else:
             differentiate = _of_torch_variables if backend == "torch" else _of_tensorflow_variables
-            found, kept = differentiate(model, evaluated, policy.by_term)
-            kept = (kept, [])
-        passes.append(kept)
+            found, given = differentiate(model, evaluated, policy.by_term)
+            passes.append((given, []))
         found = [averaged(each) for each in found]
         if policy.by_term or policy.several_passes:
             found = [[_dense(each, like) for each, like in zip(own, trained)] for own in found]
@@ -140,8 +140,8 @@ def gradients(model, forward, policy=None, whole=False) -> tuple:
     for place, (variable, new) in enumerate(zip(others, changes)):
         if new is not None:
             variable.assign(new if well is None else ops.where(well, new, before[place]))
-    if kept and not well:  # on torch
-        for variable, value in kept:
+    if as_before and not well:  # on torch
+        for variable, value in as_before:
             variable.assign(value)
     return total, results, found
 

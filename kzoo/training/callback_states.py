@@ -24,8 +24,8 @@ class CallbackStates:
     Example:
         >>> states = CallbackStates([keras.callbacks.EarlyStopping("loss")])
         >>> states.begun()                      # after `on_train_begin`
-        >>> state, arrays = states.noted()      # later
-        >>> states.put_back(state, arrays)      # in another process
+        >>> state, arrays, lost = states.noted()        # later
+        >>> states.put_back(state, lost, arrays)        # in another process
     """
 
     def __init__(self, callbacks):

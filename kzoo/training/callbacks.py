@@ -10,13 +10,17 @@ from kzoo.arguments import COUNT, POSITIVE, SHARE, takes
 from kzoo.keras_contact import sync_state, value_within_fit
 from kzoo.scale.engine import agreed
 from kzoo.shown import AsCalled
-from kzoo.training.health import Health
+from kzoo.training.health import healths_of
 
 
 def may_skip(model) -> bool:
     """Whether steps of a model may be left out: by `compile(non_finite="skip")`, or by a `LossScaleOptimizer`."""
-    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    return scaled or getattr(model, "non_finite", "stop") == "skip"
+    return isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) or _leaves_out(model)
+
+
+def _leaves_out(model):
+    """Whether a step that is not finite is left out; a model of Keras itself stops there."""
+    return getattr(model, "non_finite", "stop") == "skip"
 
 
 class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
@@ -75,9 +79,9 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
 
     def _count(self):
         """Adds the steps that were left out since the metrics were reset, and says where the first one failed."""
-        for health in self._healths() if may_skip(self.model) else ():
+        for health in healths_of(self.model) if may_skip(self.model) else ():
             skipped = int(value_within_fit(self.model, health.skipped))
-            if skipped and not self.skipped and getattr(self.model, "non_finite", "stop") == "skip":
+            if skipped and not self.skipped and _leaves_out(self.model):
                 step = int(value_within_fit(self.model, health.first_noted))
                 warnings.warn(
                     f"epoch {self.epoch + 1} left out {skipped} steps whose loss or gradients were not finite, the "
@@ -91,13 +95,10 @@ class StopOnNonFinite(AsCalled, keras.callbacks.Callback):
         said = health.where(*map(keras.ops.convert_to_numpy, flags))
         return f": {said}" if said else ""
 
-    def _healths(self):
-        return [each for each in self.model.metrics if isinstance(each, Health)]
-
     def _look(self):
         """Stops at a loss that is not finite; whether the model has a `Health` to tell."""
-        healths = self._healths()
-        for health in healths if getattr(self.model, "non_finite", "stop") == "stop" else ():
+        healths = healths_of(self.model)
+        for health in () if _leaves_out(self.model) else healths:
             step = int(value_within_fit(self.model, health.first_bad))
             if step >= 0:
                 loss = float(value_within_fit(self.model, health.loss))

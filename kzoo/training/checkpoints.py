@@ -3,23 +3,27 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from contextlib import AbstractContextManager
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from kzoo.files import disk, limits
+from kzoo.files.numbers import check_finite
 from kzoo.files.opening import check_regular
 from kzoo.files.schema import FLAG, OBJECT, Object, check, whole
 from kzoo.files.series import Series
 from kzoo.files.strict_json import read_json
 from kzoo.files.tensor_file import write_tensors
-from kzoo.files.words import said_by
+from kzoo.files.words import on_one_line, said_by
 
 logger = logging.getLogger("kzoo")
 
 STATE, TENSORS = "state.json", "tensors.safetensors"
+CHECKPOINTS = "checkpoints"  # what their folder is called in that of a model whose training they are of
+VARIABLES = re.compile(r"(trained|fixed|optimizer|metrics)/(\d{5})")  # names of what is numbered, from 0
+COMPUTED_WITH = ("trained/", "fixed/")
 VERSION = 1  # of what is written; another one is refused
 AT = whole(0, "STEPS")
 OBJECTS = ("description", "callbacks", "lost", "noted", "noted_at_begin", "random", "random_of_epoch")
@@ -46,11 +50,9 @@ class Checkpoints:
     def folder(self) -> os.PathLike:
         return self.series.folder
 
-    @contextmanager
-    def open(self) -> Iterator:
+    def open(self) -> AbstractContextManager:
         """Around all writing, see `Series.open`."""
-        with self.series.open():
-            yield
+        return self.series.open()
 
     def write(self, state, arrays) -> int:
         """Write one: a dict of JSON and name -> array."""
@@ -108,7 +110,9 @@ class Checkpoints:
         check(state, FIELDS, folder / STATE)
         if state["kzoo_checkpoint"] != VERSION:
             raise ValueError(f"{folder} is of another version of kzoo ({state['kzoo_checkpoint']})")
-        return state | {"number": number}, _arrays(folder / TENSORS)
+        arrays = _arrays(folder / TENSORS)
+        _check_whole(arrays, folder / TENSORS)
+        return state | {"number": number}, arrays
 
 
 def _arrays(path) -> dict[str, Any]:
@@ -118,3 +122,14 @@ def _arrays(path) -> dict[str, Any]:
             return {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read as safetensors ({said_by(error)})") from error
+
+
+def _check_whole(arrays, path):
+    """Stops where numbers are left out among the variables, and at weights from which nobody can go on."""
+    for name, array in arrays.items():
+        found = VARIABLES.fullmatch(name)
+        before = found and f"{found[1]}/{int(found[2]) - 1:05d}"
+        if before and int(found[2]) and before not in arrays:
+            raise ValueError(f"{path} has {on_one_line(name)}, but lacks {before}")
+        if name.startswith(COMPUTED_WITH):
+            check_finite(array, f"{on_one_line(name)} in {path}")

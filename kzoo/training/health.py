@@ -13,17 +13,17 @@ class Health(keras.metrics.Metric):
 
     Args:
         layers: how many layers a step looks at.
-        weights: how many gradients it looks at, where it may leave a step out.
+        weights: paths of the weights whose gradients it looks at, where it may leave a step out.
 
     Attributes:
-        names: paths of the layers, of which the step says them, and of the weights.
+        called: paths of the layers, in the order of their flags; the step says them.
 
     Example:
         >>> self.health = Health()     # in the constructor of a model
         >>> self.health.update(loss)   # in its step
     """
 
-    def __init__(self, layers=0, weights=0, name="health"):
+    def __init__(self, layers=0, weights=(), name="health"):
         super().__init__(name=name)
         # of several replicas one is enough: what is not finite in a gradient reaches all of them by the next step
         own = {"aggregation": "only_first_replica"}
@@ -33,8 +33,9 @@ class Health(keras.metrics.Metric):
         self.skipped = self.add_variable((), dtype="int32", initializer="zeros", name="skipped", **own)
         self.first_noted = self.add_variable((), dtype="int32", initializer=_minus_one, name="first_noted", **own)
         self.layers = self.add_variable((layers,), dtype="int32", initializer="zeros", name="layers", **own)
-        self.weights_noted = self.add_variable((weights,), dtype="int32", initializer="zeros", name="weights", **own)
-        self.names = ((), ())
+        noted = (len(weights),)
+        self.weights_noted = self.add_variable(noted, dtype="int32", initializer="zeros", name="weights", **own)
+        self.called, self.trained = (), tuple(weights)
 
     def update(self, loss, applied=None, layers=None, weights=None) -> None:
         """Note a step.
@@ -69,10 +70,10 @@ class Health(keras.metrics.Metric):
         Args:
             layers, weights: arrays of the flags, as `update` got them.
         """
-        called = [name for name, flag in zip(self.names[0], layers) if flag]
+        called = [name for name, flag in zip(self.called, layers) if flag]
         if called:
             return f"{called[0]} is the first layer whose output was not finite"
-        trained = [name for name, flag in zip(self.names[1], weights) if flag]
+        trained = [name for name, flag in zip(self.trained, weights) if flag]
         if trained:  # gradients come from the end: the last weight is the first that was reached
             return f"all outputs were finite, the gradient of {trained[-1]} was not"
         return None
@@ -88,3 +89,8 @@ class Health(keras.metrics.Metric):
 
 def _minus_one(shape, dtype="int32"):
     return ops.full(shape, -1, dtype)
+
+
+def healths_of(model) -> list[Health]:
+    """Those among the metrics of a model: none, or one."""
+    return [each for each in model.metrics if isinstance(each, Health)]

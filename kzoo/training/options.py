@@ -40,10 +40,11 @@ def set_options(model, options) -> dict:
     rates, ratios = rates_by_depth(model, options["layer_decay"]), rates_of(model)
     scale_rates(model.optimizer, rates | {each: ratio * rates.get(each, 1.0) for each, ratio in ratios.items()})
     skips = options["non_finite"] == "skip" or isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    weights = len(model.trainable_variables) if skips else 0
+    untracked(model, "watched", watched_layers(model))
+    weights = [each.path for each in model.trainable_variables] if skips else []
     rate = options["patch_dropout"]
     return {
-        "health": Health(len(watched_layers(model)), weights),
+        "health": Health(len(model.watched), weights),
         "patches": PatchDropout(rate, name="patch_dropout") if rate else None,
     }
 

@@ -52,8 +52,9 @@ class Resume(AsCalled, keras.callbacks.Callback):
 
     Values are copied to the memory of the host between two steps, and a thread writes them while the next steps run.
     SIGTERM and Ctrl-C save after the step that runs, and then do what they do: the process ends with 143, or raises
-    KeyboardInterrupt; a second one does so at once. On several processes the first writes and all read, and a
-    checkpoint goes on with another number of devices, as it holds everything whole.
+    KeyboardInterrupt; a second one does so at once. On several processes the first writes and all read, what it is
+    asked all do together within about a second, and a checkpoint goes on with another number of devices or processes,
+    as it holds everything whole.
 
     Args:
         folder: path of the checkpoints, made if it is not there; one for each call of `fit`.
@@ -112,11 +113,6 @@ class Resume(AsCalled, keras.callbacks.Callback):
             batch_size, options: of `fit`.
         """
         index, count = process()
-        if count > 1 and self.seconds is not None and keras.config.backend() == "jax":
-            raise ValueError(
-                f"every is {self.every!r}, but {count} processes of jax put a checkpoint together, each with a clock "
-                "of its own; give every= in steps."
-            )
         self.run = ResumedRun(self, model, fit, order, index, count)
         try:
             return self.run.train(x, batch_size, options)

@@ -4,7 +4,7 @@ import json
 import logging
 import signal
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import numpy as np
 
 from kzoo.files.words import said_by
 from kzoo.interrupts import Leaving, leaving_noted
-from kzoo.keras_contact import sync_state, untracked
+from kzoo.keras_contact import replaced, sync_state
 from kzoo.scale.engine import agreed
 from kzoo.training import run_data, run_state
 from kzoo.training.background import Background
@@ -23,6 +23,7 @@ from kzoo.training.randomness import of_every_process, random_state, set_random_
 logger = logging.getLogger("kzoo")
 
 SOON = 0.1  # of the time between two checkpoints: an epoch that ends then is kept
+PAUSE, MOST = 1.0, 1000  # seconds, and steps at most, after which several processes ask the first again
 RANDOM, OF_EPOCH, OF_CALLBACKS = "random", "random_of_epoch", "callbacks"  # beginnings of the names of arrays
 
 
@@ -47,6 +48,7 @@ class ResumedRun:
         self.epoch = self.batch = self.step = self.epochs = self.order_seed = 0
         self.wanted, self.told = False, set()
         self.last_step, self.last_time, self.last_place = 0, time.monotonic(), None
+        self.asks_at, self.asked = 0, (0, self.last_time)  # of several processes: the next time, and the last
 
     # -- from beginning to end --
     def train(self, x, batch_size, options) -> keras.callbacks.History:
@@ -118,6 +120,7 @@ class ResumedRun:
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.order_seed = state["order_seed"]
         self.last_step, self.last_place = self.step, (self.epoch, self.batch)
+        self.asked = self.step, time.monotonic()
         run_state.put_back(arrays, self.variables)
         self.noted_at_begin = state["noted_at_begin"]
         # what callbacks find as they begin; what was noted meanwhile comes behind it
@@ -177,8 +180,7 @@ class ResumedRun:
             options["initial_epoch"] = self.epoch
         return self.keras_fit(x, **options | {"shuffle": False})
 
-    @contextmanager
-    def _not_final(self, callbacks):
+    def _not_final(self, callbacks) -> AbstractContextManager:
         """As a `fit` ends, some optimizers put averages in the place of the weights: not after the rest of an epoch
         that others follow."""
         optimizer, finalize = self.model.optimizer, self.model.optimizer.finalize_variable_values
@@ -187,11 +189,7 @@ class ResumedRun:
             if callbacks.is_last or self.model.stop_training:
                 finalize(variables)
 
-        untracked(optimizer, "finalize_variable_values", finalize_last)
-        try:
-            yield
-        finally:
-            object.__delattr__(optimizer, "finalize_variable_values")
+        return replaced("finalize_variable_values", [(optimizer, finalize_last)])
 
     # -- what the callbacks tell --
     def begun(self, states) -> None:
@@ -242,14 +240,11 @@ class ResumedRun:
     # -- saving --
     def _save_if_due(self, share, at_end=False):
         leaves, resume = self.leaving.number is not None, self.resume
-        due = self.wanted or leaves or (at_end and (resume.every == "epoch" or self._ends()))
-        if resume.steps is not None:
-            due = due or self.step - self.last_step >= resume.steps
+        due = self.wanted or leaves or self._is_planned() or (at_end and (resume.every == "epoch" or self._ends()))
         if resume.seconds is not None:
             due = due or time.monotonic() - self.last_time >= share * resume.seconds
-        if not self.alone:  # of several processes the first has the clock, and is asked for all
-            decided = int(agreed(int(due) + 2 * int(leaves)))
-            due, leaves = bool(decided % 2), decided >= 2
+        if not self.alone:
+            due, leaves = self._together(due, leaves, at_end)
         if due and (self.epoch, self.batch) != self.last_place:
             self.save()
         if leaves:
@@ -260,6 +255,21 @@ class ResumedRun:
                 self.checkpoints.folder,
             )
             self.leaving.leave(self.leaving.number or signal.SIGTERM)
+
+    def _is_planned(self):
+        return self.resume.steps is not None and self.step - self.last_step >= self.resume.steps
+
+    def _together(self, due, leaves, at_end):
+        """Of several processes the first decides, which has the clock. All wait for each other to hear it, so this is
+        not at each step: at the end of an epoch, and after as many steps as the first makes in a while."""
+        if self.step < self.asks_at and not at_end:
+            return self._is_planned(), False
+        step, began = self.asked
+        self.asked = self.step, time.monotonic()
+        steps = PAUSE * (self.step - step) / max(self.asked[1] - began, 1e-9)
+        decided = int(agreed(int(due) + 2 * int(leaves) + 4 * int(min(max(steps, 1), MOST))))
+        self.asks_at = self.step + decided // 4
+        return bool(decided % 2), bool(decided // 2 % 2)
 
     def _ends(self):
         return self.epoch >= self.epochs or self.model.stop_training

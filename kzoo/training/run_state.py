@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from kzoo.files.words import on_one_line
 from kzoo.keras_contact import untracked
-from kzoo.training.health import Health
+from kzoo.training.health import healths_of
 
+NUMBERED = ("trained", "fixed", "optimizer")  # of the groups of `variables_of`
 LONGEST = 200  # characters of a text and entries of a list that a description spells out; of more, a digest
 NOT_OF_IT = ("name", "registered_name", "module", "build_config")  # in configs: what is counted on or says the same
 NOTED = ("epochs_made", "trainings")  # attributes that `fit` sets on a model
@@ -29,6 +31,8 @@ def variables_of(model) -> dict:
 def on_host(variables) -> dict:
     """Copies of the values in the memory of the host, whole, wherever their parts are; name -> numpy array."""
     values = {name: each.value for name, each in variables.items()}
+    if keras.config.backend() == "tensorflow":  # of several replicas these are no arrays, but read as one of them
+        return {name: np.array(each.numpy()) for name, each in values.items()}
     if keras.config.backend() == "jax":
         values = {name: _whole(each) for name, each in values.items()}
     return {name: np.array(keras.ops.convert_to_numpy(each)) for name, each in values.items()}
@@ -48,8 +52,15 @@ def check_fits(arrays, variables, place) -> None:
     """Stops where arrays are not those of these variables.
 
     Raises:
-        ValueError: the first that differs.
+        ValueError: the first that differs, or one of a variable more; of metrics there may be more, which are made as
+            they are first asked for.
     """
+    more = next((name for name in arrays if name.split("/")[0] in NUMBERED and name not in variables), None)
+    if more is not None:
+        raise ValueError(
+            f"{place} is of another model: it has {on_one_line(more)} of shape {arrays[more].shape}, of which this one "
+            "has nothing; make the model as it was, or give another folder."
+        )
     for name, variable in variables.items():
         there = arrays[name].shape if name in arrays else None
         if there != tuple(variable.shape):
@@ -72,8 +83,7 @@ def put_back(arrays, variables) -> None:
 
 def is_well(model) -> bool:
     """Whether no step of this epoch had a loss that is not finite, as far as the model has a `Health` to tell."""
-    healths = [each for each in model.metrics if isinstance(each, Health)]
-    return all(int(keras.ops.convert_to_numpy(each.first_bad.value)) < 0 for each in healths)
+    return all(int(keras.ops.convert_to_numpy(each.first_bad.value)) < 0 for each in healths_of(model))
 
 
 def noted(model) -> dict:

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kzoo import keras_contact
+from kzoo.layers.similarity import tensors_of
 from kzoo.losses.parts.blocks import blocks_of
 from kzoo.scale.engine import logged, own_draws, part_of, parts_read, whole, whole_statistics
 from kzoo.scale.micro_batches import forward
@@ -15,7 +16,7 @@ from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
 from kzoo.training.metrics import in_batch_accuracy
 from kzoo.training.step_values import of_step
-from kzoo.training.watched import Watch, bad_gradients, watched_layers
+from kzoo.training.watched import Watch, bad_gradients
 
 
 def steps_of(model) -> dict:
@@ -92,12 +93,12 @@ def losses_of(model, part, training) -> tuple:
     if training and model.patches is not None:
         batch = batch | model.patches.of_batch(model, batch)
     read = objective.may_read(given)
-    watch = Watch(watched_layers(model)) if training and model.micro_batch_size is None else None
+    watch = Watch(model.watched) if training and model.micro_batch_size is None else None
     with watch.looking() if watch else nullcontext():
         outputs, added = forward(model, batch, model.reading(read, batch), training)
     if watch:
-        model.health.names = watch.names, tuple(each.path for each in model.trainable_variables)
-    head = _head_tensors(model.similarity)
+        model.health.called = watch.names
+    head = tensors_of(model.similarity)
     tensors = batch | model.loss_tensors(outputs) | head
     if not tensors.keys() >= set(objective.reading(given)):
         objective.check_there({*tensors, *model.gives(batch)}, given)
@@ -111,14 +112,6 @@ def losses_of(model, part, training) -> tuple:
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
     rest = [0.0 * sum(head.values())] * bool(head) + added
     return (sum([terms[0], *rest]), *terms[1:]), (values, watch.flags() if watch else None)
-
-
-def _head_tensors(similarity):
-    """Scale and bias of a model's similarity head, as losses call them."""
-    if similarity is None:
-        return {}
-    scale = {"logit_scale": similarity.scale}
-    return scale if similarity.bias is None else scale | {"logit_bias": similarity.bias}
 
 
 def _logged(model, part, total, values, counts=None):

@@ -24,8 +24,8 @@ def of_first(verbose) -> Any:
     return verbose if process()[0] == 0 else 0
 
 
-def of_process(callbacks, index) -> list:
-    """Callbacks that run on a process: those of Keras that write files run on the first alone.
+def of_process(callbacks) -> list:
+    """Callbacks that run on this process: those of Keras that write files run on the first alone.
 
     Others run on all of them, as what they decide concerns all: what they save by the model's own methods is written
     once.
@@ -33,7 +33,8 @@ def of_process(callbacks, index) -> list:
     Raises:
         ValueError: one that would write and delete the same files from several processes.
     """
-    if process()[1] == 1:
+    index, count = process()
+    if count == 1:
         return callbacks
     for each in callbacks:
         if isinstance(each, keras.callbacks.BackupAndRestore):

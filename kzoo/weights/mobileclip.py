@@ -1,6 +1,7 @@
 """MobileCLIP as Apple's own code has it, said in words of open_clip: its config as `config.json`, `model.safetensors`.
 
-Read from ml-mobileclip. Its S0 has a text tower of convolutions and its B a ViT, which are read as open_clip has them.
+Read from ml-mobileclip. Its S0 has a text tower with convolutions, which open_clip has not and this version neither.
+The convolutions of its B begin a pixel before the picture, and those of timm, which open_clip takes, do not.
 """
 
 import math
@@ -14,6 +15,7 @@ from kzoo.weights.trunks.trunk import TRUNK
 CONFIG_FILE = "config.json"
 # its image towers -> timm's name, and what stands in `network` before each stage: nothing, what halves it, positions
 _TOWERS = {f"mci{number}": f"fastvit_mci{number}" for number in range(3)}
+_VIT, _VIT_SIZE = {"vit_b16": "vit_base_mci_224"}, 224
 _NETWORK = ("0.blocks", "1.downsample", "1.blocks", "2.downsample", "2.blocks", "3.downsample", "3.pos_emb", "3.blocks")
 _IMAGE = {  # names within the image tower
     "rbr_conv": "conv_kxk",
@@ -25,6 +27,19 @@ _IMAGE = {  # names within the image tower
     r"se\.reduce": "se.fc1",
     r"se\.expand": "se.fc2",
     "pe": "pos_enc",
+}
+_IMAGE_OF_VIT = {
+    r"patch_emb\.(\d)\.block\.conv": r"patch_embed.backbone.\1.conv",
+    r"patch_emb\.(\d)\.block\.norm": r"patch_embed.backbone.\1.bn",
+    r"pos_embed\.pos_embed\.pos_embed": "pos_embed",
+    r"transformer\.(\d+)\.pre_norm_mha\.0": r"blocks.\1.norm1",
+    r"transformer\.(\d+)\.pre_norm_mha\.1\.qkv_proj": r"blocks.\1.attn.qkv",
+    r"transformer\.(\d+)\.pre_norm_mha\.1\.out_proj": r"blocks.\1.attn.proj",
+    r"transformer\.(\d+)\.pre_norm_ffn\.0": r"blocks.\1.norm2",
+    r"transformer\.(\d+)\.pre_norm_ffn\.1": r"blocks.\1.mlp.fc1",
+    r"transformer\.(\d+)\.pre_norm_ffn\.4": r"blocks.\1.mlp.fc2",
+    "post_transformer_norm": "norm",
+    "cls_token": "cls_token",
 }
 _TEXT = {
     "embedding_layer": "token_embedding",
@@ -44,6 +59,7 @@ _BLOCK = {
 _OWN = {  # tensors that have another form there
     "visual.head.proj.weight": COPY,  # (in, out)
     "text.positional_embedding": Transform(lambda x: [x[0, 0]], lambda parts: parts[0][None, None]),
+    f"{TRUNK}.pos_embed": Transform(lambda x: [x[0, 0]], lambda parts: parts[0][None, None]),  # of the ViT
 }
 
 
@@ -64,15 +80,19 @@ def complete(config, own) -> dict:
     text.refuse(no_pos_embedding=False)
     text.choice("norm_layer", {"layer_norm_fp32": None, "layer_norm": None}, "layer_norm_fp32")
     text.choice("model_name", {"base": None}, "base")
+    name, side = image.choice("model_name", _TOWERS | _VIT, None), image.get("image_size", 256)
+    vit = name in _VIT.values()
+    if vit and side != _VIT_SIZE:  # its table is stretched by another rule
+        raise ValueError(f"{image.place} says image_size={side}; this version builds that tower for {_VIT_SIZE} alone.")
     width = text.get("dim")
     mlp_dim = 16 * math.ceil(width * _alike(text, ratios) / 16)
     return {
         "model_cfg": {
             "embed_dim": config.get("embed_dim"),
             "vision_cfg": {
-                "image_size": image.get("image_size", 256),
-                "timm_model_name": image.choice("model_name", _TOWERS, None),
-                "timm_pool": "avg",
+                "image_size": side,
+                "timm_model_name": name,
+                "timm_pool": "token" if vit else "avg",
                 "timm_proj": "linear",
             },
             "text_cfg": {
@@ -103,6 +123,13 @@ def _alike(text, name):
 def renames(config) -> list:
     """What its names are in open_clip: pairs of a pattern and what stands in its place."""
     block = r"^text_encoder\.transformer\.(\d+)"
+    texts = [
+        *((rf"{block}\.{own}\b", rf"text.transformer.resblocks.\1.{theirs}") for own, theirs in _BLOCK.items()),
+        *((rf"^text_encoder\.{own}\b", f"text.{theirs}") for own, theirs in _TEXT.items()),
+    ]
+    if _is_vit(config):
+        image = {rf"^image_encoder\.model\.{own}\b": f"{TRUNK}.{theirs}" for own, theirs in _IMAGE_OF_VIT.items()}
+        return [(r"^image_encoder\.model\.classifier\.proj$", "visual.head.proj.weight"), *image.items(), *texts]
     network = [(rf"^{TRUNK}\.network\.{n}\.", f"{TRUNK}.stages.{stage}.") for n, stage in enumerate(_NETWORK)]
     return [
         (r"^image_encoder\.model\.head\.proj$", "visual.head.proj.weight"),
@@ -112,9 +139,13 @@ def renames(config) -> list:
         *network,
         *((rf"^({TRUNK}\..*)\b{own}\.", rf"\1{theirs}.") for own, theirs in _IMAGE.items()),
         (rf"^({TRUNK}\..*\.layer_scale(_\d)?)$", r"\1.gamma"),
-        *((rf"{block}\.{own}\b", rf"text.transformer.resblocks.\1.{theirs}") for own, theirs in _BLOCK.items()),
-        *((rf"^text_encoder\.{own}\b", f"text.{theirs}") for own, theirs in _TEXT.items()),
+        *texts,
     ]
+
+
+def _is_vit(config):
+    """Whether a config in words of open_clip is of the ViT."""
+    return config.get("model_cfg", {}).get("vision_cfg", {}).get("timm_model_name") in _VIT.values()
 
 
 def entries(config, names) -> list:
@@ -127,6 +158,8 @@ def read_row(config, preprocessing=None) -> dict:
     """A complete row, as in a table of presets, from the config in words of open_clip."""
     row = open_clip.read_row(config)
     text = config.part("model_cfg").part("text_cfg")
+    if row["image_encoder"]["kind"] == "vit":
+        row["image_encoder"] |= {"stem": "padded_convolutions", "epsilon": 1e-5}  # where timm has neither
     row["text_encoder"]["mlp_dim"] = round(text.get("width") * text.get("mlp_ratio"))
     return row
 

@@ -7,6 +7,7 @@ Read from open_clip 3.3.0 (CLIP, CustomTextCLIP, CoCa) and 4.2. The config has t
 from kzoo.weights import (
     harmless,
     hf_texts,
+    open_clip_mammut,
     open_clip_modern,
     open_clip_text,
     open_clip_tokenizer,
@@ -37,6 +38,7 @@ HOLDS = frozenset(
     {
         *((image, text) for image in {"vit", "resnet", *trunks.KINDS} for text in TEXTS),
         *(("vit", text, "multimodal_decoder") for text in TEXTS),
+        ("vit", "text_transformer", open_clip_mammut.KIND),
     }
 )
 MARKS = {  # fields that no CLIP of open_clip has
@@ -57,6 +59,8 @@ def _model(config):
 
 def _is_custom(model):
     """Whether the text tower lies under `text.`, and not at the root."""
+    if open_clip_mammut.part_of(model) is not None:
+        return True
     text = model.part("text_cfg")
     own = "hf_model_name" in text or text.get("variable_text", False) or open_clip_modern.is_modern(text)
     return model.get("custom_text", False) or "multimodal_cfg" in model or own
@@ -105,10 +109,14 @@ def entries(config, names) -> list:
     """The map of one checkpoint."""
     model = _model(config)
     scalar = SINGLE if model.get("nonscalar_logit_scale", False) else SCALAR
+    if open_clip_mammut.part_of(model) is not None:
+        texts = open_clip_mammut.entries(model, names)
+    else:
+        texts = open_clip_text.text_entries(model, "text." if _is_custom(model) else "")
+        texts += open_clip_text.DECODER if "multimodal_cfg" in model else []
     return [
         *open_clip_vision.vision_entries(model, names),
-        *open_clip_text.text_entries(model, "text." if _is_custom(model) else ""),
-        *(open_clip_text.DECODER if "multimodal_cfg" in model else []),
+        *texts,
         Entry("logit_scale", "similarity.log_scale", scalar),
         Entry("logit_bias", "similarity.bias", scalar),
     ]
@@ -125,40 +133,32 @@ def read_row(config, preprocessing=None) -> dict:
         ValueError: a field is missing, or says what this version cannot build.
     """
     model, steps = config.part("model_cfg"), config.part("preprocess_cfg", {})
-    _refuse_mammut(model)
+    mammut = open_clip_mammut.part_of(model)
+    text = model.part("text_cfg") if mammut is None else mammut
     model.ignore("quick_gelu")  # read where a tower of open_clip's own has an activation to choose
+    statistics = {name: steps.optional(name) for name in ("mean", "std") if steps.optional(name)}
+    decoded = mammut is not None or "multimodal_cfg" in model
     row = {
-        "image_encoder": open_clip_vision.read_vision(
-            model, {name: steps.optional(name) for name in ("mean", "std") if steps.optional(name)}
-        ),
-        "text_encoder": open_clip_text.read_text(model),
+        "image_encoder": open_clip_vision.read_vision(model, statistics, decoded),
         "similarity": _similarity(model),
         "loss": [{"loss": "InfoNCE"}],
-        "images": {},
-        "tokenizer": open_clip_tokenizer.read_tokenizer(model.part("text_cfg")),
+        "tokenizer": open_clip_tokenizer.read_tokenizer(text),
         "layout": {name: model.get(name, False) for name in LAYOUT},
     }
     row["images"] = _images(steps, row["image_encoder"])
-    text = model.part("text_cfg")
     row["layout"] |= {name: text.get(name) for name in NAMES if name in text and "hf_model_name" in text}
-    if "multimodal_cfg" in model:
+    if mammut is None:
+        row["text_encoder"] = open_clip_text.read_text(model)
+    else:
+        row["text_encoder"], row["text_decoder"] = open_clip_mammut.read(model, row["image_encoder"])
+    if decoded:
         row["model"] = "captioner"
-        row["text_decoder"] = open_clip_text.read_decoder(model, row["image_encoder"], row["text_encoder"])
         row["loss"].append({"loss": "Captioning", "weight": 2.0})
+    if decoded and mammut is None:
+        row["text_decoder"] = open_clip_text.read_decoder(model, row["image_encoder"], row["text_encoder"])
     elif row["similarity"]:
         row["loss"] = [{"loss": "SigmoidContrastive"}]
     return row
-
-
-def _refuse_mammut(model):
-    """One decoder in the place of text tower and decoder: of open_clip 4, or as LAION's fork says it."""
-    place = "multimodal_cfg" if "text_cfg" not in model and "multimodal_cfg" in model else "text_cfg"
-    text = model.part(place)
-    if place == "multimodal_cfg" or "does_full_decoding" in text or "cross_attn_ratio" in text:
-        raise ValueError(
-            f"{text.place} is of MaMMUT, whose one decoder embeds texts without the picture and writes them with it; "
-            "this version cannot build that."
-        )
 
 
 def said_of_images(config) -> list:
@@ -192,7 +192,12 @@ def write_config(row) -> dict:
     image, text, similarity = row["image_encoder"], row["text_encoder"], row["similarity"]
     if row["model"] == "matching_encoder":
         raise ValueError("open_clip has no image-text matching head")
-    words, files = open_clip_text.write_text(row)
+    decoder = row.get("text_decoder")
+    mammut = bool(decoder) and decoder["kind"] == open_clip_mammut.KIND
+    parts, files = (open_clip_mammut.write(text, decoder), {}) if mammut else open_clip_text.write_text(row)
+    if not mammut:
+        parts = {"text_cfg": parts}
+    words = next(iter(parts.values()))
     words |= open_clip_tokenizer.write_tokenizer(row)
     vision, arguments = open_clip_vision.write_vision(image)
     if arguments:
@@ -205,14 +210,17 @@ def write_config(row) -> dict:
     model = {
         "embed_dim": image["embed_dim"] or image["width"],
         "quick_gelu": "quick_gelu" in activations,
-        "custom_text": bool(special) or layout.get("custom_text", custom_text),
         "nonscalar_logit_scale": layout.get("nonscalar_logit_scale", False),
         "vision_cfg": vision,
-        "text_cfg": words,
+        **parts,
     }
-    if row.get("text_decoder"):
-        model["multimodal_cfg"] = open_clip_text.write_decoder(row["text_decoder"], text)
-        model["text_cfg"] |= {"output_tokens": True, "vocab_size": row["text_decoder"]["vocab_size"]}
+    if mammut:
+        vision["output_tokens"] = True
+    elif decoder:
+        model["multimodal_cfg"] = open_clip_text.write_decoder(decoder, text)
+        words |= {"output_tokens": True, "vocab_size": decoder["vocab_size"]}
+    if "text_cfg" in model:
+        model["custom_text"] = mammut or bool(special) or layout.get("custom_text", custom_text)
     if similarity["bias"] is not None:
         model["init_logit_bias"] = similarity["bias"]
     steps = {

@@ -41,7 +41,8 @@ _OF_A_VIT = (
     "patch_size",
     "pos_embed_type",
 )
-_POOLS = {"tok": "class_token", "avg": "average"}
+_POOLS = {"tok": "class_token", "avg": "average", "avg_all": "average_all"}  # the last of MaMMUT
+AVERAGES = ("average", "average_all")
 _LAYOUTS = {True: "single", "parallel": "parallel", "cascade": "cascade"}
 
 
@@ -151,8 +152,14 @@ def epsilon(config) -> float:
     return config.part("norm_kwargs", {}).get("eps", 1e-5)
 
 
-def read_vision(model, statistics) -> dict:
-    """The image tower that `model_cfg` describes, as in a table of presets."""
+def read_vision(model, statistics, decoded) -> dict:
+    """The image tower that `model_cfg` describes, as in a table of presets.
+
+    Args:
+        model: `Fields` of it.
+        statistics: `mean` and `std`, as far as the config says them.
+        decoded: whether a decoder reads its tokens.
+    """
     vision, embed_dim = model.part("vision_cfg"), model.get("embed_dim")
     image_size = vision.get("image_size", 224)
     if is_of_timm(vision):
@@ -189,7 +196,7 @@ def read_vision(model, statistics) -> dict:
         "embed_dim": embed_dim,
         **statistics,
     }
-    if row["pool"] == "average":
+    if row["pool"] in AVERAGES:
         row["norm_tokens"] = not vision.get("final_ln_after_pool", False)
     if vision.get("attentional_pool", False):
         vision.ignore("final_ln_after_pool")
@@ -203,8 +210,11 @@ def read_vision(model, statistics) -> dict:
         }
         if row["query_layout"] != "single" and _is_later(model):
             row["query_projection"] = False
-    elif "multimodal_cfg" in model:  # its decoder reads the patches, with the last norm unless that follows the pool
-        row |= {"patch_tokens": True, "norm_tokens": not vision.get("final_ln_after_pool", False)}
+    elif decoded:  # a decoder reads the patches, with the last norm unless that follows the pool
+        row |= {
+            "patch_tokens": row["pool"] != "average_all",
+            "norm_tokens": not vision.get("final_ln_after_pool", False),
+        }
     return row
 
 
@@ -242,8 +252,9 @@ def write_vision(image) -> tuple:
     }
     if not image["pre_norm"]:
         vision["no_ln_pre"] = True
-    if image["pool"] == "average":
-        vision |= {"pool_type": "avg", "final_ln_after_pool": not image["norm_tokens"]}
+    if image["pool"] in AVERAGES:
+        pool = {ours: theirs for theirs, ours in _POOLS.items()}[image["pool"]]
+        vision |= {"pool_type": pool, "final_ln_after_pool": not image["norm_tokens"]}
     if image["patch_tokens"]:
         vision |= {"output_tokens": True, "final_ln_after_pool": not image["norm_tokens"]}
     if image["pool"] == "queries":

@@ -6,11 +6,13 @@ import random
 import keras
 import numpy as np
 import pytest
+from braceexpand import braceexpand
 from shard_case import PAIRS, ids_of, png, sample, tar_of, texts_of, write_shards
 from shared_case import tiny_model
 
 import kzoo
 from kzoo.data import ShardDataset
+from kzoo.data.streams.braces import braced
 from kzoo.files import limits
 from kzoo.preprocessing import Augmentation
 
@@ -45,6 +47,18 @@ def test_shards_are_named_in_many_ways(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "pattern", ["{0..3}{a,b}", "{08..12..2}x{5..-5..5}", "a{b,c{d,e{1..3}}}{,.old}", r"{x\,y,z\}}", "a{{b,c}}"]
+)
+def test_patterns_are_counted_before_a_name_is_made(pattern, monkeypatch):
+    names = list(braceexpand(pattern))
+    monkeypatch.setattr(limits, "SHARDS", len(names))
+    assert braced(pattern) == names
+    monkeypatch.setattr(limits, "SHARDS", len(names) - 1)
+    with pytest.raises(ValueError, match=f"stands for more than {len(names) - 1} shards"):
+        braced(pattern)
+
+
+@pytest.mark.parametrize(
     "source, sentence",
     [
         ([], "the source is an empty list"),
@@ -56,6 +70,11 @@ def test_shards_are_named_in_many_ways(tmp_path):
         (["lost.tar", "lost.tar"], "names lost.tar twice"),
         ("-", "which is no shard"),
         ("data-{0..99999999}.tar", "stands for more than 1,000 shards"),
+        ("{a,b}" * 40 + ".tar", "stands for more than 1,000 shards"),
+        ("x{y" + "{a,b}" * 40 + ",z}.tar", "stands for more than 1,000 shards"),
+        ("{" + "{a,b}" * 40, "stands for more than 1,000 shards"),
+        ("{0..9}" * 3 + "{a..z}{1" + "0" * 5000 + "..2}", "stands for more than 1,000 shards"),
+        ("{" * 5000 + "}" * 5000, "has more than 32 braces within each other"),
         ("foo://a/b.tar", "begins with foo:, which is unknown"),
     ],
 )

@@ -8,6 +8,7 @@ from shard_case import PAIRS, ids_of, png, texts_of
 from shared_case import tiny_model
 
 import kzoo
+from kzoo.files import limits
 
 STEPS = tiny_model().preprocessor
 
@@ -68,6 +69,22 @@ def test_what_is_broken(tmp_path):
     path.write_bytes(good[:4] + bytes(400) + good[404:])
     with pytest.raises(ValueError, match="a.parquet: "):
         [batch for batch in kzoo.data.shards(path, STEPS, 2)]
+
+
+def test_a_group_in_many_pieces(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.parquet", range(24), group=12)
+    whole = [texts_of(STEPS, batch) for batch in kzoo.data.shards(path, STEPS, 6, shuffle=False)]
+    monkeypatch.setattr(limits, "GROUP", 2**16)  # of which a few rows are a quarter
+    pieces = kzoo.data.shards(path, STEPS, 6, shuffle=False)
+    assert [texts_of(STEPS, batch) for batch in pieces] == whole
+
+
+def test_texts_that_are_none(tmp_path):
+    path = tmp_path / "a.parquet"
+    texts = pa.Array.from_buffers(pa.string(), 2, pa.array([b"caf\xe9", b"b"]).buffers())
+    pq.write_table(pa.table({"image": [png(0), png(1)], "caption": texts}), path)
+    with pytest.raises(ValueError, match="a.parquet: row 0: its caption cannot be read: 'utf-8' codec"):
+        kzoo.data.shards(path, STEPS, 2)[0]
 
 
 def stream(count=24, bad=(), **options):

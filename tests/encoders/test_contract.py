@@ -67,6 +67,7 @@ def hub_text():
 TOWERS = {  # eight tokens in all transformers: on jax their operations are then compiled once
     "vit": lambda: VisionTransformer((8, 56), 8, embed_dim=6, **SMALL),
     "vit_patches": lambda: VisionTransformer((8, 56), 8, patch_tokens=True, norm_tokens=True, **SMALL),
+    "vit_average_all": lambda: VisionTransformer((8, 56), 8, pool="average_all", **SMALL),
     "vit_average": lambda: VisionTransformer((16, 32), 8, class_token=False, pool="average", **SMALL),
     "vit_queries": lambda: VisionTransformer(
         (8, 56), 8, pool="queries", num_queries=3, query_heads=2, embed_dim=6, **SMALL
@@ -91,6 +92,7 @@ TOWERS = {  # eight tokens in all transformers: on jax their operations are then
     ),
     "text": lambda: text(embed_dim=6),
     "text_class": lambda: text(pool="class_embedding", pad_id=1),
+    "text_average": lambda: text(pool="average", causal=False, mask_padding=True),
     "text_last": lambda: text(pool="last", causal=False, mask_padding=True),
     "bert": lambda: BertEncoder(50, 8, cross_width=6, pad_id=1, positions_from_padding=True, **SMALL),
     "bert_mean": lambda: BertEncoder(50, 8, num_positions=9, pool="mean", token_dim=10, embed_dim=6, **SMALL),
@@ -185,6 +187,20 @@ def test_what_comes_out_is_as_it_says(tower, outputs):
         assert mask.dtype == bool and mask.shape == (3, length) and mask.any(axis=1).all() and not mask.all()
     if tower.num_blocks is not None:
         assert tower.num_blocks == len(tower.blocks)
+
+
+def test_each_trained_weight_has_one_depth(tower):
+    depths = tower.depths()
+    assert sorted(map(id, sum(depths, []))) == sorted(map(id, tower.trainable_variables))
+    after = [getattr(tower, name) for name in tower.after_stack]
+    blocks = getattr(tower, tower.stack) if tower.stack else []
+    assert len(depths) == 1 + len(blocks) + any(each is not None for each in after)
+    for block, weights in zip(blocks, depths[1:]):
+        of_block = block if isinstance(block, list) else [block]
+        assert list(map(id, weights)) == [id(weight) for layer in of_block for weight in layer.trainable_variables]
+    if hasattr(tower, "stem"):  # which comes first
+        first = keras.tree.flatten(tower.stem)[0].trainable_variables
+        assert {id(weight) for weight in first} <= {id(weight) for weight in depths[0]}
 
 
 def test_the_table_is_found_by_its_path(tower):

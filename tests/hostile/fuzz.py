@@ -7,20 +7,26 @@ otherwise is printed with the smallest case that hypothesis finds, and the exit 
 """
 
 import argparse
+import datetime
+import io
 import json
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 from reading import Hang, mutations, outcome
 from shared_case import TESTS, tiny_model
 
+import kzoo
 from kzoo.data.sources import read_source
 from kzoo.export.manifest import read_manifest
 from kzoo.files.strict_json import parse_json
@@ -77,9 +83,46 @@ def _changed(config, changes):
     return copy
 
 
+def tar_of(members):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+def parquet_of(columns):
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content, row_group_size=2)
+    return content.getvalue()
+
+
+def columns(picture):
+    """Columns of parquet files, of all kinds, where a picture and a caption are expected."""
+    kinds = st.sampled_from(
+        [
+            *(
+                pa.array([value] * 3)
+                for value in (picture, b"", "a", 1, 1.5, None, True, ["a"], [["a"]], {"bytes": picture})
+            ),
+            *(pa.array([value] * 3) for value in ({"bytes": None}, {"path": "a"}, [], datetime.date(1, 1, 1))),
+            pa.array([2**62] * 3, pa.timestamp("us")),
+            pa.array(["a", "b", "a"]).dictionary_encode(),
+            pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64())),
+            pa.array(["a", None, ""], pa.large_string()),
+            pa.Array.from_buffers(pa.string(), 3, pa.array([b"\xff", b"a", b""]).buffers()),
+        ]
+    )
+    return st.fixed_dictionaries({"image": kinds, "caption": kinds}, optional={"labels": kinds})
+
+
 def targets(place):
     """Name of a reader -> `(strategy, function of a case)`; files are written into a folder."""
-    tiny_model(depth=1).save_to_preset(place / "model")
+    model = tiny_model(depth=1)
+    model.save_to_preset(place / "model")
+    steps = model.preprocessor
     model = {path.name: path.read_bytes() for path in (place / "model").iterdir() if path.is_file()}
     config, vocabulary = json.loads(model["config.json"]), json.loads(model["tokenizer.json"])
     random = np.random.default_rng(0)
@@ -116,12 +159,29 @@ def targets(place):
         if found is not None:
             found.row()
 
+    def all_samples(path):
+        shard = path.with_suffix(".tar") if path.suffix == ".json" else path
+        index = path if path.suffix == ".json" else None
+        for column in ((), "labels"):
+            data = kzoo.data.shards(
+                shard, steps, 2, shuffle=False, skip_broken=True, columns=column, workers=0, index=index
+            )
+            for number in range(min(len(data), 8)):
+                data[number]
+
     def written_vocabulary(content):
         config = {"context_length": 8, "pad_id": 0, "clean": "none", "json": json.dumps(content)}
         Preprocessor.from_config({"images": None, "tokenizer": config, "vocabulary": {}}).tokenizer(["a cat"])
 
-    for name in ("safetensors", "npz", "foreign"):
+    for name in ("safetensors", "npz", "foreign", "indexed"):
         (place / name).mkdir()
+    record = {"captions": ["a cat", "b"], "caption": "a", "labels": 3}
+    png, text = ("0.png", pictures["PNG"]), ("1.txt", b"a")
+    tar = tar_of([png, ("0.json", json.dumps(record).encode()), ("1.jpg", pictures["JPEG"]), text])
+    (place / "indexed" / "shards.tar").write_bytes(tar)
+    known = {"name": "shards.tar", "samples": 2, "bytes": len(tar), "sha256": "0" * 64}
+    index = {"kzoo": "shards", "version": 1, "samples": 2, "shards": [known]}
+    pairs = {"image": [pictures["PNG"]] * 5, "caption": ["a", "b", "c", "d", "e"], "labels": range(5)}
     found = {
         "json": (st.text(max_size=200) | JSON.map(json.dumps), lambda text: parse_json(text, "a text")),
         "config": (respelt(config), lambda changed: schema.check(flat(changed), "config.json")),
@@ -135,7 +195,17 @@ def targets(place):
         "vocab.txt": (spoilt(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n"), written("vocab.txt", _vocabulary)),
         "spiece.model": (spoilt(b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02"), written("spiece.model", _vocabulary)),
     }
-    found |= {f"picture {kind}": (spoilt(content), ImageSteps(8)) for kind, content in pictures.items()}
+    shards = {
+        "tar": (spoilt(tar), written("shards.tar", all_samples)),
+        "tar's record": (
+            (JSON | respelt(record)).map(lambda each: tar_of([png, ("0.json", json.dumps(each).encode()), text])),
+            written("record.tar", all_samples),
+        ),
+        "index": (JSON | respelt(index), written("indexed/shards.json", all_samples)),
+        "parquet": (spoilt(parquet_of(pairs)), written("shards.parquet", all_samples)),
+        "parquet's columns": (columns(pictures["PNG"]).map(parquet_of), written("columns.parquet", all_samples)),
+    }
+    found |= shards | {f"picture {kind}": (spoilt(content), ImageSteps(8)) for kind, content in pictures.items()}
     for name in ("hf_clip_tiny", "hf_siglip_tiny", "hf_align_tiny", "hf_blip_caption_tiny"):
         content = json.loads((fixtures / name / "config.json").read_text())
         found[name] = respelt(content), written("foreign/config.json", foreign)

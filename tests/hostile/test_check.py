@@ -2,16 +2,21 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
 import pytest
+from reading import refused
 from safetensors.numpy import load_file, save_file
-from shared_case import TESTS, tiny_model
+from shared_case import TESTS, batch_of, tiny_model
 from typer.testing import CliRunner
 
+import kzoo
 from kzoo import cli
+from kzoo.files.fingerprint import fingerprint_of
 from kzoo.presets import checking
+from kzoo.training import Resume
 
 pytestmark = pytest.mark.once
 FIXTURES = sorted(path.name for path in (TESTS / "fixtures").iterdir())
@@ -110,7 +115,91 @@ def test_tensors_that_nothing_reads_are_found(folder):
     del config["fingerprints"]
     (folder / "config.json").write_text(json.dumps(config))
     (said,) = checking.problems(folder)[1]
-    assert "has 1 tensors that nothing of its config reads, of the shapes (3, 5)" in said
+    assert "has 1 tensors that nothing of its config reads, backdoor/vars/0." in said
+
+
+LAST = "optimizer/vars/93"
+OF_TRAININGS = {
+    "lacks": (lambda tensors: tensors.pop(LAST), f"lacks 1 tensors of the model of its config, {LAST}."),
+    "more": (lambda tensors: tensors.update({"optimizer/vars/94": np.zeros(3, "float32")}), "config reads, optimizer/"),
+    "other": (
+        lambda tensors: tensors.update({LAST: np.zeros(3, "float32")}),
+        f"{LAST} of shape (3,) in place of (",
+    ),
+    "none": (
+        lambda tensors: [tensors.pop(name) for name in [*tensors] if name.startswith("optimizer/")],
+        "lacks the state of the optimizer",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """A model whose training goes on, with its checkpoints."""
+    folder, model = tmp_path_factory.mktemp("training") / "training", tiny_model(depth=1)
+    model.compile("adamw", loss="InfoNCE")
+    model.save_to_preset(folder, optimizer=True)  # before its first step
+    run = Resume(folder / "checkpoints", every=1, keep=1)
+    model.fit(batch_of(model, 8), epochs=1, batch_size=8, verbose=0, callbacks=[run])
+    config = json.loads((folder / "config.json").read_text())
+    del config["fingerprints"]
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("what", OF_TRAININGS)
+def test_tensors_of_an_optimizer_are_what_opening_wants(training, tmp_path, what):
+    folder = shutil.copytree(training, tmp_path / "training")
+    assert checking.problems(folder) == ("kzoo", []) and kzoo.from_preset(folder).optimizer.built
+    tensors, (change, sentence) = load_file(folder / "model.safetensors"), OF_TRAININGS[what]
+    assert LAST in tensors
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    (said,) = checking.problems(folder)[1]
+    assert sentence in said
+    refused(lambda: kzoo.from_preset(folder))
+
+
+@pytest.mark.parametrize("name, array, sentence", [
+    ("optimizer/00093", None, "for adam.* it has none"),
+    ("optimizer/00007", None, "has optimizer/00008, but lacks optimizer/00007"),
+    ("optimizer/00094", np.zeros(3, "float32"), "it has optimizer/00094 of shape .3,., of which this one"),
+    ("trained/00003", np.zeros(3, "float32"), "it has one of shape"),
+    ("trained/00000", np.full((1,), np.nan, "float32"), "trained/00000 in .* holds nan"),
+])  # fmt: skip
+def test_tensors_of_a_checkpoint_are_what_going_on_wants(training, tmp_path, name, array, sentence):
+    folder = shutil.copytree(training, tmp_path / "model" / "training")
+    (last,) = (folder / "checkpoints").iterdir()
+    tensors = load_file(last / "tensors.safetensors")
+    changed = (
+        tensors | {name: array} if array is not None else {each: tensors[each] for each in tensors if each != name}
+    )
+    save_file(changed, last / "tensors.safetensors")
+    of_file = {"tensors.safetensors": fingerprint_of(last / "tensors.safetensors")}
+    recorded = json.loads((last / "fingerprints.json").read_text())
+    (last / "fingerprints.json").write_text(json.dumps(recorded | of_file))
+    (said,) = checking.problems(folder)[1]
+    assert re.search(sentence, said)
+    model = tiny_model(depth=1)
+    model.compile("adamw", loss="InfoNCE")
+    again = Resume(folder / "checkpoints", every=1, keep=1)
+    said = refused(lambda: model.fit(batch_of(model, 8), epochs=2, batch_size=8, verbose=0, callbacks=[again]))
+    assert re.search(sentence, said)
+    state = {"options": {}, "history": 5, "best": None}
+    (folder / "state.json").write_text(json.dumps(state))
+    told = run(folder.parent, "--json")  # a folder of `kzoo train`, which has no model before an epoch is done
+    problems = json.loads(told.output)["problems"]
+    assert told.exit_code == 1 and len(problems) == 2 and re.search(sentence, problems[0])
+    assert "history is 5, but a list is expected" in problems[1] or "says history=5" in problems[1]
+
+
+def test_checkpoints_alone(training, tmp_path):
+    folder = shutil.copytree(training / "checkpoints", tmp_path / "run")
+    assert checking.problems(folder) == ("training", [])
+    (last,) = folder.iterdir()
+    (last / "tensors.safetensors").write_bytes(b"x")
+    (said,) = checking.problems(folder)[1]
+    assert "tensors.safetensors is not as it was written" in said
 
 
 def test_files_that_are_none(folder):

@@ -277,6 +277,14 @@ def test_a_header_that_says_two_things(tmp_path):
         assert said in refused(lambda: TensorFiles(tmp_path, "model"))
 
 
+def test_a_header_of_very_many_tensors(clip, monkeypatch):
+    size = int.from_bytes((clip / "model.safetensors").read_bytes()[:8], "little")
+    monkeypatch.setattr(limits, "HEADER", size)
+    kzoo.from_preset(clip)
+    monkeypatch.setattr(limits, "HEADER", size - 1)
+    assert f"has a header of {size:,} bytes, more than the {size - 1:,}" in refused(lambda: kzoo.from_preset(clip))
+
+
 def test_damaged_hdf5(earlier):
     path, random = earlier / "model.weights.h5", np.random.default_rng(0)
     content = path.read_bytes()

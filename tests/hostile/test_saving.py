@@ -26,12 +26,11 @@ from kzoo.cli.terminal import app
 from kzoo.cli.train import ALWAYS
 from kzoo.cli.training_folder import TrainingFolder
 from kzoo.export import runtime
-from kzoo.files import limits
+from kzoo.files import limits, tensor_reading
 from kzoo.files.locks import locked
 from kzoo.preprocessing import Preprocessor
 from kzoo.preprocessing.tokenizer import Tokenizer
 from kzoo.presets import kept
-from kzoo.weights import tensors
 
 pytestmark = pytest.mark.once
 
@@ -309,7 +308,7 @@ def test_a_model_that_is_saved_anew_while_it_is_opened(tmp_path, models, monkeyp
         read(*arguments, **options)
 
     monkeypatch.setattr(kept, "read_weights", read_late)
-    monkeypatch.setattr(tensors, "RELEASE", 0)  # as a large file, it is mapped again and again: parts of both are read
+    monkeypatch.setattr(tensor_reading, "RELEASE", 0)  # as a large file, mapped again and again: both are read
     assert opened_scale(tmp_path) == 3.0 and not waiting
 
 

@@ -83,7 +83,9 @@ def test_a_stem_says_what_it_leaves():
         VisionTransformer(32, 8, stem="convolutions", **SMALL)
     with pytest.raises(ValueError, match=r"stages are \(\); give the channels and blocks of two"):
         VisionTransformer(32, 16, stem="mbconv", **SMALL)
-    with pytest.raises(ValueError, match="stem 'conv' is unknown; choose one of convolutions, mbconv"):
+    with pytest.raises(
+        ValueError, match="stem 'conv' is unknown; choose one of convolutions, padded_convolutions, mbconv"
+    ):
         VisionTransformer(32, 16, stem="conv", **SMALL)
 
 

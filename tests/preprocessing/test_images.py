@@ -41,6 +41,23 @@ def test_shortest_scales_with_antialiasing_and_crops_the_centre():
     assert np.array_equal(ImageSteps(20)(PIXELS), np.asarray(expected))
 
 
+def test_what_the_crop_leaves_out_is_scaled_by_half_and_the_pixels_are_those_of_the_whole():
+    draw = np.random.default_rng(0)
+    for number in range(200):
+        height, width = map(int, draw.integers(8, 90, 2))
+        picture = Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype="uint8"))
+        size = int(draw.integers(6, 40))
+        steps = ImageSteps(size, resize_size=size + number % 5, interpolation=("bicubic", "bilinear")[number % 2])
+        short, long = sorted((height, width))
+        full = [size + number % 5, int((size + number % 5) * long / short)]
+        full = tuple(full if width <= height else full[::-1])
+        if full[0] * full[1] <= 16 * size**2:  # longer ones are made otherwise
+            scaled = picture.resize(full, Image.Resampling[steps.interpolation.upper()])
+            left, top = (round((have - size) / 2) for have in full)
+            expected = np.asarray(scaled.crop((left, top, left + size, top + size)))
+            assert np.array_equal(steps(picture), expected), (height, width, size)
+
+
 def test_the_long_side_is_truncated_not_rounded():
     tall = np.zeros((41, 27, 3), "uint8")  # 41 * 16 / 27 = 24.3
     tall[:] = np.arange(41, dtype="uint8")[:, None, None] * 6

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 KILLS = 2  # more, and others, by KZOO_KILLS and KZOO_KILLS_SEED
-DEVICES = ("curve-two", "curve-one")  # of a training that goes on with one of them
 
 
 def losses(paths):
@@ -31,8 +30,8 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
     assert done.stdout.count(": -9") >= 2, done.stdout
     assert "asked to leave: 143" in done.stdout or "asked to leave" not in done.stdout, done.stdout
     pairs = [("whole", "parts")]
-    if keras.config.backend() == "torch":
-        assert "both killed: [-9, -9]" in done.stdout, done.stdout
+    if keras.config.backend() != "jax":
+        assert f"both killed: {[-9, -9] if keras.config.backend() == 'torch' else -9}" in done.stdout, done.stdout
         pairs.append(("together", "both"))
     for whole, parts in pairs:
         whole, parts = tmp_path / whole, tmp_path / parts
@@ -40,12 +39,14 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
         with np.load(whole / "end.npz") as before, np.load(parts / "end.npz") as after:
             assert before.files == after.files and len(before.files) > 50
             assert all(np.array_equal(before[name], after[name]) for name in before.files)
-    if keras.config.backend() == "jax":
-        assert "killed on two devices: -9" in done.stdout
-        wanted, begun, ends = (
-            losses([path])
-            for path in (tmp_path / "whole" / "curve-whole", *map((tmp_path / "devices").joinpath, DEVICES))
+    if keras.config.backend() == "tensorflow":  # whose replicas draw other dropout than one device
+        assert (
+            losses((tmp_path / "devices").glob("curve-*")).keys() == losses([tmp_path / "whole" / "curve-whole"]).keys()
         )
-        assert begun.keys() | ends.keys() == wanted.keys()
-        for found in (begun, ends):
-            assert all(abs(float(loss) - float(wanted[step])) < 1e-5 for step, loss in found.items())
+    if keras.config.backend() == "jax":
+        assert "two processes: [-9, -9]" in done.stdout and "three devices: -9" in done.stdout, done.stdout
+        wanted = losses([tmp_path / "together" / "curve-whole"])
+        found = [losses([path]) for path in (tmp_path / "devices").glob("curve-*")]
+        assert len(found) == 3 and set().union(*found) == wanted.keys()
+        for each in found:
+            assert all(abs(float(loss) - float(wanted[step])) < 1e-5 for step, loss in each.items())

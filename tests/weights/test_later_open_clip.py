@@ -30,7 +30,8 @@ REFUSED = {
     "naflexclap": "so it is of CLAP (sound and text)",
     "naflexgenlip": "so it is of GenLIP (texts written from pictures)",
     "naflexgenlap": "so it is of GenLAP (texts written from sounds)",
-    "mammut": "multimodal_cfg is of MaMMUT, whose one decoder",
+    "mammut2-moderntext": "multimodal_cfg is of MaMMUT with modern blocks",
+    "mammut2-naflex": "multimodal_cfg is of MaMMUT, whose decoder reads the tokens of an image tower",
     "coca2-moderntext": "multimodal_cfg is of a decoder of modern blocks",
     "gte-modernbert": "says hf_model_name='Alibaba-NLP/gte-modernbert-base'",
 }
@@ -42,7 +43,7 @@ def checkpoint_of(name, folder):
 
 
 def test_none_of_them_is_in_the_wheel():
-    assert not LATER.keys() & CONFIGS.keys() and len(LATER) == 46 and len(OPENED) == 10
+    assert not LATER.keys() & CONFIGS.keys() and len(LATER) == 47 and len(OPENED) == 15
 
 
 @pytest.mark.parametrize("name", OPENED)
@@ -70,13 +71,6 @@ def test_what_is_not_built_is_refused_by_name(name, tmp_path):
     assert sentence in str(error.value)
 
 
-def test_the_fork_of_mammut_is_known_too(tmp_path):
-    text = {"context_length": 77, "width": 768, "cross_attn_ratio": 2, "does_full_decoding": True}
-    config = {"model_cfg": {"embed_dim": 768, "vision_cfg": {}, "text_cfg": text}}
-    with pytest.raises(ValueError, match="text_cfg is of MaMMUT"):
-        Checkpoint(tmp_path, "mammut", open_clip.FORMAT, config).row()
-
-
 @pytest.mark.parametrize("name", [path.name for path in sorted(FIXTURES.glob("oc4_*"))])
 def test_written_back_and_opened_again(name, tmp_path):
     first = kzoo.from_preset(FIXTURES / name)
@@ -101,6 +95,10 @@ def test_written_back_and_opened_again(name, tmp_path):
         ("oc4_moderntext_eos_tiny", {"text_encoder": {"causal": False}}),
         ("oc4_moderntext_eos_tiny", {"text_encoder": {"rotary_base": 10000.0}}),
         ("oc4_moderntext_mean_tiny", {"text_encoder": {"activation": "relu"}}),
+        ("oc4_mammut_tiny", {"text_encoder": {"causal": True}}),
+        ("oc4_mammut_tiny", {"text_encoder": {"mask_padding": True}}),
+        ("oc4_mammut_tiny", {"image_encoder": {"pool": "average"}}),
+        ("oc4_mammut_bare_tiny", {"image_encoder": {"pool": "average_all"}}),
     ],
 )
 def test_the_tolerance_catches_a_wrong_architecture(name, changes):

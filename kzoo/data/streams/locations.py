@@ -14,8 +14,9 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from kzoo.arguments import shown
+from kzoo.data.streams.braces import braced
 from kzoo.extras import require
-from kzoo.files import disk, limits
+from kzoo.files import disk
 from kzoo.files.opening import open_regular
 from kzoo.files.single import replacing
 from kzoo.files.words import on_one_line, said_by
@@ -23,7 +24,6 @@ from kzoo.files.words import on_one_line, said_by
 TAR, PARQUET = ".tar", ".parquet"
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: one is a disk of Windows
-RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})")
 COMMAND = "pipe"
 PIECE = 2**20  # bytes that are fetched at a time
 PATIENCE = 0.2  # seconds between looks at what another process fetches
@@ -80,8 +80,8 @@ def _expanded(name):
     if scheme_of(name) is None and os.path.lexists(name) and not os.path.isdir(name):
         return [name]  # whatever stands in its name
     if scheme_of(name) == COMMAND:
-        return _braced(name)
-    names = [each for part in _braced(name) for each in ([part] if scheme_of(part) else _globbed(part))]
+        return braced(name)
+    names = [each for part in braced(name) for each in ([part] if scheme_of(part) else _globbed(part))]
     packed = next((each for each in names if _ending(each) in PACKED), None)
     if packed is not None:
         raise ValueError(
@@ -89,22 +89,6 @@ def _expanded(name):
             "which pictures lose nothing by."
         )
     return names
-
-
-def _braced(name):
-    if "{" not in name:
-        return [name]
-    braces = require("braceexpand", "shards", "A pattern with braces")
-    largest = max((abs(int(last) - int(first)) for first, last in RANGE.findall(name)), default=0)
-    try:  # a range is made whole before the first of its names is given
-        found = [] if largest > limits.SHARDS else list(itertools.islice(braces.braceexpand(name), limits.SHARDS + 1))
-    except braces.UnbalancedBracesError as error:
-        raise ValueError(f"the pattern {name} has a brace that is not closed.") from error
-    if max(largest, len(found)) > limits.SHARDS:
-        raise ValueError(
-            f"the pattern {name} stands for more than {limits.SHARDS:,} shards; kzoo.files.limits.SHARDS raises that."
-        )
-    return found
 
 
 def _globbed(name):

@@ -14,6 +14,12 @@ from kzoo.files.words import on_one_line, said_by
 
 IMAGE_KEYS = ("image", "img", "jpg", "jpeg", "png", "webp")  # usual names of columns, the first that is there
 CAPTION_KEYS = ("captions", "caption", "text", "txt")
+CELL = 16  # bytes that a value takes beside its own, at most
+ROWS, PIECES = 1024, 4  # rows of a group that are unpacked at once at most, and into how many pieces one of the largest
+
+
+class TooMuch(ValueError):
+    """A group of rows that would take more memory than one may."""
 
 
 class ParquetShard:
@@ -42,11 +48,15 @@ class ParquetShard:
             self.file = parquet.ParquetFile(file)
             self.columns = self.file.schema_arrow.names
             metadata = self.file.metadata
-            rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+            self.rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
             sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
         except Exception as error:  # whatever the reader stumbles over in a damaged file
             raise ValueError(f"{name}: it cannot be read as parquet: {said_by(error)}.") from error
-        self.ends = list(itertools.accumulate(rows))
+        for number, rows in enumerate(self.rows):
+            if rows < 0:
+                raise ValueError(f"{name}: its group {number} declares {rows:,} rows.")
+            self._check_held(number, CELL * rows, "declares")
+        self.ends = list(itertools.accumulate(self.rows))
         self.largest_group = max(sizes, default=0)
         self.image_key = self._named(asked.image_key, IMAGE_KEYS, "image_key=")
         self.caption_key = self._named(asked.caption_key, CAPTION_KEYS, "caption_key=")
@@ -114,12 +124,46 @@ class ParquetShard:
     def _cell(self, number, column) -> Any:
         group = bisect_right(self.ends, number)
         start = self.ends[group - 1] if group else 0
-        return self._groups.get(group)[column][number - start].as_py()
+        cell = self._groups.get(group)[column][number - start]
+        try:
+            return cell.as_py()
+        except Exception as error:  # text that is not UTF-8, times that no calendar has
+            raise ValueError(f"{self.place(number)}: its {column} cannot be read: {said_by(error)}.") from error
 
     def _read_group(self, number):
+        """A table of one group, read piece by piece: of a column in which one value stands many times, or which lies
+        about itself, a file of a few bytes makes gigabytes."""
         wanted = list(dict.fromkeys([self.image_key, self.caption_key, *self.asked.columns]))
+        pieces, held = [], 0
         try:
             with self._reading:
-                return self.file.read_row_group(number, columns=wanted)
+                largest = self._check_declared(number, wanted)
+                rows = max(1, min(ROWS, limits.GROUP // PIECES // largest))
+                for piece in self.file.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
+                    pieces.append(piece)
+                    held += piece.nbytes
+                    self._check_held(number, held, "unpacks to")
+        except TooMuch as error:
+            raise ValueError(str(error)) from None
         except Exception as error:  # as above
             raise ValueError(f"{self.name}: its group {number} cannot be read: {said_by(error)}.") from error
+        count = sum(len(piece) for piece in pieces)
+        if count != self.rows[number]:
+            raise ValueError(f"{self.name}: its group {number} has {count:,} rows, but declares {self.rows[number]:,}.")
+        return require("pyarrow", "shards", "Reading parquet files").Table.from_batches(pieces)
+
+    def _check_declared(self, number, wanted):
+        """Bytes of the largest of some columns, by what the file declares before anything is unpacked."""
+        group = self.file.metadata.row_group(number)
+        columns = [group.column(place) for place in range(group.num_columns)]
+        columns = [each for each in columns if each.path_in_schema.partition(".")[0] in wanted]
+        sizes = [max(0, each.total_uncompressed_size) + CELL * max(0, each.num_values) for each in columns]
+        self._check_held(number, sum(sizes), "declares")
+        return max(sizes, default=1) or 1
+
+    def _check_held(self, number, size, does):
+        if size > limits.GROUP:
+            raise TooMuch(
+                f"{self.name}: its group {number} {does} {size:,} bytes, more than the {limits.GROUP:,} that are held "
+                "of one; write smaller groups of rows, or raise kzoo.files.limits.GROUP."
+            )

@@ -1,6 +1,5 @@
 """`kzoo.data.shards`."""
 
-import os
 import warnings
 
 from kzoo.arguments import COUNT, FLAG, NAME, PATH, RATE, instance, takes
@@ -140,7 +139,7 @@ def shards(
         if not skip_broken:
             raise ValueError(f"{said} Mend them, or go on with what can be read of them: skip_broken=True.")
         warnings.warn(said, stacklevel=3)
-    data = kind(
+    return kind(
         rows,
         preprocessor,
         buffer=shuffle_buffer,
@@ -158,8 +157,4 @@ def shards(
         masks=masks,
         bag=bag,
         ids=ids,
-    )
-    data.classes = {name: tuple(numbers) for name, numbers in asked.classes.items()}
-    if isinstance(source, (str, os.PathLike)):
-        data.title = os.path.basename(os.fspath(source))
-    return data
+    ).of_source(source, asked.classes)

@@ -1,4 +1,4 @@
-"""Loss and recall of a training by epoch, as a picture."""
+"""Numbers as lines in a picture: loss and recall of a training by epoch, and whatever else goes along something."""
 
 import re
 from importlib.util import find_spec
@@ -39,9 +39,27 @@ def draw_curves(history, path) -> None:
         figure.savefig(file, dpi=110, format="png")
 
 
-def _draw(sheet, history, titles, label):
+def draw_lines(rows, across, label, path) -> None:
+    """Write a PNG: a line for each number of the rows.
+
+    Args:
+        rows: list of dicts of numbers, all of the same names.
+        across: name of the number that the others are drawn over.
+        label: what they measure.
+        path: of the file.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figure = require("matplotlib.figure", "demo", "A picture of a curve").Figure(figsize=(5, 3.2), layout="constrained")
+    _draw(figure.subplots(), rows, {name: name for name in rows[0] if name != across}, label, across)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=110, format="png")
+
+
+def _draw(sheet, history, titles, label, across="epoch"):
     for name, title in titles.items():
-        sheet.plot([row["epoch"] for row in history], [row[name] for row in history], marker=".", label=title)
-    sheet.set(xlabel="epoch", ylabel=label)
+        sheet.plot([row[across] for row in history], [row[name] for row in history], marker=".", label=title)
+    sheet.set(xlabel=across, ylabel=label)
     sheet.grid(alpha=0.3)
     sheet.legend(fontsize="small")
