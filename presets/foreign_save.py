@@ -63,6 +63,21 @@ def save_checkpoint(model, folder, name, overwrite=False) -> None:
         write_card(model, place, name, instead_of=folder)
 
 
+def entries_of(model, name) -> list:
+    """The map of a model in the layout of another library, list of `kzoo.weights.mapping.Entry`.
+
+    Args:
+        model: as of `save_checkpoint`.
+        name: `"transformers"` or `"open_clip"`.
+
+    Raises:
+        ValueError: that library cannot hold this model; the sentence says why.
+    """
+    preset_folder.check_preprocessor(model)
+    format, files = _fitting(_row_of(model), name)
+    return list(format.entries(format.completed(files[format.file], lambda name: files.get(name, {})), ()))
+
+
 def _check_numbers(name, array):
     check_finite(array, f"{name} of the model")
 

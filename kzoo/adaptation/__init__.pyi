@@ -1,3 +1,4 @@
+from kzoo.adaptation.adapter_files import load_adapter, save_adapter
 from kzoo.adaptation.classifiers.class_mean import NearestClassMean
 from kzoo.adaptation.classifiers.classifier import EmbeddingClassifier
 from kzoo.adaptation.classifiers.concept_bottleneck import SparseConceptBottleneck
@@ -45,8 +46,10 @@ __all__ = [
     "interpolation_curve",
     "invert_images",
     "invert_texts",
+    "load_adapter",
     "merge",
     "remove_adapter",
+    "save_adapter",
     "slerp",
     "template_weights",
     "trainable_report",

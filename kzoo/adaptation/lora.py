@@ -225,7 +225,7 @@ def remove_adapter(model, name="default") -> None:
 
 @takes(model=MODEL)
 def adapters(model) -> list[str]:
-    """Names of the adapters of a model, in the order in which they were added.
+    """Names of the adapters of a model, sorted.
 
     Args:
         model: built.

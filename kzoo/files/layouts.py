@@ -58,6 +58,12 @@ LAYOUTS = {
             *VOCABULARY,
         ),
     ),
+    "adapter": Layout(
+        "an adapter of PEFT",
+        "adapter_config.json",
+        "peft_type",
+        ("adapter_config.json", "adapter_model.safetensors"),
+    ),
     "shards": Layout(
         "shards of pairs",
         "index.json",

@@ -28,8 +28,8 @@ def adapted(model) -> dict:
 
 
 def names_in(model) -> list[str]:
-    """Names of the updates in a model, in the order in which they were given."""
-    return list(dict.fromkeys(name for layer in layers_within(model) for name in updates_of(layer)))
+    """Names of the updates in a model, sorted."""
+    return sorted({name for layer in layers_within(model) for name in updates_of(layer)})
 
 
 def give(model, name, paths, config) -> None:
@@ -44,12 +44,13 @@ def give(model, name, paths, config) -> None:
     known = {path: layer for path, layer, _ in layers(model)}
     for path in paths:
         layer = known[path]
-        update = LowRank(**config, dtype=layer.dtype_policy, name=name)
+        update = LowRank(**config, dtype=_in_floats(layer), name=name)
         with ExitStack() as scopes:
             for part in layer.path.split("/"):  # by paths torch finds parameters
                 scopes.enter_context(keras.name_scope(part))
             update.follow(_matrix(layer))
-        give_parts(layer, ATTRIBUTE, updates_of(layer) | {name: update})
+        # sorted: files know them by their order
+        give_parts(layer, ATTRIBUTE, dict(sorted((updates_of(layer) | {name: update}).items())))
         call_through(layer, _matrix(layer).methods, _added(layer))
     _changed(model, [known[path] for path in paths])
 
@@ -166,6 +167,12 @@ def _added(layer):
         return y + sum(each(x, y) for each in updates_of(layer).values())
 
     return around
+
+
+def _in_floats(layer):
+    """The dtype policy of a layer, without quantisation."""
+    computes, holds = layer.compute_dtype, layer.variable_dtype
+    return computes if computes == holds else f"mixed_{computes}"
 
 
 def _matrix(layer):

@@ -70,7 +70,7 @@ class LowRank(Configured, keras.layers.Layer):
         self.weight = self.add_weight(name="weight", initializer="ones", **once)  # with which it is added
         self.merged = self.add_weight(name="merged", initializer="zeros", **once)  # with which the kernel has it
         if self.direction is not None:
-            self.direction.follow(self.updated, d_out)
+            self.direction.follow(self.updated, matrix.columns, d_out)
         self.built = True
 
     def call(self, x, y) -> Tensor:
@@ -83,7 +83,8 @@ class LowRank(Configured, keras.layers.Layer):
 
     def added(self) -> Tensor:
         """With what it is added, a float32 scalar: 0 where the kernel has it."""
-        return ops.where(ops.equal(self.merged, 0.0), self.weight, 0.0)
+        merged, weight = (ops.convert_to_tensor(each) for each in (self.merged, self.weight))
+        return ops.where(ops.equal(merged, 0.0), weight, 0.0)
 
     def trained(self) -> list:
         """The weights that are trained while it is added."""
@@ -107,9 +108,16 @@ class LowRank(Configured, keras.layers.Layer):
 class Direction(keras.layers.Layer):
     """The lengths of the columns of an updated matrix, in float32."""
 
-    def follow(self, updated, d_out) -> None:
-        """Take the lengths of an updated matrix, a function of nothing to it, `(d_in, d_out)`."""
+    def follow(self, updated, columns, d_out) -> None:
+        """Take the lengths of an updated matrix.
+
+        Args:
+            updated: function of nothing to it, `(d_in, d_out)`.
+            columns: function of `(d_out,)` to that in the shape in which it multiplies what comes out of the layer.
+            d_out: number of columns.
+        """
         untracked(self, "updated", updated)
+        untracked(self, "columns", columns)
         self.magnitude = self.add_weight(name="magnitude", shape=(d_out,), initializer="ones")
         # what the columns were multiplied by when they were merged
         self.factors = self.add_weight(name="factors", shape=(d_out,), initializer="ones", trainable=False)
@@ -129,5 +137,5 @@ class Direction(keras.layers.Layer):
         return self.magnitude / ops.stop_gradient(self.lengths())
 
     def call(self, unbiased, low) -> Tensor:
-        factor = self.factor()
+        factor = self.columns(self.factor())
         return (factor - 1.0) * unbiased + factor * low

@@ -44,7 +44,7 @@ class Matrix:
     def kernel(self) -> Tensor:
         """The matrix, float tensor `(d_in, d_out)`, without quantisation."""
         if self.layer.quantization_mode is None:
-            return ops.reshape(self.stored, self.shape)
+            return ops.reshape(ops.convert_to_tensor(self.stored), self.shape)
         if self.layer.quantization_mode != "int8":
             raise NotImplementedError(
                 f"the kernel of {self.layer.path} in {self.layer.quantization_mode} is not to be had in floats; "
@@ -73,6 +73,10 @@ class Matrix:
         """The product of what `down` gave and `(rank, d_out)`."""
         return ops.matmul(hidden, b)
 
+    def columns(self, x) -> Tensor:
+        """Numbers of the columns, `(d_out,)`, as what comes out is multiplied by them."""
+        return x
+
     def unbiased(self, y) -> Tensor:
         """What the layer gave, before its bias."""
         bias = getattr(self.layer, "bias", None)
@@ -95,7 +99,7 @@ class ConvolutionMatrix(Matrix):
 
     def down(self, x, a) -> Tensor:
         layer = self.layer
-        a = ops.reshape(a, (*self.stored.shape[:-1], a.shape[-1]))
+        a = ops.reshape(ops.convert_to_tensor(a), (*self.stored.shape[:-1], a.shape[-1]))
         return ops.conv(x, a, tuple(layer.strides), layer.padding, layer.data_format, layer.dilation_rate)
 
 
@@ -116,7 +120,7 @@ class EinsumMatrix(Matrix):
 
     def kernel(self) -> Tensor:
         order = [self.own.index(axis) for axis in (*self.summed, *self.free)]
-        return ops.reshape(ops.transpose(self.stored, order), self.shape)
+        return ops.reshape(ops.transpose(ops.convert_to_tensor(self.stored), order), self.shape)
 
     def folded(self, matrix) -> Tensor:
         sides, axes = dict(zip(self.own, self.stored.shape)), [*self.summed, *self.free]
@@ -125,13 +129,20 @@ class EinsumMatrix(Matrix):
 
     def down(self, x, a) -> Tensor:
         sides, rank = dict(zip(self.own, self.stored.shape)), self.rank_axis()
-        a = ops.reshape(a, (*(sides[axis] for axis in self.summed), a.shape[-1]))
+        a = ops.reshape(ops.convert_to_tensor(a), (*(sides[axis] for axis in self.summed), a.shape[-1]))
         return ops.einsum(f"{self.given},{''.join(self.summed)}{rank}->{self.batch()}{rank}", x, a)
 
     def up(self, hidden, b) -> Tensor:
         sides, rank = dict(zip(self.own, self.stored.shape)), self.rank_axis()
-        b = ops.reshape(b, (b.shape[0], *(sides[axis] for axis in self.free)))
+        b = ops.reshape(ops.convert_to_tensor(b), (b.shape[0], *(sides[axis] for axis in self.free)))
         return ops.einsum(f"{self.batch()}{rank},{rank}{''.join(self.free)}->{self.made}", hidden, b)
+
+    def columns(self, x) -> Tensor:
+        sides = dict(zip(self.own, self.stored.shape))
+        x = ops.reshape(x, [sides[axis] for axis in self.free])
+        order = [self.free.index(axis) for axis in self.made if axis in self.free]
+        shape = [sides[axis] if axis in self.free else 1 for axis in self.made.replace("...", "")]
+        return ops.reshape(ops.transpose(x, order), shape)
 
     def batch(self) -> str:
         """The axes that what goes in and what comes out have in common."""

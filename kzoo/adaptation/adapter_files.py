@@ -1,0 +1,186 @@
+"""One adapter as a small file of its own, in the layout of PEFT."""
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+
+from keras import ops
+
+from kzoo.adaptation.freezing import MODEL
+from kzoo.adaptation.lora import PLAIN_NAME, LoRA, add, check_new, check_rank
+from kzoo.arguments import FLAG, NAME, PATH, takes
+from kzoo.files import disk
+from kzoo.files.numbers import check_finite
+from kzoo.files.strict_json import read_object
+from kzoo.files.tensor_file import write_tensors
+from kzoo.files.words import on_one_line, said_by
+from kzoo.files.writing import readable, writing
+from kzoo.layers.adapted import adapted, described, names_in, updates_of
+from kzoo.layers.matrices import matrix_of
+from kzoo.paths import layers
+from kzoo.presets.foreign_save import entries_of
+from kzoo.weights import peft
+from kzoo.weights.tensors import TensorFiles
+
+
+@takes(model=MODEL, folder=PATH, name=NAME, overwrite=FLAG)
+def save_adapter(model, folder, name="default", overwrite=False) -> None:
+    """Write one adapter of a model into a folder, without the model, as PEFT does.
+
+    The files are `adapter_model.safetensors`, of a few megabytes, and `adapter_config.json`. Of a model that
+    transformers has, the names are its own, and PEFT opens the folder on it:
+    `PeftModel.from_pretrained(CLIPModel.from_pretrained(...), folder)`. Of others they are kzoo's paths.
+
+    Args:
+        model: with that adapter.
+        folder: path; made if it is not there.
+        name: of the adapter.
+        overwrite: whether a model in the folder may be replaced; another adapter always is.
+
+    Raises:
+        ValueError: the adapter is not there, or is on layers that transformers holds in one tensor with others.
+        OSError: the folder cannot be written, or holds something else.
+
+    Example:
+        >>> kzoo.adaptation.save_adapter(model, "birds_lora", name="birds")
+    """
+    if name not in names_in(model):
+        raise ValueError(f"the model has no adapter {name!r}, but {', '.join(names_in(model)) or 'none at all'}.")
+    (config,) = [each["config"] for each in described(model) if each["name"] == name]
+    updated = {path: layer for path, layer in adapted(model).items() if name in updates_of(layer)}
+    places = {place.path: place for place in _places(model)}
+    lacking = next((path for path in updated if path not in places), None)
+    if lacking is not None:
+        raise ValueError(
+            f"{lacking} is one of several layers whose kernels transformers holds in one tensor, for which PEFT has no "
+            "adapter; save the model with save_to_preset, which merges it."
+        )
+    content = peft.write_config(
+        config, [places[path].module for path in updated], _repository(getattr(model, "source", None))
+    )
+
+    def give(put):
+        for path, layer in updated.items():
+            update = updates_of(layer)[name]
+            arrays = {"a": update.a, "b": update.b}
+            if update.direction is not None:
+                arrays["magnitude"] = update.direction.magnitude
+            arrays = {key: ops.convert_to_numpy(ops.cast(each, "float32")) for key, each in arrays.items()}
+            for tensor, array in peft.to_tensors(places[path], arrays, tuple(layer.kernel.shape)).items():
+                put(tensor, array)
+
+    with writing(folder, "adapter", overwrite) as place:
+        check = lambda tensor, array: check_finite(array, f"{tensor} of the adapter")  # noqa: E731
+        write_tensors(place / f"{peft.STEM}.safetensors", give, {"format": "pt"}, check)
+        disk.write(place / peft.CONFIG_FILE, (json.dumps(content, indent=2) + "\n").encode())
+
+
+@takes(model=MODEL, folder=PATH, name=PLAIN_NAME, any_base=FLAG)
+def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
+    """Add an adapter that `save_adapter` or PEFT has written to a model, lock all else, and make it the active one.
+
+    Args:
+        model: of the shape that the adapter was trained on.
+        folder: path with `adapter_model.safetensors` and `adapter_config.json`.
+        name: of the adapter in the model, a new one.
+        any_base: whether it may have been trained on the weights of another repository.
+
+    Returns:
+        list of the paths of the layers that have it.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: an adapter of another model, by its names, shapes, rank or base; one of another kind, or with what
+            this version does not read. Nothing is changed.
+
+    Example:
+        >>> kzoo.adaptation.load_adapter(model, "birds_lora", name="birds")
+        ['text_encoder.blocks.0.attention.query', 'text_encoder.blocks.0.attention.value', ...]
+    """
+    check_new(model, name)
+    folder = readable(Path(folder))
+    path = folder / peft.CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no {peft.CONFIG_FILE}, so it is no adapter of PEFT or of save_adapter.")
+    content = read_object(path)
+    config = peft.read_config(content, path)
+    try:
+        config = LoRA(**config).config()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} describes no adapter: {said_by(error)}.") from error
+    _check_base(content.get("base_model_name_or_path"), getattr(model, "source", None), path, any_base)
+    found = peft.by_module(TensorFiles(folder, peft.STEM, endings=("safetensors",)), folder)
+    places = _placed(model, found, folder)
+    known = {each: layer for each, layer, _ in layers(model)}
+    check_rank({place.path: matrix_of(known[place.path]) for place in places.values()}, config["rank"])
+    if config["decomposed"] != any(peft.MAGNITUDE in each for each in found.values()):
+        raise ValueError(f"{path} says use_dora={config['decomposed']}, but its tensors say otherwise.")
+    arrays = {}
+    for module, place in places.items():
+        shape = tuple(known[place.path].kernel.shape)
+        try:
+            arrays[place.path] = peft.from_tensors(place, found[module], shape, config["rank"])
+        except ValueError as error:
+            raise ValueError(f"{folder} is the adapter of another model: {error}.") from error
+    add(model, name, list(arrays), config)
+    for each, values in arrays.items():
+        update = updates_of(known[each])[name]
+        update.a.assign(values["a"])
+        update.b.assign(values["b"])
+        if update.direction is not None:
+            update.direction.magnitude.assign(values["magnitude"])
+    return list(arrays)
+
+
+def _placed(model, found, folder):
+    """Name of a layer in the file -> its `Place`."""
+    for places in (_places(model), _own(model)):
+        known = {place.module: place for place in places}
+        if known.keys() & found.keys():
+            break
+    for module in found:
+        if module not in known:
+            near = get_close_matches(module, known, 2)
+            more = f"; the nearest are {' and '.join(near)}" if near else ""
+            raise ValueError(
+                f"{folder} is the adapter of another model: this one has no layer {on_one_line(module)[:100]}{more}."
+            )
+    return {module: known[module] for module in found}
+
+
+def _places(model):
+    """The layers of a model by the names of transformers, or else by their own paths."""
+    preprocessor = getattr(model, "preprocessor", None)
+    if preprocessor is None or preprocessor.images is None:
+        return _own(model)
+    try:
+        entries = entries_of(model, "transformers")
+    except ValueError:  # a model that it does not have
+        return _own(model)
+    return [place for place in peft.places(entries, model) if matrix_of(_at(model, place.path)) is not None]
+
+
+def _own(model):
+    return peft.own_places([path for path, layer, _ in layers(model) if matrix_of(layer) is not None])
+
+
+def _at(model, path):
+    return next(layer for each, layer, _ in layers(model) if each == path)
+
+
+def _check_base(said, source, path, any_base):
+    """Stops at an adapter of other weights, where both are known by the names of their repositories."""
+    base, own = _repository(said), _repository(source)
+    if not any_base and None not in (base, own) and base != own:
+        raise ValueError(
+            f"{path} says base_model_name_or_path={base}, but the weights of this model are from {own}; open that one, "
+            "or give any_base=True."
+        )
+
+
+def _repository(source):
+    """`owner/name` of a source; None of what is none, such as a path."""
+    if not isinstance(source, str):
+        return None
+    name = source.removeprefix("hf://").partition("@")[0]
+    return name if name.count("/") == 1 and not name.startswith((".", "/")) and all(name.split("/")) else None

@@ -1,0 +1,183 @@
+"""Adapters as PEFT stores them: `adapter_config.json`, and names and shapes of tensors.
+
+Read from what PEFT 0.21 writes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from kzoo.files.numbers import check_finite
+from kzoo.files.schema import shown
+from kzoo.weights.mapping import TRANSPOSE, Transform, expand
+
+CONFIG_FILE, STEM = "adapter_config.json", "adapter_model"
+PREFIX = "base_model.model."
+A, B, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
+READ = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "base_model_name_or_path")
+STARTS = (True, False, "gaussian", "orthogonal")  # of A and B, which leave the base model as it is
+HARMLESS = {  # where an adapter was trained, what starts it, and which layers have one, which the tensors say
+    *("auto_mapping", "exclude_modules", "inference_mode", "layers_pattern", "layers_to_transform", "megatron_core"),
+    *("peft_version", "qalora_group_size", "revision", "runtime_config", "target_modules", "task_type"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer by its name in the file.
+
+    Attributes:
+        module: that name.
+        path: of the layer in the model.
+        transform: between the tensor of its kernel and ours.
+        flat: whether that is of a matrix, also where the kernel has more axes.
+    """
+
+    module: str
+    path: str
+    transform: Transform
+    flat: bool = False
+
+
+def places(entries, model) -> list[Place]:
+    """The layers of a model that have a tensor of their own for their kernel in a map."""
+    found = []
+    for tensor, paths, _, transform in expand(entries, model):
+        if len(paths) == 1 and paths[0].endswith(".kernel") and tensor.endswith(".weight"):
+            found.append(Place(tensor.removesuffix(".weight"), paths[0].removesuffix(".kernel"), transform))
+    return found
+
+
+def own_places(paths) -> list[Place]:
+    """The same for a model that transformers does not know: its layers go by their own paths, and have matrices."""
+    return [Place(path, path, TRANSPOSE, flat=True) for path in paths]
+
+
+def to_tensors(place, update, kernel_shape) -> dict:
+    """The tensors of one layer, by their names in the file.
+
+    Args:
+        place: `Place`.
+        update: dict of arrays `a`, `b` and, where it has one, `magnitude`.
+        kernel_shape: of the layer.
+    """
+    rank = update["a"].shape[1]
+    a = place.transform.to_tensor([update["a"].reshape((*_inner(place, kernel_shape), rank))])
+    ones = (1,) * (a.ndim - 2)  # of a convolution
+    found = {A: a, B: update["b"].T.reshape((-1, rank, *ones))}
+    if "magnitude" in update:
+        found[MAGNITUDE] = update["magnitude"].reshape((1, -1, *ones) if ones else (-1,))
+    return {f"{PREFIX}{place.module}.{name}": np.ascontiguousarray(array) for name, array in found.items()}
+
+
+def from_tensors(place, tensors, kernel_shape, rank) -> dict:
+    """The inverse of `to_tensors`.
+
+    Args:
+        place: `Place`.
+        tensors: ending of a name -> array.
+        kernel_shape: of the layer.
+        rank: that the config says.
+
+    Raises:
+        ValueError: shapes that are not those of this layer and rank.
+    """
+    inner, outer = _inner(place, kernel_shape), kernel_shape[-1]
+    blank = {"a": np.zeros((math.prod(inner), rank)), "b": np.zeros((rank, outer))}
+    if MAGNITUDE in tensors:
+        blank["magnitude"] = np.zeros(outer)
+    for name, array in to_tensors(place, blank, kernel_shape).items():
+        got = tensors[name.removeprefix(f"{PREFIX}{place.module}.")]
+        if got.shape != array.shape:
+            raise ValueError(f"{name} has shape {got.shape}, but {array.shape} is that of {place.path} at rank {rank}")
+    a = place.transform.to_parameters(tensors[A])[0].reshape((-1, rank))
+    found = {"a": a, "b": tensors[B].reshape((outer, rank)).T}
+    return found | ({"magnitude": tensors[MAGNITUDE].reshape(-1)} if MAGNITUDE in tensors else {})
+
+
+def write_config(config, modules, base) -> dict:
+    """The content of `adapter_config.json`.
+
+    Args:
+        config: dict of arguments of `kzoo.layers.low_rank.LowRank`.
+        modules: names of the layers.
+        base: name of the model's repository, or None.
+    """
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "r": config["rank"],
+        "lora_alpha": config["alpha"],
+        "lora_dropout": config["dropout"],
+        "use_rslora": config["rank_stabilized"],
+        "use_dora": config["decomposed"],
+        "target_modules": sorted(modules),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "modules_to_save": None,
+    }
+
+
+def read_config(content, path) -> dict:
+    """Arguments of `LowRank` from the content of `adapter_config.json`.
+
+    Raises:
+        ValueError: no LoRA, or what this version would have to skip, though it changes numbers.
+    """
+    if content.get("peft_type") != "LORA":
+        raise ValueError(f"{path} says peft_type={shown(content.get('peft_type'))}, but LORA alone is read.")
+    if content.get("bias", "none") != "none":
+        raise ValueError(f"{path} says bias={shown(content['bias'])}: its biases are trained, too, which is not read.")
+    if content.get("init_lora_weights", True) not in STARTS:
+        said = shown(content["init_lora_weights"])
+        raise ValueError(f"{path} says init_lora_weights={said}, which changes the weights of the base model.")
+    known = {*READ, *HARMLESS, "bias", "init_lora_weights"}
+    unread = [name for name, value in content.items() if name not in known and value not in (None, False, {}, [], "")]
+    if unread:
+        said = f"{unread[0]}={shown(content[unread[0]])}"
+        raise ValueError(f"{path} says {said}, which this version does not read and does not skip: it changes numbers.")
+    lacking = [name for name in ("r", "lora_alpha") if name not in content]
+    if lacking:
+        raise ValueError(f"{path} lacks {', '.join(lacking)}.")
+    return {
+        "rank": content["r"],
+        "alpha": content["lora_alpha"],
+        "dropout": content.get("lora_dropout", 0.0),
+        "rank_stabilized": content.get("use_rslora") or False,
+        "decomposed": content.get("use_dora") or False,
+    }
+
+
+def by_module(tensors, path) -> dict:
+    """Name of a layer -> ending -> array, of the tensors of a file.
+
+    Args:
+        tensors: `kzoo.weights.tensors.TensorFiles`.
+        path: of its folder.
+
+    Raises:
+        ValueError: tensors of another kind, or a layer that lacks one.
+    """
+    found = {}
+    for name in tensors:
+        end = next((end for end in (A, B, MAGNITUDE) if name.endswith(f".{end}")), None)
+        if end is None or not name.startswith(PREFIX):
+            raise ValueError(f"{path} has the tensor {name}, which is none of LoRA on a linear layer or a convolution.")
+        array = tensors.read(name)
+        check_finite(array, f"{name} in {path}")
+        found.setdefault(name.removeprefix(PREFIX).removesuffix(f".{end}"), {})[end] = array
+    if not found:
+        raise ValueError(f"{path} holds no tensor.")
+    ends = {A, B, MAGNITUDE} if any(MAGNITUDE in each for each in found.values()) else {A, B}
+    for module, each in found.items():
+        if set(each) != ends:
+            raise ValueError(f"{path} lacks {', '.join(sorted(ends - set(each)))} of {module}.")
+    return found
+
+
+def _inner(place, kernel_shape):
+    return (math.prod(kernel_shape[:-1]),) if place.flat else kernel_shape[:-1]
