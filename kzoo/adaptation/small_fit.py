@@ -69,7 +69,17 @@ def fit_bottleneck(scores, labels, classes, l1, **options) -> tuple:
 
 
 def fit_in_batches(
-    model, batch, labels, epochs, learning_rate, batch_size, seed, epsilon=1e-7, weight_decay=0.0
+    model,
+    batch,
+    labels,
+    epochs,
+    learning_rate,
+    batch_size,
+    seed,
+    epsilon=1e-7,
+    weight_decay=0.0,
+    sample_weight=None,
+    go_on=None,
 ) -> None:
     """Steps of AdamW under a cosine, on batches that NumPy shuffles.
 
@@ -78,16 +88,22 @@ def fit_in_batches(
         batch: function of places and a generator to the inputs of the model.
         labels: int array, a class for each place.
         epochs, learning_rate, batch_size, seed, epsilon, weight_decay: of the training.
+        sample_weight: float array, what each place counts; below 0 it is unlearned.
+        go_on: function that is asked after each epoch whether there shall be another.
     """
     random = np.random.default_rng(seed)
     steps = epochs * -(-len(labels) // batch_size)
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=weight_decay, epsilon=epsilon),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
     )
+    counts = np.ones(len(labels)) if sample_weight is None else sample_weight
     for _ in range(epochs):
         order = random.permutation(len(labels))
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
-            model.train_on_batch(batch(part, random), labels[part])
+            share = (counts[part] / len(part)).astype("float32")
+            model.train_on_batch(batch(part, random), labels[part], sample_weight=share)
+        if go_on is not None and not go_on():
+            return

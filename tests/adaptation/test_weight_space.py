@@ -203,6 +203,24 @@ def test_coefficients_of_each_weight_are_found(models):
     assert cross_entropy(scaling, working, texts) < before - 0.05 and np.unique(scaling.coefficients).size > 20
 
 
+def test_one_task_is_forgotten_and_another_kept(models):
+    base, birds, cars = models
+    task, control = (each.encode_image(PAIRS["images"]) for each in (base, birds))
+    scaling = AnisotropicScaling(base, [birds, cars], scale=5.0)
+    working, answers = scaling.model(), np.arange(12)
+    before = [cross_entropy(scaling, working, texts) for texts in (task, control)]
+    options = {"epochs": 15, "learning_rate": 0.03, "batch_size": 24}
+    kept = (PAIRS["images"][:6], answers[:6], control)  # another number of pictures
+    scaling.forget(PAIRS["images"], answers, task, kept, least=0.0, **options)
+    after = [cross_entropy(scaling, working, texts) for texts in (task, control)]
+    assert after[0] > before[0] + 0.05 and after[1] - before[1] < after[0] - before[0]
+    strict = AnisotropicScaling(base, [birds, cars], scale=5.0)
+    sure = (PAIRS["images"], answers, task)  # of which the base finds all: any loss is one too many
+    strict.forget(*sure, sure, least=1.0, **options)
+    found = strict.model().encode_image(PAIRS["images"]) @ task.T
+    assert np.array_equal(found.argmax(axis=1), answers) and np.array_equal((task @ task.T).argmax(axis=1), answers)
+
+
 # -- what is refused --
 @pytest.mark.once
 def test_what_is_refused(models):

@@ -2,20 +2,16 @@
 
 from typing import Any, Self
 
-import keras
 import numpy as np
 from keras import ops
 
 from kzoo.adaptation.classifiers.arrays import labels_of, rows_of
 from kzoo.adaptation.classifiers.classifier import SCALE
 from kzoo.adaptation.small_fit import fit_in_batches
+from kzoo.adaptation.weight_space.composed import TOWER, Composed, Task, composed_weights, joined, numbers_of
 from kzoo.adaptation.weight_space.named import MODEL, check_alike, named_weights, with_weights
-from kzoo.arguments import AMOUNT, COUNT, FLAG, NOT_NEGATIVE, POSITIVE, Checked, one_of, sequence, takes
-from kzoo.keras_contact import untracked
-from kzoo.layers.numerics import l2_normalize
-from kzoo.types import Array, Tensor
-
-TOWER = "image_encoder"
+from kzoo.arguments import AMOUNT, COUNT, FLAG, NOT_NEGATIVE, POSITIVE, SHARE, Checked, able, one_of, sequence, takes
+from kzoo.types import Array
 
 
 class AnisotropicScaling(Checked):
@@ -64,7 +60,7 @@ class AnisotropicScaling(Checked):
             )
         check_alike([base, *tuned])
         self.base, self.scale, random = base, float(scale), np.random.default_rng(seed)
-        own, *others = ([_numbers(weight) for weight in each.towers()[TOWER].weights] for each in (base, *tuned))
+        own, *others = ([numbers_of(weight) for weight in each.towers()[TOWER].weights] for each in (base, *tuned))
         self.start = own
         self.vectors = [np.stack([other[place] - each for other in others]) for place, each in enumerate(own)]
         self.parts = None
@@ -115,16 +111,79 @@ class AnisotropicScaling(Checked):
         Raises:
             ValueError: labels out of range, texts of another width.
         """
+        task = self._task(images, labels, zero_shot)
+        composed = Composed(self, task.texts, penalty, penalty_weight)
+        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
+        fit_in_batches(composed, lambda part, _: task.rows(part), task.labels, **options)
+        self.coefficients = numbers_of(composed.coefficients)
+        return self
+
+    @takes(
+        control=sequence(able("__len__"), "images, labels and zero_shot of another task", 3, 3),
+        epochs=COUNT,
+        learning_rate=POSITIVE,
+        batch_size=COUNT,
+        least=SHARE,
+        penalty=one_of("l1", "l2") | None,
+        penalty_weight=NOT_NEGATIVE,
+        seed=AMOUNT,
+    )
+    def forget(
+        self,
+        images,
+        labels,
+        zero_shot,
+        control,
+        epochs=10,
+        learning_rate=1e-2,
+        batch_size=64,
+        least=0.95,
+        penalty=None,
+        penalty_weight=1e-3,
+        seed=0,
+    ) -> Self:
+        """Train the coefficients to unlearn one task and keep another: `-CE(task) + CE(control)`.
+
+        Args:
+            images, labels, zero_shot: the task to forget, as in `fit`.
+            control: `(images, labels, zero_shot)` of the task to keep.
+            epochs: passes over both, at most.
+            learning_rate, batch_size, penalty, penalty_weight, seed: as in `fit`.
+            least: share of the base's accuracy on the control task below which it stops; the coefficients are then
+                those of the epoch before.
+
+        Returns:
+            this object, whose `coefficients` have changed.
+
+        Raises:
+            ValueError: as `fit`.
+        """
+        tasks = self._task(images, labels, zero_shot), self._task(*control)
+        both, bound = joined(*tasks), least * tasks[1].accuracy(self._embedded)
+        composed = Composed(self, both.texts, penalty, penalty_weight)
+        counts = [sign * len(both.labels) / (2 * len(task.labels)) for sign, task in zip((-1.0, 1.0), tasks)]
+        counts = np.repeat(counts, [len(task.labels) for task in tasks])  # each task half, whatever its size
+
+        def go_on():
+            kept = tasks[1].accuracy(composed.embedded) >= bound
+            if kept:
+                self.coefficients = numbers_of(composed.coefficients)
+            return kept
+
+        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
+        more = {"sample_weight": counts, "go_on": go_on}
+        fit_in_batches(composed, lambda part, _: both.rows(part), both.labels, **more, **options)
+        return self
+
+    def _task(self, images, labels, zero_shot):
         texts = rows_of(zero_shot, "zero_shot", self.base.embed_dim)
         pictures = self.base.preprocessor(images=images)
-        labels = labels_of(labels, len(next(iter(pictures.values()))), len(texts))
-        tower = self.base.towers()[TOWER]
-        arrays = [pictures[each.name] for each in tower.inputs]
-        composed = _Composed(self, tower, texts, penalty, penalty_weight)
-        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
-        fit_in_batches(composed, lambda part, _: [each[part] for each in arrays], labels, **options)
-        self.coefficients = ops.convert_to_numpy(composed.coefficients)
-        return self
+        arrays = [pictures[each.name] for each in self.base.towers()[TOWER].inputs]
+        labels = labels_of(labels, len(arrays[0]), len(texts))
+        return Task(arrays, labels, texts, np.zeros((len(labels), len(texts)), "float32"))
+
+    def _embedded(self, arrays):
+        return self.base.towers()[TOWER](*arrays, training=False)["embedding"]
 
     def weights(self) -> list[Array]:
         """The weights of the image tower as the coefficients make them, in the order of `tower.weights`."""
@@ -132,66 +191,10 @@ class AnisotropicScaling(Checked):
             [ops.convert_to_tensor(each) for each in group] for group in (self.start, self.vectors, self.parts or ())
         ]
         made = composed_weights(ops.convert_to_tensor(self.coefficients), held[0], held[1], held[2] or None)
-        return [_numbers(each) for each in made]
+        return [numbers_of(each) for each in made]
 
     def model(self) -> Any:
         """A copy of the base with the weights that the coefficients make."""
         paths = {id(variable): path for path, variable in named_weights(self.base)}
         own = [paths[id(each)] for each in self.base.towers()[TOWER].weights]
         return with_weights(self.base, dict(zip(own, self.weights(), strict=True)))
-
-
-def composed_weights(coefficients, start, vectors, parts=None) -> list[Tensor]:
-    """`theta_0j + sum_k lambda_kj tau_kj` of each weight j, where a part of it may have a coefficient of its own."""
-    found = []
-    for place, (own, vector) in enumerate(zip(start, vectors)):
-        of_block = coefficients[:, place if coefficients.shape[1] > 1 else 0]  # (models, partitions)
-        if parts is None:
-            found.append(own + ops.tensordot(of_block[:, 0], vector, axes=1))
-        else:
-            of_entries = ops.take(of_block, parts[place], axis=1)  # (models, *shape)
-            found.append(own + ops.sum(of_entries * vector, axis=0))
-    return found
-
-
-class _Composed(keras.Model):
-    """The image tower with composed weights: arrays of pictures in, logits out. Nothing but coefficients is trained."""
-
-    def __init__(self, scaling, tower, texts, penalty, penalty_weight):
-        super().__init__(name="composed", dtype="float32")
-        untracked(self, "tower", tower)
-        self.scale, self.texts, self.penalty, self.penalty_weight = scaling.scale, texts, penalty, penalty_weight
-        self.coefficients = self.add_weight(name="coefficients", shape=scaling.coefficients.shape, initializer="zeros")
-        self.coefficients.assign(scaling.coefficients)
-        # weights of their own, and no constants, which a compiled step would hold once more
-        self.start = [self._held("start", place, each) for place, each in enumerate(scaling.start)]
-        self.vectors = [self._held("vector", place, each) for place, each in enumerate(scaling.vectors)]
-        self.parts = [self._held("part", place, each) for place, each in enumerate(scaling.parts or ())]
-        self.built = True
-
-    def _held(self, name, place, array):
-        options = {"shape": array.shape, "dtype": str(array.dtype), "initializer": "zeros", "trainable": False}
-        weight = self.add_weight(name=f"{name}_{place}", **options)
-        weight.assign(array)
-        return weight
-
-    def call(self, arrays) -> Tensor:
-        coefficients = ops.convert_to_tensor(self.coefficients)
-        held = [[ops.convert_to_tensor(each) for each in group] for group in (self.start, self.vectors, self.parts)]
-        weights = composed_weights(coefficients, held[0], held[1], held[2] or None)
-        made = dict(zip(map(id, self.tower.weights), weights))
-        groups = [
-            [ops.cast(made[id(each)], each.dtype) if id(each) in made else each.value for each in group]
-            for group in (self.tower.trainable_variables, self.tower.non_trainable_variables)
-        ]
-        outputs, _ = self.tower.stateless_call(*groups, *arrays, training=False)
-        if self.penalty is not None:
-            size = coefficients * (ops.stop_gradient(ops.sign(coefficients)) if self.penalty == "l1" else coefficients)
-            self.add_loss(self.penalty_weight * ops.sum(size))
-        return self.scale * ops.matmul(
-            l2_normalize(ops.cast(outputs["embedding"], "float32")), ops.transpose(self.texts)
-        )
-
-
-def _numbers(tensor):
-    return ops.convert_to_numpy(ops.cast(tensor, "float32"))
