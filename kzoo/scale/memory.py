@@ -14,6 +14,8 @@ from kzoo.scale.apart import Apart
 from kzoo.scale.loss_memory import loss_peaks, output_bytes, step_of_loss
 from kzoo.scale.peak import bytes_of, free_memory, on_accelerator, peak_of
 
+MEASURED = 16  # micro-batches of which a step is measured, at most
+KEPT = 0.25  # of memory that is given back, as seen, what a process keeps
 OF_STEP = ("batch", "gradients", "activations", "outputs", "loss")
 
 
@@ -61,11 +63,11 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
 
     On jax the step is compiled for the whole batch, and its compiler says what it takes. On the other backends steps of
     a few rows and of twice as many are made, on what the model is on, and the straight line through them is followed;
-    the model is put back afterwards. So is the loss by itself, whose memory may grow with the square of the batch. On a
-    CPU it is by how much a process rises whose memory was not larger before. TensorFlow gives nothing back there, so a
-    copy of the model makes the steps in processes of their own, which takes a minute. Plain steps of presets were
-    measured within a fifth of it on jax and torch; steps in micro-batches, which take little, and TensorFlow's may be
-    off by more. `benchmarks/activation_memory.py` prints both.
+    so is the loss by itself, whose memory may grow with the square of the batch. In micro-batches one step of up to 16
+    of them is made. The model is put back afterwards. On a CPU it is by how much a process rises whose memory was not
+    larger before. TensorFlow gives nothing back there, so a copy of the model makes the steps in processes of their
+    own, which takes up to a minute. Plain steps of presets were measured within a fifth of it on jax and torch; other
+    steps may be off by more. `benchmarks/activation_memory.py` prints both.
 
     Args:
         model: a compiled model; of its own `micro_batch_size` nothing is read.
@@ -104,8 +106,10 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
     }
     if keras.config.backend() == "jax":
         peak = _compiled(model, batch, batch_size, micro_batch_size)
+    elif rows == batch_size:
+        peak, parts["loss"] = _followed(model, batch, batch_size, of_row)
     else:
-        peak, parts["loss"] = _followed(model, batch, batch_size, rows, parts)
+        peak, parts["loss"] = _followed_in_micro_batches(model, batch, batch_size, rows, of_row)
     counted = sum(parts[name] for name in OF_STEP)
     parts["activations"] = max(0, peak - counted)
     if peak < counted:  # not all of it is there at one time
@@ -171,45 +175,57 @@ def _compiled(model, batch, batch_size, micro_batch_size):
     return max(0, arguments) + found.temp_size_in_bytes
 
 
-def _followed(model, batch, batch_size, rows, parts):
-    """What a step takes beside weights and optimizer, and what of it the loss takes, by the peaks of small ones."""
+def _followed(model, batch, batch_size, of_row):
+    """What a plain step takes beside weights and optimizer, and what the loss takes of it, by peaks of small ones."""
     least = 2**20 if on_accelerator() else 48 * 2**20  # a rise that is more than noise
     few = max(2, min(1024, least // max(1, 8 * model.count_params())))
     with _measuring(model, batch) as peak:
         step = cache(partial(peak, "step"))
-        loss_of = loss_peaks(batch_size, parts["outputs"] // (2 * batch_size), partial(peak, "loss"))
+        loss_of = loss_peaks(batch_size, of_row, partial(peak, "loss"))
         while step(2 * few) - step(few) < least and 2 * few < batch_size:
             few *= 2
         peaks = {count: step(count) for count in (few, 2 * few)}
     one, two = (max(0, peaks[count] - loss_of(count)) for count in (few, 2 * few))
-    of_row = max(0, two - one) / few
-    beside, loss = max(0, one - few * of_row), loss_of(batch_size)
-    if rows == batch_size:
-        return int(beside + rows * of_row + loss), loss
-    whole = parts["batch"] + parts["outputs"]
-    # gradients twice, of the micro-batches before and of this one
-    back = beside + parts["gradients"] + rows * max(0, of_row - whole / batch_size)
-    # a loss is computed where no activations are held; but a process keeps some of what it gave back, a quarter as seen
-    kept = 0.0 if on_accelerator() else 0.25
-    return int(whole + max(loss, back) + kept * min(loss, back)), loss
+    of_activations = max(0, two - one) / few
+    beside, loss = max(0, one - few * of_activations), loss_of(batch_size)
+    return int(beside + batch_size * of_activations + loss), loss
+
+
+def _followed_in_micro_batches(model, batch, batch_size, rows, of_row):
+    """The same of a step in micro-batches of so many rows, by the peak of one with a few of them, all if they are few.
+
+    A loss is computed where no activations are held, so of both the larger one is at the peak; but a process keeps some
+    of what it gave back. What goes by the batch beside them are its arrays and the outputs with their gradients.
+    """
+    some, kept = min(batch_size, MEASURED * rows), 0.0 if on_accelerator() else KEPT
+    with _measuring(model, batch) as peak:
+        loss_of = loss_peaks(batch_size, of_row, partial(peak, "loss"))
+        found, before, loss = peak("step", some, rows), loss_of(some), loss_of(batch_size)
+    if some == batch_size:
+        return found, min(found, loss)
+    whole = 2 * of_row + sum(each[:1].nbytes for each in batch.values())
+    rest = max(0.0, found - some * whole)
+    back = rest - kept * before if rest > (1.0 + kept) * before else max(0.0, rest - before) / (kept or 1.0)
+    return int(batch_size * whole + max(loss, back) + kept * min(loss, back)), loss
 
 
 @contextmanager
 def _measuring(model, batch) -> Iterator:
-    """A function of `"step"` or `"loss"` and a number of rows to the bytes that it takes in the plain step."""
+    """A function of `"step"` or `"loss"`, a number of rows and one of a micro-batch to the bytes that it takes."""
     if keras.config.backend() == "tensorflow" and not on_accelerator():
         with Apart(model, batch) as apart:
             yield apart.peak
         return
     of_loss = step_of_loss(model, batch)
 
-    def peak(what, rows):
+    def peak(what, rows, micro_batch_size=None):
         some = resized(batch, rows)
         run = partial(of_loss, rows) if what == "loss" else partial(model.train_on_batch, some)
-        run()  # what a first step makes once
-        return peak_of(run)
+        with _in_micro_batches(model, micro_batch_size):
+            run()  # what a first step makes once
+            return peak_of(run)
 
-    with _as_it_was(model), _in_micro_batches(model, None):
+    with _as_it_was(model):
         yield peak
 
 
