@@ -4,6 +4,8 @@ An outer loop goes over chunks of the columns, an inner one over blocks of the r
 transposed, so that nothing of the size of the scores has to be.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -11,7 +13,7 @@ from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.losses.parts.scans import cut, scanned
 from kzoo.types import Tensor
 
-HELD = 2**19  # scores at a time, 2 MB of float32, which the caches hold
+HELD = 2**19  # scores at a time on TensorFlow, 2 MB of float32, which the caches hold
 APART = 80.0  # of two log-sums, so that exponentials around their middle are float32 numbers
 SMALL = 1e-25  # a sum of exponentials that is above has lost nothing that float32 could not hold
 
@@ -61,15 +63,15 @@ class Kernel:
     Args:
         x, y: tensors `(R, dim)` and `(C, dim)`.
         size: rows of a block.
-        whole: whether a block has all columns. Under a `keras.distribution` it always does: of every block each device
-            has its columns.
+        whole: whether a block has all columns. On jax it always does: where devices share a batch, each has its columns
+            of every block.
     """
 
     def __init__(self, x, y, size, whole=False):
         self.count, self.others, self.size = ops.shape(x)[0], ops.shape(y)[0], size
         self.filled = -(-self.count // size) * size  # rows with those that fill up the last block
         self.chunk, self.full_columns = self.others, True
-        if not whole and keras.distribution.distribution() is None:
+        if not whole and keras.config.backend() != "jax":
             self.chunk = max(1, HELD // size)
             if isinstance(self.others, int):
                 self.chunk = -(-self.others // -(-self.others // self.chunk))  # as even as they can be
@@ -114,7 +116,7 @@ class SoftmaxKernel(Kernel):
         if not softmax.targets and tile.keep is None and tile.log_weight is None:  # then a block may be cut
             super().__init__(x, y, size)
 
-    def tile(self, i, beside):
+    def tile(self, i, beside) -> Any:
         j = ops.arange(self.others, dtype="int32")
         return self.softmax.tile(i, j, dict(zip(self.softmax.rows, beside)), self.softmax.columns)
 
@@ -252,7 +254,7 @@ class SigmoidKernel(Kernel):
     def value_and_gradients(self, x, y, bias, weight=None) -> tuple:
         return self.run(True, x, y, bias, weight)
 
-    def run(self, trained, x, y, bias, weight):
+    def run(self, trained, x, y, bias, weight) -> tuple:
         """The value, and the gradients where they are asked for, else an empty tuple."""
         i, j = self.numbers()
         weights = () if weight is None else (weight,)

@@ -3,10 +3,12 @@
 To allocate it anew for each step costs more there than the arithmetic that fills it.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from kzoo.layers.numerics import NEGATIVE
+from kzoo.types import Tensor
 
 
 def softmax(softmax, x, y, block_size) -> tuple:
@@ -14,7 +16,7 @@ def softmax(softmax, x, y, block_size) -> tuple:
     return _written().apply(SoftmaxKernel(softmax, block_size), x, y)
 
 
-def sigmoid(x, y, bias, weight, positives, block_size) -> Any:
+def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
     """`products.sigmoid_sum`."""
     import torch
 
@@ -58,7 +60,7 @@ class Blocks:
         self.x, self.y, self.size = x, y, size
         self.memory = [x.new_empty(min(size, len(x)), len(y)) for _ in range(1 + spare)]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         """`(rows, scores, *spare)` of each block: a slice, and views of the memory."""
         import torch
 
@@ -68,7 +70,7 @@ class Blocks:
             torch.mm(self.x[rows], self.y.T, out=scores)
             yield rows, scores, *spare
 
-    def add_gradients(self, rows, of_scores, of_x, of_y):
+    def add_gradients(self, rows, of_scores, of_x, of_y) -> None:
         """What the gradient of a block's scores says of x, which is written, and of y, which is added."""
         import torch
 
@@ -88,7 +90,7 @@ class SoftmaxKernel:
         self.softmax, self.size = softmax, size
         self.of_rows, self.of_columns = softmax.names
 
-    def said(self, rows, count):
+    def said(self, rows, count) -> Any:
         """What the tile says of a block of rows."""
         import torch
 
@@ -97,14 +99,14 @@ class SoftmaxKernel:
         i, j = (each.to(self.device, torch.int32) for each in (i, j))
         return self.softmax.tile(i, j, given, self.softmax.columns)
 
-    def masked(self, scores, tile):
+    def masked(self, scores, tile) -> Tensor:
         if tile.log_weight is not None:
             scores.add_(tile.log_weight)
         if tile.keep is not None:
             scores.masked_fill_(~tile.keep, NEGATIVE)
         return scores
 
-    def forward(self, x, y):
+    def forward(self, x, y) -> tuple:
         import torch
 
         self.device = x.device
@@ -131,7 +133,7 @@ class SoftmaxKernel:
         sums = [each["log_sum"] for each in (rows_say, columns_say) if each]
         return outputs, (x, y, *sums)
 
-    def targets(self, tile, rows_say, columns_say):
+    def targets(self, tile, rows_say, columns_say) -> list:
         """`(what is said, axis that is summed, target)` of each direction that has targets."""
         if not self.softmax.targets:
             return []
@@ -139,7 +141,7 @@ class SoftmaxKernel:
         sides = ((rows_say, 1, tile.target), (columns_say, 0, column_target))
         return [side for side in sides if side[0]]
 
-    def backward(self, kept, upstream):
+    def backward(self, kept, upstream) -> tuple:
         import torch
 
         x, y, *sums = kept
@@ -174,7 +176,7 @@ class SigmoidKernel:
     def __init__(self, positives, size, trained):
         self.positives, self.size, self.trained = positives, size, trained
 
-    def turned(self, scores, rows):
+    def turned(self, scores, rows) -> Tensor:
         """Scores, or anything of their shape, with the other sign where j belongs to i."""
         if self.positives is None:
             scores[:, rows].diagonal().neg_()
@@ -182,7 +184,7 @@ class SigmoidKernel:
             scores.mul_(1.0 - 2.0 * self.positives[rows])
         return scores
 
-    def forward(self, x, y, bias, weight):
+    def forward(self, x, y, bias, weight) -> tuple:
         import torch
 
         of_rows, of_columns = x.new_empty(len(x)), x.new_zeros(len(y))
@@ -205,12 +207,12 @@ class SigmoidKernel:
         of_weight = 0.5 * (of_rows + of_columns)
         return ((weight * of_weight).sum(),), (of_x, of_y, of_bias, of_weight) if self.trained else ()
 
-    def backward(self, kept, upstream):
+    def backward(self, kept, upstream) -> tuple:
         gradients = [upstream[0] * each for each in kept]
         return (*gradients, *[None] * (4 - len(gradients)))
 
 
-def log_sum(scores, axis, spare):
+def log_sum(scores, axis, spare) -> Tensor:
     """`log sum exp` along an axis, by way of an array of the scores' size."""
     import torch
 
