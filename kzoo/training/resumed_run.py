@@ -295,7 +295,8 @@ class ResumedRun:
             **{"noted": run_state.noted(self.model), "noted_at_begin": self.noted_at_begin},
             **{"finished": finished, "stopped": bool(self.model.stop_training), "callbacks": callbacks, "lost": lost},
         }
-        together = self.writes or keras.config.backend() == "jax"  # whose processes put the parts of weights together
+        # of jax the processes put the parts of weights together, of TensorFlow the metrics that each counts for itself
+        together = self.writes or keras.config.backend() != "torch"
         arrays = run_state.on_host(self.variables) if together else {}
         arrays |= {f"{OF_CALLBACKS}/{name}": each for name, each in of_callbacks.items()}
         for name, values in ((RANDOM, random_state()), (OF_EPOCH, self.random_of_epoch if self.batch else {})):

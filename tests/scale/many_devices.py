@@ -21,7 +21,7 @@ from kzoo.encoders import VisionTransformer
 from kzoo.layers import Head, Projector
 from kzoo.layers.heads import Classifier
 from kzoo.losses import Captioning, InfoNCE, NTXent, QueueContrastive, SigmoidContrastive, SupCon, TokenClassification
-from kzoo.training import AdamW, EMATeacher, Resume
+from kzoo.training import AdamW, EMATeacher
 
 BACKEND, ROWS, STEPS = keras.config.backend(), 8, 3
 PAIR = ("image_embeddings", "text_embeddings")
@@ -286,7 +286,7 @@ def processes():
 def ways_of_processes():
     """What several processes find together, a dict of arrays."""
     model, losses, _ = trained("info_nce", contextlib.nullcontext)
-    found = {"losses": np.array(losses), "weights": numpy(model.image_encoder.weights[0])}
+    found = {"losses": np.array(losses)}
     results = model.evaluate(pairs(model, 17), batch_size=ROWS, verbose=0)
     found["evaluate"] = np.array(list(results.values()))
     found["predict"] = model.predict(pairs(model, 17), batch_size=ROWS, verbose=0)[PAIR[0]]
@@ -299,33 +299,7 @@ def process(folder):
     with kzoo.scale.start():
         found, model = ways_of_processes()
         model.save_to_preset(f"{folder}/preset")
-        if BACKEND == "tensorflow":  # processes of jax are killed in earnest in tests/training
-            found["weights"] = gone_on(f"{folder}/run")
         np.savez(f"{folder}/{kzoo.scale.process()[0]}.npz", **found)
-
-
-class Dead(BaseException):
-    """What a training does not live to see."""
-
-
-def gone_on(folder):
-    """What a training has in the end that stops dead after two steps, and another that goes on with its checkpoints."""
-    make, data, loss, optimizer, _ = CASES["info_nce"]
-
-    def die(batch, logs=None):
-        if batch == 1:
-            raise Dead
-
-    for callbacks in ([keras.callbacks.LambdaCallback(on_train_batch_end=die)], []):
-        keras.utils.set_random_seed(0)
-        model = make()
-        model.compile(optimizer(), loss=loss(None))
-        resume = Resume(folder, every=1)
-        with contextlib.suppress(Dead):
-            batches = data(model, STEPS * ROWS)
-            model.fit(batches, batch_size=ROWS, shuffle=False, verbose=0, callbacks=[*callbacks, resume])
-    assert resume.goes_on and resume.began_at == (0, 1)
-    return numpy(model.image_encoder.weights[0])
 
 
 def attempt(name, function):
