@@ -104,14 +104,14 @@ def _parameter(layer, variable, parts, trains, named):
 
 
 def at_paths(model, paths) -> list[Parameter]:
-    """The weights to train at paths of weights or layers of a model, as files name them.
+    """The weights to train at paths of weights or layers of a model, as files name them; of a quantised layer none.
 
     Raises:
         ValueError: a path that the model does not have.
     """
-    trained = [each for each in parameters(model) if each.trains]
-    around = [{each.path[: end.start()] for end in re.finditer(r"\.|$", each.path)} for each in trained]
+    known = parameters(model)
+    around = [{each.path[: end.start()] for end in re.finditer(r"\.|$", each.path)} for each in known]
     nowhere = next((path for path in paths if not any(path in ways for ways in around)), None)
     if nowhere is not None:
-        raise ValueError(f"the model has no weights {on_one_line(nowhere)[:100]!r} to train")
-    return [each for each, ways in zip(trained, around) if not ways.isdisjoint(paths)]
+        raise ValueError(f"the model has no weights {on_one_line(nowhere)[:100]!r}")
+    return [each for each, ways in zip(known, around) if each.trains and not ways.isdisjoint(paths)]

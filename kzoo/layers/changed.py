@@ -7,29 +7,17 @@ from keras import ops
 from kzoo.files.words import on_one_line
 from kzoo.keras_contact import layers_within, memory_unsearched
 from kzoo.layers.adapted import merged_matrix, updates_of
+from kzoo.layers.locking import WITH_LORA, has_lora
 from kzoo.layers.matrices import matrix_of
 from kzoo.types import Tensor
 
 KERNEL = "0"  # what a layer calls its kernel among the variables that it stores
 KEPT = ("int8", "int4", "float8")  # modes that a layer can be put into without data, and so from a file
-WITH_LORA = (
-    keras.layers.Dense,
-    keras.layers.EinsumDense,
-    keras.layers.Embedding,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-)
 
 
 def multiplies_plainly(layer) -> bool:
     """Whether all that a `Dense` layer does is to multiply by its kernel and to add its bias, so that another may."""
     return layer.quantization_mode is None and not updates_of(layer)
-
-
-def has_lora(layer) -> bool:
-    """Whether a layer has LoRA weights beside its own."""
-    return isinstance(layer, WITH_LORA) and layer.lora_enabled
 
 
 def quantised(model, attached=()) -> dict:

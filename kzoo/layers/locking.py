@@ -1,8 +1,23 @@
 """Single weights that are not trained: locked and opened by their paths, and kept in files."""
 
+import keras
+
 from kzoo.paths import at_paths, layers, parameters
 
 ATTACHED = ("objective", "gradients", "means", "health", "patches")  # by `compile`, which makes them anew
+WITH_LORA = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+)
+
+
+def has_lora(layer) -> bool:
+    """Whether a layer has LoRA weights beside its own."""
+    return isinstance(layer, WITH_LORA) and layer.lora_enabled
 
 
 def lock(model, chosen) -> None:
@@ -53,7 +68,8 @@ def unlock(model, chosen) -> None:
 def locked_paths(model) -> list[str]:
     """What a file has to say of the locked weights of a model, for `lock_again`: the largest parts that have no others.
 
-    Towers, which say it in their own config, and what `compile` attaches are left out.
+    Towers, which say it in their own config, and what `compile` attaches are left out; so are kernels with Keras' LoRA,
+    which is merged into what is written.
     """
     found = []
     for path, layer, own in _parts(model):
@@ -78,9 +94,14 @@ def lock_again(model, paths) -> None:
 
 def _parts(model):
     """`(path, layer, weights that it and all within it have to train)` of a model and its layers."""
-    trained = [each for each in parameters(model) if each.trains]
+    trained = [each for each in parameters(model) if each.trains and not _beside_lora(each)]
     for path, layer, _ in layers(model):
         yield path, layer, [each for each in trained if not path or _within(path)(each.path)]
+
+
+def _beside_lora(parameter):
+    name = parameter.path.rpartition(".")[2]
+    return has_lora(parameter.owner) and not parameter.variable.trainable and name in ("kernel", "embeddings")
 
 
 def _within(path):
