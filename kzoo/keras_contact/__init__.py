@@ -22,6 +22,7 @@ from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
 from kzoo.keras_contact.saving import OF_METRICS, OF_TRAINING, give_state, left_over, take_state, write_by
 from kzoo.keras_contact.steps import (
+    AllAtOnce,
     BuiltAlready,
     SparesAll,
     batches_placed,
@@ -39,6 +40,7 @@ from kzoo.keras_contact.watching import children_of, outputs_shown
 __all__ = [
     "OF_METRICS",
     "OF_TRAINING",
+    "AllAtOnce",
     "BuiltAlready",
     "SparesAll",
     "as_said",
