@@ -79,6 +79,7 @@ PRIVATE = {
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
     "_var_key": (lambda: compiled().optimizer, None),
+    "_parallel_update_step": (lambda: keras.optimizers.AdamW(), "torch"),
     "_backend_update_step": (lambda: compiled().optimizer, None),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
     "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),

@@ -31,6 +31,7 @@ from kzoo.keras_contact.saving import (
     write_by,
 )
 from kzoo.keras_contact.steps import (
+    AllAtOnce,
     BuiltAlready,
     SparesAll,
     batches_placed,
@@ -48,6 +49,7 @@ from kzoo.keras_contact.watching import attributes_of, children_of, outputs_show
 __all__ = [
     "OF_METRICS",
     "OF_TRAINING",
+    "AllAtOnce",
     "BuiltAlready",
     "SparesAll",
     "as_said",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import keras
@@ -57,6 +58,31 @@ class SparesAll:
     def _apply_weight_decay(self, variables) -> None:
         if any(self._use_weight_decay(each) for each in variables):
             super()._apply_weight_decay(variables)
+
+
+class AllAtOnce:
+    """Mixin of an optimizer that is derived from one of Keras: on torch it takes a step for all variables at once, too.
+
+    Keras does so for its own classes alone; those of a derived one it goes through one by one, which is a large part of
+    the step of a small model. One that has an `update_step` of its own is left to it.
+    """
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
+        own = next(each for each in type(self).__mro__ if each.__module__.startswith("keras."))
+        step = getattr(_class_on_backend(own), "_parallel_update_step", None)
+        if step is None or type(self).update_step is not own.update_step:
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        import torch
+
+        with torch.no_grad():
+            step(self, grads, trainable_variables, learning_rate)
+
+
+@cache
+def _class_on_backend(optimizer) -> type:
+    """The class that Keras makes in place of one of its optimizers, on torch another one."""
+    return type(optimizer())
 
 
 class BuiltAlready:

@@ -8,7 +8,7 @@ from shared_case import batch_of, numpy, tiny_model
 
 import kzoo
 from kzoo.losses import InfoNCE, SigmoidContrastive
-from kzoo.training import AdamW, PatchDropout, recipe
+from kzoo.training import AdamW, Lion, PatchDropout, recipe
 from kzoo.training.named_recipes import NAMED
 from kzoo.training.optimizers import OWN, UNDECAYED
 from kzoo.training.recipes import choose_recipe
@@ -182,3 +182,27 @@ def test_kzoo_train_takes_a_recipe_by_name_and_goes_by_the_pairs_for_the_rest():
     chosen = choose_recipe(1_400, 10**6, from_scratch=False, name="clip_finetune", weight_decay=0.3)
     assert (chosen.batch_size, chosen.epochs, chosen.layer_decay) == (64, 10, 0.7)
     assert (chosen.weight_decay, chosen.word_dropout, chosen.name) == (0.3, 0.0, "clip_finetune")
+
+
+@pytest.mark.parametrize("own, of_keras", [(AdamW, keras.optimizers.AdamW), (Lion, keras.optimizers.Lion)])
+def test_a_derived_optimizer_steps_as_that_of_keras(own, of_keras):
+    """Also on torch, where that of Keras takes all weights at once; one with a step of its own is left to it."""
+
+    class Still(own):
+        def update_step(self, gradient, variable, learning_rate):
+            called.append(variable)
+
+    called, found = [], []
+    options = {"learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.95, "weight_decay": 0.0}
+    options |= {"epsilon": 1e-6} if own is AdamW else {}
+    for make in (own, of_keras, Still):
+        weights = [keras.Variable(np.full(shape, 0.5, "float32")) for shape in ((3, 2), (4,))]
+        optimizer = make(**options)
+        optimizer.build(weights)
+        for step in (1.0, -0.3, 0.2):
+            optimizer.apply([keras.ops.full(each.shape, step) for each in weights])
+        found.append([numpy(each) for each in weights])
+    for one, other, start in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=2e-6)
+        assert np.abs(one - start).max() > 0.05 and np.all(start == 0.5)
+    assert len(called) == 6
