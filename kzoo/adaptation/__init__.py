@@ -17,6 +17,7 @@ _NAMES = {
     "LabelPropagation": f"{_CLASSIFIERS}.label_propagation",
     "LinearProbe": f"{_CLASSIFIERS}.linear_probe",
     "LoRA": "kzoo.adaptation.lora",
+    "MVLPT": f"{_PROMPTS}.mvlpt",
     "MaPLe": f"{_PROMPTS}.maple",
     "NearestClassMean": f"{_CLASSIFIERS}.class_mean",
     "SparseConceptBottleneck": f"{_CLASSIFIERS}.concept_bottleneck",

@@ -18,6 +18,7 @@ from kzoo.adaptation.prompts.cocoop import CoCoOp
 from kzoo.adaptation.prompts.coop import CoOp
 from kzoo.adaptation.prompts.fedpgp import FedPGP
 from kzoo.adaptation.prompts.maple import MaPLe
+from kzoo.adaptation.prompts.mvlpt import MVLPT
 from kzoo.adaptation.prompts.vpt import VPT
 from kzoo.adaptation.report import TrainableReport, trainable_report
 from kzoo.adaptation.weight_space.anisotropic import AnisotropicScaling
@@ -26,6 +27,7 @@ from kzoo.adaptation.weight_space.merging import greedy_soup, interpolate, slerp
 from kzoo.adaptation.weight_space.task_vector import TaskVector
 
 __all__ = [
+    "MVLPT",
     "VPT",
     "AnisotropicScaling",
     "CoCoOp",

@@ -4,7 +4,7 @@ import numpy as np
 from shared_case import numpy, spread, tiny_model, toy_pairs
 
 import kzoo
-from kzoo.encoders import TextTransformer
+from kzoo.encoders import BertEncoder, M2M100Encoder, TextTransformer
 from kzoo.models import DualEncoder
 
 NAMES = ["red circle", "green_square", "blue"]
@@ -16,13 +16,16 @@ TOWERS = {
     "siglip": {"pool": "last", "causal": False},
     "coca": {"pool": "class_embedding", "pad_id": 0},
     "averaged": {"pool": "average", "mask_padding": True, "causal": False},
+    "align": {"kind": BertEncoder},
+    "nllb": {"kind": M2M100Encoder, "pad_id": 0},
 }
 
 
-def made(**options):
+def made(kind=TextTransformer, **options):
     """A model with a text tower of one block, and numbers so large that its outputs depend on its inputs."""
     model = tiny_model(depth=1)
-    text = TextTransformer(320, 10, 24, 1, 2, embed_dim=12, eot_id=2, name="text_encoder", **options)
+    options |= {"eot_id": 2} if kind is TextTransformer else {}
+    text = kind(320, 10, 24, 1, 2, embed_dim=12, name="text_encoder", **options)
     model = DualEncoder(model.image_encoder, text, kzoo.layers.SimilarityHead(8.0, bias=-1.0), model.preprocessor)
     spread(model)
     return model

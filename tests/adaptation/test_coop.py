@@ -37,6 +37,8 @@ def test_the_context_alone_is_trained_and_kept(model, options, tmp_path):
     classifier.compile(keras.optimizers.Adam(0.02))
     losses = classifier.fit(BATCH, batch_size=6, epochs=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+    accuracy = np.mean(classifier.classify(IMAGES).argmax(axis=1) == LABELS)
+    assert classifier.evaluate(BATCH, batch_size=5, verbose=0)["accuracy"] == pytest.approx(accuracy)
     moved = np.abs(numpy(context) - begun).reshape(-1, 24).max(axis=1)
     assert (moved > 1e-3).all()
     for weights, old in ((state(model), before), (state(classifier.model), own)):

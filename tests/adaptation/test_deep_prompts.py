@@ -7,7 +7,7 @@ from prompt_case import BATCH, IMAGES, NAMES, TOWERS, logits_of, made, state, ze
 from shared_case import numpy, spread, tiny_model
 
 import kzoo
-from kzoo.adaptation import VPT, CoOp, EmbeddingClassifier, MaPLe
+from kzoo.adaptation import MVLPT, VPT, CoOp, EmbeddingClassifier, MaPLe
 from kzoo.adaptation.prompts.context import Context
 from kzoo.adaptation.prompts.deep import DeepTexts
 from kzoo.encoders import PromptedTower
@@ -26,11 +26,13 @@ METHODS = {
     "deep VPT": lambda model: VPT(model, NAMES, n_ctx=3, template="a {}"),
     "shallow VPT": lambda model: VPT(model, NAMES, n_ctx=2, deep=False, template="a {}"),
     "MaPLe": lambda model: MaPLe(model, NAMES, init="a big", knowledge_weight=1.0),
+    "MVLPT": lambda model: MVLPT(model, NAMES, 2, 3, shared="mlp", project_dim=8),
 }
 SHAPES = {
     "deep VPT": [(2, 3, 24)],
     "shallow VPT": [(1, 2, 24)],
     "MaPLe": [(2, 24), (2, 24), (24, 24), (24,), (24, 24), (24,)],
+    "MVLPT": [(2, 24), (6, 24), *[(24, 8), (8,), (8, 24), (24,)] * 2, (8, 8), (8,)],
 }
 
 
@@ -66,6 +68,28 @@ def test_a_context_that_enters_the_first_block_has_the_places_of_its_text(kind):
     np.testing.assert_allclose(
         8.0 * model.encode_image(IMAGES) @ found.T - 1.0, zero_shot(model, "a big {}."), atol=1e-4
     )
+
+
+def test_prompts_of_several_tasks_are_what_those_of_another_begin_as(model, tmp_path):
+    tasks = {"round": ["red circle", "circle"], "others": ["green square"]}
+    several = MVLPT(model, tasks, 2, 2, deep=False, project_dim=8)
+    batch = BATCH | {"tasks": np.where(BATCH["labels"] == 2, 1, 0)}
+    logits, free = (numpy(several(each)["logits"]) for each in (batch, BATCH))
+    own = np.equal.outer(batch["tasks"], [0, 0, 1])
+    np.testing.assert_allclose(logits[own], free[own], atol=1e-5)
+    assert (logits[~own] < -1e9).all()
+    several.compile(keras.optimizers.Adam(0.02))
+    losses = several.fit(batch, batch_size=6, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    several.save(tmp_path / "model.keras")
+    again = kzoo.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(numpy(again(batch)["logits"])[own], numpy(several(batch)["logits"])[own], atol=1e-5)
+    other = MVLPT(model, ["blue", "grey"], 2, 2, deep=False, project_dim=8).start_from(several)
+    np.testing.assert_allclose(other.encode_image(IMAGES), several.encode_image(IMAGES), atol=1e-6)
+    with pytest.raises(ValueError, match="row 0 is of task 1, but its label 0 is a class of task 0"):
+        several.fit(batch | {"tasks": 1 - batch["tasks"]}, verbose=0)
+    with pytest.raises(ValueError, match="make both with the same n_ctx"):
+        MVLPT(model, ["blue", "grey"], 1, 2, deep=False, project_dim=8).start_from(several)
 
 
 def test_a_prompted_tower_is_a_tower(model, tmp_path):
@@ -114,3 +138,6 @@ def test_what_takes_no_prompts(model):
     ):
         with pytest.raises(ValueError, match=sentence):
             call()
+    for names in ("abc", {"letters": "abc"}):
+        with pytest.raises(TypeError, match="give a list of names"):
+            MVLPT(model, names)

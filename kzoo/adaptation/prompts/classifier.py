@@ -1,5 +1,6 @@
 """The classifier that prompts make of a dual encoder: pictures in, logits over named classes out."""
 
+from collections.abc import Callable
 from typing import Self
 
 import keras
@@ -28,7 +29,7 @@ class PromptedClassifier(ContrastiveModel):
     is trained of it later is not seen here. Nothing of them is trained.
 
     `fit` takes pictures and labels, `{"images": ..., "labels": ...}` or a data set that yields such dicts; the loss is
-    the cross-entropy of the logits, unless `compile` is given another.
+    the cross-entropy of the logits, unless `compile` is given another. `accuracy` is logged beside it.
 
     A subclass calls this constructor, makes the weights of its prompts, calls `settle_prompts`, and defines
     `embed_classes`, or `rules` where what it says of a class depends on the picture.
@@ -123,6 +124,9 @@ class PromptedClassifier(ContrastiveModel):
 
     def predicted(self, batch) -> list[str]:
         return self.default_outputs(batch, self.slots(batch))
+
+    def measured(self, loss) -> dict[str, Callable]:
+        return {"accuracy": _accuracy} if {"logits", "labels"} <= {*loss.reading()} else {}
 
     def wants(self, batch) -> str:
         return super().wants(batch).removesuffix(".") + ", with 'labels' (batch,) beside them to train."
@@ -222,3 +226,9 @@ class PromptedClassifier(ContrastiveModel):
         manifest = self.encoder().export(folder, format, **kwargs)
         classifier.save(f"{folder}/{CLASSIFIER_FILE}")
         return manifest
+
+
+def _accuracy(tensors):
+    """Share of the pictures whose class has the largest logit."""
+    found = ops.cast(ops.argmax(tensors["logits"], axis=-1), "int32")
+    return ops.mean(ops.cast(ops.equal(found, ops.cast(ops.reshape(tensors["labels"], (-1,)), "int32")), "float32"))
