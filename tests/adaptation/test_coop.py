@@ -16,6 +16,7 @@ def model():
     return made()
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize("kind", TOWERS)
 def test_the_context_of_a_text_gives_the_zero_shot_classifier(kind):
     model = made(**TOWERS[kind])
@@ -27,12 +28,11 @@ def test_the_context_of_a_text_gives_the_zero_shot_classifier(kind):
     np.testing.assert_allclose(baked.logits(classifier.encode_image(IMAGES)) - 1.0, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"n_ctx": 3, "class_specific": True, "class_position": "middle"}, {"init": "a"}])
-def test_the_context_alone_is_trained_and_kept(model, options, tmp_path):
+def test_the_context_alone_is_trained_and_kept(model, tmp_path):
     before = state(model)
-    classifier = CoOp(model, NAMES, **options)
+    classifier = CoOp(model, NAMES, n_ctx=3, class_specific=True, class_position="middle")
     (context,) = classifier.trainable_variables
-    assert context.shape == ((3, 3, 24) if options.get("class_specific") else (1, 24))
+    assert context.shape == (3, 3, 24)
     own, begun = state(classifier.model), numpy(context)
     classifier.compile(keras.optimizers.Adam(0.02))
     losses = classifier.fit(BATCH, batch_size=6, epochs=8, verbose=0).history["loss"]
@@ -51,9 +51,10 @@ def test_the_context_alone_is_trained_and_kept(model, options, tmp_path):
     again.fit(BATCH, batch_size=6, verbose=0)
 
 
+@pytest.mark.one_other
 def test_class_embeddings_are_held_near_those_of_a_template(model):
     free, held = (CoOp(model, NAMES, n_ctx=2, knowledge_weight=weight, template="a {}") for weight in (0.0, 8.0))
-    held.context.vectors.assign(free.context.vectors)
+    held.context.vectors.assign(numpy(free.context.vectors))
     values = []
     for classifier in (free, held):
         classifier.compile(keras.optimizers.SGD(0.1))
@@ -66,6 +67,7 @@ def test_class_embeddings_are_held_near_those_of_a_template(model):
     assert np.mean(np.sum((held.bake().zero_shot - texts) ** 2, axis=1)) < distance
 
 
+@pytest.mark.one_other
 def test_a_context_of_the_picture_is_that_of_coop_where_nothing_moves_it(model, tmp_path):
     classifier = CoCoOp(model, NAMES, init="a big", reduction=4)
     free = logits_of(classifier)
@@ -85,6 +87,7 @@ def test_a_context_of_the_picture_is_that_of_coop_where_nothing_moves_it(model, 
     assert not (tmp_path / "onnx").exists()
 
 
+@pytest.mark.one_other
 def test_a_client_of_a_federation_has_a_part_of_its_own(model, tmp_path):
     client, shared = FedPGP(model, NAMES, rank=1, init="a big", template="a {}"), zero_shot(model, "a big {}.")
     found = logits_of(client)
@@ -98,7 +101,7 @@ def test_a_client_of_a_federation_has_a_part_of_its_own(model, tmp_path):
     assert whole["loss"] == pytest.approx(entropy + added, rel=1e-4)
     begun, context = [numpy(each) for each in client.trainable_variables], numpy(client.context.vectors)
     client.fit(BATCH, batch_size=6, epochs=2, verbose=0)
-    assert sorted(each.shape for each in client.trainable_variables) == [(1, 24), (2, 1), (2, 24)]
+    assert sorted(tuple(each.shape) for each in client.trainable_variables) == [(1, 24), (2, 1), (2, 24)]
     assert all(np.abs(numpy(new) - old).max() > 1e-4 for old, new in zip(begun, client.trainable_variables))
     client.save(tmp_path / "model.keras")
     np.testing.assert_allclose(logits_of(kzoo.load_model(tmp_path / "model.keras")), logits_of(client), atol=1e-5)
@@ -125,7 +128,16 @@ def test_what_cannot_be_prompted(model):
         (lambda: CoOp(model, NAMES, n_ctx=1, class_position="back"), ValueError, "class_position"),
         (lambda: CoOp(model, NAMES, n_ctx=1, knowledge_weight=-1.0), ValueError, "knowledge_weight"),
         (lambda: CoOp(model, NAMES, n_ctx=1, template="a"), ValueError, "needs one {}"),
-        (lambda: FedPGP(model, NAMES, 2, rank=3), ValueError, "rank is 3, but a context is 2 vectors of 24"),
+        (
+            lambda: CoOp(model, NAMES, knowledge_weight=1.0),
+            ValueError,
+            "text 'a photo of a red circle.' is longer than",
+        ),
+        (
+            lambda: FedPGP(model, NAMES, 2, rank=3, template="{}"),
+            ValueError,
+            "rank is 3, but a context is 2 vectors of 24",
+        ),
         (lambda: CoCoOp(model, NAMES, init="a", reduction=13), ValueError, "reduction is 13, but .* 12 channels"),
     ):
         with pytest.raises(error, match=sentence):

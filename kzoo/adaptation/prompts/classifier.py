@@ -10,6 +10,7 @@ from keras import ops
 from kzoo.adaptation.classifiers.arrays import classes_of
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.prompts.frozen import frozen_copy, is_opening, opening
+from kzoo.adaptation.prompts.layout import plain_ids
 from kzoo.arguments import COUNT, NOT_NEGATIVE, PATH, TEXT, takes
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
 from kzoo.inference.embed import BATCH_SIZE, Embedder, check_some, in_batches
@@ -135,7 +136,9 @@ class PromptedClassifier(ContrastiveModel):
     def template_embeddings(self) -> Array:
         """What the classes are without prompts: the embedding of each in `template`, `(classes, embed_dim)`."""
         names = [name.replace("_", " ") for name in self.class_names]
-        return class_embeddings(self.model.encode_text(fill_templates(names, self.template)), len(names))
+        texts = fill_templates(names, self.template)
+        plain_ids(self.model.preprocessor.tokenizer, texts)  # of texts that are cut, several could be one
+        return class_embeddings(self.model.encode_text(texts), len(names))
 
     @takes(batch_size=COUNT)
     def encode_image(self, images, batch_size=BATCH_SIZE) -> Array:

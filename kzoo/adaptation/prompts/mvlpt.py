@@ -197,7 +197,7 @@ class MVLPT(PromptedClassifier):
                 "with the same n_ctx, n_ctx_visual, deep, shared and project_dim, on models of one architecture."
             )
         for own, new in pairs:
-            own.assign(new)
+            own.assign(ops.copy(new))  # a step of jax lets go of the arrays of its model
         return self
 
     def encoder(self) -> DualEncoder:
