@@ -11,7 +11,7 @@ from kzoo.adaptation.classifiers.arrays import classes_of
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.prompts.frozen import frozen_copy, is_opening, opening
 from kzoo.adaptation.prompts.layout import plain_ids
-from kzoo.arguments import COUNT, NOT_NEGATIVE, PATH, TEXT, takes
+from kzoo.arguments import COUNT, NOT_NEGATIVE, PATH, TEXT, able, takes
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
 from kzoo.inference.embed import BATCH_SIZE, Embedder, check_some, in_batches
 from kzoo.models.answers import Rule
@@ -51,7 +51,11 @@ class PromptedClassifier(ContrastiveModel):
 
     tower_names = {"image": "image_encoder"}
     reads_template = False  # whether the method needs the classes of the template, whatever is asked for
-    arguments = ContrastiveModel.arguments | {"knowledge_weight": NOT_NEGATIVE, "template": TEXT}
+    arguments = ContrastiveModel.arguments | {
+        "class_names": able("__iter__", "a list of names"),
+        "knowledge_weight": NOT_NEGATIVE,
+        "template": TEXT,
+    }
 
     def __init__(self, model, class_names, knowledge_weight=0.0, template=TEMPLATE, **kwargs):
         super().__init__(autocast=False, **kwargs)
