@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from kzoo.arguments import FUNCTION
 from kzoo.encoders.prompted import PromptedTower
 from kzoo.encoders.text_transformer import TextTransformer
 from kzoo.encoders.tower import table_of
@@ -79,6 +80,7 @@ class CoupledTower(PromptedTower):
     """
 
     kind = None
+    arguments = PromptedTower.arguments | {"visual": FUNCTION}
 
     def __init__(self, tower, visual, num_prompts, prompted_blocks, **kwargs):
         super().__init__(tower, num_prompts, prompted_blocks, **kwargs)
