@@ -7,6 +7,7 @@ import keras
 
 # Keras finds the classes in a file by the names under which they are registered, as these rooms are imported
 from kzoo import encoders, layers, losses, models, training  # noqa: F401
+from kzoo.adaptation.prompts import cocoop, coop, fedpgp, maple, mvlpt, vpt  # noqa: F401
 from kzoo.arguments import FLAG, PATH, takes
 from kzoo.files.opening import check_pointer
 from kzoo.models.any_model import AnyModel

@@ -148,7 +148,7 @@ TOWER = {  # of all towers and decoders of kzoo, whose constructors say which of
 }
 NO_KEY = Rule("no such key", lambda value: False)
 NOT_GIVEN = {"name": NO_KEY, "dtype": NO_KEY}  # which a tower gets from its place, and from who opens it
-ELSEWHERE = {"layer", "keras_hub"}  # kinds of towers around a layer of somebody else, whose config is its own
+ELSEWHERE = {"layer", "keras_hub", "prompted"}  # kinds of towers around another layer, whose config is its own
 
 
 class TowerRule:

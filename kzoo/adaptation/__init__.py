@@ -1,23 +1,30 @@
-"""Adapting what is trained: names of weights, freezing, low-rank updates, small classifiers, sums of weights."""
+"""Adapting what is trained: names of weights, freezing, low-rank updates, prompts, classifiers, sums of weights."""
 
 from kzoo.lazy import lazy
 
 _CLASSIFIERS = "kzoo.adaptation.classifiers"
+_PROMPTS = "kzoo.adaptation.prompts"
 _WEIGHTS = "kzoo.adaptation.weight_space"
 _NAMES = {
     "AnisotropicScaling": f"{_WEIGHTS}.anisotropic",
+    "CoCoOp": f"{_PROMPTS}.cocoop",
+    "CoOp": f"{_PROMPTS}.coop",
     "ConceptMatrixSearch": f"{_CLASSIFIERS}.concept_matrix_search",
     "EmbeddingClassifier": f"{_CLASSIFIERS}.classifier",
+    "FedPGP": f"{_PROMPTS}.fedpgp",
     "GaussianDiscriminant": f"{_CLASSIFIERS}.gaussian",
     "KNearestNeighbours": f"{_CLASSIFIERS}.neighbours",
     "LabelPropagation": f"{_CLASSIFIERS}.label_propagation",
     "LinearProbe": f"{_CLASSIFIERS}.linear_probe",
     "LoRA": "kzoo.adaptation.lora",
+    "MVLPT": f"{_PROMPTS}.mvlpt",
+    "MaPLe": f"{_PROMPTS}.maple",
     "NearestClassMean": f"{_CLASSIFIERS}.class_mean",
     "SparseConceptBottleneck": f"{_CLASSIFIERS}.concept_bottleneck",
     "TaskVector": f"{_WEIGHTS}.task_vector",
     "TipAdapter": f"{_CLASSIFIERS}.tip_adapter",
     "TrainableReport": "kzoo.adaptation.report",
+    "VPT": f"{_PROMPTS}.vpt",
     "ZeroShot": f"{_CLASSIFIERS}.zero_shot",
     "activate": "kzoo.adaptation.lora",
     "adapters": "kzoo.adaptation.lora",

@@ -14,6 +14,12 @@ from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.freezing import freeze, unfreeze
 from kzoo.adaptation.inversion import invert_images, invert_texts
 from kzoo.adaptation.lora import LoRA, activate, adapters, add_adapter, merge, remove_adapter, unmerge
+from kzoo.adaptation.prompts.cocoop import CoCoOp
+from kzoo.adaptation.prompts.coop import CoOp
+from kzoo.adaptation.prompts.fedpgp import FedPGP
+from kzoo.adaptation.prompts.maple import MaPLe
+from kzoo.adaptation.prompts.mvlpt import MVLPT
+from kzoo.adaptation.prompts.vpt import VPT
 from kzoo.adaptation.report import TrainableReport, trainable_report
 from kzoo.adaptation.weight_space.anisotropic import AnisotropicScaling
 from kzoo.adaptation.weight_space.curve import interpolation_curve
@@ -21,14 +27,20 @@ from kzoo.adaptation.weight_space.merging import greedy_soup, interpolate, slerp
 from kzoo.adaptation.weight_space.task_vector import TaskVector
 
 __all__ = [
+    "MVLPT",
+    "VPT",
     "AnisotropicScaling",
+    "CoCoOp",
+    "CoOp",
     "ConceptMatrixSearch",
     "EmbeddingClassifier",
+    "FedPGP",
     "GaussianDiscriminant",
     "KNearestNeighbours",
     "LabelPropagation",
     "LinearProbe",
     "LoRA",
+    "MaPLe",
     "NearestClassMean",
     "SparseConceptBottleneck",
     "TaskVector",

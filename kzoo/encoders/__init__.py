@@ -17,6 +17,7 @@ from kzoo.encoders.m2m100 import M2M100Encoder
 from kzoo.encoders.modern_text import ModernTextTransformer
 from kzoo.encoders.multimodal_decoder import MultimodalDecoder
 from kzoo.encoders.naflex_vit import NaFlexVisionTransformer
+from kzoo.encoders.prompted import PromptedTower
 from kzoo.encoders.resnet import ResNet
 from kzoo.encoders.swin import SwinTransformer
 from kzoo.encoders.t5 import T5Encoder
@@ -37,6 +38,7 @@ KINDS = (
     ModernTextTransformer,
     MultimodalDecoder,
     NaFlexVisionTransformer,
+    PromptedTower,
     ResNet,
     SwinTransformer,
     T5Encoder,
@@ -59,6 +61,7 @@ __all__ = [
     "ModernTextTransformer",
     "MultimodalDecoder",
     "NaFlexVisionTransformer",
+    "PromptedTower",
     "ResNet",
     "SwinTransformer",
     "T5Encoder",

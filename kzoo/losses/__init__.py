@@ -44,6 +44,7 @@ from kzoo.losses.image_text.symile import Symile
 from kzoo.losses.image_text.token_classification import TokenClassification
 from kzoo.losses.image_text.unified_contrastive import UnifiedContrastive
 from kzoo.losses.labels.circle_loss import CircleLoss
+from kzoo.losses.labels.cross_entropy import CrossEntropy
 from kzoo.losses.labels.equiangular_basis_vectors import EquiangularBasisVectors
 from kzoo.losses.labels.focal_supcon import FocalSupCon
 from kzoo.losses.labels.gumbel_contrastive import GumbelContrastive
@@ -122,6 +123,7 @@ __all__ = [
     "ContinuouslyWeightedContrastive",
     "ContrastiveMIM",
     "CountingContrastive",
+    "CrossEntropy",
     "DecoupledContrastive",
     "DecoupledGlobalLocal",
     "DecoupledSoftmax",

@@ -24,7 +24,7 @@ from kzoo.models.summary import Summary
 from kzoo.scale.engine import within_scope
 from kzoo.training.engines import check_devices, check_optimizer
 from kzoo.training.gradients import gradient_policy
-from kzoo.training.metrics import NamedMeans
+from kzoo.training.metrics import NamedMeans, in_batch_accuracy
 from kzoo.training.optimizers import resolve_optimizer
 from kzoo.training.options import DEFAULTS, check_options, options_of, set_options
 from kzoo.training.recipes import Recipe
@@ -291,8 +291,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         check_devices(self, training=False)
         super().compile(optimizer=optimizer, **kwargs)
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
-        accuracy = ["in_batch_accuracy"] if self.compares_pairs(loss) else []
-        means = NamedMeans([*loss.term_names, *accuracy])
+        means = NamedMeans([*loss.term_names, *self.measured(loss)])
         for name, step in steps_of(self).items():
             keras_contact.untracked(self, name, step)
         keras_contact.untracked(self, "epochs_made", 0)
@@ -329,6 +328,13 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
     def any_number(self) -> tuple:
         """Names that a loss of any number of tensors reads, unless it was told which."""
         return ()
+
+    def measured(self, loss) -> dict[str, Callable]:
+        """Name -> function of the tensors that a loss reads, of what is logged beside its terms."""
+        return {"in_batch_accuracy": self._in_batch} if self.compares_pairs(loss) else {}
+
+    def _in_batch(self, tensors):
+        return in_batch_accuracy(*(tensors[name] for name in self.PAIR))
 
     def compares_pairs(self, loss) -> bool:
         """Whether a loss reads both embeddings of a pair: accuracy and recall say nothing of what others train."""

@@ -4,6 +4,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from keras import ops
+
 from kzoo.scale.micro_batches import ADDED
 from kzoo.types import Tensor
 
@@ -38,6 +40,7 @@ class Run:
     """
 
     def __init__(self, part, batch, most):
+        batch = {name: ops.convert_to_tensor(each) for name, each in batch.items()}  # arrays, of a batch on its own
         first = next(iter(batch.values()))
         self.part, self.rows, self.device = part, len(first), first.device
         self.count = -(-self.rows // most)

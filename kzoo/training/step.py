@@ -14,7 +14,6 @@ from kzoo.scale.engine import logged, own_draws, part_of, parts_read, whole, who
 from kzoo.scale.micro_batches import forward
 from kzoo.training.autodiff import apply_gradients, gradients, run_step
 from kzoo.training.feed import joined
-from kzoo.training.metrics import in_batch_accuracy
 from kzoo.training.step_values import of_step
 from kzoo.training.watched import Watch, bad_gradients
 
@@ -107,8 +106,7 @@ def losses_of(model, part, training) -> tuple:
     tensors = part.gathered(of_rows, model.batch_axes) | head
     with blocks_of(model.loss_block_size, model.few_rows):
         terms, values = objective.by_term(tensors, training, given)
-        if model.compares_pairs(objective):
-            values = (*values, in_batch_accuracy(*(tensors[name] for name in model.PAIR)))
+        values = (*values, *(measure(tensors) for measure in model.measured(objective).values()))
     # a head that the loss does not read gets a gradient of zero, not none; regularisers of the towers, if any
     rest = [0.0 * sum(head.values())] * bool(head) + added
     return (sum([terms[0], *rest]), *terms[1:]), (values, watch.flags() if watch else None)

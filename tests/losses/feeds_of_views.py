@@ -81,6 +81,11 @@ FEEDS = {
     "WeightedInfoNCE": (losses.WeightedInfoNCE, single(), of_views(matrices={"weights": Separations(RUNS)})),
     # -- labels --
     "CircleLoss": (losses.CircleLoss, single(), labelled(views=1)),
+    "CrossEntropy": (
+        losses.CrossEntropy,
+        single(None, head(lambda: Classifier(3), "view_1_features", "logits")),
+        labelled(views=1),
+    ),
     "EquiangularBasisVectors": (lambda: losses.EquiangularBasisVectors(3, DIM), single(), labelled(views=1)),
     "FocalSupCon": (losses.FocalSupCon, single(), labelled()),
     "ICNN": (lambda: losses.ICNN(2), single(), labelled(views=1)),

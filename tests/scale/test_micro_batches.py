@@ -147,6 +147,15 @@ def test_batch_norms_have_statistics_of_their_micro_batch():
 
 
 # -- arguments, files, refusals --
+def test_lists_are_embedded_in_micro_batches_too():
+    model = tiny_model(depth=1)
+    images = toy_pairs(5, 16)["images"]
+    whole = model.encode_image(images)
+    model.compile(micro_batch_size=2)
+    np.testing.assert_allclose(model.encode_image(images), whole, atol=1e-6)
+    assert model.encode_text(["a big circle"]).shape == (1, 12)
+
+
 def test_a_saved_model_keeps_it(tmp_path):
     model = tiny_model(depth=1)
     model.compile("sgd", micro_batch_size=3)
