@@ -69,7 +69,8 @@ class AllAtOnce:
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
         own = next(each for each in type(self).__mro__ if each.__module__.startswith("keras."))
-        step = getattr(_class_on_backend(own), "_parallel_update_step", None)
+        on_torch = keras.config.backend() == "torch"
+        step = getattr(_class_on_torch(own), "_parallel_update_step", None) if on_torch else None
         if step is None or type(self).update_step is not own.update_step:
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
@@ -80,8 +81,8 @@ class AllAtOnce:
 
 
 @cache
-def _class_on_backend(optimizer) -> type:
-    """The class that Keras makes in place of one of its optimizers, on torch another one."""
+def _class_on_torch(optimizer) -> type:
+    """The class that Keras makes on torch in place of one of its optimizers."""
     return type(optimizer())
 
 
