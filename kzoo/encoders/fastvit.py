@@ -20,8 +20,7 @@ class FastViT(Mergeable, ImageTower):
     """FastViT image tower with the normalisation of raw pixels inside.
 
     While it trains, what mixes positions is a sum of branches, each with a batch norm; `for_export` gives the tower
-    with one convolution in the place of each sum. On TensorFlow the graph optimizer's `remapping` is turned off for the
-    process once one is made, as it breaks on the gradients.
+    with one convolution in the place of each sum.
 
     Args:
         image_size: side in pixels, or `(height, width)`.
@@ -123,7 +122,6 @@ class FastViT(Mergeable, ImageTower):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        _spare_memory()
         stages = len(depths)
         by_stage = {
             "depth": depths,
@@ -209,12 +207,3 @@ class FastViT(Mergeable, ImageTower):
         form = type(self).from_config(self.get_config() | {"merged": True})
         form.take_merged(self)
         return form
-
-
-def _spare_memory():
-    """TensorFlow 2.21 destroys memory where its remapper, which makes one operation of several, meets the gradients of
-    these convolutions; from here on it makes none in this process."""
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.optimizer.set_experimental_options({"remapping": False})

@@ -11,7 +11,7 @@ from kzoo.losses.base import WeightedSum
 from kzoo.models.answers import HIDDEN, KEPT
 from kzoo.models.checks import check_alone, check_arrays
 from kzoo.models.slots import Rows, bag_of
-from kzoo.training.feed import is_data_set, joined
+from kzoo.training.feed import Fed, is_data_set, joined
 from kzoo.training.parts import fed_in_parts
 
 
@@ -19,7 +19,8 @@ class Intake:
     """Takes in the data of one call of `fit`, `evaluate` or `predict`.
 
     As a context around that call it says what is wrong in its own words, where a library that reads the data wraps
-    errors into its own.
+    errors into its own. At its end it lets go of model and data: TensorFlow keeps each Python function that its data
+    sets call for as long as the process lives, and would keep them with it.
 
     Args:
         model: a model of kzoo.
@@ -32,12 +33,16 @@ class Intake:
 
     def __init__(self, model, loss=None):
         self.model, self.loss = model, loss
-        self.begun, self.error = False, None
+        self.begun, self.error, self.handed = False, None, None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
+        self.model = self.loss = None
+        if isinstance(self.handed, Fed):
+            self.handed.source = None
+        self.handed = None
         if isinstance(error, Exception) and self.error is not None and error is not self.error:
             raise self.error from None
         said = _said_by_worker(error)
@@ -61,7 +66,8 @@ class Intake:
                     f"{name} was given beside a data set ({type(x).__name__}), which gives it itself: as an entry of "
                     "the dict that it yields, or in a tuple (x, y, sample_weight)."
                 )
-        return fed_in_parts(x, self.take, self.finish)
+        self.handed = fed_in_parts(x, self.take, self.finish)
+        return self.handed
 
     def take(self, x, y=None, sample_weight=None) -> dict:
         """One batch, or all rows at once, as one dict; stops with a sentence where it cannot be."""
