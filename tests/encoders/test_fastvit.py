@@ -83,6 +83,7 @@ def test_a_merged_tower_gives_the_same_on_any_size(options):
     assert all(np.array_equal(old, numpy(new)) for old, new in zip(before, own.weights, strict=True))
 
 
+@pytest.mark.one_other("jax")
 def test_an_export_holds_one_convolution_for_each_sum_with_lora_merged(tmp_path):
     encoder = trained(tower(embed_dim=12, name="image_encoder"))
     for layer in (encoder.stages[2].blocks[0].attention.query, encoder.stages[0].blocks[0].mlp.up):
@@ -102,6 +103,7 @@ def test_an_export_holds_one_convolution_for_each_sum_with_lora_merged(tmp_path)
     assert nodes["Conv"] == 3 + 2 * 2 + 2 + 3 + 2 + 1
 
 
+@pytest.mark.one_other("jax")
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.once)])
 def test_two_steps_train_the_branches_and_move_the_statistics(dtype):
     keras.utils.set_random_seed(0)
