@@ -12,6 +12,7 @@ from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
 from kzoo.export.manifest import FIRST_OPSET, MANIFEST_FILE, describe_towers
 from kzoo.export.onnx_writers import OPSET, check_opset, halve, write_onnx
+from kzoo.export.rounding import lazily
 from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, towers_of, writes_captions
 from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
@@ -59,7 +60,8 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
             anything else is refused.
         format: `"onnx"` or `"tf_saved_model"`.
         tolerance: bound on the difference of the embeddings, and of what else a graph gives relative to its largest
-            value; default 2e-5, and 5e-3 in float16. The manifest says it.
+            value; default 2e-5, and 5e-3 in float16. The manifest says it. By default rows in which rounding alone
+            moves the model's own numbers that far are left out, with a warning, if they are at most half of all.
         opset: version of ONNX's operators, for runtimes that know no later one.
         dtype: `"float32"`, or of ONNX `"float16"`: half the size, with norms and softmaxes in float32; what goes in and
             comes out stays what it is.
@@ -83,6 +85,7 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
     """
     if format != "onnx" and (dtype, opset) != ("float32", OPSET):
         raise ValueError(f"a {format} is of float32 and has no opset; leave both out, or take format='onnx'.")
+    rounding = dtype if tolerance is None else None  # who sets a bound means all rows
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
@@ -99,7 +102,9 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
             if tower.name == "caption":
                 worst = worst_choice(model, tower, got, tolerance, what)
             else:
-                worst = worst_difference(reference(own.get(tower.name, tower)), got, tolerance, what)
+                meant = own.get(tower.name, tower)
+                out = rounding and lazily(meant.graph, lambda: [*reference(meant)], tolerance, rounding)
+                worst = worst_difference(reference(meant), got, tolerance, what, out)
             return {"exporter": exporter, "worst_difference": worst}
 
         if format == "onnx":
@@ -130,7 +135,7 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
                 "start_id": model.caption_start_id,  # of the decoder, where the tokenizer has none
             }
         if format == "onnx":
-            manifest["asked"] = asked_as_a_user(model, runtime.opened(place, manifest), tolerance)
+            manifest["asked"] = asked_as_a_user(model, runtime.opened(place, manifest), tolerance, rounding)
         disk.write(place / MANIFEST_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
     return manifest
 

@@ -77,8 +77,8 @@ def _measured(folder, what, rows, micro_batch_size):
     import kzoo
     from kzoo.keras_contact import untracked
     from kzoo.scale.loss_memory import step_of_loss
-    from kzoo.scale.memory import resized
     from kzoo.scale.peak import peak_of
+    from kzoo.scale.rows import resized
 
     with np.load(folder / BATCH) as file:
         batch = {name: file[name] for name in file}

@@ -13,6 +13,7 @@ from kzoo.keras_contact import carried_variables, untracked
 from kzoo.scale.apart import Apart
 from kzoo.scale.loss_memory import loss_peaks, output_bytes, step_of_loss
 from kzoo.scale.peak import bytes_of, free_memory, on_accelerator, peak_of
+from kzoo.scale.rows import resized
 
 MEASURED = 16  # micro-batches of which a step is measured, at most
 KEPT = 0.25  # of memory that is given back, as seen, what a process keeps
@@ -227,11 +228,6 @@ def _measuring(model, batch) -> Iterator:
 
     with _as_it_was(model):
         yield peak
-
-
-def resized(batch, rows) -> dict:
-    """A batch of so many rows, those of another over and over."""
-    return {name: np.resize(each, (rows, *each.shape[1:])) for name, each in batch.items()}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Which rows of a batch a process reads, where each reads its own; numpy only."""
+"""Rows of a batch: which a process reads, where each reads its own, and other numbers of them; numpy only."""
 
 import zlib
 
@@ -56,3 +56,8 @@ def whole_rows(batch) -> int:
     """How many rows the whole batch has that a part is of; those of the batch itself where it is none."""
     first = next(iter(batch.values()))
     return int(batch[PART][0, 1]) if PART in batch else first.shape[0]
+
+
+def resized(batch, rows) -> dict:
+    """A batch of so many rows, those of another over and over."""
+    return {name: np.resize(each, (rows, *each.shape[1:])) for name, each in batch.items()}

@@ -80,11 +80,11 @@ def complete(config, own) -> dict:
     text.refuse(no_pos_embedding=False)
     text.choice("norm_layer", {"layer_norm_fp32": None, "layer_norm": None}, "layer_norm_fp32")
     text.choice("model_name", {"base": None}, "base")
-    name, side = image.choice("model_name", _TOWERS | _VIT, None), image.get("image_size", 256)
+    width, named = text.get("dim"), image.get("model_name")
+    name, side = image.choice("model_name", _TOWERS | _VIT, named), image.get("image_size", 256)
     vit = name in _VIT.values()
     if vit and side != _VIT_SIZE:  # its table is stretched by another rule
         raise ValueError(f"{image.place} says image_size={side}; this version builds that tower for {_VIT_SIZE} alone.")
-    width = text.get("dim")
     mlp_dim = 16 * math.ceil(width * _alike(text, ratios) / 16)
     return {
         "model_cfg": {

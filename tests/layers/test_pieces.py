@@ -89,7 +89,7 @@ def test_attention_pooling_ignores_the_order_of_tokens():
 
 
 def test_similarity_head_scale_and_bias():
-    head = SimilarityHead(scale=5.0, bias=-2.0)
+    head = SimilarityHead(scale=5.0, bias=-2.0, name="similarity_head")
     a = np.array([[1.0, 0.0]], "float32")
     b = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], "float32")
     np.testing.assert_allclose(numpy(head(a, b)), [[3.0, -2.0, -7.0]], rtol=1e-6)

@@ -8,8 +8,9 @@ from shared_case import batch_of, numpy, tiny_model
 from kzoo.losses import InfoNCE, SupCon
 from kzoo.scale import memory, memory_estimate
 from kzoo.scale.apart import Apart
-from kzoo.scale.memory import fitting_micro_batch, resized
+from kzoo.scale.memory import fitting_micro_batch
 from kzoo.scale.peak import free_memory, peak_of
+from kzoo.scale.rows import resized
 
 ROWS, MICRO = 4096, 512
 # elsewhere sizes are measured, which takes a minute and depends on what the process did before: those are in

@@ -299,6 +299,27 @@ def test_a_repository_without_weights_that_are_read(server):
 
 
 @pytest.mark.parametrize(
+    "name, what",
+    [
+        ("adapter_model.safetensors", "an adapter of PEFT; merge it there with merge_and_unload"),
+        ("clip-f16.gguf", "quantised weights of llama.cpp"),
+        ("onnx/model.onnx", "a graph of ONNX, not its weights by name"),
+        ("tf_model.h5", "weights of transformers' TensorFlow classes"),
+        ("x.mlpackage/Manifest.json", "a model of Core ML"),
+    ],
+)
+def test_a_repository_whose_weights_are_of_another_kind(server, name, what, tmp_path):
+    files = {"config.json": (CLIP / "config.json").read_text(), name: "x"}
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(content)
+    server.put("owner/model", tmp_path)
+    sentence = rf"owner/model holds no model.safetensors, only {name}, {what}.*\. Open a local folder"
+    with pytest.raises(FileNotFoundError, match=sentence):
+        kzoo.from_preset("hf://owner/model")
+
+
+@pytest.mark.parametrize(
     "kind, sentence",
     [
         ("gated", "it is gated, accept its terms on http.*/owner/model and put a token of that account in HF_TOKEN"),
