@@ -153,7 +153,7 @@ def number(above=None, least=None, below=None, most=None) -> Kind:
     def wrong(value):
         if not is_number(value):
             return TypeError
-        if (isinstance(value, numbers.Integral) and abs(value) > 1e38) or not math.isfinite(value):  # 1e38: float32
+        if abs(value) > 1e38 or not math.isfinite(value):  # 1e38: float32
             return ValueError
         low = (above is None or value > above) and (least is None or value >= least)
         return None if low and (below is None or value < below) and (most is None or value <= most) else ValueError

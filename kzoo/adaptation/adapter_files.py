@@ -183,4 +183,8 @@ def _repository(source):
     if not isinstance(source, str):
         return None
     name = source.removeprefix("hf://").partition("@")[0]
-    return name if name.count("/") == 1 and not name.startswith((".", "/")) and all(name.split("/")) else None
+    return (
+        name
+        if name.isprintable() and name.count("/") == 1 and not name.startswith((".", "/")) and all(name.split("/"))
+        else None
+    )

@@ -15,12 +15,48 @@ from kzoo.files.findings import Findings
 
 def check(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of a model in any layout that kzoo reads, of an export, or of a training.")
+        Path,
+        typer.Argument(
+            help="Folder of a model in any layout that kzoo reads, of an export, or of a training; or the .safetensors "
+            "file of a classifier."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     backend: BackendOption = None,
 ) -> None:
     """Look through a folder without building its model, and print everything that is wrong with it."""
+    if folder.is_file() and folder.suffix == ".safetensors":
+        layout, found = _of_a_classifier(folder)
+    else:
+        layout, found = _of_a_folder(folder)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "layout": layout, "problems": found}, indent=2))
+    elif found:
+        for sentence in found:
+            console.print(sentence, highlight=False, soft_wrap=True)
+        count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
+        console.print(f"{count} in {folder}", highlight=False, soft_wrap=True)
+    else:
+        console.print(f"{folder}: {layout}, nothing is wrong", highlight=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(1)
+
+
+def _of_a_classifier(path):
+    from kzoo.adaptation import EmbeddingClassifier
+
+    found = Findings()
+    classifier = found.attempt(EmbeddingClassifier.load, path)
+    return classifier and type(classifier).__name__, found
+
+
+def _of_a_folder(folder):
+    """Layout, and what is wrong."""
+    if folder.is_file():
+        raise ValueError(
+            f"{folder} is a file, of which kzoo check reads those of classifiers alone, .safetensors; give the folder "
+            "of a model, or open a .keras file with kzoo.load_model."
+        )
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give one that holds a model or an export.")
     from kzoo.export.manifest import MANIFEST_FILE
@@ -37,14 +73,4 @@ def check(
         layout, of_training = problems(training.last)
         of_training.attempt(training.open)
         found += of_training
-    if as_json:
-        print(json.dumps({"folder": str(folder), "layout": layout, "problems": found}, indent=2))
-    elif found:
-        for sentence in found:
-            console.print(sentence, highlight=False, soft_wrap=True)
-        count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
-        console.print(f"{count} in {folder}", highlight=False, soft_wrap=True)
-    else:
-        console.print(f"{folder}: {layout}, nothing is wrong", highlight=False, soft_wrap=True)
-    if found:
-        raise typer.Exit(1)
+    return layout, found

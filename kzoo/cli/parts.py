@@ -56,8 +56,14 @@ def pairs_of(source, preprocessor, image_key, caption_key, **options) -> Any:
         preprocessor: of the model.
         image_key, caption_key: names of columns; of shards those of a table are their defaults.
         **options: of `kzoo.data.pairs`.
+
+    Raises:
+        ValueError: an empty name, which would be the folder that the command runs in.
     """
     import kzoo
+
+    if source == "":
+        raise ValueError("a source has the name '', which is no source of pairs; give a table, a folder or shards.")
 
     if not is_shards(source):
         return kzoo.data.pairs(source, preprocessor, image_key=image_key, caption_key=caption_key, **options)

@@ -72,13 +72,17 @@ def run(source, folder, options, log) -> int:
     data.batch_size, data.augmentation = recipe.batch_size, augmentation_of(recipe)
     data.word_dropout = recipe.word_dropout
     _learn_vocabulary(model, data)
-    held_out = options["validation"] and pairs_of(
-        options["validation"],
-        model.preprocessor,
-        batch_size=recipe.batch_size,
-        shuffle=False,
-        every_caption=True,
-        **read,
+    held_out = (
+        None
+        if options["validation"] is None
+        else pairs_of(
+            options["validation"],
+            model.preprocessor,
+            batch_size=recipe.batch_size,
+            shuffle=False,
+            every_caption=True,
+            **read,
+        )
     )
     if not goes_on:
         _compile(model, recipe, recipe.epochs * len(data), options)

@@ -6,7 +6,9 @@ from functools import partial
 from kzoo.data.delimited import read_delimited
 from kzoo.data.lines import read_lines
 from kzoo.files.strict_json import parse_json
+from kzoo.files.words import on_one_line
 
+NAMES = 500  # characters of the names of columns that a sentence has
 FRAMES = {"pandas": lambda frame: frame.to_dict("records"), "polars": lambda frame: frame.to_dicts()}
 
 
@@ -55,15 +57,18 @@ def checked(records, place, first, keys, options) -> Iterator:
         if isinstance(record, dict):
             lacking = next((key for key in keys if key not in record), None)
             if lacking is not None and started:
-                record = f"it has no {lacking}, only {', '.join(map(str, record))}"
+                record = f"it has no {lacking}, only {_named(record)}"
             elif lacking is not None:
-                raise ValueError(
-                    f"the table has no column {lacking!r}, only {', '.join(map(str, record))}; name it with {options}."
-                )
+                raise ValueError(f"the table has no column {lacking!r}, only {_named(record)}; name it with {options}.")
             started = True
         elif not isinstance(record, str):
             record = f"not an object of JSON but {type(record).__name__}"
         yield f"{place} {number}", record
+
+
+def _named(record):
+    """Columns of a record in a sentence, whatever a stranger has called them."""
+    return on_one_line(", ".join(map(str, record)))[:NAMES]
 
 
 def records_of(source) -> list | None:

@@ -15,7 +15,7 @@ PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "A
 PIXELS = 178_956_970  # of a picture, decoded; Pillow's own limit is the same, PIL.Image.MAX_IMAGE_PIXELS times two
 
 # -- texts and tables --
-TEXT = 2**17  # characters of a text that a tokenizer reads at first; it goes on only while they fill no context
+TEXT = 2**14  # characters of a text that a tokenizer reads at first; it goes on only while they fill no context
 LINE = 16 * MIB  # characters of a line of a table or of captions
 STRINGS = 2**31  # bytes of an array of strings that is written, in which each takes the room of the longest
 
@@ -24,7 +24,9 @@ CONFIG = 16 * MIB  # bytes of a config or manifest
 VOCABULARY = 256 * MIB  # bytes of a file of a vocabulary; a .gz, unpacked
 TOKENS = 2**22  # ids of a vocabulary
 DEPTH = 32  # objects and lists within each other in a JSON file; braces in a pattern
-INSERTED = 1024  # characters that a step of a tokenizer puts in place of what it finds, or all of them of one character
+INSERTED = 1024  # characters that a step of a tokenizer puts in place of what it finds
+GROWTH = 128  # characters that all steps of a normalizer together make of one; the maps of released models reach 33
+PASSES = 64  # steps of a normalizer, or of what divides texts: each goes through all of a text
 PIECE = 1024  # characters of a piece of a sentencepiece model, whose halves are looked for one by one
 INDEX = 64 * MIB  # bytes of an index of shards
 

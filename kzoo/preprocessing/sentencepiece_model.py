@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from kzoo.files import limits
 from kzoo.files.opening import read_bytes
 from kzoo.files.words import said_by
-from kzoo.preprocessing.vocabulary_file import check_tokens
+from kzoo.preprocessing.vocabulary_file import check_charsmap, check_longest, check_tokens
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # ModelProto.SentencePiece.Type
 UNIGRAM, BPE = 1, 2  # TrainerSpec.ModelType
@@ -73,12 +73,9 @@ def read_model(path) -> SentencePieceModel:
     wrong = next((piece for piece in pieces if not math.isfinite(piece[1])), None)
     if wrong is not None:
         raise ValueError(f"{path} has the score {wrong[1]} for the piece {wrong[0]!r}, where a finite one is expected.")
-    longest = max((len(token) for token, _, _ in pieces), default=0)
-    if longest > limits.PIECE:
-        raise ValueError(
-            f"{path} has a piece of {longest:,} characters, more than the {limits.PIECE:,} of kzoo.files.limits.PIECE, "
-            "which raises it."
-        )
+    check_longest([token for token, _, _ in pieces], path)
+    if model.charsmap:
+        check_charsmap(model.charsmap, path)
     check_tokens([token for token, _, _ in pieces], path)
     kinds = {kind for _, _, kind in pieces}
     if not {NORMAL, UNKNOWN} <= kinds:

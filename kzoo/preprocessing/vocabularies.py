@@ -11,7 +11,14 @@ from kzoo.files.opening import read_text
 from kzoo.files.strict_json import parse_json, read_object
 from kzoo.preprocessing import sentencepiece_model
 from kzoo.preprocessing.bpe import clip_bpe, read_merges, read_simple_vocab, roberta_bpe
-from kzoo.preprocessing.vocabulary_file import check_ids, check_tokens, check_vocabulary, in_words, open_vocabulary
+from kzoo.preprocessing.vocabulary_file import (
+    check_ids,
+    check_ids_kept,
+    check_tokens,
+    check_vocabulary,
+    in_words,
+    open_vocabulary,
+)
 
 JSON, SIMPLE_VOCAB, VOCAB_AND_MERGES = "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz", ("vocab.json", "merges.txt")
 
@@ -191,8 +198,10 @@ def _read(paths, kind):
 
 def _read_json(path):
     text = read_text(path, limits.VOCABULARY)
-    check_vocabulary(parse_json(text, path), path)
+    content = parse_json(text, path)
+    check_vocabulary(content, path)
     vocabulary = open_vocabulary(text, path)
+    check_ids_kept(vocabulary, content.get("added_tokens", ()), path)
     if isinstance(vocabulary.model, models.Unigram):
         return sentencepiece_model.hide_specials(vocabulary)
     return vocabulary
@@ -202,7 +211,8 @@ def _read_tokens(paths, kind):
     """A vocabulary whose files list tokens, and merges where there are any; what a text goes through is known."""
     names, merges = KINDS[kind].names, None
     if kind == "wordpiece":
-        vocab = check_tokens(read_text(paths[0], limits.VOCABULARY).rstrip("\n").split("\n"), paths[0])
+        lines = read_text(paths[0], limits.VOCABULARY).removeprefix("\ufeff").rstrip("\n").split("\n")
+        vocab = check_tokens(lines, paths[0])
     elif paths[0].suffix == ".gz":
         vocab, merges = read_simple_vocab(paths[0])
     else:

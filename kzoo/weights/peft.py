@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from kzoo.files.numbers import check_finite
-from kzoo.files.schema import shown
+from kzoo.files.schema import FLAG, NULL, TEXT, Object, check, shown
+from kzoo.files.words import on_one_line
 from kzoo.weights.mapping import TRANSPOSE, Transform, expand
 
 CONFIG_FILE, STEM = "adapter_config.json", "adapter_model"
 PREFIX = "base_model.model."
 A, B, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
 READ = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "base_model_name_or_path")
+FIELDS = Object(  # numbers are looked at by what takes them
+    {"base_model_name_or_path": TEXT | NULL, "use_rslora": FLAG | NULL, "use_dora": FLAG | NULL}
+)
 STARTS = (True, False, "gaussian", "orthogonal")  # of A and B, which leave the base model as it is
 HARMLESS = {  # where an adapter was trained, what starts it, and which layers have one, which the tensors say
     *("auto_mapping", "exclude_modules", "inference_mode", "layers_pattern", "layers_to_transform", "megatron_core"),
@@ -135,10 +139,11 @@ def read_config(content, path) -> dict:
     if content.get("init_lora_weights", True) not in STARTS:
         said = shown(content["init_lora_weights"])
         raise ValueError(f"{path} says init_lora_weights={said}, which changes the weights of the base model.")
+    check(content, FIELDS, path)
     known = {*READ, *HARMLESS, "bias", "init_lora_weights"}
     unread = [name for name, value in content.items() if name not in known and value not in (None, False, {}, [], "")]
     if unread:
-        said = f"{unread[0]}={shown(content[unread[0]])}"
+        said = f"{on_one_line(unread[0])[:100]}={shown(content[unread[0]])}"
         raise ValueError(f"{path} says {said}, which this version does not read and does not skip: it changes numbers.")
     lacking = [name for name in ("r", "lora_alpha") if name not in content]
     if lacking:
@@ -168,6 +173,8 @@ def by_module(tensors, path) -> dict:
         if end is None or not name.startswith(PREFIX):
             raise ValueError(f"{path} has the tensor {name}, which is none of LoRA on a linear layer or a convolution.")
         array = tensors.read(name)
+        if array.dtype.kind != "f":
+            raise ValueError(f"{name} in {path} is of {array.dtype}, but floats are expected.")
         check_finite(array, f"{name} in {path}")
         found.setdefault(name.removeprefix(PREFIX).removesuffix(f".{end}"), {})[end] = array
     if not found:

@@ -64,6 +64,13 @@ BROKEN = {
     "labels out of range": ({}, {"labels": np.full(24, 9)}, "label 0 is 9; give whole numbers from 0 to 2"),
     "keys of another width": ({}, {"keys": np.ones((24, 5), "float32")}, "keys has shape"),
     "not finite": ({}, {"keys": np.full((24, 6), np.nan, "float32")}, "keys in .* holds nan"),
+    "a number beyond float32": ({"numbers": {"alpha": 1.0, "beta": 1.0, "scale": 1e300}}, {}, "scale is 1e\\+300"),
+    "a number beyond all": ({"numbers": {"alpha": 1.0, "beta": 1e30, "scale": 1.0}}, {}, "beta in .* holds 1e\\+30"),
+    "keys beyond all": ({}, {"keys": np.full((24, 6), 1e30, "float32")}, "keys in .* holds 1e\\+30, more than any"),
+    "keys of another kind": ({}, {"keys": np.ones((24, 6), "int64")}, "keys in .* is of int64, but floats"),
+    "a key that is not known": ({"weights": 3}, {}, "have a key 'weights' that is not known"),
+    "a name over lines": ({"numbers": {"a\n\x1b[2J": 1.0}}, {}, r"a \\x1b\[2J is amiss"),
+    "a base of kinds": ({"kind": "TextClassifier"}, {}, "of a kind that is not known, 'TextClassifier'"),
     "no classes": ({"classes": 3}, {}, "its metadata lack kind, classes or numbers"),
 }
 
@@ -100,3 +107,8 @@ def test_a_probe_from_a_file_is_not_fitted_anew(tmp_path):
     everyone()["LinearProbe"].save(tmp_path / "probe.safetensors")
     with pytest.raises(ValueError, match="this probe was opened from a file"):
         LinearProbe.load(tmp_path / "probe.safetensors").tuned(TEST, ANSWERS)
+
+
+def test_scores_beyond_float32_are_no_scores():
+    with pytest.raises(ValueError, match="the score of class 'wren' for row 0 is inf: numbers of <ZeroShot of 3"):
+        ZeroShot(10 * np.eye(3), ("wren", "robin", "crow"), 1e38)._with(scale=1e39).predict(np.eye(3))

@@ -111,6 +111,13 @@ BROKEN = {
         )
     ),
     "which is none of LoRA": tensors(lambda found: found.update({f"{QUERY}.weight": np.zeros((2, 2), "float32")})),
+    "use_rslora='1', but true or false": config(use_rslora="1"),
+    "base_model_name_or_path=8, but a string": config(base_model_name_or_path=8),
+    "describes no adapter: alpha is 1e\\+300": config(lora_alpha=1e300),
+    r"says a \\x1b\[2J=1, which this version does not read": config(**{"a\n\x1b[2J": 1}),
+    "is of int64, but floats are expected": tensors(
+        lambda found: found.update({f"{QUERY}.lora_A.weight": found[f"{QUERY}.lora_A.weight"].astype("int64")})
+    ),
     "holds nan": tensors(lambda found: found[f"{QUERY}.lora_A.weight"].fill(np.nan)),
 }
 

@@ -24,9 +24,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 from reading import Hang, mutations, outcome
+from safetensors.numpy import save_file
 from shared_case import TESTS, tiny_model
 
 import kzoo
+from kzoo.adaptation import EmbeddingClassifier, ZeroShot
 from kzoo.data.sources import read_source
 from kzoo.export.manifest import read_manifest
 from kzoo.files.strict_json import parse_json
@@ -173,6 +175,14 @@ def targets(place):
         config = {"context_length": 8, "pad_id": 0, "clean": "none", "json": json.dumps(content)}
         Preprocessor.from_config({"images": None, "tokenizer": config, "vocabulary": {}}).tokenizer(["a cat"])
 
+    def written_classifier(kept):
+        metadata = {"kzoo_classifier": json.dumps(kept)}
+        save_file({"zero_shot": np.eye(2, dtype="float32")}, place / "kept.safetensors", metadata)
+        classified(place / "kept.safetensors")
+
+    ZeroShot(np.eye(2), ("wren", "robin")).save(place / "classifier.safetensors")
+    classifier = (place / "classifier.safetensors").read_bytes()
+    kept = {"kind": "ZeroShot", "classes": ["wren", "robin"], "numbers": {"scale": 100.0}}
     for name in ("safetensors", "npz", "foreign", "indexed"):
         (place / name).mkdir()
     record = {"captions": ["a cat", "b"], "caption": "a", "labels": 3}
@@ -188,6 +198,8 @@ def targets(place):
         "tokenizer.json": (respelt(vocabulary), written_vocabulary),
         "manifest": (JSON | respelt({"kzoo": "1", "graphs": {}} | config), written("manifest.json", _manifest)),
         "safetensors": (spoilt(model["model.safetensors"]), written("safetensors/model.safetensors", all_tensors)),
+        "classifier": (spoilt(classifier), written("classifier.safetensors", classified)),
+        "classifier's metadata": (JSON | respelt(kept), written_classifier),
         "npz": (spoilt(npz), written("npz/model.npz", all_tensors)),
         "h5": (spoilt(h5), written("weights.h5", all_datasets)),
         "csv": (spoilt(table), written("pairs.csv", read_source)),
@@ -214,6 +226,10 @@ def targets(place):
 
 def _manifest(path):
     read_manifest(path.parent)
+
+
+def classified(path):
+    EmbeddingClassifier.load(path).predict(np.eye(2))
 
 
 def _vocabulary(path):

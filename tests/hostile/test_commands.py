@@ -6,6 +6,8 @@ from cli_case import run
 from PIL import Image
 from shared_case import toy_pairs
 
+from kzoo.adaptation import ZeroShot
+
 pytestmark = pytest.mark.once
 
 
@@ -54,3 +56,25 @@ def test_what_cannot_be_trained_leaves_nothing(photos, tmp_path):
     said = str(run(*arguments, "--validation", tmp_path / "held.csv").exception)
     assert "x.png cannot be read as an image" in said and "go on without it" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["held.csv", "photos"]
+
+
+def test_check_reads_the_file_of_a_classifier(tmp_path):
+    path = tmp_path / "birds.safetensors"
+    ZeroShot(np.eye(2), ("wren", "robin")).save(path)
+    assert "ZeroShot, nothing is wrong" in " ".join(run("check", path).output.split())
+    path.write_bytes(path.read_bytes()[:-1])
+    found = run("check", path)
+    assert found.exit_code == 1 and "cannot be read as safetensors" in " ".join(found.output.split())
+    (tmp_path / "a.keras").write_bytes(b"a")
+    assert "is a file, of which kzoo check reads those of classifiers alone" in str(
+        run("check", tmp_path / "a.keras").exception
+    )
+
+
+def test_numbers_and_names_that_are_none(photos, saved, tmp_path):
+    demo = run("demo", "--minutes", 1e26, "--output", tmp_path / "demo")
+    assert demo.exit_code == 2 and "1440" in demo.output and not (tmp_path / "demo").exists()
+    arguments = ("train", photos / "pairs.csv", "--preset", saved, "--epochs", 1, "--batch-size", 4)
+    said = run(*arguments, "--output", tmp_path / "model", "--validation", "")
+    assert "a source has the name ''" in str(said.exception)
+    assert not (tmp_path / "model").exists()

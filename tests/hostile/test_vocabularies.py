@@ -76,8 +76,51 @@ def test_what_stands_twice_is_found_at_once(tmp_path, vocabulary):
         assert "two columns 'n199999'" in refused(lambda: read_source(tmp_path / "wide.csv"))
 
 
+def around(**step):
+    single = [{"Sequence": {"id": "A", "type_id": 0}}]
+    return {"post_processor": {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {}} | step}
+
+
+TEXT, END = {"Sequence": {"id": "A", "type_id": 0}}, "<end_of_text>"
+LONG = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["a" * 2000, -1]]}
+ROBERTA = {"type": "RobertaProcessing", "sep": [END, 2], "cls": ["<s>", 99999]}
+ODD = {
+    "a piece of 2,000 characters": {"model": LONG},
+    "merges, more than there are ways": lambda found: found["model"].update(merges=500 * found["model"]["merges"]),
+    "a normalizer of more than 64 steps": steps(*65 * [{"type": "Lowercase"}]),
+    "a character map that is damaged": steps({"type": "Precompiled", "precompiled_charsmap": "/////w=="}),
+    "a character map that is no base64": steps({"type": "Precompiled", "precompiled_charsmap": "!"}),
+    "has 50 texts in its post_processor": around(single=50 * [TEXT]),
+    "has 0 texts in its post_processor": around(single=[]),
+    "but a token and its id": around(special_tokens={END: {"id": END, "ids": [10**9], "tokens": [END]}}),
+    "but tokens with their ids": around(special_tokens={END: {"id": END, "ids": [1, 2], "tokens": [END]}}),
+    "['<s>', 99999] around texts": {"post_processor": ROBERTA},
+    "adds '<x>' as id 5000, but by its other tokens it is id": lambda found: found["added_tokens"].append(
+        found["added_tokens"][0] | {"id": 5000, "content": "<x>"}
+    ),
+}
+
+
+@pytest.mark.parametrize("said", ODD)
+def test_odd_parts_of_a_vocabulary(tmp_path, vocabulary, said):
+    content = json.loads(json.dumps(vocabulary))
+    content.update(ODD[said]) if isinstance(ODD[said], dict) else ODD[said](content)
+    assert said in refused(lambda: opened(tmp_path, content))
+
+
+def test_a_list_of_tokens_with_a_mark_of_its_encoding(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n", encoding="utf-8-sig")
+    assert Tokenizer.from_file(tmp_path / "vocab.txt", 5)(["a"])["token_ids"].tolist() == [[2, 4, 3, 0, 0]]
+
+
 def varint(number):
     return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+def test_a_model_whose_map_says_more_than_it_has(tmp_path):
+    pieces = b"".join(b"\x0a\x05\x0a\x01" + each for each in (b"?\x18\x02", b"a\x18\x01"))
+    (tmp_path / "spiece.model").write_bytes(pieces + b"\x1a\x06\x12\x04" + b"\xff" * 4)
+    assert "a character map that is damaged" in refused(lambda: Tokenizer.from_file(tmp_path / "spiece.model", 8))
 
 
 def test_a_piece_without_end(tmp_path):

@@ -148,3 +148,8 @@ def test_names_in_a_table_do_not_steer_a_terminal(tmp_path):
     preprocessor = tiny_model(depth=1).preprocessor
     for name in ("pairs.csv", "pairs.jsonl"):
         assert "there is no image file" in refused(lambda name=name: kzoo.data.pairs(tmp_path / name, preprocessor, 2))
+
+
+def test_names_of_columns_that_steer_a_terminal(tmp_path):
+    (tmp_path / "pairs.csv").write_text("im\x1b[2J," + "b" * 10_000 + "\n1,2\n")
+    assert r"only im\x1b[2J, bbb" in refused(lambda: kzoo.data.pairs(tmp_path / "pairs.csv", tiny_model().preprocessor))

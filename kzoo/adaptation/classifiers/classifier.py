@@ -14,10 +14,13 @@ from kzoo.files.single import replacing_by_name
 from kzoo.files.strict_json import parse_json
 from kzoo.files.tensor_file import write_tensors
 from kzoo.files.tensor_reading import Safetensors
+from kzoo.files.words import on_one_line
 from kzoo.types import Array
 
 SCALE = 100.0  # of the logits of every released CLIP
 SUFFIX, METADATA = ".safetensors", "kzoo_classifier"
+WHOLE = "labels"  # the tensor whose numbers are whole; those of all others are floats
+LARGEST = 1e12  # of the numbers in a file: what is fitted to embeddings stays far below
 KINDS = {}  # name of a class -> the class, of those that have been imported
 HOMES = {  # name of a class -> its file, for opening one that was saved
     "ConceptMatrixSearch": "concept_matrix_search",
@@ -92,9 +95,17 @@ class EmbeddingClassifier(Checked):
             float32 array `(n, classes)`.
 
         Raises:
-            ValueError: embeddings of another width, or one that is zero or not finite.
+            ValueError: embeddings of another width, or one that is zero or not finite; scores beyond float32.
         """
-        return np.asarray(self._logits(rows_of(embeddings, dim=self.dim, unit=self.unit)), "float32")
+        with np.errstate(over="ignore", invalid="ignore"):  # which is told below
+            scores = np.asarray(self._logits(rows_of(embeddings, dim=self.dim, unit=self.unit))).astype("float32")
+        if not np.isfinite(scores).all():
+            row, place = np.argwhere(~np.isfinite(scores))[0]
+            raise ValueError(
+                f"the score of class {self.classes[place]!r} for row {row} is {scores[row, place]}: numbers of "
+                f"{self!r} are too large; make it with smaller ones."
+            )
+        return scores
 
     def predict(self, embeddings) -> Array:
         """The class of each row.
@@ -187,7 +198,8 @@ class EmbeddingClassifier(Checked):
             raise ValueError(f"{path} holds a {kind.__name__}, not a {cls.__name__}; open it as what it is.")
         missing = {*kind.tensors} ^ {*file.shapes} or {*kind.numbers} ^ {*kept["numbers"]}
         if missing:
-            raise ValueError(f"{path} is no {kind.__name__} of this version of kzoo: {sorted(missing)[0]} is amiss.")
+            first = on_one_line(min(missing))[:100]
+            raise ValueError(f"{path} is no {kind.__name__} of this version of kzoo: {first} is amiss.")
         classes = classes_of(kept["classes"])
         check(kind.numbers, kept["numbers"])
         sizes = {"classes": len(classes)}
@@ -197,7 +209,9 @@ class EmbeddingClassifier(Checked):
                 raise ValueError(f"{path} does not go together: {name} has shape {shape} for {sizes}.")
         arrays = {name: file.read(name) for name in kind.tensors}
         for name, array in arrays.items():
-            check_finite(array, f"{name} in {path}")
+            _check_array(array, f"{name} in {path}", "iu" if name == WHOLE else "f")
+        for name, value in kept["numbers"].items():
+            _check_array(np.asarray(value), f"{name} in {path}", "biuf")
         classifier = kind.__new__(kind)
         classifier._settle(classes, sizes["dim"], **arrays, **kept["numbers"])
         classifier._check_loaded(path)
@@ -225,6 +239,16 @@ def first_best(candidates, score) -> Any:
     return candidates[int(np.argmax([score(each) for each in candidates]))]
 
 
+def _check_array(array, place, kinds):
+    """Stops at numbers of a file that none of a classifier can be."""
+    if array.dtype.kind not in kinds:
+        wanted = "whole numbers" if kinds == "iu" else "floats"
+        raise TypeError(f"{place} is of {array.dtype}, but {wanted} are expected.")
+    check_finite(array, place)
+    if array.dtype.kind == "f" and array.size and np.abs(array).max() > LARGEST:
+        raise ValueError(f"{place} holds {array.flat[np.abs(array).argmax()]:g}, more than any classifier is made of.")
+
+
 def _short(number):
     return str(number) if isinstance(number, bool) else f"{number:g}"
 
@@ -244,6 +268,9 @@ def _kept_in(file, path):
     wanted = {"kind": str, "classes": list, "numbers": dict}
     if not isinstance(kept, dict) or any(not isinstance(kept.get(key), kind) for key, kind in wanted.items()):
         raise ValueError(f"{path} holds no classifier of kzoo: its metadata lack kind, classes or numbers.")
+    unknown = next((key for key in kept if key not in wanted), None)
+    if unknown is not None:
+        raise ValueError(f"the metadata of {path} have a key {on_one_line(unknown)[:100]!r} that is not known.")
     return kept
 
 
@@ -252,6 +279,6 @@ def _kind_called(name, path):
 
     if name in HOMES:
         import_module(f"{__package__}.{HOMES[name]}")
-    if name not in KINDS:
+    if name not in KINDS or KINDS[name]._logits is EmbeddingClassifier._logits:  # a base, which gives no scores
         raise ValueError(f"{path} holds a classifier of a kind that is not known, {name[:60]!r}; import its class.")
     return KINDS[name]
