@@ -18,6 +18,7 @@ from kzoo.types import Array
 
 SCALE = 100.0  # of the logits of every released CLIP
 SUFFIX, METADATA = ".safetensors", "kzoo_classifier"
+CLASSIFIER_FILE = "classifier.safetensors"  # in the folder of a model or an export
 KINDS = {}  # name of a class -> the class, of those that have been imported
 HOMES = {  # name of a class -> its file, for opening one that was saved
     "ConceptMatrixSearch": "concept_matrix_search",

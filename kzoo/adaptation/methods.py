@@ -1,0 +1,96 @@
+"""The methods of `kzoo.adapt` by name, and the settings that each of them has."""
+
+import inspect
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from kzoo.arguments import COUNT, POSITIVE, check, declared, one_of
+
+CLASSIFIERS, PROMPTS = "kzoo.adaptation.classifiers", "kzoo.adaptation.prompts"
+# what the door gives: pictures, their classes, texts of these, and the model
+GIVEN = {"self", "embeddings", "labels", "zero_shot", "classes", "scale", "model", "class_names", "template", "kwargs"}
+FITTED = {"epochs": COUNT, "learning_rate": POSITIVE, "batch_size": COUNT}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of `kzoo.adapt`.
+
+    Attributes:
+        home: module of its class.
+        kind: name of its class.
+        needs_texts: whether it reads texts of the classes.
+        trained_by: name of the function in `kzoo.adaptation.trained_methods` that trains it; None for what is made of
+            stored embeddings.
+        defaults: settings that are others here than those of the class.
+        more: name -> kind of further settings.
+    """
+
+    home: str
+    kind: str
+    needs_texts: bool = True
+    trained_by: str | None = None
+    defaults: dict = field(default_factory=dict)
+    more: dict = field(default_factory=dict)
+
+    def made_of(self) -> type:
+        """Its class."""
+        return getattr(import_module(self.home), self.kind)
+
+    def parameters(self) -> list[str]:
+        """Names of what its class is made of."""
+        return list(inspect.signature(self.made_of().__init__).parameters)
+
+    def settings(self) -> dict:
+        """Name -> kind of what may be said of it, None where the class looks itself."""
+        kinds = declared(self.made_of())
+        return {name: kinds.get(name) for name in self.parameters() if name not in GIVEN} | self.more
+
+
+def _prompts(file, kind, **defaults):
+    rates = {"learning_rate": 0.002, "batch_size": 32}
+    return Method(f"{PROMPTS}.{file}", kind, True, "fit_prompts", rates | defaults, FITTED)
+
+
+METHODS = {
+    "zero_shot": Method(f"{CLASSIFIERS}.zero_shot", "ZeroShot"),
+    "gda": Method(f"{CLASSIFIERS}.gaussian", "GaussianDiscriminant"),
+    "tip_adapter": Method(f"{CLASSIFIERS}.tip_adapter", "TipAdapter"),
+    "class_mean": Method(f"{CLASSIFIERS}.class_mean", "NearestClassMean", False),
+    "knn": Method(f"{CLASSIFIERS}.neighbours", "KNearestNeighbours", False),
+    "linear_probe": Method(f"{CLASSIFIERS}.linear_probe", "LinearProbe", False),
+}
+
+
+def method_called(name) -> Method:
+    """The method of a name; one that there is not is refused with the nearest."""
+    return METHODS[one_of(*METHODS)("method", name)]
+
+
+def check_settings(name, method, settings) -> None:
+    """Stops at settings that a method has not, or that cannot be."""
+    known = method.settings()
+    for each in settings:
+        if each not in known:
+            near = get_close_matches(each, known, n=1)
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            meant = f" (is {near[0]!r} meant?)" if near else ""
+            raise TypeError(f"the method {name!r} has no setting {each!r}; {has}{meant}.")
+    check({key: kind for key, kind in known.items() if kind is not None}, settings)
+
+
+def classifier_of(method, settings, **given) -> Any:
+    """The classifier of a method that needs no training.
+
+    Args:
+        method: `Method`.
+        settings: what was said of it.
+        **given: `embeddings`, `labels`, `zero_shot`, `classes`, `scale`, of which it takes what it reads.
+    """
+    read = {name: value for name, value in given.items() if name in method.parameters() and value is not None}
+    if method.kind == "KNearestNeighbours" and "k" not in settings:  # of few pictures all vote
+        default = inspect.signature(method.made_of().__init__).parameters["k"].default
+        settings = settings | {"k": min(default, len(given["labels"]))}
+    return method.made_of()(**read, **settings)
