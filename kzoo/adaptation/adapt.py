@@ -17,6 +17,7 @@ from kzoo.adaptation.methods import check_settings, classifier_of, method_called
 from kzoo.adaptation.prompts.layout import plain_ids
 from kzoo.arguments import AMOUNT, COUNT, NAME, takes
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates
+from kzoo.inference.embed import BATCH_SIZE
 from kzoo.types import Array
 
 TEMPLATE = "a photo of a {}."
@@ -70,11 +71,18 @@ def adapt(
 
 
 class Plain:
-    """Who works for `adapted`, and says nothing of it."""
+    """Who works for `adapted`, and says nothing of it.
+
+    Args:
+        batch_size: pictures that are embedded at a time.
+    """
+
+    def __init__(self, batch_size=BATCH_SIZE):
+        self.batch_size = batch_size
 
     def embed(self, encoder, images, name) -> Array:
-        """Embeddings of pictures, `name` of which is for whoever watches."""
-        return encoder.encode_image(images)
+        """Embeddings of pictures; the name of these is for whoever watches."""
+        return encoder.encode_image(images, self.batch_size)
 
     def callbacks(self, epochs) -> list:
         """Callbacks of a training of so many epochs."""

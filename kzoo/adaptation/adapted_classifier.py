@@ -9,6 +9,7 @@ import numpy as np
 from kzoo.adaptation.classifiers.arrays import labels_of
 from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE, EmbeddingClassifier
 from kzoo.arguments import COUNT, FLAG, NAME, PATH, Checked, able, instance, takes
+from kzoo.backend import explain_missing
 from kzoo.evaluation.zero_shot import softmax
 from kzoo.inference.embed import BATCH_SIZE
 from kzoo.types import Array
@@ -204,6 +205,10 @@ class AdaptedClassifier(Checked):
             from kzoo.export import runtime
 
             return cls(runtime.load(folder), classifier)
+        try:
+            import keras  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise explain_missing(error) from error
         from kzoo.presets.loader import from_preset
 
         return cls(from_preset(folder), classifier)

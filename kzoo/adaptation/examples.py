@@ -39,8 +39,8 @@ def read_examples(source, classes=None, name="data", named=True) -> Examples:
     """Pictures and their classes, of any source.
 
     Args:
-        source: path of a folder of class folders; pictures and labels in a tuple; or what `kzoo.data.views` takes, with
-            labels.
+        source: path of a folder of class folders; pictures and labels in a tuple; what `kzoo.data.views` takes, with
+            labels; or `Examples`, which are given back.
         classes: names of the classes in their order; None: those of the source.
         name: of the argument, for sentences.
         named: whether classes must have names, for texts of them; else their numbers will do.
@@ -49,6 +49,8 @@ def read_examples(source, classes=None, name="data", named=True) -> Examples:
         ValueError: no pictures, or none of a class; one class; labels without names where these are needed.
         TypeError: a source of another kind.
     """
+    if isinstance(source, Examples):
+        return source
     classes = None if classes is None else classes_of(classes)
     if isinstance(source, (str, os.PathLike)):
         _check_folder(Path(source), name)
