@@ -4,13 +4,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from kzoo.adaptation.adaptation_report import Adaptation, AdaptationReport
 from kzoo.adaptation.adapted_classifier import ENCODER, AdaptedClassifier
-from kzoo.adaptation.classifiers.classifier import SCALE
+from kzoo.adaptation.classifiers.classifier import SCALE, EmbeddingClassifier
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.examples import drawn, read_examples
 from kzoo.adaptation.methods import check_settings, classifier_of, method_called
@@ -34,29 +33,26 @@ def adapt(
     compared on the same pictures; those that are held out are read by no method, they only measure.
 
     Args:
-        model: a `kzoo.DualEncoder`; for methods that train nothing of it, an export opened by `kzoo.export.runtime`
-            will do.
+        model: a `kzoo.DualEncoder`, or an export opened by `kzoo.export.runtime`.
         data: path of a folder with a folder for each class; `(pictures, labels)`; or a dict with `images` and `labels`.
             Pictures are what `encode_image` takes, labels names of classes, or their places in `classes`.
-        method: `"zero_shot"`, `"gda"`, `"tip_adapter"`, `"class_mean"`, `"knn"` or `"linear_probe"`, which are made of
-            embeddings; `"coop"`, `"vpt"`, `"maple"`, `"mvlpt"` or `"fedpgp"`, which train prompts; or `"lora"`, which
-            trains low-rank updates of the image tower. `docs/few_shot.md` says when to take which.
+        method: `"zero_shot"`, `"gda"`, `"tip_adapter"`, `"class_mean"`, `"knn"` or `"linear_probe"`, all made of
+            embeddings; `docs/few_shot.md` says when to take which.
         classes: names in the order that is wanted; default those of the data. An underscore is read as a space.
         shots: pictures of each class to adapt with; the others are held out. None: all but a fifth of each class, or
             all, where `held_out` is given.
-        seed: of the draw, of first weights and of the order in training.
+        seed: of the draw.
         templates: text of a class, or a list of texts whose embeddings are averaged, with `{}` for its name; None: no
             texts, for models without a vocabulary; methods that read texts are then refused.
         held_out: pictures to measure with, as `data`; the draw then holds out none.
-        **settings: of the method, arguments of its class, such as `alpha` of `kzoo.adaptation.GaussianDiscriminant` or
-            `rank` of `kzoo.adaptation.LoRA`; where something is trained also `epochs`, `learning_rate`, `batch_size`.
+        **settings: of the method, arguments of its class, such as `alpha` of `kzoo.adaptation.GaussianDiscriminant`.
 
     Returns:
         Adaptation: with `model`, a `kzoo.adaptation.AdaptedClassifier`, and `report`, which it prints as.
 
     Raises:
         ValueError: an unknown method; one class, a class without a picture or with fewer than the shots; a text longer
-            than the context; and what the class of the method refuses, such as a rank above a width.
+            than the context; and what the class of the method refuses.
         TypeError: a setting that the method has not.
 
     Example:
@@ -84,18 +80,13 @@ class Plain:
         """Embeddings of pictures; the name of these is for whoever watches."""
         return encoder.encode_image(images, self.batch_size)
 
-    def callbacks(self, epochs) -> list:
-        """Callbacks of a training of so many epochs."""
-        return []
-
 
 @dataclass
 class Texts:
-    """Texts of the classes: embeddings `(classes, dim)`, the scale of their logits, and how they were written."""
+    """Texts of the classes: embeddings `(classes, dim)`, and the scale of their logits."""
 
     rows: Array
     scale: float
-    templates: list
 
 
 def adapted(model, data, name, settings, worker, classes, shots, seed, templates, held_out) -> Adaptation:
@@ -117,13 +108,11 @@ def adapted(model, data, name, settings, worker, classes, shots, seed, templates
         before = None
         if texts is not None and held is not None:
             before = ZeroShot(texts.rows, examples.classes, texts.scale).accuracy(held, others.labels)
-        encoder, classifier, trained, count = _made(model, name, method, settings, shown, texts, seed, worker)
-        if held is not None and encoder is not model:
-            held = worker.embed(encoder, others.images, "held out")
+        classifier, count = _made(model, name, method, settings, shown, texts, worker)
         after = None if held is None else classifier.accuracy(held, others.labels)
-        return AdaptedClassifier(encoder, classifier), trained, count, before, after
+        return AdaptedClassifier(model, classifier), count, before, after
 
-    (found, trained, count, before, after), memory = measured(work, model)
+    (found, count, before, after), memory = measured(work, model)
     report = AdaptationReport(
         method=name,
         classes=len(examples.classes),
@@ -136,7 +125,7 @@ def adapted(model, data, name, settings, worker, classes, shots, seed, templates
         seconds=time.perf_counter() - begun,
         memory=memory,
     )
-    return Adaptation(found, report, trained)
+    return Adaptation(found, report)
 
 
 def texts_of(model, classes, templates) -> Texts:
@@ -147,7 +136,7 @@ def texts_of(model, classes, templates) -> Texts:
         preprocessor.check_vocabulary()
         plain_ids(preprocessor.tokenizer, texts)
     rows = class_embeddings(model.encode_text(texts), len(classes))
-    return Texts(rows, model.scale_and_bias()[0], [templates] if isinstance(templates, str) else list(templates))
+    return Texts(rows, model.scale_and_bias()[0])
 
 
 def measured(run: Callable, model) -> tuple:
@@ -163,13 +152,8 @@ def measured(run: Callable, model) -> tuple:
     return found[0], memory
 
 
-def _made(model, name, method, settings, shown, texts, seed, worker) -> tuple[Any, Any, Any, int]:
-    """The encoder, the classifier of its embeddings, what was trained, and how many parameters that are."""
-    if method.trained_by is not None:
-        from kzoo.adaptation import trained_methods
-
-        train = getattr(trained_methods, method.trained_by)
-        return train(model, method, method.defaults | settings, shown, texts, seed, worker)
+def _made(model, name, method, settings, shown, texts, worker) -> tuple[EmbeddingClassifier, int]:
+    """The classifier of a method, and how many of its parameters were trained."""
     needs = "embeddings" in method.parameters()
     given = {
         "embeddings": worker.embed(model, shown.images, "shown") if needs else None,
@@ -180,4 +164,4 @@ def _made(model, name, method, settings, shown, texts, seed, worker) -> tuple[An
     }
     classifier = classifier_of(method, settings, **given)
     trained = sum(np.size(getattr(classifier, each)) for each in NUMBERS_OF.get(name, ()))
-    return model, classifier, None, trained
+    return classifier, trained

@@ -1,8 +1,8 @@
 """What came of an adaptation: the model and the numbers of it."""
 
 from dataclasses import dataclass, fields
-from typing import Any
 
+from kzoo.adaptation.adapted_classifier import AdaptedClassifier
 from kzoo.html import html_table
 from kzoo.shown import in_columns
 
@@ -71,13 +71,10 @@ class Adaptation:
     Attributes:
         model: `kzoo.adaptation.AdaptedClassifier`.
         report: `kzoo.adaptation.AdaptationReport`.
-        trained: what was trained, to go on with: of prompts the classifier, such as a `kzoo.adaptation.CoOp`; of `lora`
-            the model with its adapter; None where nothing was.
     """
 
-    model: Any
+    model: AdaptedClassifier
     report: AdaptationReport
-    trained: Any = None
 
     def __repr__(self) -> str:
         return repr(self.report)

@@ -1,17 +1,16 @@
 """The methods of `kzoo.adapt` by name, and the settings that each of them has."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from kzoo.arguments import COUNT, POSITIVE, check, declared, one_of
+from kzoo.arguments import check, declared, one_of
 
-CLASSIFIERS, PROMPTS = "kzoo.adaptation.classifiers", "kzoo.adaptation.prompts"
-# what the door gives: pictures, their classes, texts of these, and the model
-GIVEN = {"self", "embeddings", "labels", "zero_shot", "classes", "scale", "model", "class_names", "template", "kwargs"}
-FITTED = {"epochs": COUNT, "learning_rate": POSITIVE, "batch_size": COUNT}
+CLASSIFIERS = "kzoo.adaptation.classifiers"
+# what the door gives: pictures, their classes, and texts of these
+GIVEN = {"self", "embeddings", "labels", "zero_shot", "classes", "scale"}
 
 
 @dataclass(frozen=True)
@@ -22,18 +21,11 @@ class Method:
         home: module of its class.
         kind: name of its class.
         needs_texts: whether it reads texts of the classes.
-        trained_by: name of the function in `kzoo.adaptation.trained_methods` that trains it; None for what is made of
-            stored embeddings.
-        defaults: settings that are others here than those of the class.
-        more: name -> kind of further settings.
     """
 
     home: str
     kind: str
     needs_texts: bool = True
-    trained_by: str | None = None
-    defaults: dict = field(default_factory=dict)
-    more: dict = field(default_factory=dict)
 
     def made_of(self) -> type:
         """Its class."""
@@ -46,12 +38,7 @@ class Method:
     def settings(self) -> dict:
         """Name -> kind of what may be said of it, None where the class looks itself."""
         kinds = declared(self.made_of())
-        return {name: kinds.get(name) for name in self.parameters() if name not in GIVEN} | self.more
-
-
-def _prompts(file, kind, **defaults):
-    rates = {"learning_rate": 0.002, "batch_size": 32}
-    return Method(f"{PROMPTS}.{file}", kind, True, "fit_prompts", rates | defaults, FITTED)
+        return {name: kinds.get(name) for name in self.parameters() if name not in GIVEN}
 
 
 METHODS = {

@@ -30,11 +30,9 @@ def adapt(
     ] = None,
     template: Annotated[list[str] | None, typer.Option(help="Text of a class with {}; repeat for more.")] = None,
     setting: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of the method, such as alpha=0.5 or rank=4; repeat for more.")
+        list[str] | None, typer.Option(help="NAME=VALUE of the method, such as alpha=0.5; repeat for more.")
     ] = None,
-    seed: Annotated[
-        int, typer.Option(callback=taking(AMOUNT), help="Of the pictures that are drawn, and training.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(callback=taking(AMOUNT), help="Of the pictures that are drawn.")] = 0,
     batch_size: BatchSize = 64,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
@@ -88,11 +86,6 @@ class Shown:
 
     def embed(self, encoder, images, name) -> Array:
         return in_steps(encoder.encode_image, images, self.batch_size, name)
-
-    def callbacks(self, epochs) -> list:
-        from kzoo.cli.progress import Epochs
-
-        return [Epochs(epochs)]
 
 
 def settings_of(given) -> dict[str, Any]:

@@ -116,26 +116,3 @@ class Watch(keras.callbacks.Callback):
         """Take the bar away, wherever the training has stopped."""
         if self.bar is not None:
             self.bar.stop()
-
-
-class Epochs(keras.callbacks.Callback):
-    """A bar over the epochs of a short training.
-
-    Args:
-        epochs: of the training.
-    """
-
-    def __init__(self, epochs):
-        super().__init__()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=console)
-        self.task = self.bar.add_task("training", total=epochs)
-
-    def on_train_begin(self, logs=None) -> None:
-        self.bar.start()
-
-    def on_epoch_end(self, epoch, logs=None) -> None:
-        self.bar.update(self.task, advance=1, description=f"training, loss {float(logs['loss']):.3f}")
-
-    def on_train_end(self, logs=None) -> None:
-        self.bar.stop()
