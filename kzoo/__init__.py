@@ -33,6 +33,7 @@ _ROOMS = (
     "weights",
 )
 _NAMES = {room: f"kzoo.{room}" for room in _ROOMS} | {
+    "adapt": "kzoo.adaptation.adapt",
     "from_preset": "kzoo.presets.loader",
     "list_presets": "kzoo.presets",
     "describe": "kzoo.presets",

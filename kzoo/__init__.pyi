@@ -14,6 +14,7 @@ from kzoo import (
     training,
     weights,
 )
+from kzoo.adaptation.adapt import adapt
 from kzoo.bases import keras
 from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
 from kzoo.presets import describe, list_presets
@@ -27,6 +28,7 @@ __all__ = [
     "MultiEncoder",
     "SelfSupervised",
     "__version__",
+    "adapt",
     "adaptation",
     "data",
     "decoding",

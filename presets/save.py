@@ -12,11 +12,11 @@ from kzoo.presets.foreign_save import save_checkpoint
 from kzoo.weights import hub
 
 
-def save(model, folder, format="kzoo", optimizer=False, overwrite=False) -> None:
-    """Write a model into a folder; see `ContrastiveModel.save_to_preset`."""
+def save(model, folder, format="kzoo", optimizer=False, overwrite=False, beside=None) -> None:
+    """Write a model into a folder; see `ContrastiveModel.save_to_preset`, and for `beside` `save_preset`."""
     if format == "kzoo":
         model = as_float32(model) if names_in(model) and not optimizer else model
-        save_preset(model, folder, optimizer, overwrite)
+        save_preset(model, folder, optimizer, overwrite, beside)
     elif optimizer:
         raise ValueError(f"the layout of {format} has no place for an optimizer; save it with format='kzoo'.")
     else:

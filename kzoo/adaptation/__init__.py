@@ -6,6 +6,9 @@ _CLASSIFIERS = "kzoo.adaptation.classifiers"
 _PROMPTS = "kzoo.adaptation.prompts"
 _WEIGHTS = "kzoo.adaptation.weight_space"
 _NAMES = {
+    "Adaptation": "kzoo.adaptation.adaptation_report",
+    "AdaptationReport": "kzoo.adaptation.adaptation_report",
+    "AdaptedClassifier": "kzoo.adaptation.adapted_classifier",
     "AnisotropicScaling": f"{_WEIGHTS}.anisotropic",
     "CoCoOp": f"{_PROMPTS}.cocoop",
     "CoOp": f"{_PROMPTS}.coop",

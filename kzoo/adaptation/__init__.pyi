@@ -1,3 +1,5 @@
+from kzoo.adaptation.adaptation_report import Adaptation, AdaptationReport
+from kzoo.adaptation.adapted_classifier import AdaptedClassifier
 from kzoo.adaptation.adapter_files import load_adapter, save_adapter
 from kzoo.adaptation.classifiers.class_mean import NearestClassMean
 from kzoo.adaptation.classifiers.classifier import EmbeddingClassifier
@@ -29,6 +31,9 @@ from kzoo.adaptation.weight_space.task_vector import TaskVector
 __all__ = [
     "MVLPT",
     "VPT",
+    "Adaptation",
+    "AdaptationReport",
+    "AdaptedClassifier",
     "AnisotropicScaling",
     "CoCoOp",
     "CoOp",

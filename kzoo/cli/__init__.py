@@ -5,7 +5,21 @@ import logging
 import sys
 import warnings
 
-from kzoo.cli import caption, check, classify, convert, demo, describe, embed, evaluate, export, presets, shards, train
+from kzoo.cli import (
+    adapt,
+    caption,
+    check,
+    classify,
+    convert,
+    demo,
+    describe,
+    embed,
+    evaluate,
+    export,
+    presets,
+    shards,
+    train,
+)
 from kzoo.cli.devices import is_first, let_the_first_speak
 from kzoo.cli.sentences import ToTerminal, in_flags, in_words, is_failure, said, show_warnings
 from kzoo.cli.terminal import DEBUG, Command, app
@@ -15,6 +29,7 @@ COMMANDS = (  # in the order of the help
     describe.describe,
     demo.demo,
     train.train,
+    adapt.adapt,
     evaluate.evaluate,
     embed.embed,
     classify.classify,

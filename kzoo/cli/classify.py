@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
 from kzoo.cli.options import BackendOption
 from kzoo.cli.parts import image_files, open_model, unpacked
 from kzoo.cli.terminal import console
+from kzoo.files.writing import readable
 
 
 def classify(
     images: Annotated[list[Path], typer.Argument(help="Image files or folders; without --preset the model first.")],
-    labels: Annotated[str, typer.Option(help="Class names, separated by commas.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Class names, separated by commas; of a model of kzoo adapt its own.")
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Preset, hf://owner/name, folder of a model or of an ONNX export.")
     ] = None,
@@ -22,17 +26,20 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     backend: BackendOption = None,
 ) -> None:
-    """Classify images by prompts (zero-shot)."""
+    """Classify images by prompts (zero-shot), or as kzoo adapt has taught."""
     if preset is None and (len(images) < 2 or images[0].is_file()):
         raise ValueError("there is no model, only images; name it: kzoo classify IMAGES --preset MODEL --labels a,b.")
     model, images = (str(images[0]), images[1:]) if preset is None else (preset, images)
-    names = [label.strip() for label in labels.split(",") if label.strip()]
+    names = [label.strip() for label in (labels or "").split(",") if label.strip()]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"--labels has {twice!r} twice; give each class once.")
     files = image_files(images)  # before the model, which takes longer to open
-    opened = open_model(model)
-    probabilities = opened.classify(unpacked(files), names, templates=template or "a photo of a {}.")
+    if labels is None:
+        adapted = _adapted(model, template)
+        names, probabilities = adapted.classes, adapted.classify(unpacked(files))
+    else:
+        probabilities = open_model(model).classify(unpacked(files), names, templates=template or "a photo of a {}.")
     table = Table("image", "label", "probability")
     for path, row in zip(files, probabilities):
         if as_json:
@@ -40,3 +47,16 @@ def classify(
         table.add_row(str(path), names[int(row.argmax())], f"{row.max():.3f}")
     if not as_json:
         console.print(table)
+
+
+def _adapted(model, template):
+    """A model with the classifier beside it, which knows its classes."""
+    if not (readable(Path(model)) / CLASSIFIER_FILE).is_file():
+        raise typer.BadParameter(
+            "--labels is missing: class names, separated by commas, which this model does not have."
+        )
+    if template:
+        raise typer.BadParameter("--template is for --labels; this model has its classes from kzoo adapt.")
+    from kzoo.adaptation import AdaptedClassifier
+
+    return AdaptedClassifier.load(model)

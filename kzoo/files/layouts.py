@@ -36,7 +36,7 @@ LAYOUTS = {
         "a model of kzoo",
         "config.json",
         "kzoo",
-        ("config.json", "model.safetensors", "model.weights.h5", "tokenizer.json"),
+        ("config.json", "model.safetensors", "model.weights.h5", "tokenizer.json", "classifier.safetensors"),
     ),
     "transformers": Layout(
         "a model of transformers",
@@ -74,7 +74,7 @@ LAYOUTS = {
         "an export to ONNX",
         "manifest.json",
         "graphs",
-        ("manifest.json", "*.onnx", "*.onnx.data", "tokenizer.json"),
+        ("manifest.json", "*.onnx", "*.onnx.data", "tokenizer.json", "classifier.safetensors"),
         "onnx",
     ),
     "tf_saved_model": Layout(
@@ -83,7 +83,7 @@ LAYOUTS = {
         "graphs",
         (
             *("manifest.json", "saved_model.pb", "fingerprint.pb", "keras_metadata.pb"),
-            *("variables/*", "assets/*", "tokenizer.json"),
+            *("variables/*", "assets/*", "tokenizer.json", "classifier.safetensors"),
         ),
         "tf_saved_model",
     ),

@@ -37,6 +37,13 @@ def on_accelerator() -> bool:
     return torch.cuda.is_available()
 
 
+def can_measure() -> bool:
+    """Whether `peak_of` knows the memory that the backend computes in."""
+    if on_accelerator():
+        return keras.config.backend() != "jax"
+    return CLEAR.exists() and os.access(CLEAR, os.W_OK)
+
+
 def peak_of(run) -> int:
     """By how many bytes the memory in use rises while a function runs, at its highest.
 

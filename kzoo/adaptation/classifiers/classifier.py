@@ -21,6 +21,7 @@ SCALE = 100.0  # of the logits of every released CLIP
 SUFFIX, METADATA = ".safetensors", "kzoo_classifier"
 WHOLE = "labels"  # the tensor whose numbers are whole; those of all others are floats
 LARGEST = 1e12  # of the numbers in a file: what is fitted to embeddings stays far below
+CLASSIFIER_FILE = "classifier.safetensors"  # in the folder of a model or an export
 KINDS = {}  # name of a class -> the class, of those that have been imported
 HOMES = {  # name of a class -> its file, for opening one that was saved
     "ConceptMatrixSearch": "concept_matrix_search",

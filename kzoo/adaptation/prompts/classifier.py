@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.adaptation.classifiers.arrays import classes_of
+from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.prompts.frozen import frozen_copy, is_opening, opening
 from kzoo.adaptation.prompts.layout import plain_ids
@@ -19,7 +20,6 @@ from kzoo.models.contrastive import ContrastiveModel
 from kzoo.models.dual_encoder import DualEncoder
 from kzoo.types import Array, Tensor
 
-CLASSIFIER_FILE = "classifier.safetensors"
 TEMPLATE = "a photo of a {}."
 
 
