@@ -111,7 +111,7 @@ TRAIN = ("train", "x.csv", "--output", "x")
         ((*TRAIN, "--seed", -1), "'--seed': it is -1; give a whole number of at least 0."),
         (("evaluate", "m", "x.csv", "--batch-size", 0), "'--batch-size': it is 0; give a whole number of at least 1."),
         (("embed", "m", "--output", "x", "--batch-size", -2), "'--batch-size': it is -2; give a whole number of at "),
-        (("demo", "--minutes", 0), "'--minutes': it is 0.0; give a positive number."),
+        (("demo", "--minutes", 0), "'--minutes': it is 0.0; give a number in (0, 1440]."),
         (("caption", "x.png", "--preset", "m", "--batch-size", 0), "'--batch-size': it is 0; give a whole number of "),
         (
             ("caption", "x.png", "--preset", "m", "--strategy", "beams"),
