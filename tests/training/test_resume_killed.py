@@ -39,10 +39,9 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
         with np.load(whole / "end.npz") as before, np.load(parts / "end.npz") as after:
             assert before.files == after.files and len(before.files) > 50
             assert all(np.array_equal(before[name], after[name]) for name in before.files)
-    if keras.config.backend() == "tensorflow":  # whose replicas draw other dropout than one device
-        assert (
-            losses((tmp_path / "devices").glob("curve-*")).keys() == losses([tmp_path / "whole" / "curve-whole"]).keys()
-        )
+    if keras.config.backend() == "tensorflow":  # whose replicas draw other dropout than one device, at a step made twice
+        found = [losses([path]) for path in (tmp_path / "devices").glob("curve-*")]
+        assert set().union(*found) == losses([tmp_path / "whole" / "curve-whole"]).keys()
     if keras.config.backend() == "jax":
         assert "two processes: [-9, -9]" in done.stdout and "three devices: -9" in done.stdout, done.stdout
         wanted = losses([tmp_path / "together" / "curve-whole"])
