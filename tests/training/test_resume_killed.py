@@ -39,7 +39,7 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
         with np.load(whole / "end.npz") as before, np.load(parts / "end.npz") as after:
             assert before.files == after.files and len(before.files) > 50
             assert all(np.array_equal(before[name], after[name]) for name in before.files)
-    if keras.config.backend() == "tensorflow":  # whose replicas draw other dropout than one device, at a step made twice
+    if keras.config.backend() == "tensorflow":  # whose replicas draw other dropout than one device
         found = [losses([path]) for path in (tmp_path / "devices").glob("curve-*")]
         assert set().union(*found) == losses([tmp_path / "whole" / "curve-whole"]).keys()
     if keras.config.backend() == "jax":
