@@ -10,10 +10,8 @@ from kzoo.files.strict_json import read_json
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import build_without_values, give_state
-from kzoo.layers.adapted import adapt_again
-from kzoo.layers.changed import quantise_again
+from kzoo.layers.changed import change_again
 from kzoo.layers.initializers import empty_weights, without_values
-from kzoo.layers.locking import lock_again
 from kzoo.losses.spec import from_spec
 from kzoo.models.checks import check_compile
 from kzoo.presets import folder as preset_folder
@@ -94,7 +92,14 @@ def _check_shapes(folder, config, preprocessor, file, found):
     before = len(found)
     if "compile" in config:
         found.attempt(kept.check_state, file)
-    asked = {"loss": _loss, "compile": _options, "quantised": _quantised, "adapters": _changed, "frozen": _changed}
+    beside = _changed("adapters", "frozen")  # paths of what is frozen may be those of adapters
+    asked = {
+        "loss": _loss,
+        "compile": _options,
+        "quantised": _changed("quantised"),
+        "adapters": beside,
+        "frozen": beside,
+    }
     for name, made in asked.items():
         if config.get(name):
             found.attempt(_tried, folder, name, made, config, preprocessor)
@@ -115,9 +120,7 @@ def _restored(folder, config, preprocessor):
 
     def restored():
         model = build(config, preprocessor=preprocessor)
-        quantise_again(model, config.get("quantised", {}))
-        adapt_again(model, config.get("adapters", ()))
-        lock_again(model, config.get("frozen", ()))
+        change_again(model, config)
         if options is not None:
             model.compile(**options)
             build_without_values(model.optimizer, model.trainable_variables)
@@ -171,20 +174,14 @@ def _options(config, preprocessor):
     return options
 
 
-def _quantised(config, preprocessor):
-    def changed():
-        quantise_again(build(config, preprocessor=preprocessor), config["quantised"])
+def _changed(*names):
+    """The model of a config, changed by some of what is said there."""
 
-    without_values(changed)
+    def made(config, preprocessor):
+        wanted = {name: config[name] for name in names if name in config}
+        without_values(lambda: change_again(build(config, preprocessor=preprocessor), wanted))
 
-
-def _changed(config, preprocessor):
-    def changed():
-        model = build(config, preprocessor=preprocessor)
-        adapt_again(model, config.get("adapters", ()))
-        lock_again(model, config.get("frozen", ()))
-
-    without_values(changed)
+    return made
 
 
 def _check_checkpoint(checkpoint, found):

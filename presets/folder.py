@@ -9,8 +9,6 @@ from kzoo.files import disk
 from kzoo.files.schema import shown
 from kzoo.files.strict_json import check_content, read_json
 from kzoo.files.writing import writing
-from kzoo.layers.adapted import described
-from kzoo.layers.locking import locked_paths
 from kzoo.preprocessing import Preprocessor
 from kzoo.presets import schema
 from kzoo.presets.card import write_card
@@ -50,13 +48,11 @@ def save_preset(model, folder, optimizer=False, overwrite=False, beside=None) ->
         raise ValueError("the model is not compiled, so there is no optimizer to save; compile it, or save it without.")
     if optimizer and not model.optimizer.built:  # before a first step; what is opened is
         model.optimizer.build(model.trainable_variables)
-    changed = model.check_quantised()
+    changes = model.changes()
     with writing(folder, "kzoo", overwrite) as place:
         preprocessor = None if model.preprocessor is None else model.preprocessor.save(place)
         config = model_config(model) | {"source": model.source, "trainings": list(model.trainings)}
-        config |= {"loss": kept_loss(model), "preprocessor": preprocessor}
-        changes = {"quantised": changed, "adapters": described(model), "frozen": locked_paths(model)}
-        config |= {name: each for name, each in changes.items() if each}
+        config |= {"loss": kept_loss(model), "preprocessor": preprocessor} | changes
         if optimizer:
             config["compile"] = model.get_compile_config()
         config["fingerprints"] = write_weights(model, place, optimizer)

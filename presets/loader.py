@@ -15,10 +15,8 @@ from kzoo.files import limits
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
-from kzoo.layers.adapted import adapt_again
-from kzoo.layers.changed import quantise_again
+from kzoo.layers.changed import change_again
 from kzoo.layers.initializers import TooMany, at_most, empty_weights, without_values
-from kzoo.layers.locking import lock_again
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.models.any_model import AnyModel
@@ -204,16 +202,13 @@ def check_depth(row, count, folder) -> None:
 
 def _opened(file, path, row, wanted, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
-    changed = row.get("quantised", {})
     check_depth(row, len(file.shapes), path)
-    count = file.count() * (2 if changed else 1)  # two numbers of int4 are one in the file
+    count = file.count() * (2 if row.get("quantised") else 1)  # two numbers of int4 are one in the file
     if any(map(row.get, preset_folder.LAYERS)):
         _check_size(described(path, row, preprocessor, len(file.shapes), dtype), count, file.path)
     with empty_weights():
         model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
-    _apply(path, quantise_again, model, changed)
-    _apply(path, adapt_again, model, row.get("adapters", ()))
-    _apply(path, lock_again, model, row.get("frozen", ()))
+    _apply(path, change_again, model, row)
     goes_on = "compile" in row and wanted == row
     if goes_on:
         _apply(path, model.compile_from_config, row["compile"])
@@ -226,9 +221,7 @@ def _opened(file, path, row, wanted, dtype, preprocessor):
     stored = model
     with empty_weights():
         model = build(wanted, dtype, preprocessor)
-    quantise_again(model, changed)
-    adapt_again(model, row.get("adapters", ()))
-    lock_again(model, row.get("frozen", ()))
+    change_again(model, row)
     adapt = resampling(stored, model)
     tables = {id(table_of(part)): path for path, part in _with_table(stored)}
     for old, new in zip(stored.weights, model.weights, strict=True):

@@ -20,7 +20,7 @@ def save(model, folder, format="kzoo", optimizer=False, overwrite=False, beside=
     elif optimizer:
         raise ValueError(f"the layout of {format} has no place for an optimizer; save it with format='kzoo'.")
     else:
-        changed = model.check_quantised() or names_in(model)
+        changed = model.changes().keys() - {"frozen"}
         save_checkpoint(as_float32(model) if changed else model, folder, format, overwrite)
 
 

@@ -1,4 +1,4 @@
-"""Layers that are not as they were built: quantised by Keras, or with LoRA. How they are kept, copied and undone."""
+"""Layers that are not as they were built: quantised, with LoRA, frozen. How that is kept, copied and undone."""
 
 import keras
 import numpy as np
@@ -6,18 +6,44 @@ from keras import ops
 
 from kzoo.files.words import on_one_line
 from kzoo.keras_contact import layers_within, memory_unsearched
-from kzoo.layers.adapted import merged_matrix, updates_of
-from kzoo.layers.locking import WITH_LORA, has_lora
+from kzoo.layers.adapted import adapt_again, described, merged_matrix, updates_of
+from kzoo.layers.locking import WITH_LORA, has_lora, lock_again, locked_paths
 from kzoo.layers.matrices import matrix_of
 from kzoo.types import Tensor
 
 KERNEL = "0"  # what a layer calls its kernel among the variables that it stores
 KEPT = ("int8", "int4", "float8")  # modes that a layer can be put into without data, and so from a file
+CHANGES = ("quantised", "adapters", "frozen")  # what a file says of a model that was built and then changed
 
 
 def multiplies_plainly(layer) -> bool:
     """Whether all that a `Dense` layer does is to multiply by its kernel and to add its bias, so that another may."""
     return layer.quantization_mode is None and not updates_of(layer)
+
+
+def changes_of(model, attached=()) -> dict:
+    """What a file has to say of a model that was changed since it was built, for `change_again`: of `CHANGES` those
+    that there are.
+
+    Args:
+        model, attached: as `quantised` takes them.
+
+    Raises:
+        ValueError: as `quantised`.
+    """
+    found = (quantised(model, attached), described(model), locked_paths(model))
+    return {name: each for name, each in zip(CHANGES, found) if each}
+
+
+def change_again(model, found) -> None:
+    """Change a model, freshly built, as `changes_of` found; other entries of a config may stand beside these.
+
+    Raises:
+        ValueError: layers or weights that the model does not have.
+    """
+    quantise_again(model, found.get("quantised", {}))
+    adapt_again(model, found.get("adapters", ()))
+    lock_again(model, found.get("frozen", ()))
 
 
 def quantised(model, attached=()) -> dict:

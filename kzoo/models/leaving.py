@@ -17,14 +17,12 @@ from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
 from kzoo.files import disk
 from kzoo.files.single import replacing_by_name
 from kzoo.keras_contact import left_over, memory_unsearched, write_by
-from kzoo.layers.adapted import adapt_again, described, names_in
-from kzoo.layers.changed import quantise_again, quantised, revive_lora
-from kzoo.layers.locking import lock_again, locked_paths
+from kzoo.layers.adapted import names_in
+from kzoo.layers.changed import CHANGES, change_again, changes_of, revive_lora
 from kzoo.scale.engine import once
 from kzoo.scale.peak import bytes_of
 
 AROUND = 4096  # bytes that HDF5 writes around the numbers of a weight, and more
-CHANGES = ("quantised", "adapters", "frozen")  # what a config says of a model that was built and then changed
 NO_H5 = (
     "could not be opened again: .h5 files hold no model of classes of its own. Save it as 'model.keras' or with "
     "save_to_preset('folder'), or the weights alone with save_weights('model.weights.h5')."
@@ -68,7 +66,7 @@ class Leaving:
         """
         if str(filepath).endswith((".h5", ".hdf5")):
             self.refuse_h5(filepath)
-        self.check_quantised()
+        self.changes()
         save = super().save
         once(lambda: save(filepath, overwrite, zipped, **kwargs), computes=_reads_metrics(self))
 
@@ -118,21 +116,17 @@ class Leaving:
         super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         revive_lora(self)
 
-    def check_quantised(self) -> dict:
-        """What `kzoo.layers.changed.quantised` finds in this model; stops where no file could be opened again."""
-        return quantised(self, [self.objective] if self.compiled else [])
+    def changes(self) -> dict:
+        """What `kzoo.layers.changed.changes_of` finds in this model; stops where no file could be opened again."""
+        return changes_of(self, [self.objective] if self.compiled else [])
 
     def get_config(self) -> dict:
-        found = self.check_quantised()
-        changes = {"quantised": found, "adapters": described(self), "frozen": locked_paths(self)}
-        return super().get_config() | {name: each for name, each in changes.items() if each}
+        return super().get_config() | self.changes()
 
     @classmethod
     def from_config(cls, config) -> Self:
         model = super().from_config({name: value for name, value in config.items() if name not in CHANGES})
-        quantise_again(model, config.get("quantised", {}))
-        adapt_again(model, config.get("adapters", ()))
-        lock_again(model, config.get("frozen", ()))
+        change_again(model, config)
         return model
 
     @takes(folder=PATH, format=NAME, optimizer=FLAG, overwrite=FLAG)
