@@ -13,13 +13,11 @@ from kzoo.adaptation.classifiers.classifier import SCALE, EmbeddingClassifier
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.examples import drawn, read_examples
 from kzoo.adaptation.methods import check_settings, classifier_of, method_called
-from kzoo.adaptation.prompts.layout import plain_ids
+from kzoo.adaptation.texts import TEMPLATE, embedded_classes
 from kzoo.arguments import AMOUNT, COUNT, NAME, takes
-from kzoo.evaluation.zero_shot import class_embeddings, fill_templates
 from kzoo.inference.embed import BATCH_SIZE
 from kzoo.types import Array
 
-TEMPLATE = "a photo of a {}."
 NUMBERS_OF = {"linear_probe": ("weights", "bias")}  # what is trained on stored embeddings
 
 
@@ -101,7 +99,9 @@ def adapted(model, data, name, settings, worker, classes, shots, seed, templates
     others = examples.at(rest)
     if held_out is not None:
         others = read_examples(held_out, examples.classes, "held_out")
-    texts = None if templates is None else texts_of(model, examples.classes, templates)
+    texts = None
+    if templates is not None:
+        texts = Texts(embedded_classes(model, examples.classes, templates), model.scale_and_bias()[0])
 
     def work():
         held = worker.embed(model, others.images, "held out") if len(others) else None
@@ -126,17 +126,6 @@ def adapted(model, data, name, settings, worker, classes, shots, seed, templates
         memory=memory,
     )
     return Adaptation(found, report)
-
-
-def texts_of(model, classes, templates) -> Texts:
-    """Texts of classes; one that would be cut is refused, as of several classes it could be the same."""
-    texts = fill_templates([each.replace("_", " ") for each in classes], templates)
-    preprocessor = getattr(model, "preprocessor", None)
-    if preprocessor is not None:
-        preprocessor.check_vocabulary()
-        plain_ids(preprocessor.tokenizer, texts)
-    rows = class_embeddings(model.encode_text(texts), len(classes))
-    return Texts(rows, model.scale_and_bias()[0])
 
 
 def measured(run: Callable, model) -> tuple:

@@ -54,7 +54,8 @@ def adapt(
     others = None if held_out is None else read_examples(held_out, data.classes, "held_out")
     needs_keras()
     import kzoo
-    from kzoo.adaptation.adapt import TEMPLATE, Plain, adapted
+    from kzoo.adaptation.adapt import Plain, adapted
+    from kzoo.adaptation.texts import TEMPLATE
 
     model = kzoo.from_preset(preset)
     found = adapted(

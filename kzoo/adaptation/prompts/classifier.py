@@ -7,20 +7,18 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.adaptation.adapted_classifier import AdaptedClassifier
 from kzoo.adaptation.classifiers.arrays import classes_of
-from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.prompts.frozen import frozen_copy, is_opening, opening
-from kzoo.adaptation.prompts.layout import plain_ids
+from kzoo.adaptation.texts import TEMPLATE, embedded_classes
 from kzoo.arguments import COUNT, NOT_NEGATIVE, PATH, TEXT, able, takes
-from kzoo.evaluation.zero_shot import class_embeddings, fill_templates, softmax
+from kzoo.evaluation.zero_shot import fill_templates, softmax
 from kzoo.inference.embed import BATCH_SIZE, Embedder, check_some, in_batches
 from kzoo.models.answers import Rule
 from kzoo.models.contrastive import ContrastiveModel
 from kzoo.models.dual_encoder import DualEncoder
 from kzoo.types import Array, Tensor
-
-TEMPLATE = "a photo of a {}."
 
 
 class PromptedClassifier(ContrastiveModel):
@@ -139,10 +137,7 @@ class PromptedClassifier(ContrastiveModel):
     # -- use --
     def template_embeddings(self) -> Array:
         """What the classes are without prompts: the embedding of each in `template`, `(classes, embed_dim)`."""
-        names = [name.replace("_", " ") for name in self.class_names]
-        texts = fill_templates(names, self.template)
-        plain_ids(self.model.preprocessor.tokenizer, texts)  # of texts that are cut, several could be one
-        return class_embeddings(self.model.encode_text(texts), len(names))
+        return embedded_classes(self.model, self.class_names, self.template)
 
     @takes(batch_size=COUNT)
     def encode_image(self, images, batch_size=BATCH_SIZE) -> Array:
@@ -229,10 +224,7 @@ class PromptedClassifier(ContrastiveModel):
             >>> classifier.predict(encoder.encode_image(["wren.jpg"]))
             array([3])
         """
-        classifier = self.bake()
-        manifest = self.encoder().export(folder, format, **kwargs)
-        classifier.save(f"{folder}/{CLASSIFIER_FILE}")
-        return manifest
+        return AdaptedClassifier(self.encoder(), self.bake()).export(folder, format, **kwargs)
 
 
 def _accuracy(tensors):

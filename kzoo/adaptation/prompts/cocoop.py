@@ -5,9 +5,10 @@ from typing import NoReturn
 import keras
 from keras import ops
 
-from kzoo.adaptation.prompts.classifier import TEMPLATE, PromptedClassifier
+from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import Context
 from kzoo.adaptation.prompts.coop import CoOp
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT
 from kzoo.models.answers import Rule
 

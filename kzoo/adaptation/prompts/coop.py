@@ -2,8 +2,9 @@
 
 import keras
 
-from kzoo.adaptation.prompts.classifier import TEMPLATE, PromptedClassifier
+from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import Context
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT, FLAG, NAME, one_of
 from kzoo.types import Tensor
 

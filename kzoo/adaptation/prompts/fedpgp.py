@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from kzoo.adaptation.prompts.classifier import TEMPLATE, PromptedClassifier
+from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import STD, Context
 from kzoo.adaptation.prompts.coop import CoOp
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT, NOT_NEGATIVE, POSITIVE
 from kzoo.layers.initializers import Normal
 from kzoo.types import Tensor

@@ -3,12 +3,13 @@
 import keras
 from keras import ops
 
-from kzoo.adaptation.prompts.classifier import TEMPLATE, PromptedClassifier
+from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import STD, Context
 from kzoo.adaptation.prompts.coop import CoOp
 from kzoo.adaptation.prompts.deep import CoupledTower, DeepTexts
 from kzoo.adaptation.prompts.frozen import needs
 from kzoo.adaptation.prompts.vpt import encoder_with
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT
 from kzoo.layers.initializers import Normal
 from kzoo.models.dual_encoder import DualEncoder

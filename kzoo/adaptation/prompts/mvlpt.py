@@ -7,12 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.adaptation.prompts.classifier import TEMPLATE, PromptedClassifier
+from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import Context
 from kzoo.adaptation.prompts.coop import CoOp
 from kzoo.adaptation.prompts.deep import CoupledTower
 from kzoo.adaptation.prompts.frozen import needs
 from kzoo.adaptation.prompts.vpt import encoder_with, spread_of
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT, FLAG, one_of
 from kzoo.layers.numerics import NEGATIVE
 from kzoo.layers.transformer import TransformerBlock

@@ -2,8 +2,9 @@
 
 import keras
 
-from kzoo.adaptation.prompts.classifier import TEMPLATE, PromptedClassifier
+from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.frozen import needs
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT, FLAG
 from kzoo.encoders.prompted import PromptedTower
 from kzoo.models.dual_encoder import DualEncoder
