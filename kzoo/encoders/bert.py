@@ -6,7 +6,7 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.encoders.bert_body import BertBody
 from kzoo.encoders.pooled_text import POOLS, PooledText
-from kzoo.layers.attention import dense
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import layer_norm
 
 

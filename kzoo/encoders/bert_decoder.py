@@ -6,7 +6,7 @@ from keras import ops
 from kzoo.encoders.bert_body import BertBody
 from kzoo.encoders.decoder_output import DecoderOutput
 from kzoo.encoders.token_ids import check_token_ids
-from kzoo.layers.attention import dense
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function, layer_norm
 
 

@@ -6,10 +6,10 @@ from keras import ops
 from kzoo.arguments import COUNT, FINITE, FLAG, sequence
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD
 from kzoo.encoders.stages import StagedTower, of_stages
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import feature_tokens
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.patch_embedding import as_size, image_grid
 from kzoo.layers.projection import tower_projection

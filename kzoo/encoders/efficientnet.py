@@ -7,9 +7,9 @@ from keras import ops
 
 from kzoo.arguments import AMOUNT, POSITIVE, sequence
 from kzoo.encoders.pixels import ImageTower, check_images, normalize_pixels
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, feature_tokens
+from kzoo.layers.linear import dense
 from kzoo.layers.patch_embedding import as_size
 
 STEM = 32  # filters of the stem before scaling

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from kzoo.arguments import COUNT, FINITE, FLAG, POSITIVE, one_of
-from kzoo.layers.attention import Attention, dense
+from kzoo.layers.attention import Attention
 from kzoo.layers.branches import BranchedConv, ConditionalPositions, RepMixer, multiplier, rounded_share
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, batch_norm, feature_tokens
+from kzoo.layers.linear import dense
 from kzoo.layers.merging import Mergeable
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.transformer import LayerScale

@@ -24,7 +24,7 @@ from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.encoders.tower import Tower
 from kzoo.keras_contact import untracked
 from kzoo.layers.arguments import BY_CHANNEL, SPREAD
-from kzoo.layers.attention import dense
+from kzoo.layers.linear import dense
 from kzoo.layers.pooling import pool_end_of_text, pool_mean, until_end_of_text
 
 IMAGE_POOLS = ("class_token", "average", "pooled")

@@ -3,8 +3,8 @@
 import keras
 
 from kzoo.encoders.decoder_body import DecoderBody
-from kzoo.layers.attention import dense
 from kzoo.layers.changed import plain_kernel
+from kzoo.layers.linear import dense
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

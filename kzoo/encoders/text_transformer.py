@@ -8,8 +8,8 @@ from keras import ops
 from kzoo.arguments import COUNT, one_of
 from kzoo.encoders.sequence import SequenceTower, kept
 from kzoo.encoders.token_ids import TextTower, check_token_ids
-from kzoo.layers.attention import dense
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import embed, layer_norm
 from kzoo.layers.pooling import pool_end_of_text, pool_mean, until_end_of_text
 from kzoo.layers.transformer import transformer_blocks

@@ -8,9 +8,9 @@ from kzoo.arguments import COUNT
 from kzoo.encoders.decoder_output import DecoderOutput
 from kzoo.encoders.token_ids import check_token_ids
 from kzoo.keras_contact import untracked
-from kzoo.layers.attention import dense
 from kzoo.layers.changed import plain_kernel
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import embed
 from kzoo.layers.step import fold, unfold
 from kzoo.layers.transformer import transformer_blocks

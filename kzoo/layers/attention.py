@@ -1,7 +1,5 @@
 """Multi-head attention: the softmax, and the layer around it."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
@@ -9,7 +7,7 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.layers.changed import multiplies_plainly
 from kzoo.layers.configured import Configured
-from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense, multiplied
 from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm
 from kzoo.layers.rotary import rotate
 from kzoo.types import Tensor
@@ -70,12 +68,6 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None, pos
         scores = ops.where(mask, scores, NEGATIVE)
     weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
     return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-
-
-def dense(units, stddev, policy, name, use_bias=True) -> Any:
-    """A linear layer whose kernel starts from a normal distribution."""
-    kernel = Normal(stddev=stddev)
-    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=kernel, dtype=policy, name=name)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -233,12 +225,12 @@ class Attention(Configured, keras.layers.Layer):
 
     def _project_fused(self, x):
         parts = (self.query, self.key, self.value)
-        x = ops.matmul(x, ops.concatenate([part.kernel for part in parts], axis=1))  # (batch, T, 3 width)
+        kernel, bias = ops.concatenate([part.kernel for part in parts], axis=1), None  # (any, 3 width)
         if any(part.use_bias for part in parts):
             none = np.zeros(self.width, "float32")
-            biases = [part.bias if part.use_bias else ops.cast(none, x.dtype) for part in parts]
-            x = x + ops.concatenate(biases, axis=0)
-        return ops.split(x, 3, axis=-1)
+            biases = [part.bias if part.use_bias else ops.cast(none, kernel.dtype) for part in parts]
+            bias = ops.concatenate(biases, axis=0)
+        return ops.split(multiplied(x, kernel, bias), 3, axis=-1)  # (batch, T, width) each
 
     def _split_heads(self, x):
         # the length is a Python int and the batch only ever -1: the exporters need it so

@@ -11,10 +11,10 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import COUNT, FINITE, FLAG, sequence, whole
-from kzoo.layers.attention import dense
 from kzoo.layers.changed import copy_weights
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm, as_float64, batch_norm, gain_and_shift
+from kzoo.layers.linear import dense
 from kzoo.layers.merging import Mergeable
 from kzoo.layers.numerics import activation_function
 from kzoo.layers.transformer import LayerScale

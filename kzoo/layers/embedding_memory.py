@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear import dense
 from kzoo.types import Tensor
 
 

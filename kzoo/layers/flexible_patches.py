@@ -7,6 +7,7 @@ from keras import ops
 from kzoo.arguments import one_of
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import multiplied
 from kzoo.layers.patch_embedding import as_size
 from kzoo.types import Tensor
 
@@ -108,7 +109,7 @@ class FlexiblePatchEmbedding(Configured, keras.layers.Layer):
 
     def project(self, patches) -> Tensor:
         """The product of flat patches `(..., patch * patch * 3)` and the kernel, before the bias."""
-        return ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width)))
+        return multiplied(patches, ops.reshape(self.kernel, (-1, self.width)))
 
     def _weights(self, place, size, lines):
         """Of each line of the table for each patch: `(batch, length)` and `(batch, 1)` to `(batch, length, lines)`."""

@@ -58,21 +58,35 @@ def log_sum_exp(z, axis, keepdims=False) -> Tensor:
 
 def quick_gelu(x) -> Tensor:
     """`x * sigmoid(1.702 x)`, the activation of OpenAI's CLIP (2021, arXiv 2103.00020)."""
+    if _runs_in_torch(x):
+        from kzoo.layers import kernels_torch
+
+        return kernels_torch.quick_gelu(x)
     return x * ops.sigmoid(1.702 * x)
 
 
 def gelu(x) -> Tensor:
     """`0.5 x (1 + erf(x / sqrt 2))`, exact (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 
-    Written with `erf`: `ops.gelu(approximate=False)` leaves TensorFlow as an `Erfc` node that no
-    ONNX runtime loads.
+    Written with `erf` where it is traced: `ops.gelu(approximate=False)` leaves TensorFlow as an `Erfc` node that no
+    ONNX runtime loads. On torch the operation makes one pass over memory.
     """
+    if _runs_in_torch(x):
+        return ops.gelu(x, approximate=False)
     return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))
 
 
 def gelu_tanh(x) -> Tensor:
     """The tanh form of GELU, the default of JAX and of SigLIP's towers."""
     return ops.gelu(x, approximate=True)
+
+
+def _runs_in_torch(x):
+    if keras.config.backend() != "torch":
+        return False
+    from kzoo.layers.kernels_torch import runs_now
+
+    return runs_now(x)
 
 
 def squared_relu(x) -> Tensor:

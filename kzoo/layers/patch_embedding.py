@@ -6,6 +6,7 @@ from keras import ops
 
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import multiplied
 from kzoo.layers.positions import grid_resampling
 from kzoo.layers.sin_cos import sin_cos_positions
 from kzoo.types import Tensor
@@ -142,7 +143,7 @@ class PatchEmbedding(Configured, keras.layers.Layer):
 
     def project(self, patches) -> Tensor:
         """The product of flat patches `(..., patch * patch * 3)` and the kernel, before the bias."""
-        return ops.matmul(patches, ops.reshape(self.kernel, (-1, self.width)))
+        return multiplied(patches, ops.reshape(self.kernel, (-1, self.width)))
 
     def _placed(self, x, grid):
         table = None if self.positions is None else self._positions(grid)

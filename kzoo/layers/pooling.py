@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from kzoo.layers.attention import Attention, dense
+from kzoo.layers.attention import Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
 from kzoo.types import Tensor
 

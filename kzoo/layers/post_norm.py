@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from kzoo.layers.attention import Attention, dense
+from kzoo.layers.attention import Attention
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function, layer_norm
 from kzoo.layers.step import fold, unfold
 from kzoo.types import Tensor

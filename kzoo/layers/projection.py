@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from kzoo.arguments import FLAG
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function
 from kzoo.types import Tensor
 

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function, l2_normalize
 from kzoo.types import Tensor
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear import dense
 from kzoo.types import Array, Tensor
 
 

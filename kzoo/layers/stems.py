@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.convolution import ConvNorm
 from kzoo.layers.initializers import HeNormal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import gelu, layer_norm
 from kzoo.types import Tensor
 

@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from kzoo.arguments import FLAG
-from kzoo.layers.attention import attend, dense
+from kzoo.layers.attention import attend
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function, rms_norm
 from kzoo.types import Tensor
 

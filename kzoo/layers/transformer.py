@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from kzoo.arguments import one_of
-from kzoo.layers.attention import BIASES, GATE_FORMS, Attention, dense
+from kzoo.layers.attention import BIASES, GATE_FORMS, Attention
 from kzoo.layers.configured import Configured
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import NORMS, activation_function, layer_norm
 from kzoo.types import Tensor
 

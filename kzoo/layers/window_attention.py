@@ -7,9 +7,10 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import AMOUNT, COUNT, one_of, sequence
-from kzoo.layers.attention import BIASES, dense
+from kzoo.layers.attention import BIASES
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function, embed, layer_norm
 from kzoo.types import Tensor
 

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import COUNT, takes
-from kzoo.layers.attention import dense
+from kzoo.layers.linear import dense
 from kzoo.models.answers import Rule
 from kzoo.models.dual_encoder import DualEncoder
 from kzoo.types import Array, Tensor

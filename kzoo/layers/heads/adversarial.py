@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from kzoo.arguments import FINITE
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.inner_gradient import inner_gradient
+from kzoo.layers.linear import dense
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import l2_normalize
 

@@ -5,9 +5,9 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import GRID
-from kzoo.layers.attention import dense
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import image_grid
 from kzoo.layers.sin_cos import sin_cos_positions

@@ -5,9 +5,10 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import number
-from kzoo.layers.attention import Attention, dense
+from kzoo.layers.attention import Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
+from kzoo.layers.linear import dense
 from kzoo.layers.numerics import gelu, layer_norm
 from kzoo.types import Tensor
 
