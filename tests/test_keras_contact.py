@@ -46,6 +46,12 @@ def fitted():
     return model
 
 
+def built_adam():
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(Line().trainable_variables)
+    return optimizer
+
+
 def wrapped_error():
     with pytest.raises(ZeroDivisionError) as caught:
         keras.layers.Lambda(lambda x: x * (1 // 0))(np.ones(1))
@@ -78,6 +84,9 @@ PRIVATE = {
     "_modules": (compiled, "torch"),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
+    "_momentums": (built_adam, None),
+    "_velocities": (built_adam, None),
+    "_get_variable_index": (built_adam, None),
     "_var_key": (lambda: compiled().optimizer, None),
     "_parallel_update_step": (lambda: keras.optimizers.AdamW(), "torch"),
     "_backend_update_step": (lambda: compiled().optimizer, None),

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kzoo.interrupts import interrupted_between_steps
+from kzoo.keras_contact.adam_torch import adam_step
 from kzoo.keras_contact.attributes import untracked
 
 LONGEST = 500  # characters of what Keras shows of the data in an error
@@ -77,7 +78,10 @@ class AllAtOnce:
         import torch
 
         with torch.no_grad():
-            step(self, grads, trainable_variables, learning_rate)
+            if not (
+                issubclass(own, keras.optimizers.Adam) and adam_step(self, grads, trainable_variables, learning_rate)
+            ):
+                step(self, grads, trainable_variables, learning_rate)
 
 
 @cache

@@ -12,7 +12,7 @@ from kzoo.types import Tensor
 
 # below, to prepare a call of oneDNN takes longer than the product by MKL
 FEWEST_ROWS = 4
-FEWEST_PRODUCTS = 2**20
+FEWEST_PRODUCTS = 2**22
 
 
 def runs_now(*tensors) -> bool:

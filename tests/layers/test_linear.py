@@ -1,0 +1,75 @@
+"""Products with a matrix and activations, each way that a backend takes them, against float64."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.ops import convert_to_tensor as as_tensor
+from shared_case import numpy, value_and_gradients
+
+from kzoo.layers.linear import Dense, multiplied
+from kzoo.layers.numerics import activation_function
+
+# by rows, width and width of the output: few and many, as they are multiplied by one library or another
+SHAPES = {"one row": (1, 8, 6), "few": (3, 1280, 1280), "many": (48, 320, 320), "bags": (2, 45, 256, 256)}
+
+
+def case(shape):
+    generator = np.random.default_rng(0)
+    *rows, width, units = shape
+    sizes = ((*rows, width), (width, units), (units,), (*rows, units))
+    return [generator.normal(size=size).astype("float32") / np.sqrt(width) for size in sizes]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_product_and_its_gradients(shape, biased):
+    x, kernel, bias, weight = case(shape)
+    arrays = [x, kernel, bias] if biased else [x, kernel]
+    want = x.astype("float64") @ kernel + (bias if biased else 0.0)
+    np.testing.assert_allclose(numpy(multiplied(*map(as_tensor, arrays))), want, atol=1e-6)
+    _, gradients = value_and_gradients(lambda *each: ops.sum(ops.multiply(multiplied(*each), weight)), arrays)
+    rows, up = x.reshape(-1, x.shape[-1]), weight.reshape(-1, weight.shape[-1]).astype("float64")
+    for gradient, each in zip(gradients, [weight.astype("float64") @ kernel.T, rows.T @ up, up.sum(0)]):
+        np.testing.assert_allclose(gradient, each, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["quick_gelu", "gelu"])
+def test_the_slope_of_an_activation(name):
+    function, x = activation_function(name), np.linspace(-6.0, 6.0, 101).astype("float32")
+    step = 1e-2  # in float32, of the whole curve: a value is within 1e-6
+    _, (slope,) = value_and_gradients(lambda x: ops.sum(function(x)), [x])
+    want = (numpy(function(as_tensor(x + step))) - numpy(function(as_tensor(x - step)))) / (2.0 * step)
+    np.testing.assert_allclose(slope, want, atol=2e-4)
+    assert numpy(function(as_tensor(x[:1]))) == pytest.approx(numpy(function(as_tensor(x)))[0])
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="the others derive these themselves")
+def test_gradients_of_gradients():
+    import torch
+
+    x, kernel, bias, _ = (torch.tensor(each, requires_grad=True) for each in case(SHAPES["many"]))
+
+    def twice(product, activation):
+        first = torch.autograd.grad(activation(product(x, kernel, bias)).square().sum(), (x, kernel), create_graph=True)
+        return torch.autograd.grad(sum(each.square().sum() for each in first), (x, kernel, bias))
+
+    ours = twice(multiplied, activation_function("quick_gelu"))
+    plain = twice(lambda x, kernel, bias: x @ kernel + bias, lambda x: x * torch.sigmoid(1.702 * x))
+    for mine, its in zip(ours, plain):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
+
+
+def test_of_a_quantised_layer_and_one_with_lora():
+    x, kernel, bias, _ = case(SHAPES["bags"])
+    plain, quantised = Dense(256), Dense(256)
+    for layer in (plain, quantised):
+        layer.build(x.shape)
+        layer.set_weights([kernel, bias])
+    quantised.quantize("int8")
+    np.testing.assert_allclose(numpy(quantised(x)), numpy(plain(x)), atol=2e-2)
+    assert quantised.quantization_mode == "int8"
+    plain.enable_lora(2)
+    plain.lora_kernel_b.assign(np.ones((2, 256)))
+    added = x @ (numpy(plain.lora_kernel_a) @ np.ones((2, 256)))
+    np.testing.assert_allclose(numpy(plain(x)), x @ kernel + bias + added, atol=1e-5)
