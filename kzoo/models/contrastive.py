@@ -256,8 +256,8 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
             **options: as in `keras.Model.compile`, but for `metrics` and `loss_weights`, and
 
                 - `loss_block_size`: rows that losses of pairs compare at a time where their own `block_size` says
-                  nothing: a number; `"auto"` (default), all at once up to a batch of 4096 and 256 rows above it; None,
-                  all at once. Values and gradients are the same;
+                  nothing: a number; `"auto"` (default), all at once up to a batch of 4096 and at most 256 rows above
+                  it; None, all at once. Values and gradients are the same;
                 - `layer_decay`: what the learning rate of a block is multiplied by against the block above it, in
                   (0, 1]; default 1;
                 - `patch_dropout`: share of the patches of a picture that a step of training leaves out, default 0; see

@@ -11,6 +11,8 @@ from typing import Any
 
 AUTO = "auto"
 WHOLE = 2**24  # scores, 64 MB of float32: a batch of 4096 compared with itself
+HELD = 2**20  # scores of a block of a product, where one has all columns: more take memory, and hardly less time
+LEAST = 64  # rows of such a block: fewer take more time than all at once
 ROWS = 256  # of a block; what blocks say of the columns is rows^2 / 256 numbers, and fewer rows are not faster
 
 FEW = 2048  # rows: two views of so many are compared at once
@@ -49,18 +51,23 @@ def most_rows() -> int | None:
     return FEW if _ASKED.get()[1] else None
 
 
-def chosen(block_size, scores, each=1) -> int | None:
+def chosen(block_size, scores, each=1, columns=None) -> int | None:
     """Rows at a time, None for all at once, where the number of scores is known.
 
     Args:
         block_size: what was asked for.
         scores: numbers that all pairs make, an int.
         each: numbers that one pair makes, such as the matches of two bags.
+        columns: of a product whose blocks have all columns; None of all else.
 
     Example:
         >>> chosen("auto", 4096**2), chosen("auto", 16384**2), chosen(64, 16384**2)
         (None, 256, 64)
+        >>> chosen("auto", 16384**2, columns=16384)
+        64
     """
     if block_size != AUTO:
         return block_size
-    return None if scores <= WHOLE else max(1, ROWS // each)
+    if scores <= WHOLE:
+        return None
+    return max(1, ROWS // each) if columns is None else min(ROWS, max(LEAST, HELD // columns))

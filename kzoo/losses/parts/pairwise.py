@@ -28,8 +28,8 @@ class PairwiseLoss(Loss):
         block_size: rows that are compared at a time. Values and gradients are the same; memory for the pairs grows
             with `block_size * batch` instead of `batch^2`, for one more forward pass. Some hundred rows serve well:
             with few, what the blocks say of the columns, `batch^2 / block_size`, is more. `"auto"` compares all at once
-            up to a batch of 4096, and 256 rows at a time above it. None: all at once, or attached to a model what
-            `compile(loss_block_size=...)` says.
+            up to a batch of 4096, and at most 256 rows at a time above it. None: all at once, or attached to a model
+            what `compile(loss_block_size=...)` says.
         inputs: names of the tensors to read.
 
     Raises:
@@ -159,7 +159,9 @@ def by_blocks(function, rows, columns, block_size=None, each=1, in_blocks=None) 
         counts = [size if isinstance(size, int) else most_rows() for size in (count, others)]
         if None in counts:
             return _decided_as_it_runs(function, rows, columns, each, in_blocks, (count, others))
-        block_size = chosen(AUTO, counts[0] * counts[1] * each, each)
+        # where devices share the columns, as on jax, each has its own of every block
+        all_columns = in_blocks is not None and keras.config.backend() == "jax"
+        block_size = chosen(AUTO, counts[0] * counts[1] * each, each, counts[1] if all_columns else None)
     if block_size is None:
         of_rows, of_blocks = function(ops.arange(count, dtype="int32"), None, rows, columns)
         return of_rows, {name: value[None] for name, value in of_blocks.items()}
