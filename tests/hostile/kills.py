@@ -1,8 +1,8 @@
 """SIGKILL at random moments while an export or a model is written over another one; not run by `make test`.
 
-The old one or the new one must open each time, and whoever writes next finds nothing in the way. Half of the kills come at
-any moment of the writing, in forks of a process that has imported all; the others in its last milliseconds, where the
-files get their places: one process writes until then, and is forked there for each.
+The old one or the new one must open each time, and whoever writes next finds nothing in the way. Half of the kills come
+at any moment of the writing, in forks of a process that has imported all; the others in its last milliseconds, where
+the files get their places: one process writes until then, and is forked there for each.
 
     PYTHONPATH=tests KERAS_BACKEND=torch python tests/hostile/kills.py onnx kzoo adapter --kills 50
     PYTHONPATH=tests KERAS_BACKEND=tensorflow python tests/hostile/kills.py tf_saved_model --kills 50
