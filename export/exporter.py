@@ -6,7 +6,7 @@ import logging
 import keras
 
 import kzoo
-from kzoo.arguments import FLAG, PATH, POSITIVE, able, one_of, takes, whole
+from kzoo.arguments import FLAG, PATH, POSITIVE, TABLE, able, one_of, takes, whole
 from kzoo.export import runtime
 from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
 from kzoo.export.child import export_in_tensorflow
@@ -37,8 +37,11 @@ TOLERANCES = {"float32": 2e-5, "float16": 5e-3}  # on unit-length embeddings, by
     opset=whole(FIRST_OPSET).said(f"a version of ONNX's operators, {FIRST_OPSET} or later"),
     dtype=one_of(*TOLERANCES),
     overwrite=FLAG,
+    beside=TABLE | None,
 )
-def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32", overwrite=False) -> dict:
+def export(
+    model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="float32", overwrite=False, beside=None
+) -> dict:
     """Write the towers of a model as graphs that run without Keras.
 
     The folder holds a graph for each tower, such as `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow
@@ -67,6 +70,8 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
             comes out stays what it is.
         overwrite: whether to write into a folder that holds something else. A model in it is replaced; files that
             belong to none stay as they are.
+        beside: dict of names of further files -> bytes, which are written and replaced together with the graphs, such
+            as that of a classifier.
 
     Returns:
         dict: the manifest.
@@ -136,7 +141,9 @@ def export(model, folder, format="onnx", tolerance=None, opset=OPSET, dtype="flo
             }
         if format == "onnx":
             manifest["asked"] = asked_as_a_user(model, runtime.opened(place, manifest), tolerance, rounding)
-        disk.write(place / MANIFEST_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
+        files = {MANIFEST_FILE: (json.dumps(manifest, indent=2) + "\n").encode()} | (beside or {})
+        for name, content in files.items():
+            disk.write(place / name, content)
     return manifest
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kzoo.files.words import spell_out
 from kzoo.shown import AsCalled
 
 Function = TypeVar("Function", bound=Callable)
@@ -298,6 +299,8 @@ def given(signature, arguments, keywords) -> dict:
 def takes(**kinds) -> Callable[[Function], Function]:
     """Decorator of a function or method: what its arguments may be. What is the default is taken.
 
+    Its sentences show names of files, and whatever else is in them, without what would steer a terminal.
+
     Example:
         >>> @takes(top_k=COUNT)
         ... def best(scores, top_k=5): ...
@@ -314,8 +317,12 @@ def takes(**kinds) -> Callable[[Function], Function]:
 
         @functools.wraps(function)
         def call(*arguments, **keywords):
-            check(kinds, given(signature, arguments, keywords), defaults)
-            return function(*arguments, **keywords)
+            try:
+                check(kinds, given(signature, arguments, keywords), defaults)
+                return function(*arguments, **keywords)
+            except (ValueError, TypeError, OSError) as error:
+                spell_out(error)
+                raise
 
         call.arguments = kinds
         return call

@@ -26,6 +26,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> A
         the model, with its optimizer and its loss where it was compiled and `compile` is True.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError, TypeError: as `keras.saving.load_model` does.
 
     Example:
@@ -34,8 +35,12 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> A
     """
     if Path(filepath).is_dir():
         raise ValueError(f"{filepath} is a folder, but a file .keras is expected; kzoo.from_preset opens folders.")
-    if Path(filepath).exists():
+    if "://" not in str(filepath):
+        if not Path(filepath).exists():
+            raise FileNotFoundError(f"there is no file {filepath}; give one that model.save('model.keras') wrote.")
         check_pointer(filepath)
+        if not str(filepath).endswith((".keras", ".h5", ".hdf5")):
+            raise ValueError(f"{filepath} is no file of Keras by its ending; give one that ends in .keras.")
         if str(filepath).endswith(".keras") and not zipfile.is_zipfile(filepath):
             raise ValueError(f"{filepath} is no file that model.save wrote, or not the whole of it; save it anew.")
     return keras.saving.load_model(filepath, custom_objects, compile, safe_mode)

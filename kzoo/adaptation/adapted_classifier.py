@@ -152,14 +152,12 @@ class AdaptedClassifier(Checked):
             )
         from kzoo.presets.save import save
 
-        with TemporaryDirectory() as place:
-            self.classifier.save(Path(place) / CLASSIFIER_FILE)
-            content = (Path(place) / CLASSIFIER_FILE).read_bytes()
-        save(self.encoder, folder, overwrite=overwrite, beside={CLASSIFIER_FILE: content})
+        save(self.encoder, folder, overwrite=overwrite, beside=self._file())
 
     @takes(folder=PATH, format=NAME)
     def export(self, folder, format="onnx", **kwargs) -> dict:
-        """Write the model as verified graphs, and the classifier beside them, that `load` opens without Keras.
+        """Write the model as verified graphs with the classifier beside them, all or none, that `load` opens without
+        Keras.
 
         Args:
             folder, format, **kwargs: as in `DualEncoder.export`.
@@ -173,9 +171,13 @@ class AdaptedClassifier(Checked):
         """
         if not hasattr(self.encoder, "export"):
             raise TypeError(f"the encoder is of type {type(self.encoder).__name__}, an export already.")
-        manifest = self.encoder.export(folder, format, **kwargs)
-        self.classifier.save(Path(folder) / CLASSIFIER_FILE)
-        return manifest
+        return self.encoder.export(folder, format, beside=self._file(), **kwargs)
+
+    def _file(self):
+        """What is written beside the model: name -> bytes."""
+        with TemporaryDirectory() as place:
+            self.classifier.save(Path(place) / CLASSIFIER_FILE)
+            return {CLASSIFIER_FILE: (Path(place) / CLASSIFIER_FILE).read_bytes()}
 
     @classmethod
     @takes(folder=PATH)

@@ -10,10 +10,9 @@ from kzoo.adaptation.freezing import MODEL
 from kzoo.adaptation.lora import PLAIN_NAME, LoRA, add, check_new, check_rank
 from kzoo.arguments import FLAG, NAME, PATH, takes
 from kzoo.files import disk
-from kzoo.files.numbers import check_finite
 from kzoo.files.strict_json import read_object
 from kzoo.files.tensor_file import write_tensors
-from kzoo.files.words import on_one_line, said_by
+from kzoo.files.words import on_one_line
 from kzoo.files.writing import readable, writing
 from kzoo.layers.adapted import adapted, described, names_in, updates_of
 from kzoo.layers.matrices import matrix_of
@@ -70,7 +69,7 @@ def save_adapter(model, folder, name="default", overwrite=False) -> None:
                 put(tensor, array)
 
     with writing(folder, "adapter", overwrite) as place:
-        check = lambda tensor, array: check_finite(array, f"{tensor} of the adapter")  # noqa: E731
+        check = lambda tensor, array: peft.check_sane(array, f"{tensor} of the adapter")  # noqa: E731
         write_tensors(place / f"{peft.STEM}.safetensors", give, {"format": "pt"}, check)
         disk.write(place / peft.CONFIG_FILE, (json.dumps(content, indent=2) + "\n").encode())
 
@@ -103,13 +102,9 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no {peft.CONFIG_FILE}, so it is no adapter of PEFT or of save_adapter.")
     content = read_object(path)
-    config = peft.read_config(content, path)
-    try:
-        config = LoRA(**config).config()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} describes no adapter: {said_by(error)}.") from error
+    config = LoRA(**peft.read_config(content, path)).config()
     _check_base(content.get("base_model_name_or_path"), getattr(model, "source", None), path, any_base)
-    found = peft.by_module(TensorFiles(folder, peft.STEM, endings=("safetensors",)), folder)
+    found = peft.by_module(TensorFiles(folder, peft.STEM, endings=("safetensors",)), folder, _stop)
     places = _placed(model, found, folder)
     known = {each: layer for each, layer, _ in layers(model)}
     check_rank({place.path: matrix_of(known[place.path]) for place in places.values()}, config["rank"])
@@ -122,6 +117,7 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
             arrays[place.path] = peft.from_tensors(place, found[module], shape, config["rank"])
         except ValueError as error:
             raise ValueError(f"{folder} is the adapter of another model: {error}.") from error
+        peft.check_together(found[module], config, module, folder)
     add(model, name, list(arrays), config)
     for each, values in arrays.items():
         update = updates_of(known[each])[name]
@@ -130,6 +126,10 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
         if update.direction is not None:
             update.direction.magnitude.assign(values["magnitude"])
     return list(arrays)
+
+
+def _stop(sentence):
+    raise ValueError(sentence)
 
 
 def _placed(model, found, folder):

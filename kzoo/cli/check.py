@@ -17,8 +17,8 @@ def check(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder of a model in any layout that kzoo reads, of an export, or of a training; or the .safetensors "
-            "file of a classifier."
+            help="Folder of a model in any layout that kzoo reads, of an adapter, an export or a training; or the "
+            ".safetensors file of a classifier."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -60,9 +60,12 @@ def _of_a_folder(folder):
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give one that holds a model or an export.")
     from kzoo.export.manifest import MANIFEST_FILE
+    from kzoo.weights.peft import CONFIG_FILE
 
     if (folder / MANIFEST_FILE).exists() and not (folder / "config.json").exists():
         from kzoo.export.checking import problems
+    elif (folder / CONFIG_FILE).exists() and not (folder / "config.json").exists():
+        from kzoo.weights.adapter_checking import problems
     else:
         needs_keras()
         from kzoo.presets.checking import problems

@@ -4,8 +4,7 @@ import logging
 import re
 import warnings
 
-from rich.console import Console
-
+from kzoo.cli.terminal import PlainConsole
 from kzoo.files import disk
 from kzoo.files.words import on_one_line
 
@@ -88,8 +87,7 @@ class ToTerminal(logging.Handler):
 
 def said(sentence, style=None) -> None:
     """Print a sentence on standard error."""
-    errors = Console(stderr=True, markup=False, emoji=False)
-    errors.print(f"kzoo: {sentence}", style=style, highlight=False, soft_wrap=True)
+    PlainConsole(stderr=True).print(f"kzoo: {on_one_line(sentence)}", style=style, highlight=False, soft_wrap=True)
 
 
 def show_warnings(flags, shown=True) -> None:

@@ -5,12 +5,28 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from kzoo import __version__
+from kzoo.files.words import printable
 
 DEBUG = "--debug"
-console = Console(markup=False, emoji=False)  # labels, captions and names of files are as they are: "[a]", ":cat:"
+
+
+class PlainConsole(Console):
+    """A console that no label, caption or name of a file steers: what is no letter and no end of a line is spelt out,
+    and `[a]` and `:cat:` are as they are.
+    """
+
+    def __init__(self, **options):
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text, **options) -> Text:
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+
+console = PlainConsole()
 
 
 class _SaysFirst:

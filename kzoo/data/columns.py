@@ -14,6 +14,7 @@ from kzoo.data.captions import is_missing
 from kzoo.data.classes import class_id, classes_by_column, number_in
 from kzoo.data.held import HeldPicture
 from kzoo.preprocessing.bags import is_bag
+from kzoo.types import Array
 
 OLD_NAMES = {"negatives": "negative_texts"}  # as they were called before there were other sets
 NUMBERS, TEXTS, IMAGES = "numbers", "texts", "images"
@@ -51,7 +52,7 @@ def column(name, values, count, noun) -> Any:
     elif _is_text(values):
         values = list(listed(name, values))
     else:
-        values = np.asarray(values)
+        values = in_one_array(name, values)
         if values.dtype.kind not in "biuf":
             raise ValueError(
                 f"{name!r} holds neither numbers nor a name of a class for each row; leave it out of the source: a "
@@ -90,7 +91,19 @@ def _numbers(name, values, classes):
     broken = next((index for index, (_, problem) in enumerate(read) if problem), None)
     if broken is not None:
         raise ValueError(f"row {broken}: {read[broken][1]}; mend the source.")
-    return np.asarray([value for value, _ in read])
+    return in_one_array(name, [value for value, _ in read])
+
+
+def in_one_array(name, values) -> Array:
+    """The numbers of some rows as one array.
+
+    Raises:
+        ValueError: lists of different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"the rows of {name} have different lengths; give as many numbers in each.") from error
 
 
 def listed(name, values) -> Any:

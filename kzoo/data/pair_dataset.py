@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from kzoo.data.batches import Batches
-from kzoo.data.columns import IMAGES, NUMBERS, kind_of, opened
+from kzoo.data.columns import IMAGES, NUMBERS, in_one_array, kind_of, opened
 from kzoo.data.crops import Crops
 from kzoo.data.cut_texts import CutTexts
 from kzoo.data.entries import RowEntries, named_masks
@@ -157,7 +157,7 @@ class PairDataset(Batches):
         """Arrays of what goes with the pairs of a batch."""
         kind, prefix = kind_of(name), name.rpartition("_")[0]
         if kind == NUMBERS:
-            return {name: np.stack(values)}
+            return {name: in_one_array(name, values)}
         encode = self.preprocessor.encode_images if kind == IMAGES else self._tokens
         return encode(values, prefix, self.bags[name])
 

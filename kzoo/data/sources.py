@@ -10,7 +10,19 @@ import numpy as np
 
 from kzoo.data.captions import captions_of, is_missing
 from kzoo.data.classes import classes_by_column
-from kzoo.data.columns import IMAGES, NUMBERS, cell, column, is_file, kind_of, listed, of_captions, picture, set_name
+from kzoo.data.columns import (
+    IMAGES,
+    NUMBERS,
+    cell,
+    column,
+    in_one_array,
+    is_file,
+    kind_of,
+    listed,
+    of_captions,
+    picture,
+    set_name,
+)
 from kzoo.data.folders import FILE_NAME, TEXT, captioned, metadata_of
 from kzoo.data.held import held
 from kzoo.data.tables import READERS, checked, is_table, read_table, records_of
@@ -221,9 +233,6 @@ def _level(rows, name):
     counts = [len(row.more[name]) for row in rows]
     if kind_of(name) != NUMBERS or not rows:
         return
-    try:
-        values = np.asarray([value for row in rows for value in row.more[name]])
-    except ValueError as error:
-        raise ValueError(f"the rows of {name} have different lengths; give as many numbers in each.") from error
+    values = in_one_array(name, [value for row in rows for value in row.more[name]])
     for row, own in zip(rows, np.split(values, np.cumsum(counts)[:-1])):
         row.more[name] = list(own)

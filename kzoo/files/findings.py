@@ -7,6 +7,7 @@ from typing import Any
 from kzoo.files import limits
 from kzoo.files.opening import KINDS, OPENED, check_inside, home_of
 from kzoo.files.strict_json import read_json
+from kzoo.files.words import on_one_line
 
 LOOKED_AT = (*OPENED, ".onnx", ".data")  # endings of files that some reader opens
 BY_NAME = {"tokenizer.json": "VOCABULARY", "vocab.json": "VOCABULARY"}  # JSON files of other sizes than a config
@@ -16,6 +17,7 @@ class Findings(list):
     """Sentences on what is wrong, each once."""
 
     def note(self, sentence) -> None:
+        sentence = on_one_line(sentence)  # names in it, also of files, may hold anything
         if sentence not in self:
             self.append(sentence)
 

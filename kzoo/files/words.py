@@ -1,5 +1,6 @@
 """What others say, fit for a sentence of ours: names that stand in files, and the errors of libraries."""
 
+import logging
 import re
 
 LONGEST = 600  # characters of what a library says that are kept
@@ -13,8 +14,36 @@ def on_one_line(text) -> str:
         >>> on_one_line("a\nb\x1b[2J")
         'a b\\x1b[2J'
     """
-    text = ENDS.sub(" ", str(text)).strip()
+    return printable(ENDS.sub(" ", str(text)).strip())
+
+
+def printable(text) -> str:
+    """A text in which all that is not to be seen is spelt out."""
     return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def spell_out(error) -> None:
+    """Spell out what would steer a terminal in an error that kzoo has raised, such as the name of a folder or a file.
+
+    Errors of other libraries, whose lines are their own, stay as they are.
+    """
+    sentence, last = error.args[0] if error.args else None, error.__traceback__
+    if isinstance(sentence, str) and not sentence.isprintable():
+        while last.tb_next is not None:
+            last = last.tb_next
+        if last.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "kzoo":
+            error.args = (on_one_line(sentence), *error.args[1:])
+
+
+def spelt_out(record) -> bool:
+    """The same for what is logged, as a filter of `logging`."""
+    sentence = record.getMessage()
+    if not sentence.isprintable():
+        record.msg, record.args = on_one_line(sentence), ()
+    return True
+
+
+logging.getLogger("kzoo").addFilter(spelt_out)
 
 
 def said_by(error) -> str:

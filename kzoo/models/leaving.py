@@ -51,6 +51,7 @@ class Leaving:
             warnings.filterwarnings("ignore", message="Layer .* does not have a `quantize` method")
             super().quantize(mode, config=config, **kwargs)
 
+    @takes(overwrite=FLAG)
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Write the model with its optimizer and loss into a file `.keras`, which `kzoo.load_model` opens.
 
@@ -70,6 +71,7 @@ class Leaving:
         save = super().save
         once(lambda: save(filepath, overwrite, zipped, **kwargs), computes=_reads_metrics(self))
 
+    @takes(overwrite=FLAG)
     def save_weights(self, filepath, overwrite=True, **kwargs) -> None:
         """As `keras.Model.save_weights`; a single file has its place when all of it is written."""
         save_weights = super().save_weights
@@ -99,13 +101,17 @@ class Leaving:
         """Stops before a model is written to a file `.h5`, as a whole or as part of another."""
         raise ValueError(f"{filepath} {NO_H5}")
 
+    @takes(skip_mismatch=FLAG)
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them.
 
         Raises:
+            FileNotFoundError: there is no such file.
             ValueError: a file of towers that have more than these, of which Keras would take a part in silence.
         """
         path = Path(filepath)
+        if "://" not in str(filepath) and not path.exists():
+            raise FileNotFoundError(f"there is no file {filepath}; give one that model.save_weights has written.")
         if not skip_mismatch and path.name.endswith(".weights.h5") and path.is_file():
             left = [name for name in left_over(self, path) if name.partition("/")[0] in self.towers()]
             if left:

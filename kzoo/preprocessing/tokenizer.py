@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from tokenizers import decoders, models
 
-from kzoo.arguments import AMOUNT, COUNT, FLAG, Checked, one_of, shown
+from kzoo.arguments import AMOUNT, COUNT, FLAG, PATH, Checked, one_of, shown, takes
 from kzoo.files import limits
 from kzoo.preprocessing import charsmap, sealing
 from kzoo.preprocessing.bpe import TRAINED_SPECIALS, byte_level_bpe
@@ -99,6 +99,7 @@ class Tokenizer(Checked):
         )
 
     @classmethod
+    @takes(folder=PATH)
     def from_folder(cls, folder, rules, context_length, vocab_size=None) -> Self:
         """Open the vocabulary in a checkpoint's folder by the rules of its preset.
 
@@ -140,6 +141,7 @@ class Tokenizer(Checked):
         return cls(vocabulary, length, rules["pad_id"], rules["clean"], reads_specials=True)
 
     @classmethod
+    @takes(path=PATH)
     def from_file(cls, path, context_length, pad_id=0, clean=None) -> Self:
         """Open a vocabulary by hand, without the rules of a preset.
 

@@ -4,12 +4,13 @@ Read from what PEFT 0.21 writes.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from kzoo.files.numbers import check_finite
-from kzoo.files.schema import FLAG, NULL, TEXT, Object, check, shown
+from kzoo.files.schema import FLAG, NULL, RATE, TEXT, Object, number, shown, whole
 from kzoo.files.words import on_one_line
 from kzoo.weights.mapping import TRANSPOSE, Transform, expand
 
@@ -17,8 +18,13 @@ CONFIG_FILE, STEM = "adapter_config.json", "adapter_model"
 PREFIX = "base_model.model."
 A, B, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
 READ = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "base_model_name_or_path")
-FIELDS = Object(  # numbers are looked at by what takes them
-    {"base_model_name_or_path": TEXT | NULL, "use_rslora": FLAG | NULL, "use_dora": FLAG | NULL}
+LARGEST = 1e12  # of the numbers in a file, and of what they may add to a weight: those of training stay far below
+FIELDS = Object(
+    {
+        **{"r": whole(1, "WIDTH"), "lora_alpha": number(0.0, LARGEST, beyond=True), "lora_dropout": RATE},
+        **{"base_model_name_or_path": TEXT | NULL, "use_rslora": FLAG | NULL, "use_dora": FLAG | NULL},
+    },
+    needs=("r", "lora_alpha"),
 )
 STARTS = (True, False, "gaussian", "orthogonal")  # of A and B, which leave the base model as it is
 HARMLESS = {  # where an adapter was trained, what starts it, and which layers have one, which the tensors say
@@ -130,24 +136,11 @@ def read_config(content, path) -> dict:
     """Arguments of `LowRank` from the content of `adapter_config.json`.
 
     Raises:
-        ValueError: no LoRA, or what this version would have to skip, though it changes numbers.
+        ValueError: as `problems_of_config` says.
     """
-    if content.get("peft_type") != "LORA":
-        raise ValueError(f"{path} says peft_type={shown(content.get('peft_type'))}, but LORA alone is read.")
-    if content.get("bias", "none") != "none":
-        raise ValueError(f"{path} says bias={shown(content['bias'])}: its biases are trained, too, which is not read.")
-    if content.get("init_lora_weights", True) not in STARTS:
-        said = shown(content["init_lora_weights"])
-        raise ValueError(f"{path} says init_lora_weights={said}, which changes the weights of the base model.")
-    check(content, FIELDS, path)
-    known = {*READ, *HARMLESS, "bias", "init_lora_weights"}
-    unread = [name for name, value in content.items() if name not in known and value not in (None, False, {}, [], "")]
-    if unread:
-        said = f"{on_one_line(unread[0])[:100]}={shown(content[unread[0]])}"
-        raise ValueError(f"{path} says {said}, which this version does not read and does not skip: it changes numbers.")
-    lacking = [name for name in ("r", "lora_alpha") if name not in content]
-    if lacking:
-        raise ValueError(f"{path} lacks {', '.join(lacking)}.")
+    problem = next(problems_of_config(content, path), None)
+    if problem is not None:
+        raise ValueError(problem)
     return {
         "rank": content["r"],
         "alpha": content["lora_alpha"],
@@ -157,33 +150,95 @@ def read_config(content, path) -> dict:
     }
 
 
-def by_module(tensors, path) -> dict:
+def problems_of_config(content, path) -> Iterator[str]:
+    """What is wrong with `adapter_config.json`: no LoRA, or what this version would have to skip, though it changes
+    numbers.
+    """
+    if content.get("peft_type") != "LORA":
+        yield f"{path} says peft_type={shown(content.get('peft_type'))}, but LORA alone is read."
+    if content.get("bias", "none") != "none":
+        yield f"{path} says bias={shown(content['bias'])}: its biases are trained, too, which is not read."
+    if content.get("init_lora_weights", True) not in STARTS:
+        said = shown(content["init_lora_weights"])
+        yield f"{path} says init_lora_weights={said}, which changes the weights of the base model."
+    yield from FIELDS.problems(content, path)
+    known = {*READ, *HARMLESS, "bias", "init_lora_weights"}
+    for name, value in content.items():
+        if name not in known and value not in (None, False, {}, [], ""):
+            said = f"{on_one_line(name)[:100]}={shown(value)}"
+            yield f"{path} says {said}, which this version does not read and does not skip: it changes numbers."
+
+
+def by_module(tensors, folder, note) -> dict:
     """Name of a layer -> ending -> array, of the tensors of a file.
 
     Args:
         tensors: `kzoo.weights.tensors.TensorFiles`.
-        path: of its folder.
-
-    Raises:
-        ValueError: tensors of another kind, or a layer that lacks one.
+        folder: path, for the sentences.
+        note: function that is called with a sentence for each thing that is wrong; it may stop.
     """
-    found = {}
+    found, ends = {}, {}
     for name in tensors:
         end = next((end for end in (A, B, MAGNITUDE) if name.endswith(f".{end}")), None)
         if end is None or not name.startswith(PREFIX):
-            raise ValueError(f"{path} has the tensor {name}, which is none of LoRA on a linear layer or a convolution.")
-        array = tensors.read(name)
-        if array.dtype.kind != "f":
-            raise ValueError(f"{name} in {path} is of {array.dtype}, but floats are expected.")
-        check_finite(array, f"{name} in {path}")
-        found.setdefault(name.removeprefix(PREFIX).removesuffix(f".{end}"), {})[end] = array
-    if not found:
-        raise ValueError(f"{path} holds no tensor.")
-    ends = {A, B, MAGNITUDE} if any(MAGNITUDE in each for each in found.values()) else {A, B}
-    for module, each in found.items():
-        if set(each) != ends:
-            raise ValueError(f"{path} lacks {', '.join(sorted(ends - set(each)))} of {module}.")
+            note(f"{folder} has the tensor {name}, which is none of LoRA on a linear layer or a convolution.")
+            continue
+        module = name.removeprefix(PREFIX).removesuffix(f".{end}")
+        ends.setdefault(module, set()).add(end)
+        try:
+            array = tensors.read(name)
+            check_sane(array, f"{name} in {folder}")
+        except ValueError as error:
+            note(str(error))
+            continue
+        found.setdefault(module, {})[end] = array
+    if not ends:
+        note(f"{folder} holds no tensor of an adapter.")
+    wanted = {A, B, MAGNITUDE} if any(MAGNITUDE in each for each in ends.values()) else {A, B}
+    for module, each in ends.items():
+        if each != wanted:
+            note(f"{folder} lacks {', '.join(sorted(wanted - each))} of {module}.")
     return found
+
+
+def check_sane(array, place) -> None:
+    """Stops at numbers that no adapter is made of.
+
+    Args:
+        array: numpy array.
+        place: what to call it in the sentence.
+
+    Raises:
+        ValueError: no floats, NaN, or a number beyond `LARGEST`.
+    """
+    if array.dtype.kind != "f":
+        raise ValueError(f"{place} is of {array.dtype}, but floats are expected.")
+    check_finite(array, place)
+    largest = np.abs(array).max(initial=0.0)
+    if largest > LARGEST:
+        raise ValueError(f"{place} holds {largest:g}, more than any adapter is made of.")
+
+
+def check_together(arrays, config, module, folder) -> None:
+    """Stops where what the tensors of a layer add to its weights is beyond all numbers.
+
+    Args:
+        arrays: ending of a name -> array.
+        config: what `read_config` gives.
+        module: name of the layer.
+        folder: path, for the sentence.
+
+    Raises:
+        ValueError: by how much at most.
+    """
+    rank = config["rank"]
+    scale = config["alpha"] / (math.sqrt(rank) if config["rank_stabilized"] else rank)
+    largest = math.prod(float(np.abs(arrays[end]).max(initial=0.0)) for end in (A, B)) * rank * scale
+    if largest > LARGEST:
+        raise ValueError(
+            f"the adapter in {folder} changes weights of {module} by up to {largest:g}, with lora_alpha="
+            f"{shown(config['alpha'])}; that is none that was trained."
+        )
 
 
 def _inner(place, kernel_shape):

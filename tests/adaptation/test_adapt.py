@@ -1,6 +1,7 @@
 """The one door: pictures of each class in, an adapted model and its numbers out."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ from shared_case import spread, tiny_model, toy_pairs
 
 import kzoo
 from kzoo.adaptation import AdaptedClassifier, GaussianDiscriminant, few_shot
+from kzoo.files import disk
 
 NAMES = ("red", "green", "blue", "grey")
 IMAGES, LABELS = toy_pairs(24)["images"], np.arange(24) % 4
@@ -67,7 +69,7 @@ def test_a_folder_and_arrays_are_the_same_pictures(model, folder):
 
 
 @pytest.mark.once
-def test_it_is_kept_in_a_folder_and_runs_on_an_export(model, tmp_path):
+def test_it_is_kept_in_a_folder_and_runs_on_an_export(model, tmp_path, monkeypatch):
     adapted = kzoo.adapt(model, (IMAGES, LABELS), "class_mean", classes=NAMES, shots=3, templates="a {}").model
     adapted.save(tmp_path / "colours")
     again = AdaptedClassifier.load(tmp_path / "colours")
@@ -76,7 +78,15 @@ def test_it_is_kept_in_a_folder_and_runs_on_an_export(model, tmp_path):
     again.encoder.save_to_preset(tmp_path / "colours")  # another model, whose classifier the old one would not be
     with pytest.raises(ValueError, match=r"has no classifier\.safetensors"):
         AdaptedClassifier.load(tmp_path / "colours")
+    rename, whole = disk.rename, []
+
+    def looked_at(old, new):  # a folder is renamed when all is written, and then has the place of the old one
+        whole.extend(os.listdir(old) if old.is_dir() else [])
+        rename(old, new)
+
+    monkeypatch.setattr(disk, "rename", looked_at)
     adapted.export(tmp_path / "onnx")
+    assert {"manifest.json", "classifier.safetensors"} < {*whole} and set(os.listdir(tmp_path / "onnx")) < {*whole}
     export = AdaptedClassifier.load(tmp_path / "onnx")
     np.testing.assert_allclose(export.logits(IMAGES), adapted.logits(IMAGES), rtol=1e-3, atol=1e-2)
     own = kzoo.adapt(export.encoder, (IMAGES, LABELS), "class_mean", classes=NAMES, shots=3, templates="a {}")

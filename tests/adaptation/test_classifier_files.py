@@ -25,6 +25,16 @@ def test_what_was_saved_comes_back(tmp_path, name):
     assert [each.name for each in tmp_path.iterdir()] == ["made.safetensors"] and path.stat().st_size < 10_000
 
 
+def test_what_could_not_be_opened_again_replaces_nothing(tmp_path):
+    made, path = ZeroShot(np.eye(2), ("wren", "robin")), tmp_path / "made.safetensors"
+    made.save(path)
+    before = path.read_bytes()
+    made.zero_shot = made.zero_shot * np.nan
+    with pytest.raises(ValueError, match="zero_shot of the classifier holds nan at "):
+        made.save(path)
+    assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["made.safetensors"]
+
+
 def test_a_file_needs_no_keras(tmp_path):
     everyone()["TipAdapter"].save(tmp_path / "made.safetensors")
     script = (

@@ -99,8 +99,9 @@ BROKEN = {
     "init_lora_weights='pissa'": config(init_lora_weights="pissa"),
     "rank_pattern={'q_proj': 4}, which this version does not read": config(rank_pattern={"q_proj": 4}),
     "modules_to_save": config(modules_to_save=["logit_scale"]),
-    "describes no adapter: rank is 0": config(r=0),
-    "describes no adapter: alpha is 'x'": config(lora_alpha="x"),
+    "says r=0, but a whole number from 1": config(r=0),
+    "says lora_alpha='x', but a number above 0": config(lora_alpha="x"),
+    "says lora_dropout=1, but a number from 0 up to 1": config(lora_dropout=1),
     "rank is 25, but .* has a side of 24": config(r=25),
     r"adapter of another model: .*lora_A.weight has shape \(2, .*\), but \(3,": config(r=3),
     "use_dora=True, but its tensors": config(use_dora=True),
@@ -113,7 +114,17 @@ BROKEN = {
     "which is none of LoRA": tensors(lambda found: found.update({f"{QUERY}.weight": np.zeros((2, 2), "float32")})),
     "use_rslora='1', but true or false": config(use_rslora="1"),
     "base_model_name_or_path=8, but a string": config(base_model_name_or_path=8),
-    "describes no adapter: alpha is 1e\\+300": config(lora_alpha=1e300),
+    r"says lora_alpha=1e\+300, but": config(lora_alpha=1e300),
+    r"changes weights of text_model.* by up to .*, with lora_alpha=1000000000000.0; that is none": lambda folder: (
+        config(lora_alpha=1e12)(folder),
+        tensors(lambda found: found[f"{QUERY}.lora_B.weight"].fill(1e6))(folder),
+    ),
+    r"q_proj.lora_A.weight in .* holds 1e\+30, more than any adapter": tensors(
+        lambda found: found[f"{QUERY}.lora_A.weight"].fill(1e30)
+    ),
+    r"q_proj.lora_B.weight in .* holds .*e\+3., more": tensors(
+        lambda found: found.update({f"{QUERY}.lora_B.weight": found[f"{QUERY}.lora_B.weight"] * np.float32(1e32)})
+    ),
     r"says a \\x1b\[2J=1, which this version does not read": config(**{"a\n\x1b[2J": 1}),
     "is of int64, but floats are expected": tensors(
         lambda found: found.update({f"{QUERY}.lora_A.weight": found[f"{QUERY}.lora_A.weight"].astype("int64")})

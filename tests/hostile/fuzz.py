@@ -10,6 +10,7 @@ import argparse
 import datetime
 import io
 import json
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -22,13 +23,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 from reading import Hang, mutations, outcome
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from shared_case import TESTS, tiny_model
 
 import kzoo
-from kzoo.adaptation import EmbeddingClassifier, ZeroShot
+from kzoo.adaptation import EmbeddingClassifier, ZeroShot, adapters, load_adapter, remove_adapter
 from kzoo.data.sources import read_source
 from kzoo.export.manifest import read_manifest
 from kzoo.files.strict_json import parse_json
@@ -120,8 +122,28 @@ def columns(picture):
     return st.fixed_dictionaries({"image": kinds, "caption": kinds}, optional={"labels": kinds})
 
 
+def tensors_of(good):
+    """Tensors of which one to three are others, in number, shape, dtype or name."""
+    arrays = st.one_of(
+        st.sampled_from(list(good.values())),
+        st.sampled_from(["float32", "float16", "float64", "int8", "bool"]).flatmap(
+            lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=24))
+        ),
+    )
+    names = st.sampled_from([*good, *(name.replace("lora_A", "lora_B") for name in good)]) | st.text(max_size=20)
+    return st.dictionaries(names, arrays, min_size=1, max_size=3).map(lambda changes: good | changes)
+
+
 def targets(place):
     """Name of a reader -> `(strategy, function of a case)`; files are written into a folder."""
+    peft = TESTS / "adaptation" / "peft" / "clip_lora"
+    for name in ("adapter", "configured", "filled"):
+        shutil.copytree(peft, place / name)
+    adapter, adapted_as = (
+        (peft / "adapter_model.safetensors").read_bytes(),
+        json.loads((peft / "adapter_config.json").read_text()),
+    )
+    adapting = kzoo.from_preset(TESTS / "fixtures" / "hf_clip_tiny")
     model = tiny_model(depth=1)
     model.save_to_preset(place / "model")
     steps = model.preprocessor
@@ -180,6 +202,15 @@ def targets(place):
         save_file({"zero_shot": np.eye(2, dtype="float32")}, place / "kept.safetensors", metadata)
         classified(place / "kept.safetensors")
 
+    def adapted(path):
+        assert not adapters(adapting), "an adapter that was refused has been added"
+        load_adapter(adapting, path.parent)
+        remove_adapter(adapting)
+
+    def written_tensors(tensors):
+        save_file(tensors, place / "filled" / "adapter_model.safetensors")
+        adapted(place / "filled" / "adapter_model.safetensors")
+
     ZeroShot(np.eye(2), ("wren", "robin")).save(place / "classifier.safetensors")
     classifier = (place / "classifier.safetensors").read_bytes()
     kept = {"kind": "ZeroShot", "classes": ["wren", "robin"], "numbers": {"scale": 100.0}}
@@ -200,6 +231,9 @@ def targets(place):
         "safetensors": (spoilt(model["model.safetensors"]), written("safetensors/model.safetensors", all_tensors)),
         "classifier": (spoilt(classifier), written("classifier.safetensors", classified)),
         "classifier's metadata": (JSON | respelt(kept), written_classifier),
+        "adapter": (spoilt(adapter), written("adapter/adapter_model.safetensors", adapted)),
+        "adapter's config": (respelt(adapted_as), written("configured/adapter_config.json", adapted)),
+        "adapter's tensors": (tensors_of(load_file(peft / "adapter_model.safetensors")), written_tensors),
         "npz": (spoilt(npz), written("npz/model.npz", all_tensors)),
         "h5": (spoilt(h5), written("weights.h5", all_datasets)),
         "csv": (spoilt(table), written("pairs.csv", read_source)),

@@ -17,6 +17,7 @@ from kzoo import cli
 from kzoo.files.fingerprint import fingerprint_of
 from kzoo.presets import checking
 from kzoo.training import Resume
+from kzoo.weights import adapter_checking
 
 pytestmark = pytest.mark.once
 FIXTURES = sorted(path.name for path in (TESTS / "fixtures").iterdir())
@@ -49,6 +50,45 @@ def test_nothing_is_wrong_with_what_kzoo_wrote(folder):
     assert checking.problems(TESTS / "presets" / "saved_by_0_1") == ("kzoo", [])
     result = run(folder)
     assert result.exit_code == 0 and "kzoo, nothing is wrong" in result.output
+
+
+def test_nothing_is_wrong_with_adapters():
+    for case in sorted((TESTS / "adaptation" / "peft").glob("*_*")):
+        assert adapter_checking.problems(case) == ("adapter", []), case
+
+
+def test_everything_that_is_wrong_with_an_adapter_comes_at_once(tmp_path):
+    folder = shutil.copytree(TESTS / "adaptation" / "peft" / "clip_lora", tmp_path / "adapter")
+    config = json.loads((folder / "adapter_config.json").read_text()) | {"lora_dropout": 2, "bias": "all", "use_x": 1}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    found = load_file(folder / "adapter_model.safetensors")
+    not_finite, large, whole, lacking = list(found)[:4]
+    found |= {
+        not_finite: found[not_finite] * np.nan,
+        large: np.full_like(found[large], 1e30),
+        whole: found[whole].astype("int8"),
+    }
+    del found[lacking]
+    save_file(found | {"other": np.ones(2)}, folder / "adapter_model.safetensors")
+    result = run(folder, "--json")
+    report = json.loads(result.output)
+    assert result.exit_code == 1 and report["layout"] == "adapter"
+    wanted = [
+        *("says bias='all'", "says lora_dropout=2", "says use_x=1", "the tensor other, which is none of LoRA"),
+        *(f"{not_finite} in .* holds nan", f"{large} in .* holds 1e.30", f"{whole} in .* is of int8"),
+        f"lacks {lacking[-13:]} of {lacking.removeprefix('base_model.model.')[:-14]}",
+    ]
+    for said in wanted:
+        assert sum(re.search(said, sentence) is not None for sentence in report["problems"]) == 1, said
+    assert len(report["problems"]) == len(wanted)
+    shutil.copy(TESTS / "adaptation" / "peft" / "clip_dora" / "adapter_model.safetensors", folder)
+    (folder / "adapter_config.json").write_text(
+        json.dumps(config | {"lora_dropout": 0, "bias": "none", "use_x": 0} | {"r": 5})
+    )
+    problems = adapter_checking.problems(folder)[1]
+    assert any("use_dora=False, but its tensors" in each for each in problems) and any(
+        "r=5" in each for each in problems
+    )
 
 
 def test_everything_comes_at_once(folder):

@@ -155,7 +155,7 @@ class EmbeddingClassifier(Checked):
             path: ending in `.safetensors`.
 
         Raises:
-            ValueError: another ending.
+            ValueError: another ending, or numbers that no file could be opened with.
             OSError: the disk takes it not.
         """
         if Path(path).suffix != SUFFIX:
@@ -167,8 +167,11 @@ class EmbeddingClassifier(Checked):
             for name in self.tensors:
                 put(name, np.ascontiguousarray(getattr(self, name)))
 
+        def look(name, array):
+            _check_array(array, f"{name} of the classifier", "iu" if name == WHOLE else "f")
+
         with replacing_by_name(path) as place:
-            write_tensors(place, give, {METADATA: json.dumps(kept, default=_plain)})
+            write_tensors(place, give, {METADATA: json.dumps(kept, default=_plain)}, look)
 
     @classmethod
     @takes(path=PATH)

@@ -95,13 +95,21 @@ class ParquetShard:
         return captions, {name: [value] * len(captions) for name, value in more.items()}
 
     def _named(self, wanted, usual, option):
-        if wanted is not None and wanted in self.columns:
-            return wanted
-        found = next((name for name in usual if name in self.columns), None) if wanted is None else None
+        if wanted is None:
+            found = next((name for name in usual if name in self.columns), None)
+        else:
+            found = wanted if wanted in self.columns else None
         if found is None:
+            known = on_one_line(", ".join(self.columns))[:300] or (
+                "a column without a name" if self.columns else "none"
+            )
             raise ValueError(
-                f"{self.name}: it has no column {wanted or ' or '.join(usual)}, only "
-                f"{on_one_line(', '.join(self.columns))[:300]}; name it with {option}."
+                f"{self.name}: it has no column {wanted or ' or '.join(usual)}, only {known}; name it with {option}."
+            )
+        if self.columns.count(found) > 1:
+            raise ValueError(
+                f"{self.name}: it has {self.columns.count(found)} columns called {on_one_line(found)[:100]}, and which "
+                "one is meant cannot be told; write the file with one of each name."
             )
         return found
 
