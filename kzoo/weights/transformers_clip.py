@@ -10,6 +10,7 @@ from kzoo.weights.transformers_steps import image_steps, write_steps
 DROP = layout.DROP
 HOLDS = frozenset({("vit", "text_transformer")})
 METACLIP = "metaclip_2"
+CLIP_IDS = 49408  # of CLIP's vocabulary, which ends with its end of text; ids that follow were added or are padding
 LEGACY_EOS = 2  # in every CLIP config before 2023; the library then pools at the largest id instead
 
 ENTRIES = [
@@ -40,8 +41,8 @@ def read_row(config, preprocessing) -> dict:
     embed_dim = config.get("projection_dim", 512)
     steps, statistics = image_steps(preprocessing, "CLIP", vision.get("image_size", 224))
     vocab_size, eos = text.get("vocab_size", 49408), text.get("eos_token_id", 49407)
-    # CLIP's vocabulary ends with its end of text, so the largest id is the last; MetaCLIP 2 means what it says
-    eot_id = vocab_size - 1 if eos == LEGACY_EOS and not metaclip else eos
+    # the largest id of a text is the end of CLIP's vocabulary; MetaCLIP 2 means what it says
+    eot_id = min(vocab_size, CLIP_IDS) - 1 if eos == LEGACY_EOS and not metaclip else eos
     common = {"activation": "quick_gelu", "epsilon": 1e-5}
     return {
         "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
