@@ -260,6 +260,12 @@ REFUSED_OF_TRANSFORMERS = [
     ("clip", "vision_config", {"post_layernorm": True}, "vision_config says post_layernorm=True"),
     ("clip", "vision_config", {"qkv_bias": False}, "qkv_bias=False"),
     ("clip", "text_config", {"pruned_heads": {"0": [1]}}, "pruned_heads="),
+    (
+        "clip",
+        "text_config",
+        {"eos_token_id": 2, "vocab_size": 49410},
+        "text_config says eos_token_id=2 and vocab_size=494",
+    ),
     ("clip", "text_config", {"add_cross_attention": True}, "add_cross_attention=True"),
     ("siglip", "vision_config", {"vision_use_head": False}, "vision_use_head=False"),
     ("siglip", None, {"architectures": ["SiglipForImageClassification"]}, "SiglipForImageClassification"),
@@ -283,11 +289,14 @@ def test_what_is_refused_in_transformers(model_type, part, change, sentence):
         row_of(config)
 
 
-@pytest.mark.parametrize("vocab_size, end", [(120, 119), (49408, 49407), (49410, 49407), (49536, 49407)])
-def test_the_end_of_text_of_clip_before_2023(vocab_size, end):
+@pytest.mark.parametrize("vocab_size, eos, end", [(120, 2, 119), (49408, 2, 49407), (49536, 49407, 49407)])
+def test_the_end_of_text_of_clip(vocab_size, eos, end):
     config = config_of("clip")
-    config["text_config"] |= {"eos_token_id": 2, "vocab_size": vocab_size}
+    config["text_config"] |= {"eos_token_id": eos, "vocab_size": vocab_size}
     assert row_of(config)["text_encoder"]["eot_id"] == end
+    metaclip = config_of("metaclip_2")
+    metaclip["text_config"] |= {"eos_token_id": 2, "vocab_size": vocab_size}
+    assert row_of(metaclip)["text_encoder"]["eot_id"] == 2
 
 
 def test_code_of_its_own_that_is_the_librarys_class():
