@@ -127,7 +127,7 @@ def unread(tower) -> set:
 def check_end_of_text(tokenizer, token_tower, folder) -> None:
     """Stops where the vocabulary of a folder ends texts with another id than the tower pools at."""
     pooled = token_tower.get("eot_id") if token_tower.get("pool", "end_of_text") == "end_of_text" else None
-    if token_tower["kind"] == "text_transformer" and pooled not in (None, tokenizer.eot_id):
+    if pooled not in (None, tokenizer.eot_id):
         raise ValueError(
             f"the vocabulary in {folder} ends texts with id {tokenizer.eot_id}, but the model looks for id {pooled}; "
             "it belongs to another model."

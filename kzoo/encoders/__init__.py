@@ -8,6 +8,7 @@ from kzoo.encoders.as_tower import as_tower
 from kzoo.encoders.bert import BertEncoder
 from kzoo.encoders.bert_decoder import BertDecoder
 from kzoo.encoders.convnext import ConvNeXt
+from kzoo.encoders.convolved_text import ConvolvedTextTransformer
 from kzoo.encoders.efficientnet import EfficientNet
 from kzoo.encoders.fastvit import FastViT
 from kzoo.encoders.from_checkpoint import class_head_from_checkpoint, from_checkpoint
@@ -31,6 +32,7 @@ KINDS = (
     BertDecoder,
     BertEncoder,
     ConvNeXt,
+    ConvolvedTextTransformer,
     EfficientNet,
     FastViT,
     LayerTower,
@@ -53,6 +55,7 @@ __all__ = [
     "BertDecoder",
     "BertEncoder",
     "ConvNeXt",
+    "ConvolvedTextTransformer",
     "EfficientNet",
     "FastViT",
     "Input",

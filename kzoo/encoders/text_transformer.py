@@ -118,9 +118,8 @@ class TextTransformer(SequenceTower, TextTower):
         self.position_tail = int(pool == "class_embedding")
 
         # -- layers --
-        self.blocks = transformer_blocks(
+        self.blocks = self._make_blocks(
             depth,
-            self.dtype_policy,
             without_mlp=range(0, depth, bare_every) if bare_every else (),
             width=width,
             num_heads=num_heads,
@@ -132,11 +131,16 @@ class TextTransformer(SequenceTower, TextTower):
             fused=fused,
             epsilon=epsilon,
         )
+        self.num_blocks = len(self.blocks)
         self.final_norm = layer_norm(epsilon, "final_norm")
         self.projection = None
         if embed_dim is not None:
             self.projection = dense(embed_dim, width**-0.5, self.dtype_policy, "projection", projection_bias)
         self.build((None, context_length))
+
+    def _make_blocks(self, depth, **of_blocks) -> list:
+        """What its tokens go through, a list of layers; the options are those of `TransformerBlock`."""
+        return transformer_blocks(depth, self.dtype_policy, **of_blocks)
 
     def build(self, token_ids_shape, padding_mask_shape=None) -> None:
         self.token_embedding = self.add_weight(

@@ -1,7 +1,7 @@
 """MobileCLIP as Apple's own code has it, said in words of open_clip: its config as `config.json`, `model.safetensors`.
 
-Read from ml-mobileclip. Its S0 has a text tower with convolutions, which open_clip has not and this version neither.
-The convolutions of its B begin a pixel before the picture, and those of timm, which open_clip takes, do not.
+Read from ml-mobileclip. Its S0 has a text tower with convolutions, which open_clip has not. The convolutions of its B
+begin a pixel before the picture, and those of timm, which open_clip takes, do not.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from kzoo.weights import open_clip
 from kzoo.weights.fields import Fields
-from kzoo.weights.mapping import COPY, Transform
+from kzoo.weights.mapping import COPY, POINTWISE, VECTOR, Entry, Transform, batch_norm
 from kzoo.weights.trunks.trunk import TRUNK
 
 CONFIG_FILE = "config.json"
@@ -47,6 +47,7 @@ _TEXT = {
     "final_layer_norm": "ln_final",
     "projection_layer": "text_projection",
 }
+VARIANT, MIXED = "model_name", "mct"  # of the text tower
 _BLOCK = {
     r"pre_norm_mha\.0": "ln_1",
     r"pre_norm_mha\.1\.qkv_proj\.weight": "attn.in_proj_weight",
@@ -56,6 +57,9 @@ _BLOCK = {
     r"pre_norm_ffn\.1": "mlp.c_fc",
     r"pre_norm_ffn\.4": "mlp.c_proj",
 }
+_MIXER = r"(token_mixer|convffn|layer_scale)\b"  # the parts of a mixer of a text, which keep their names
+_ALONG = Transform(lambda x: [x[:, 0, 0].T], lambda parts: parts[0].T[:, None, None])  # (d, 1, 1, k) <-> (k, d)
+_SHARED = "vocab_size context_length width depth num_heads mlp_dim embed_dim activation eot_id epsilon".split()
 _OWN = {  # tensors that have another form there
     "visual.head.proj.weight": COPY,  # (in, out)
     "text.positional_embedding": Transform(lambda x: [x[0, 0]], lambda parts: parts[0][None, None]),
@@ -79,7 +83,9 @@ def complete(config, own) -> dict:
     text.only(*sizes, "norm_layer", "causal_masking", "no_pos_embedding", "model_name", *rates)
     text.refuse(no_pos_embedding=False)
     text.choice("norm_layer", {"layer_norm_fp32": None, "layer_norm": None}, "layer_norm_fp32")
-    text.choice("model_name", {"base": None}, "base")
+    variant = text.choice("model_name", {name: name for name in ("base", MIXED)}, "base")
+    if variant == MIXED:  # what its convolutions see comes later in the text, whatever its attention does
+        text.refuse(causal_masking=False)
     width, named = text.get("dim"), image.get("model_name")
     name, side = image.choice("model_name", _TOWERS | _VIT, named), image.get("image_size", 256)
     vit = name in _VIT.values()
@@ -87,6 +93,7 @@ def complete(config, own) -> dict:
         raise ValueError(f"{image.place} says image_size={side}; this version builds that tower for {_VIT_SIZE} alone.")
     mlp_dim = 16 * math.ceil(width * _alike(text, ratios) / 16)
     return {
+        VARIANT: variant,
         "model_cfg": {
             "embed_dim": config.get("embed_dim"),
             "vision_cfg": {
@@ -125,6 +132,7 @@ def renames(config) -> list:
     block = r"^text_encoder\.transformer\.(\d+)"
     texts = [
         *((rf"{block}\.{own}\b", rf"text.transformer.resblocks.\1.{theirs}") for own, theirs in _BLOCK.items()),
+        (rf"{block}\.{_MIXER}", r"text.transformer.resblocks.\1.\2"),
         *((rf"^text_encoder\.{own}\b", f"text.{theirs}") for own, theirs in _TEXT.items()),
     ]
     if _is_vit(config):
@@ -151,7 +159,26 @@ def _is_vit(config):
 def entries(config, names) -> list:
     """The map of one checkpoint, by its names in open_clip."""
     lines = open_clip.entries(config, names)
+    if config.get(VARIANT) == MIXED:
+        lines += _mixer("text.transformer.resblocks.{n}", "text_encoder.blocks.{n}")
     return [replace(line, transform=_OWN.get(line.tensor, line.transform)) for line in lines]
+
+
+def _mixer(tensor, layer):
+    """The lines of the mixers, which are void for the blocks between them."""
+    mixer, mlp = f"{tensor}.token_mixer", f"{tensor}.convffn"
+    return [
+        Entry(f"{mixer}.mixer.rbr_conv.0.conv.weight", f"{layer}.mixer.kernel", _ALONG),
+        *batch_norm(f"{mixer}.mixer.rbr_conv.0.bn", f"{layer}.mixer.norm"),
+        *batch_norm(f"{mixer}.mixer.rbr_skip", f"{layer}.identity"),
+        *batch_norm(f"{mixer}.norm.rbr_skip", f"{layer}.norm"),
+        Entry(f"{mixer}.layer_scale", f"{layer}.mixer_scale.gain", VECTOR),
+        Entry(f"{mlp}.conv.conv.weight", f"{layer}.conv.kernel", _ALONG),
+        *batch_norm(f"{mlp}.conv.bn", f"{layer}.conv.norm"),
+        *(Entry(f"{mlp}.fc{n}.weight", f"{layer}.{name}.kernel", POINTWISE) for n, name in ((1, "up"), (2, "down"))),
+        *(Entry(f"{mlp}.fc{n}.bias", f"{layer}.{name}.bias") for n, name in ((1, "up"), (2, "down"))),
+        Entry(f"{tensor}.layer_scale", f"{layer}.mlp_scale.gain", VECTOR),
+    ]
 
 
 def read_row(config, preprocessing=None) -> dict:
@@ -160,7 +187,11 @@ def read_row(config, preprocessing=None) -> dict:
     text = config.part("model_cfg").part("text_cfg")
     if row["image_encoder"]["kind"] == "vit":
         row["image_encoder"] |= {"stem": "padded_convolutions", "epsilon": 1e-5}  # where timm has neither
-    row["text_encoder"]["mlp_dim"] = round(text.get("width") * text.get("mlp_ratio"))
+    words = row["text_encoder"]
+    words["mlp_dim"] = round(text.get("width") * text.get("mlp_ratio"))
+    if config.get(VARIANT, "base") == MIXED:
+        own = {"kind": "convolved_text"}
+        row["text_encoder"] = own | {name: words[name] for name in _SHARED}
     return row
 
 

@@ -47,6 +47,9 @@ MARKS = {  # fields that no CLIP of open_clip has
         "genlap_cfg": "GenLAP (texts written from sounds)",
         "genlip_cfg": "GenLIP (texts written from pictures)",
         "image_cfg": "MobileCLIP's own code",
+        "image_resolution": "open_clip 1, which described both towers in one flat list (later versions have "
+        "vision_cfg and text_cfg)",
+        "tower_a_cfg": "two towers of one modality, such as texts and texts",
     },
 }
 LAYOUT = ("custom_text", "nonscalar_logit_scale")  # spellings: the same model can be stored either way

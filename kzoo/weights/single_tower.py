@@ -100,7 +100,7 @@ CLASSES = {  # of transformers, by name
     **_classes("Siglip", transformers_siglip.FORMAT, projection=False),
     **_classes("Siglip2", transformers_siglip.NAFLEX_FORMAT, projection=False),
 }
-_UNNAMED = {  # model_type of a config that names no class
+MODEL_TYPES = {  # model_type of a config that names no class
     "clip_vision_model": "CLIPVisionModel",
     "clip_text_model": "CLIPTextModel",
     "metaclip_2_vision_model": "MetaClip2VisionModel",
@@ -121,7 +121,7 @@ def class_of(config) -> str | None:
     """
     named, kind = config.get("architectures"), config.get("model_type")
     first = named[0] if isinstance(named, list) and named else None
-    name = _UNNAMED.get(kind) if first is None and isinstance(kind, str) else first
+    name = MODEL_TYPES.get(kind) if first is None and isinstance(kind, str) else first
     return name if isinstance(name, str) and name in CLASSES else None
 
 

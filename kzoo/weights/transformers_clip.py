@@ -10,7 +10,8 @@ from kzoo.weights.transformers_steps import image_steps, write_steps
 DROP = layout.DROP
 HOLDS = frozenset({("vit", "text_transformer")})
 METACLIP = "metaclip_2"
-LEGACY_EOS = 2  # in every CLIP config before 2023; the library then pools at the largest id instead
+CLIP_IDS = 49408  # of CLIP's own vocabulary, which ends with the end of text
+LEGACY_EOS = 2  # in every CLIP config before 2023; the library then pools at the largest id of a text instead
 
 ENTRIES = [
     *layout.TEXT,
@@ -39,9 +40,9 @@ def read_row(config, preprocessing) -> dict:
     vision, text = layout.parts(config)
     embed_dim = config.get("projection_dim", 512)
     steps, statistics = image_steps(preprocessing, "CLIP", vision.get("image_size", 224))
-    vocab_size, eos = text.get("vocab_size", 49408), text.get("eos_token_id", 49407)
-    # CLIP's vocabulary ends with its end of text, so the largest id is the last; MetaCLIP 2 means what it says
-    eot_id = vocab_size - 1 if eos == LEGACY_EOS and not metaclip else eos
+    vocab_size, eot_id = text.get("vocab_size", CLIP_IDS), text.get("eos_token_id", CLIP_IDS - 1)
+    if eot_id == LEGACY_EOS and not metaclip:  # MetaCLIP 2 means what it says
+        eot_id = _largest_id(text, vocab_size)
     common = {"activation": "quick_gelu", "epsilon": 1e-5}
     return {
         "image_encoder": layout.clip_vision(vision, embed_dim, statistics),
@@ -62,6 +63,17 @@ def read_row(config, preprocessing) -> dict:
             "pad_id": text.get("pad_token_id", 1),
         },
     }
+
+
+def _largest_id(text, vocab_size):
+    """The id that ends texts, where the library pools at their largest: the last, while none was added behind it."""
+    if vocab_size > CLIP_IDS:
+        raise ValueError(
+            f"{text.place} says eos_token_id={LEGACY_EOS} and vocab_size={vocab_size}: with that id transformers pools "
+            f"each text at its largest id, which is its end (id {CLIP_IDS - 1} of CLIP's vocabulary) only where no id "
+            "behind that is in it. Write the id that texts are to be pooled at as eos_token_id."
+        )
+    return vocab_size - 1
 
 
 def write_config(row) -> dict:

@@ -1,5 +1,7 @@
 """Fresh random models of transformers at widths and depths of their own: the same numbers, there and back."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import transformers as hf
 from shared_case import TESTS, numpy
 
 import kzoo
+from kzoo.weights.formats import FORMATS
 
 EMBEDDINGS, LOGITS = 3e-6, 1e-4
 VISION = {
@@ -162,6 +165,47 @@ def test_the_same_numbers_there_and_back(family, tmp_path):
     for name, tensor in original.items():
         if ".pooler." not in name and "num_batches" not in name:
             assert torch.equal(state[name], tensor), name
+
+
+UNBUILT = ("dtype", "return_dict", "architectures", "model_type")  # which their own classes do not run with, or need
+
+
+def another(value):
+    """A value of a field that is not this one."""
+    if isinstance(value, bool) or value is None:
+        return not value if value is not None else 1
+    if isinstance(value, (int, float)):
+        return 2 * value + 1 if isinstance(value, int) else 0.5 * value + 0.1
+    return value[:-1] if isinstance(value, list) else {} if isinstance(value, dict) else "another"
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_changes_no_row_changes_no_number(family):
+    theirs = random_model(family)
+    config = json.loads(json.dumps(theirs.config.to_dict())) | {"architectures": [type(theirs).__name__]}
+    format = next(each for each in FORMATS if each.key == "model_type" and each.value == config["model_type"])
+    plain, changed = format.row(config), []
+    for part in (config, config["text_config"], config["vision_config"]):
+        for name, value in part.items():
+            if name in UNBUILT or name in ("text_config", "vision_config"):
+                continue
+            part[name] = another(value)
+            try:
+                same = format.row(config) == plain
+            except ValueError:
+                same = False
+            if not same:
+                part[name] = value
+            elif part[name] != value:
+                changed.append(name)
+    assert len(changed) > 20 and "output_attentions" in changed and "hidden_size" not in changed
+    again = type(theirs)(type(theirs.config).from_dict(config)).eval()
+    again.load_state_dict(theirs.state_dict())
+    inputs, _ = inputs_of(theirs, family)
+    (expected, _), (got, _) = theirs_of(theirs, family, inputs), theirs_of(again, family, inputs)
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=0, atol=EMBEDDINGS, err_msg=f"{name}: {changed}")
 
 
 def test_patch_embeddings_are_theirs(tmp_path):

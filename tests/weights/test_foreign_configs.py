@@ -188,6 +188,8 @@ REFUSED = [
     ({"vision_cfg": None}, "model_cfg has no 'vision_cfg', which the architecture needs"),
     ({"text_cfg": None}, "model_cfg has no 'text_cfg', which the architecture needs"),
     ({"vision_cfg": None, "model_cfg": {"audio_cfg": {"audio_length": 1024}}}, "audio_cfg=.*it is of CLAP"),
+    ({"vision_cfg": None, "model_cfg": {"image_resolution": 224}}, "image_resolution=224, so it is of open_clip 1"),
+    ({"vision_cfg": None, "model_cfg": {"tower_a_cfg": {}}}, "tower_a_cfg={}, so it is of two towers of one modality"),
     ({"vision_cfg": None, "text_cfg": None, "model_cfg": {"genlip_cfg": {"width": 768}}}, "genlip_cfg=.*of GenLIP"),
     ({"vision_cfg": None, "model_cfg": {"image_cfg": {"model_name": "mci1"}}}, "image_cfg=.*MobileCLIP's own code"),
     (
@@ -258,6 +260,12 @@ REFUSED_OF_TRANSFORMERS = [
     ("clip", "vision_config", {"post_layernorm": True}, "vision_config says post_layernorm=True"),
     ("clip", "vision_config", {"qkv_bias": False}, "qkv_bias=False"),
     ("clip", "text_config", {"pruned_heads": {"0": [1]}}, "pruned_heads="),
+    (
+        "clip",
+        "text_config",
+        {"eos_token_id": 2, "vocab_size": 49410},
+        "text_config says eos_token_id=2 and vocab_size=494",
+    ),
     ("clip", "text_config", {"add_cross_attention": True}, "add_cross_attention=True"),
     ("siglip", "vision_config", {"vision_use_head": False}, "vision_use_head=False"),
     ("siglip", None, {"architectures": ["SiglipForImageClassification"]}, "SiglipForImageClassification"),
@@ -279,6 +287,16 @@ def test_what_is_refused_in_transformers(model_type, part, change, sentence):
         config[part] |= change
     with pytest.raises(ValueError, match=f"config.json.*{sentence}"):
         row_of(config)
+
+
+@pytest.mark.parametrize("vocab_size, eos, end", [(120, 2, 119), (49408, 2, 49407), (49536, 49407, 49407)])
+def test_the_end_of_text_of_clip(vocab_size, eos, end):
+    config = config_of("clip")
+    config["text_config"] |= {"eos_token_id": eos, "vocab_size": vocab_size}
+    assert row_of(config)["text_encoder"]["eot_id"] == end
+    metaclip = config_of("metaclip_2")
+    metaclip["text_config"] |= {"eos_token_id": 2, "vocab_size": vocab_size}
+    assert row_of(metaclip)["text_encoder"]["eot_id"] == 2
 
 
 def test_code_of_its_own_that_is_the_librarys_class():

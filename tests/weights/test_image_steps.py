@@ -87,6 +87,31 @@ def test_pictures_that_are_thin(tmp_path):
         compare(model, processor, np.resize(toy_pairs(1, max(shape))["images"][0], (*shape, 3)), atol=0.016)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_num_patches": 16},
+        {"max_num_patches": 12, "resample": 3},
+        {"image_mean": [0.4] * 3, "image_std": [0.2] * 3},
+    ],
+    ids=str,
+)
+def test_patches_are_those_of_the_processor(options, tmp_path):
+    family = import_module("transformers.models.siglip2.image_processing_pil_siglip2")
+    processor = family.Siglip2ImageProcessorPil(patch_size=4, **options)
+    content = {"image_processor": json.loads(processor.to_json_string())}
+    folder = written("hf_siglip2_naflex_tiny", tmp_path, content, "processor_config.json")
+    model = kzoo.from_preset(folder, load_weights=False)
+    mean, std = (255.0 * np.tile(each, 16) for each in (model.image_encoder.mean, model.image_encoder.std))
+    for height, width in [*SHAPES, (7, 401), (401, 20), (5, 3)]:
+        picture = np.resize(toy_pairs(1, max(height, width, 16))["images"][0], (height, width, 3))
+        expected, got = processor(picture, return_tensors="np"), model.preprocessor.encode_images([picture])
+        assert np.array_equal(got["image_grid"], expected["spatial_shapes"])
+        real = expected["pixel_attention_mask"].astype(bool)
+        patches = (got["images"] - mean) / std
+        np.testing.assert_allclose(patches[real], expected["pixel_values"][real], atol=1e-5)
+
+
 def compare(model, processor, picture, atol=1e-5):
     mean, std = (255.0 * np.array(each) for each in (model.image_encoder.mean, model.image_encoder.std))
     (expected,) = processor(picture, return_tensors="np")["pixel_values"]

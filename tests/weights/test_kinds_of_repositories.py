@@ -5,21 +5,23 @@ import re
 
 import numpy as np
 import pytest
+import transformers as hf
 from safetensors.numpy import save_file
 from shared_case import TESTS
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 import kzoo
+from kzoo.presets.foreign import recognise
+from kzoo.weights import single_tower
+from kzoo.weights.formats import FORMATS
 
 pytestmark = pytest.mark.once
 CLIP = json.loads((TESTS / "fixtures" / "hf_clip_tiny" / "config.json").read_text())
 BASE = "openai/clip-vit-base-patch32"
 PEFT = {"adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": BASE}}
 ADAPTER = f"holds an adapter of PEFT for {BASE} (adapter_config.json), which is no model by itself; merge it there"
-OTHERS = (
-    "flava groupvit clipseg owlvit owlv2 xclip clap pix2struct idefics llava vilt bridgetower kosmos-2 blip-2 "
-    "instructblip git vit dinov2 paligemma qwen2_vl clvp aimv2 timm_wrapper vision-text-dual-encoder jina_clip "
-    "vision-encoder-decoder mlcd_vision_model align_vision_model blip_text_model chinese_clip_vision_model"
-).split()
+ELSEWHERE = "jina_clip eva_clip longclip open_clip blip_model mobileclip2 tips vision-text-dual-encoder".split()
+FOREIGN = "CLIPSeg OwlViT GroupViT XCLIP Flava Git BridgeTower InstructBlip Vilt Kosmos2 Pix2Struct".split()
 OC = {
     "embed_dim": 512,
     "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 16},
@@ -98,14 +100,6 @@ def laid_out(folder, files, tensors=None):
             "0_CLIPModel/model.safetensors",
             "holds a model of sentence-transformers (modules.json); give the folder of its module",
         ),
-        *(
-            (
-                {"config.json": {"model_type": model_type}},
-                "model.safetensors",
-                f"declares a model of transformers with model_type '{model_type}'; this version reads clip,",
-            )
-            for model_type in OTHERS
-        ),
         (open_clip({"timm_model_name": "resnet50", "timm_pool": "abs_attn"}), None, "says timm_model_name='resnet50'"),
         (open_clip({"timm_model_name": "vit_base_patch16_224", "timm_pool": "abs_attn"}), None, "timm_pool='abs_attn'"),
         (open_clip({"timm_model_name": "panderm_large"}), None, "says timm_model_name='panderm_large'; of timm's"),
@@ -122,3 +116,33 @@ def test_what_it_is_and_what_to_do(files, tensors, sentence, tmp_path):
     folder = laid_out(tmp_path / "folder", files, tensors)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(sentence)):
         kzoo.from_preset(folder)
+
+
+def refusal_of(config, folder):
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError) as error:
+        recognise(folder)
+    return str(error.value)
+
+
+def test_every_other_model_of_transformers_is_refused_by_its_name(tmp_path):
+    read = {each.value for each in FORMATS} | set(single_tower.MODEL_TYPES)
+    others = [name for name in [*CONFIG_MAPPING_NAMES, *ELSEWHERE] if name not in read]
+    assert len(others) > 300
+    for model_type in others:
+        assert f"of transformers with model_type '{model_type}'; this" in refusal_of(
+            {"model_type": model_type}, tmp_path
+        )
+    for name in FOREIGN:
+        config = getattr(hf, f"{name}Config")().to_dict()
+        said = refusal_of(json.loads(json.dumps(config, default=str)), tmp_path)
+        assert f"model_type '{config['model_type']}'" in said, name
+
+
+@pytest.mark.parametrize("name", ["BlipModel", "BlipForQuestionAnswering", "CLIPSegModel", "CLIPSomethingElse"])
+def test_other_classes_of_a_known_model_type(name, tmp_path):
+    model_type = "blip" if name.startswith("Blip") else "clip"
+    config = {"model_type": model_type, "architectures": [name], "text_config": {}, "vision_config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f"says architectures=\\['{name}'\\]; "):
+        recognise(tmp_path).row()

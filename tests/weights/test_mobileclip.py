@@ -1,6 +1,7 @@
 """Apple's own layout of MobileCLIP: its names, its config, and the numbers of the same tensors in open_clip's."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -133,6 +134,128 @@ def test_numbers(tmp_path):
     np.testing.assert_array_equal(numpy(again(batch)["image_embeddings"]), numpy(model(batch)["image_embeddings"]))
 
 
+WIDTH, LENGTH, KERNEL, HEADS = 32, 16, 11, 4
+
+
+def mixed_text_tensors():
+    """The text tower of MobileCLIP-S0 with one block, small and random, as Apple's code names and shapes it."""
+    random = np.random.default_rng(5)
+
+    def norm(name, offset=1.0):
+        return {f"{name}.weight": offset + random.normal(0, 0.2, WIDTH), f"{name}.bias": random.normal(0, 0.2, WIDTH)}
+
+    def batch_norm(name):
+        statistics = {"running_mean": random.normal(0, 0.3, WIDTH), "running_var": random.uniform(0.5, 2, WIDTH)}
+        return norm(name) | {f"{name}.{each}": value for each, value in statistics.items()}
+
+    def linear(name, rows, columns, *ones):
+        shape = (rows, columns, *ones)
+        return {f"{name}.weight": random.normal(0, columns**-0.5, shape), f"{name}.bias": random.normal(0, 0.1, rows)}
+
+    found = {"embedding_layer.weight": random.normal(0, 1, (256, WIDTH))}
+    found["positional_embedding.pos_embed.pos_embed"] = random.normal(0, 1, (1, 1, LENGTH, WIDTH))
+    found |= {"projection_layer": random.normal(0, 0.2, (WIDTH, 24))} | norm("final_layer_norm")
+    for place in (0, 2):
+        mixer, mlp = f"transformer.{place}.token_mixer", f"transformer.{place}.convffn"
+        for name in (f"{mixer}.mixer.rbr_skip", f"{mixer}.mixer.rbr_conv.0.bn", f"{mixer}.norm.rbr_skip"):
+            found |= batch_norm(name)
+        for name in (f"{mixer}.mixer.rbr_conv.0.conv.weight", f"{mlp}.conv.conv.weight"):
+            found[name] = random.normal(0, 0.3, (WIDTH, 1, 1, KERNEL))
+        for name in (f"{mixer}.layer_scale", f"transformer.{place}.layer_scale"):
+            found[name] = random.normal(0, 0.7, (WIDTH, 1, 1))
+        found |= batch_norm(f"{mlp}.conv.bn") | linear(f"{mlp}.fc1", 4 * WIDTH, WIDTH, 1, 1)
+        found |= linear(f"{mlp}.fc2", WIDTH, 4 * WIDTH, 1, 1)
+    attention, mlp = "transformer.1.pre_norm_mha", "transformer.1.pre_norm_ffn"
+    found |= norm(f"{attention}.0") | linear(f"{attention}.1.qkv_proj", 3 * WIDTH, WIDTH)
+    found |= linear(f"{attention}.1.out_proj", WIDTH, WIDTH) | norm(f"{mlp}.0")
+    found |= linear(f"{mlp}.1", 4 * WIDTH, WIDTH) | linear(f"{mlp}.4", WIDTH, 4 * WIDTH)
+    return {f"text_encoder.{name}": value.astype("float32") for name, value in found.items()}
+
+
+def mixed_text(tensors, token_ids):
+    """The embeddings of texts by that tower, in float64 and step by step."""
+    t = {name.removeprefix("text_encoder."): value.astype("float64") for name, value in tensors.items()}
+
+    def batch_norm(name, x):
+        mean, variance = t[f"{name}.running_mean"], t[f"{name}.running_var"]
+        return (x - mean) / np.sqrt(variance + 1e-5) * t[f"{name}.weight"] + t[f"{name}.bias"]
+
+    def norm(name, x):
+        centred = x - x.mean(axis=-1, keepdims=True)
+        spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+        return centred / spread * t[f"{name}.weight"] + t[f"{name}.bias"]
+
+    def linear(name, x):
+        weight = t[f"{name}.weight"]
+        return x @ weight.reshape(weight.shape[:2]).T + t[f"{name}.bias"]
+
+    def convolution(name, x):
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(x, ((0, 0), (KERNEL // 2, KERNEL // 2), (0, 0))), KERNEL, axis=1
+        )
+        return np.einsum("blck,ck->blc", windows, t[f"{name}.weight"][:, 0, 0])
+
+    def gelu(x):
+        return 0.5 * x * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
+
+    def mixer(name, x):
+        mixed = f"{name}.token_mixer"
+        branches = batch_norm(f"{mixed}.mixer.rbr_conv.0.bn", convolution(f"{mixed}.mixer.rbr_conv.0.conv", x))
+        branches += batch_norm(f"{mixed}.mixer.rbr_skip", x) - batch_norm(f"{mixed}.norm.rbr_skip", x)
+        x = x + t[f"{mixed}.layer_scale"][:, 0, 0] * branches
+        hidden = batch_norm(f"{name}.convffn.conv.bn", convolution(f"{name}.convffn.conv.conv", x))
+        hidden = linear(f"{name}.convffn.fc2", gelu(linear(f"{name}.convffn.fc1", hidden)))
+        return x + t[f"{name}.layer_scale"][:, 0, 0] * hidden
+
+    def block(name, x):
+        query, key, value = (
+            each.reshape(*each.shape[:2], HEADS, -1).transpose(0, 2, 1, 3)
+            for each in np.split(
+                linear(f"{name}.pre_norm_mha.1.qkv_proj", norm(f"{name}.pre_norm_mha.0", x)), 3, axis=-1
+            )
+        )
+        scores = np.exp(query @ key.transpose(0, 1, 3, 2) / np.sqrt(query.shape[-1]))
+        seen = (scores / scores.sum(axis=-1, keepdims=True) @ value).transpose(0, 2, 1, 3).reshape(x.shape)
+        x = x + linear(f"{name}.pre_norm_mha.1.out_proj", seen)
+        hidden = gelu(linear(f"{name}.pre_norm_ffn.1", norm(f"{name}.pre_norm_ffn.0", x)))
+        return x + linear(f"{name}.pre_norm_ffn.4", hidden)
+
+    x = t["embedding_layer.weight"][token_ids] + t["positional_embedding.pos_embed.pos_embed"][0]
+    x = norm("final_layer_norm", mixer("transformer.2", block("transformer.1", mixer("transformer.0", x))))
+    return x[np.arange(len(x)), token_ids.argmax(axis=1)] @ t["projection_layer"]
+
+
+def test_the_text_tower_with_convolutions(tmp_path):
+    text = CONFIG["text_cfg"] | {"context_length": LENGTH, "vocab_size": 256, "dim": WIDTH, "model_name": "mct"}
+    text |= {"n_heads_per_layer": HEADS, "n_transformer_layers": 1}
+    image = {"image_size": 64, "model_name": "mci0"}
+    (tmp_path / "config.json").write_text(json.dumps({"embed_dim": 24, "image_cfg": image, "text_cfg": text}))
+    images = own_tensors(load_file(FIXTURE / "open_clip_model.safetensors"))
+    texts = mixed_text_tensors()
+    rest = {name: each for name, each in images.items() if not name.startswith("text_encoder.")}
+    save_file(rest | texts, tmp_path / "model.safetensors")
+    checkpoint = recognise(tmp_path)
+    checkpoint.config["model_cfg"]["vision_cfg"]["timm_model_args"] = json.loads((FIXTURE / "config.json").read_text())[
+        "model_args"
+    ]  # no released tower is as small
+    row, tensors = checkpoint.row(), checkpoint.tensors()
+    model = build(row, preprocessor=checkpoint.preprocessor(row))
+    checkpoint.check_tensors(tensors, model)
+    checkpoint.fill(tensors, model, {})
+    ids = np.random.default_rng(1).integers(1, 255, (3, LENGTH))
+    ids[np.arange(3), [4, 15, 9]] = 255
+    expected = mixed_text(texts, ids)
+    tower = model.text_encoder
+    outputs = [numpy(each(ids.astype("int32"), training=False)["embedding"]) for each in (tower, tower.for_export())]
+    for got in outputs:
+        np.testing.assert_allclose(got, expected, atol=3e-5, rtol=1e-5)
+    assert np.abs(expected).max() > 1 and tower.count_params() > tower.for_export().count_params()
+    with pytest.raises(
+        ValueError, match="cannot be written in the format of open_clip: it has no model of fastvit and"
+    ):
+        model.save_to_preset(tmp_path / "open_clip", format="open_clip")
+
+
 def own_tensors_of_vit(tensors):
     """The same of MobileCLIP-B, whose head has no bias there."""
     own = {}
@@ -216,7 +339,8 @@ def test_branches_that_are_merged_are_refused(tmp_path):
         ),
         ("image_cfg", {"model_name": "vit_b16"}, "says image_size=256; this version builds that tower for 224 alone"),
         ("image_cfg", {"patch": 3}, "image_cfg says patch=3; this version knows image_size, model_name"),
-        ("text_cfg", {"model_name": "mct"}, "text_cfg says model_name='mct'; this version knows 'base'"),
+        ("text_cfg", {"model_name": "mcx"}, "text_cfg says model_name='mcx'; this version knows 'base', 'mct'"),
+        ("text_cfg", {"model_name": "mct", "causal_masking": True}, "text_cfg says causal_masking=True, which this"),
         ("text_cfg", {"no_pos_embedding": True}, "text_cfg says no_pos_embedding=True, which this version cannot"),
         ("text_cfg", {"norm_layer": "batch_norm"}, "text_cfg says norm_layer='batch_norm'"),
         ("text_cfg", {"n_heads_per_layer": [8] * 11}, r"n_heads_per_layer=\[8, .*; this version builds blocks that"),

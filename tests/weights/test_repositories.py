@@ -5,6 +5,7 @@ import json
 from collections import Counter
 
 import pytest
+import transformers as hf
 from shared_case import TESTS
 from test_hub import put
 from wheel import WHEEL, config_of, pairs
@@ -17,8 +18,8 @@ from kzoo.presets.table import preset_of, read_row
 from kzoo.weights import open_clip
 
 pytestmark = pytest.mark.once
-ROWS = {row["name"]: read_row(row["name"]) for row in kzoo.list_presets()}
-ROWS = {name: row for name, row in ROWS.items() if row.get("open_clip") in WHEEL}  # not of the later line
+ALL = {row["name"]: read_row(row["name"]) for row in kzoo.list_presets()}
+ROWS = {name: row for name, row in ALL.items() if row.get("open_clip") in WHEEL}  # not of the later line
 RELEASED = [name for name, row in ROWS.items() if row["weights"]]
 QUICK = "-quickgelu"
 # texts are cleaned as these models were trained, which open_clip's tokenizer does not quite
@@ -102,6 +103,134 @@ def test_a_row_opens_from_its_repository(name, offline, tmp_path):
     laid_out(offline, tmp_path, repo, config_of(config, tag))
     with pytest.raises(ValueError, match="open_clip_model.safetensors cannot be read as safetensors"):
         kzoo.from_preset(name)  # which came as far as the weights
+
+
+LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+HUGE = {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "intermediate_size": 5120}
+SO400M = {"hidden_size": 1152, "num_hidden_layers": 27, "num_attention_heads": 16, "intermediate_size": 4304}
+MULTILINGUAL, CHINESE, OF_BERT = {"vocab_size": 256000}, {"vocab_size": 21128}, {"num_attention_heads": 12}
+OF_TRANSFORMERS = {  # preset: class of its config, what its repository says of texts, pictures, the whole
+    "align_base": (
+        hf.AlignConfig,
+        {},
+        {"image_size": 289, "hidden_dim": 640, "depthwise_padding": []},
+        {"projection_dim": 640},
+    ),
+    "altclip": (hf.AltCLIPConfig, {"project_dim": 768}, LARGE | {"patch_size": 14}, {"projection_dim": 768}),
+    "altclip_m9": (hf.AltCLIPConfig, {"project_dim": 768}, LARGE | {"patch_size": 14}, {"projection_dim": 768}),
+    "altclip_m18": (hf.AltCLIPConfig, {"project_dim": 1024}, HUGE | {"patch_size": 14}, {"projection_dim": 1024}),
+    "blip_itm_base": (hf.BlipConfig, OF_BERT, {"image_size": 384}, {"image_text_hidden_size": 256}),
+    "blip_itm_large": (hf.BlipConfig, OF_BERT, LARGE | {"image_size": 384}, {"image_text_hidden_size": 256}),
+    "chinese_clip_base_patch16": (hf.ChineseCLIPConfig, CHINESE, {"patch_size": 16}, {"projection_dim": 512}),
+    "chinese_clip_large_patch14": (
+        hf.ChineseCLIPConfig,
+        CHINESE,
+        LARGE | {"patch_size": 14},
+        {"projection_dim": 768},
+    ),
+    "chinese_clip_large_patch14_336": (
+        hf.ChineseCLIPConfig,
+        CHINESE,
+        LARGE | {"patch_size": 14, "image_size": 336},
+        {"projection_dim": 768},
+    ),
+    "chinese_clip_huge_patch14": (
+        hf.ChineseCLIPConfig,
+        CHINESE | LARGE,
+        HUGE | {"patch_size": 14},
+        {"projection_dim": 1024},
+    ),
+    "siglip2_base_patch16_naflex": (hf.Siglip2Config, MULTILINGUAL, {}, {}),
+    "siglip2_so400m_patch16_naflex": (
+        hf.Siglip2Config,
+        MULTILINGUAL | SO400M | {"projection_size": 1152},
+        SO400M,
+        {},
+    ),
+}
+NAFLEX = {
+    "image_size": 384,
+    "image_seq_len": 576,
+    "timm_model_pretrained": False,
+    "timm_pool": "map",
+    "timm_proj": "none",
+}
+GEMMA = {
+    "context_length": 64,
+    "vocab_size": 256000,
+    "no_causal_mask": True,
+    "proj_bias": True,
+    "pool_type": "last",
+    "tokenizer_kwargs": {"clean": "canonicalize"},
+    "norm_kwargs": {"eps": 1e-6},
+    "act_kwargs": {"approximate": "tanh"},
+}
+OF_OPEN_CLIP = {  # presets of its later line and of LAION's fork
+    "mammut_large_datacomp": {
+        "embed_dim": 768,
+        "vision_cfg": {
+            "image_size": 224,
+            "layers": 24,
+            "width": 1024,
+            "patch_size": 14,
+            "output_tokens": True,
+            "pool_type": "avg_all",
+            "final_ln_after_pool": True,
+        },
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 768,
+            "heads": 12,
+            "layers": 12,
+            "output_tokens": True,
+            "cross_attn_ratio": 2,
+            "does_full_decoding": True,
+        },
+        "custom_text": True,
+    },
+    "siglip2_base_patch16_naflex_576": {
+        "embed_dim": 768,
+        "init_logit_bias": -10,
+        "custom_text": True,
+        "vision_cfg": NAFLEX | {"timm_model_name": "naflexvit_base_patch16_siglip"},
+        "text_cfg": GEMMA | {"hf_tokenizer_name": "timm/ViT-B-16-SigLIP2-256", "width": 768, "heads": 12, "layers": 12},
+    },
+    "siglip2_so400m_patch16_naflex_576": {
+        "embed_dim": 1152,
+        "init_logit_bias": -10,
+        "custom_text": True,
+        "vision_cfg": NAFLEX | {"timm_model_name": "naflexvit_so400m_patch16_siglip"},
+        "text_cfg": GEMMA
+        | {"hf_tokenizer_name": "timm/ViT-SO400M-16-SigLIP2-256", "width": 1152, "heads": 16, "layers": 27}
+        | {"mlp_ratio": 3.7362},
+    },
+}
+
+
+def other_config(name):
+    """File and content of the config of a repository that is not of the wheel."""
+    if name in OF_OPEN_CLIP:
+        return "open_clip_config.json", {"model_cfg": OF_OPEN_CLIP[name], "preprocess_cfg": {}}
+    kind, text, vision, whole = OF_TRANSFORMERS[name]
+    config = json.loads(kind(text_config=text, vision_config=vision, **whole).to_json_string())
+    model = "BlipForImageTextRetrieval" if kind is hf.BlipConfig else kind.__name__.replace("Config", "Model")
+    return "config.json", config | {"architectures": [model]}
+
+
+def test_every_row_with_weights_is_opened_here():
+    assert {*RELEASED, *OF_TRANSFORMERS, *OF_OPEN_CLIP} == {name for name, row in ALL.items() if row["weights"]}
+
+
+@pytest.mark.parametrize("name", [*OF_TRANSFORMERS, *OF_OPEN_CLIP])
+def test_a_row_of_another_repository_opens(name, offline, tmp_path):
+    file, config = other_config(name)
+    (tmp_path / file).write_text(json.dumps(config))
+    weights = "open_clip_model" if name in OF_OPEN_CLIP else "model"
+    (tmp_path / f"{weights}.safetensors").write_bytes(b"")
+    put(offline, ALL[name]["weights"]["repo"], tmp_path)
+    with pytest.raises(ValueError, match=f"{weights}.safetensors cannot be read as safetensors"):
+        kzoo.from_preset(name)
 
 
 def test_a_repository_opens_by_its_name_alone(offline):
