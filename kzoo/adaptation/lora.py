@@ -64,6 +64,10 @@ class LoRA(Checked):
         self.dropout, self.rank_stabilized, self.decomposed = dropout, rank_stabilized, decomposed
         self.rate_ratio = rate_ratio
 
+    def begin(self, model) -> None:
+        """Add it to a model, as `add_adapter` does, and lock all else."""
+        add_adapter(model, self)
+
     def config(self) -> dict:
         """What each updated layer is told."""
         names = ("rank", "alpha", "dropout", "rank_stabilized", "decomposed", "rate_ratio")
