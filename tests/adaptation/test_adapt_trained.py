@@ -5,7 +5,7 @@ import pytest
 from shared_case import numpy, spread, tiny_model, toy_pairs
 
 import kzoo
-from kzoo.adaptation import AdaptedClassifier, load_adapter, save_adapter
+from kzoo.adaptation import AdaptedClassifier, adapters, load_adapter, save_adapter
 from kzoo.adaptation.methods import METHODS
 from kzoo.paths import parameters
 
@@ -72,7 +72,10 @@ def test_an_export_has_what_was_learned(model, tmp_path):
     }
     logits = found.model.logits(IMAGES)
     found.model.export(tmp_path / "onnx")
+    assert adapters(found.model.encoder) == ["default"] and np.array_equal(found.model.logits(IMAGES), logits)
     export = AdaptedClassifier.load(tmp_path / "onnx")
+    texts = [f"a {name}" for name in NAMES]
+    np.testing.assert_allclose(export.encoder.encode_text(texts), found.model.encoder.encode_text(texts), atol=1e-5)
     np.testing.assert_allclose(export.logits(IMAGES), logits, rtol=1e-3, atol=1e-3)
     own, other = (call(each, "class_mean").model for each in (export.encoder, found.model.encoder))
     np.testing.assert_allclose(own.logits(IMAGES), other.logits(IMAGES), rtol=1e-3, atol=1e-2)

@@ -314,14 +314,3 @@ def test_adapters_go_by_paths_too(model):
     freeze(model, "**.adapters.default.a")
     unfreeze(model, "**.norm_1.gamma")
     assert len(model.trainable_variables) == 3
-
-
-@pytest.mark.once
-def test_an_export_has_adapters_merged(model, tmp_path):
-    add_adapter(model, LoRA(rank=2, targets=ALL, decomposed=True))
-    learn(model)
-    wanted = model.encode_text(["a big red circle"])
-    model.export(tmp_path / "graphs")
-    exported = kzoo.export.runtime.load(tmp_path / "graphs")
-    assert np.abs(exported.encode_text(["a big red circle"]) - wanted).max() < 1e-5
-    assert adapters(model) == ["default"] and np.array_equal(model.encode_text(["a big red circle"]), wanted)
