@@ -1,5 +1,6 @@
 from kzoo.adaptation.adaptation_report import Adaptation, AdaptationReport
 from kzoo.adaptation.adapted_classifier import AdaptedClassifier
+from kzoo.adaptation.adapted_model import AdaptedModel
 from kzoo.adaptation.adapter_files import load_adapter, save_adapter
 from kzoo.adaptation.classifiers.class_mean import NearestClassMean
 from kzoo.adaptation.classifiers.classifier import EmbeddingClassifier
@@ -13,6 +14,7 @@ from kzoo.adaptation.classifiers.shots import few_shot
 from kzoo.adaptation.classifiers.templates import describe_classes, template_weights
 from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
+from kzoo.adaptation.fine_tuning import BitFit, FineTuning
 from kzoo.adaptation.freezing import freeze, unfreeze
 from kzoo.adaptation.inversion import invert_images, invert_texts
 from kzoo.adaptation.lora import LoRA, activate, adapters, add_adapter, merge, remove_adapter, unmerge
@@ -34,12 +36,15 @@ __all__ = [
     "Adaptation",
     "AdaptationReport",
     "AdaptedClassifier",
+    "AdaptedModel",
     "AnisotropicScaling",
+    "BitFit",
     "CoCoOp",
     "CoOp",
     "ConceptMatrixSearch",
     "EmbeddingClassifier",
     "FedPGP",
+    "FineTuning",
     "GaussianDiscriminant",
     "KNearestNeighbours",
     "LabelPropagation",

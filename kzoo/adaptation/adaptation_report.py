@@ -1,6 +1,7 @@
 """What came of an adaptation: the model and the numbers of it."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from kzoo.adaptation.adapted_classifier import AdaptedClassifier
 from kzoo.html import html_table
@@ -71,10 +72,13 @@ class Adaptation:
     Attributes:
         model: `kzoo.adaptation.AdaptedClassifier`.
         report: `kzoo.adaptation.AdaptationReport`.
+        trained: what was trained, compiled, such as a `kzoo.adaptation.CoOp`, of which `fit` goes on; None where
+            nothing was. Its weights are those of `model`.
     """
 
     model: AdaptedClassifier
     report: AdaptationReport
+    trained: Any = None
 
     def __repr__(self) -> str:
         return repr(self.report)

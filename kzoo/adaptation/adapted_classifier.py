@@ -14,6 +14,7 @@ from kzoo.evaluation.zero_shot import softmax
 from kzoo.inference.embed import BATCH_SIZE
 from kzoo.types import Array
 
+MODEL_FILE = "classifier.keras"  # of a classifier whose classes depend on the picture
 ENCODER = able("encode_image embed_dim", "a model of pictures and texts, or an export of one")
 
 
@@ -198,6 +199,12 @@ class AdaptedClassifier(Checked):
         from kzoo.files.writing import readable
 
         place = readable(Path(folder))
+        if (place / MODEL_FILE).is_file():
+            _needs_keras()
+            from kzoo.adaptation.adapted_model import AdaptedModel
+            from kzoo.saving import load_model
+
+            return AdaptedModel(load_model(place / MODEL_FILE, compile=False))
         if not (place / CLASSIFIER_FILE).is_file():
             raise ValueError(
                 f"{folder} has no {CLASSIFIER_FILE}; give a folder that AdaptedClassifier.save or export wrote."
@@ -206,11 +213,15 @@ class AdaptedClassifier(Checked):
         if (place / MANIFEST_FILE).exists() and not (place / "config.json").exists():
             from kzoo.export import runtime
 
-            return cls(runtime.load(folder), classifier)
-        try:
-            import keras  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise explain_missing(error) from error
+            return AdaptedClassifier(runtime.load(folder), classifier)
+        _needs_keras()
         from kzoo.presets.loader import from_preset
 
-        return cls(from_preset(folder), classifier)
+        return AdaptedClassifier(from_preset(folder), classifier)
+
+
+def _needs_keras():
+    try:
+        import keras  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise explain_missing(error) from error

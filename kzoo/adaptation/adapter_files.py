@@ -7,12 +7,12 @@ from pathlib import Path
 from keras import ops
 
 from kzoo.adaptation.freezing import MODEL
-from kzoo.adaptation.lora import PLAIN_NAME, LoRA, add, check_new, check_rank
+from kzoo.adaptation.lora import PLAIN_NAME, LoRA, add, check_new, check_ranks
 from kzoo.arguments import FLAG, NAME, PATH, takes
 from kzoo.files import disk
 from kzoo.files.strict_json import read_object
 from kzoo.files.tensor_file import write_tensors
-from kzoo.files.words import on_one_line
+from kzoo.files.words import on_one_line, said_by
 from kzoo.files.writing import readable, writing
 from kzoo.layers.adapted import adapted, described, names_in, updates_of
 from kzoo.layers.matrices import matrix_of
@@ -45,7 +45,7 @@ def save_adapter(model, folder, name="default", overwrite=False) -> None:
     """
     if name not in names_in(model):
         raise ValueError(f"the model has no adapter {name!r}, but {', '.join(names_in(model)) or 'none at all'}.")
-    (config,) = [each["config"] for each in described(model) if each["name"] == name]
+    configs = {path: each["config"] for each in described(model) if each["name"] == name for path in each["layers"]}
     updated = {path: layer for path, layer in adapted(model).items() if name in updates_of(layer)}
     places = {place.path: place for place in _places(model)}
     lacking = next((path for path in updated if path not in places), None)
@@ -55,7 +55,7 @@ def save_adapter(model, folder, name="default", overwrite=False) -> None:
             "adapter; save the model with save_to_preset, which merges it."
         )
     content = peft.write_config(
-        config, [places[path].module for path in updated], _repository(getattr(model, "source", None))
+        {places[path].module: configs[path] for path in updated}, _repository(getattr(model, "source", None))
     )
 
     def give(put):
@@ -102,23 +102,31 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no {peft.CONFIG_FILE}, so it is no adapter of PEFT or of save_adapter.")
     content = read_object(path)
-    config = LoRA(**peft.read_config(content, path)).config()
+    config = peft.read_config(content, path)
+    patterns = {key: config.pop(f"{key}_pattern") for key in ("rank", "alpha")}
+    config = _checked(config, path)
     _check_base(content.get("base_model_name_or_path"), getattr(model, "source", None), path, any_base)
     found = peft.by_module(TensorFiles(folder, peft.STEM, endings=("safetensors",)), folder, _stop)
     places = _placed(model, found, folder)
     known = {each: layer for each, layer, _ in layers(model)}
-    check_rank({place.path: matrix_of(known[place.path]) for place in places.values()}, config["rank"])
+    configs = {}
+    for module, place in places.items():
+        own = {
+            key: peft.of_pattern(each, module, config[key], f"{path}: {key}_pattern") for key, each in patterns.items()
+        }
+        configs[place.path] = _checked(config | own, path)
+    check_ranks({each: matrix_of(known[each]) for each in configs}, configs)
     if config["decomposed"] != any(peft.MAGNITUDE in each for each in found.values()):
         raise ValueError(f"{path} says use_dora={config['decomposed']}, but its tensors say otherwise.")
     arrays = {}
     for module, place in places.items():
         shape = tuple(known[place.path].kernel.shape)
         try:
-            arrays[place.path] = peft.from_tensors(place, found[module], shape, config["rank"])
+            arrays[place.path] = peft.from_tensors(place, found[module], shape, configs[place.path]["rank"])
         except ValueError as error:
             raise ValueError(f"{folder} is the adapter of another model: {error}.") from error
-        peft.check_together(found[module], config, module, folder)
-    add(model, name, list(arrays), config)
+        peft.check_together(found[module], configs[place.path], module, folder)
+    add(model, name, {each: configs[each] for each in arrays})
     for each, values in arrays.items():
         update = updates_of(known[each])[name]
         update.a.assign(values["a"])
@@ -130,6 +138,13 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
 
 def _stop(sentence):
     raise ValueError(sentence)
+
+
+def _checked(config, path):
+    try:
+        return LoRA(**config).config()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} describes no adapter: {said_by(error)}.") from error
 
 
 def _placed(model, found, folder):

@@ -76,6 +76,31 @@ def read_examples(source, classes=None, name="data", named=True) -> Examples:
     return Examples(images, labels.astype("int64"), classes)
 
 
+def readable(examples, steps, tell) -> Examples:
+    """Those pictures that can be decoded; each is tried once.
+
+    Args:
+        examples: `Examples`.
+        steps: image steps of a model.
+        tell: function of a sentence for each of the others.
+
+    Raises:
+        ValueError: none of them can.
+    """
+    found, first = [], None
+    for place, image in enumerate(examples.images):
+        try:
+            steps.decode(image)
+            found.append(place)
+        except ValueError as error:
+            said = str(error) if isinstance(image, (str, os.PathLike)) else f"picture {place}: {error}"
+            first = first or said
+            tell(f"{said} It is left out.")
+    if not found:
+        raise ValueError(f"none of the {len(examples)} pictures can be read; the first: {first}")
+    return examples.at(np.array(found))
+
+
 def drawn(examples, shots=None, seed=0, keeps_all=False) -> tuple:
     """Which pictures are shown to the method, and which are held out: two int arrays of places.
 

@@ -1,7 +1,7 @@
 """Low-rank updates of a model's layers, by name: added, weighed, switched, merged, removed."""
 
 from kzoo.adaptation.freezing import MODEL
-from kzoo.arguments import COUNT, FINITE, FLAG, NAME, POSITIVE, RATE, Checked, number, takes
+from kzoo.arguments import COUNT, FINITE, FLAG, NAME, POSITIVE, RATE, TABLE, Checked, number, takes
 from kzoo.layers.adapted import give, is_merged, names_in, take_away, weigh
 from kzoo.layers.adapted import merge as merge_all
 from kzoo.layers.adapted import unmerge as unmerge_all
@@ -29,6 +29,10 @@ class LoRA(Checked):
         rank_stabilized: s is `alpha / sqrt(rank)`, so that high ranks learn as fast as low ones (rsLoRA).
         decomposed: train the lengths of the columns of W apart from their directions (DoRA).
         rate_ratio: what the learning rate of B is multiplied by against that of A (LoRA+); 16 in the paper.
+        rank_pattern: dict of patterns of layers -> rank, for those that shall have another; the first that names a
+            layer counts.
+        alpha_pattern: likewise of alpha. Without either, a layer whose rank is another has that as its alpha where
+            `alpha` is None, else the `alpha` of all.
 
     Example:
         >>> kzoo.adaptation.add_adapter(model, LoRA(rank=8, alpha=16), name="birds")
@@ -47,6 +51,8 @@ class LoRA(Checked):
         "rank_stabilized": FLAG,
         "decomposed": FLAG,
         "rate_ratio": number(above=0),
+        "rank_pattern": TABLE | None,
+        "alpha_pattern": TABLE | None,
     }
 
     def __init__(
@@ -58,16 +64,56 @@ class LoRA(Checked):
         rank_stabilized=False,
         decomposed=False,
         rate_ratio=1.0,
+        rank_pattern=None,
+        alpha_pattern=None,
     ):
         self.rank, self.alpha = rank, rank if alpha is None else alpha
+        self.rank_pattern, self.alpha_pattern = dict(rank_pattern or {}), dict(alpha_pattern or {})
+        for name, kind in (("rank_pattern", self.arguments["rank"]), ("alpha_pattern", POSITIVE)):
+            for pattern, value in getattr(self, name).items():
+                PATTERNS("patterns", (pattern,))
+                kind(f"{name}[{pattern!r}]", value)
+        self.follows = alpha is None  # whether alpha is the rank of a layer
         self.targets = (targets,) if isinstance(targets, str) else tuple(targets)
         self.dropout, self.rank_stabilized, self.decomposed = dropout, rank_stabilized, decomposed
         self.rate_ratio = rate_ratio
 
+    def begin(self, model) -> None:
+        """Add it to a model, as `add_adapter` does, and lock all else."""
+        add_adapter(model, self)
+
     def config(self) -> dict:
-        """What each updated layer is told."""
+        """What a layer is told that no pattern names."""
         names = ("rank", "alpha", "dropout", "rank_stabilized", "decomposed", "rate_ratio")
         return {name: getattr(self, name) for name in names}
+
+    def configs(self, model, paths) -> dict:
+        """Path of a layer -> what it is told.
+
+        Raises:
+            ValueError: a pattern that names none of these layers.
+        """
+        ranks, alphas = (_by_path(model, paths, each) for each in (self.rank_pattern, self.alpha_pattern))
+        found = {}
+        for path in paths:
+            rank = ranks.get(path, self.rank)
+            alpha = alphas.get(path, rank if self.follows else self.alpha)
+            found[path] = self.config() | {"rank": rank, "alpha": alpha}
+        return found
+
+
+def _by_path(model, paths, table):
+    """Path -> value, of a dict of patterns."""
+    known, found = parameters(model), {}
+    for pattern, value in table.items():
+        named = {each.path.rpartition(".")[0] for each in matching([pattern], known)}
+        hit = [path for path in paths if path in named]
+        if not hit:
+            raise ValueError(
+                f"the pattern {pattern!r} names none of the layers that get an adapter, such as {paths[0]}."
+            )
+        found = dict.fromkeys(hit, value) | found
+    return found
 
 
 @takes(model=MODEL, name=PLAIN_NAME)
@@ -98,14 +144,18 @@ def add_adapter(model, config, name="default") -> list[str]:
         raise TypeError(f"config is of type {type(config).__name__}; give a kzoo.adaptation.LoRA.")
     check_new(model, name)
     found = targets_of(model, config.targets)
-    check_rank(found, config.rank)
-    add(model, name, list(found), config.config())
+    configs = config.configs(model, list(found))
+    check_ranks(found, configs)
+    add(model, name, configs)
     return list(found)
 
 
-def add(model, name, paths, config) -> None:
-    """Add an adapter to layers that were looked at, lock all else, and make it the active one."""
-    give(model, name, paths, config)
+def add(model, name, configs) -> None:
+    """Add an adapter to layers that were looked at, lock all else, and make it the active one: path -> config."""
+    while configs:  # those that are told the same at a time
+        config = next(iter(configs.values()))
+        give(model, name, [path for path, each in configs.items() if each == config], config)
+        configs = {path: each for path, each in configs.items() if each != config}
     lock(model, [each for each in parameters(model) if each.trains and each.variable.trainable])
     weigh(model, {name: 1.0})
 
@@ -134,9 +184,10 @@ def targets_of(model, patterns) -> dict:
     return found
 
 
-def check_rank(found, rank) -> None:
-    """Stops where a rank is above the smaller side of a matrix: path -> matrix."""
-    path, least = min(((path, min(matrix.shape)) for path, matrix in found.items()), key=lambda each: each[1])
+def check_ranks(found, configs) -> None:
+    """Stops where a rank is above the smaller side of a matrix: path -> matrix, path -> config."""
+    above = ((path, configs[path]["rank"], min(matrix.shape)) for path, matrix in found.items())
+    path, rank, least = min(above, key=lambda each: each[2] - each[1])
     if rank > least:
         raise ValueError(f"rank is {rank}, but {path} has a side of {least}; give a rank of at most {least}.")
 

@@ -1,16 +1,17 @@
 """The methods of `kzoo.adapt` by name, and the settings that each of them has."""
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from kzoo.arguments import check, declared, one_of
+from kzoo.arguments import COUNT, POSITIVE, check, declared, one_of
 
-CLASSIFIERS = "kzoo.adaptation.classifiers"
-# what the door gives: pictures, their classes, and texts of these
-GIVEN = {"self", "embeddings", "labels", "zero_shot", "classes", "scale"}
+CLASSIFIERS, PROMPTS = "kzoo.adaptation.classifiers", "kzoo.adaptation.prompts"
+# what the door gives: pictures, their classes, texts of these, and the model
+GIVEN = {"self", "embeddings", "labels", "zero_shot", "classes", "scale", "model", "class_names", "template", "kwargs"}
+FITTED = {"epochs": COUNT, "learning_rate": POSITIVE, "batch_size": COUNT}  # settings of every training
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,16 @@ class Method:
         home: module of its class.
         kind: name of its class.
         needs_texts: whether it reads texts of the classes.
+        trained_by: name of the function in `kzoo.adaptation.trained_methods` that makes its training; None for what is
+            made of stored embeddings.
+        defaults: settings that are others here than those of the class, and those of the training.
     """
 
     home: str
     kind: str
     needs_texts: bool = True
+    trained_by: str | None = None
+    defaults: dict = field(default_factory=dict)
 
     def made_of(self) -> type:
         """Its class."""
@@ -38,9 +44,28 @@ class Method:
     def settings(self) -> dict:
         """Name -> kind of what may be said of it, None where the class looks itself."""
         kinds = declared(self.made_of())
-        return {name: kinds.get(name) for name in self.parameters() if name not in GIVEN}
+        own = {name: kinds.get(name) for name in self.parameters() if name not in GIVEN}
+        return own if self.trained_by is None else own | FITTED
 
 
+def prompted(file, kind, **defaults) -> Method:
+    """A `PromptedClassifier` of `kzoo/adaptation/prompts`, trained by SGD as its authors do."""
+    rates = {"learning_rate": 0.002, "batch_size": 32}
+    return Method(f"{PROMPTS}.{file}", kind, True, "prompts", rates | defaults)
+
+
+def tuned(file, kind, trained_by="weights", **defaults) -> Method:
+    """A class of `kzoo/adaptation` whose `begin(model)` opens, in a copy of a model, weights or adds some, and locks
+    all else; trained by AdamW."""
+    rates = {"learning_rate": 2e-4, "batch_size": 32, "epochs": 50}
+    return Method(f"kzoo.adaptation.{file}", kind, True, trained_by, rates | defaults)
+
+
+# A further method is one line here: of a classifier of stored embeddings `Method(module, class)`, of prompts
+# `prompted(file, class, ...)`, of weights `tuned(file, class, ...)`, with what shall be otherwise than in the class:
+# `epochs`, `learning_rate`, `batch_size`, and arguments of its constructor. Its settings, their checks, files, exports
+# and the command follow from that; a line in the tables of docs/few_shot.md, and tests/adaptation/test_adapt_trained.py
+# trains it.
 METHODS = {
     "zero_shot": Method(f"{CLASSIFIERS}.zero_shot", "ZeroShot"),
     "gda": Method(f"{CLASSIFIERS}.gaussian", "GaussianDiscriminant"),
@@ -48,6 +73,17 @@ METHODS = {
     "class_mean": Method(f"{CLASSIFIERS}.class_mean", "NearestClassMean", False),
     "knn": Method(f"{CLASSIFIERS}.neighbours", "KNearestNeighbours", False),
     "linear_probe": Method(f"{CLASSIFIERS}.linear_probe", "LinearProbe", False),
+    "coop": prompted("coop", "CoOp", init="a photo of a"),
+    "kgcoop": prompted("coop", "CoOp", init="a photo of a", knowledge_weight=8.0),
+    "cocoop": prompted("cocoop", "CoCoOp", batch_size=1, epochs=10),
+    "vpt": prompted("vpt", "VPT"),
+    "maple": prompted("maple", "MaPLe", learning_rate=0.0035, batch_size=4, epochs=5),
+    "mvlpt": prompted("mvlpt", "MVLPT"),
+    "fedpgp": prompted("fedpgp", "FedPGP", learning_rate=0.001),
+    "lora": tuned("lora", "LoRA", targets=("image_encoder.**.attention.{query,value}",)),
+    "bitfit": tuned("fine_tuning", "BitFit", learning_rate=1e-3),
+    "full": tuned("fine_tuning", "FineTuning", learning_rate=1e-5),
+    "flyp": tuned("fine_tuning", "FineTuning", "pairs", targets=("**",), learning_rate=1e-5, epochs=10),
 }
 
 

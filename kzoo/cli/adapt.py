@@ -9,11 +9,10 @@ from rich.table import Table
 
 from kzoo.adaptation.methods import METHODS, check_settings, method_called
 from kzoo.arguments import AMOUNT, COUNT
-from kzoo.cli.options import BackendOption, BatchSize, Overwrite, taking
-from kzoo.cli.parts import in_steps, needs_keras
+from kzoo.cli.options import BackendOption, BatchSize, Overwrite, SkipBroken, taking
+from kzoo.cli.parts import needs_keras
 from kzoo.cli.terminal import console
 from kzoo.files.writing import try_folder
-from kzoo.types import Array
 
 
 def adapt(
@@ -34,6 +33,7 @@ def adapt(
     ] = None,
     seed: Annotated[int, typer.Option(callback=taking(AMOUNT), help="Of the pictures that are drawn.")] = 0,
     batch_size: BatchSize = 64,
+    skip_broken: SkipBroken = False,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
     backend: BackendOption = None,
@@ -50,17 +50,19 @@ def adapt(
     from kzoo.adaptation.examples import drawn, read_examples
 
     data = read_examples(photos, name="the source")  # before the model, which takes longer to open
-    drawn(data, shots, seed, held_out is not None)
+    if not skip_broken:
+        drawn(data, shots, seed, held_out is not None)
     others = None if held_out is None else read_examples(held_out, data.classes, "held_out")
     needs_keras()
     import kzoo
-    from kzoo.adaptation.adapt import Plain, adapted
+    from kzoo.adaptation.adapt import adapted
     from kzoo.adaptation.texts import TEMPLATE
+    from kzoo.cli.adapting import Shown, Worker
 
     model = kzoo.from_preset(preset)
     found = adapted(
-        *(model, data, method, settings, Plain(batch_size) if as_json else Shown(batch_size), data.classes),
-        *(shots, seed, template or TEMPLATE, others),
+        *(model, data, method, settings, Worker(batch_size) if as_json else Shown(batch_size), data.classes),
+        *(shots, seed, template or TEMPLATE, others, skip_broken),
     )
     found.model.save(output, overwrite=overwrite)
     if as_json:
@@ -73,20 +75,6 @@ def adapt(
         table.add_row(*row)
     console.print(table)
     console.print(f"wrote {output}")
-
-
-class Shown:
-    """Who works for `kzoo.adaptation.adapt.adapted`, with a bar for each part.
-
-    Args:
-        batch_size: pictures that are embedded at a time.
-    """
-
-    def __init__(self, batch_size):
-        self.batch_size = batch_size
-
-    def embed(self, encoder, images, name) -> Array:
-        return in_steps(encoder.encode_image, images, self.batch_size, name)
 
 
 def settings_of(given) -> dict[str, Any]:

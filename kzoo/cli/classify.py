@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from kzoo.adaptation.adapted_classifier import MODEL_FILE
 from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
 from kzoo.cli.options import BackendOption
 from kzoo.cli.parts import image_files, open_model, unpacked
@@ -51,7 +52,7 @@ def classify(
 
 def _adapted(model, template):
     """A model with the classifier beside it, which knows its classes."""
-    if not (readable(Path(model)) / CLASSIFIER_FILE).is_file():
+    if not any((readable(Path(model)) / each).is_file() for each in (CLASSIFIER_FILE, MODEL_FILE)):
         raise typer.BadParameter(
             "--labels is missing: class names, separated by commas, which this model does not have."
         )

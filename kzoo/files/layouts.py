@@ -36,7 +36,10 @@ LAYOUTS = {
         "a model of kzoo",
         "config.json",
         "kzoo",
-        ("config.json", "model.safetensors", "model.weights.h5", "tokenizer.json", "classifier.safetensors"),
+        (
+            *("config.json", "model.safetensors", "model.weights.h5", "tokenizer.json"),
+            *("classifier.safetensors", "classifier.keras"),  # of what was adapted
+        ),
     ),
     "transformers": Layout(
         "a model of transformers",

@@ -14,6 +14,7 @@ from kzoo.paths import layers, parameters
 from kzoo.types import Tensor
 
 ATTRIBUTE = "adapters"  # of a layer that has some: name -> update
+KERAS_OWN = ("name", "dtype", "trainable")  # what Keras has in the config of an update
 STEPS = ("train_function", "test_function", "predict_function")
 
 
@@ -118,14 +119,18 @@ def merged_matrix(layer) -> Tensor:
 
 
 def described(model) -> list[dict]:
-    """What a file has to say of the updates of a model, for `adapt_again`; as JSON can hold it."""
+    """What a file has to say of the updates of a model, for `adapt_again`; as JSON can hold it: an entry for each name
+    and what its layers have in common."""
     found = []
-    for name in names_in(model):
-        by_path = {path: updates_of(layer)[name] for path, layer in adapted(model).items() if name in updates_of(layer)}
-        config = next(iter(by_path.values())).get_config()
-        config = {key: value for key, value in config.items() if key not in ("name", "dtype", "trainable")}
-        found.append({"name": name, "layers": list(by_path), "config": config})
-    return found
+    for path, layer in adapted(model).items():
+        for name, update in updates_of(layer).items():
+            config = {key: value for key, value in update.get_config().items() if key not in KERAS_OWN}
+            same = [each for each in found if (each["name"], each["config"]) == (name, config)]
+            if not same:
+                same = [{"name": name, "layers": [], "config": config}]
+                found += same
+            same[0]["layers"].append(path)
+    return sorted(found, key=lambda each: each["name"])
 
 
 def adapt_again(model, found) -> None:
@@ -139,6 +144,9 @@ def adapt_again(model, found) -> None:
         nowhere = next((path for path in each["layers"] if matrix_of(known.get(path)) is None), None)
         if nowhere is not None:
             raise ValueError(f"the model has no layer {on_one_line(nowhere)[:100]!r} that an adapter could be added to")
+        twice = next((path for path in each["layers"] if each["name"] in updates_of(known[path])), None)
+        if twice is not None:
+            raise ValueError(f"the layer {on_one_line(twice)[:100]!r} is given the adapter {each['name']!r} twice")
         give(model, each["name"], each["layers"], each["config"])
 
 

@@ -113,6 +113,7 @@ NAMED = {
         ),
         "warmup": (0.02, "as there", COCA),
     },
+    "flyp": _TUNING,
     "clip_finetune": _TUNING
     | {
         "learning_rate": (3e-5, "ours, of the last block, as layer_decay makes it less for those below", FLYP),

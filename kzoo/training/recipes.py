@@ -126,7 +126,7 @@ def recipe(name, steps=None, **changes) -> Recipe:
 
     Args:
         name: `"clip_pretrain"`, `"clip_pretrain_lion"`, `"clip_pretrain_lamb"`, `"flip_pretrain"` and `"flip_tune"`,
-            `"siglip_pretrain"`, `"lit"`, `"coca_pretrain"`, `"clip_finetune"`, `"small_from_scratch"`.
+            `"siglip_pretrain"`, `"lit"`, `"coca_pretrain"`, `"clip_finetune"`, `"flyp"`, `"small_from_scratch"`.
         steps: of the whole training, `epochs * len(data)`, with which the learning rate comes to its end.
         **changes: fields of `Recipe` that shall be otherwise.
 

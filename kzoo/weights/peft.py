@@ -4,28 +4,37 @@ Read from what PEFT 0.21 writes.
 """
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from kzoo.files.numbers import check_finite
-from kzoo.files.schema import FLAG, NULL, RATE, TEXT, Object, number, shown, whole
+from kzoo.files.schema import FLAG, NULL, OBJECT, RATE, TEXT, Object, number, shown, whole
 from kzoo.files.words import on_one_line
 from kzoo.weights.mapping import TRANSPOSE, Transform, expand
 
 CONFIG_FILE, STEM = "adapter_config.json", "adapter_model"
 PREFIX = "base_model.model."
 A, B, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
-READ = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "base_model_name_or_path")
+READ = (
+    *("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "base_model_name_or_path"),
+    *("rank_pattern", "alpha_pattern"),
+)
 LARGEST = 1e12  # of the numbers in a file, and of what they may add to a weight: those of training stay far below
 FIELDS = Object(
     {
         **{"r": whole(1, "WIDTH"), "lora_alpha": number(0.0, LARGEST, beyond=True), "lora_dropout": RATE},
         **{"base_model_name_or_path": TEXT | NULL, "use_rslora": FLAG | NULL, "use_dora": FLAG | NULL},
+        **{"rank_pattern": OBJECT | NULL, "alpha_pattern": OBJECT | NULL},
     },
     needs=("r", "lora_alpha"),
 )
+LONGEST, REPEATS = 500, 3  # letters of a pattern of a stranger, and what in it may repeat: none takes long to match
+REPEATED = re.compile(r"[*+?{]")
 STARTS = (True, False, "gaussian", "orthogonal")  # of A and B, which leave the base model as it is
 HARMLESS = {  # where an adapter was trained, what starts it, and which layers have one, which the tensors say
     *("auto_mapping", "exclude_modules", "inference_mode", "layers_pattern", "layers_to_transform", "megatron_core"),
@@ -106,14 +115,20 @@ def from_tensors(place, tensors, kernel_shape, rank) -> dict:
     return found | ({"magnitude": tensors[MAGNITUDE].reshape(-1)} if MAGNITUDE in tensors else {})
 
 
-def write_config(config, modules, base) -> dict:
+def write_config(configs, base) -> dict:
     """The content of `adapter_config.json`.
 
     Args:
-        config: dict of arguments of `kzoo.layers.low_rank.LowRank`.
-        modules: names of the layers.
+        configs: name of a layer -> dict of arguments of `kzoo.layers.low_rank.LowRank`, which differ in rank and alpha
+            alone.
         base: name of the model's repository, or None.
     """
+    pairs = Counter((each["rank"], each["alpha"]) for each in configs.values())
+    config = next(iter(configs.values())) | dict(zip(("rank", "alpha"), pairs.most_common(1)[0][0]))
+    patterns = {
+        key: {f"^{re.escape(name)}": each[key] for name, each in configs.items() if each[key] != config[key]}
+        for key in ("rank", "alpha")
+    }
     return {
         "peft_type": "LORA",
         "task_type": None,
@@ -124,7 +139,9 @@ def write_config(config, modules, base) -> dict:
         "lora_dropout": config["dropout"],
         "use_rslora": config["rank_stabilized"],
         "use_dora": config["decomposed"],
-        "target_modules": sorted(modules),
+        "rank_pattern": patterns["rank"],
+        "alpha_pattern": patterns["alpha"],
+        "target_modules": sorted(configs),
         "bias": "none",
         "fan_in_fan_out": False,
         "init_lora_weights": True,
@@ -147,6 +164,8 @@ def read_config(content, path) -> dict:
         "dropout": content.get("lora_dropout", 0.0),
         "rank_stabilized": content.get("use_rslora") or False,
         "decomposed": content.get("use_dora") or False,
+        "rank_pattern": content.get("rank_pattern") or {},
+        "alpha_pattern": content.get("alpha_pattern") or {},
     }
 
 
@@ -167,6 +186,31 @@ def problems_of_config(content, path) -> Iterator[str]:
         if name not in known and value not in (None, False, {}, [], ""):
             said = f"{on_one_line(name)[:100]}={shown(value)}"
             yield f"{path} says {said}, which this version does not read and does not skip: it changes numbers."
+
+
+def of_pattern(table, module, default, name) -> Any:
+    """What a dict of patterns says of a layer, as PEFT reads it: the first whose regular expression is the name, or
+    what it ends with after a dot.
+
+    Args:
+        table: pattern -> value.
+        module: name of the layer.
+        default: where none fits.
+        name: of the dict, for sentences.
+
+    Raises:
+        ValueError: a pattern that is no regular expression, or one that could take long.
+    """
+    for pattern, value in table.items():
+        said = f"{name} has the pattern {on_one_line(pattern)[:100]!r}"
+        if len(pattern) > LONGEST or len(REPEATED.findall(pattern)) > REPEATS or re.search(r"\)\s*[*+?{]", pattern):
+            raise ValueError(f"{said}, which is not read: it is long, or repeats much.")
+        try:
+            if re.fullmatch(rf"(?:.*\.)?(?:{pattern})", module):
+                return value
+        except re.error as error:
+            raise ValueError(f"{said}, which is no regular expression: {error}.") from error
+    return default
 
 
 def by_module(tensors, folder, note) -> dict:

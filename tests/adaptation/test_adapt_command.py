@@ -1,6 +1,7 @@
 """`kzoo adapt` on a folder of class folders, and `kzoo classify` with what it wrote."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -48,6 +49,36 @@ def test_a_folder_of_class_folders_becomes_a_model(place):
     ]
     wanted = kzoo.adaptation.AdaptedClassifier.load(place / "adapted").classify(pictures)
     np.testing.assert_allclose([[row[name] for name in NAMES] for row in rows], wanted, atol=1e-6)
+
+
+def test_what_is_trained_is_kept_and_what_cannot_be_read_is_left_out(place):
+    photos = shutil.copytree(place / "photos", place / "broken")
+    (photos / "red" / "0.png").write_bytes(b"none")
+    base = ("adapt", photos, "--preset", place / "tiny", "--template", "a {}", "--method", "lora")
+    settings = (
+        "--setting",
+        "rank=2",
+        "--setting",
+        "epochs=2",
+        "--setting",
+        "learning_rate=0.02",
+        "--output",
+        place / "lora",
+    )
+    result = run(*base, *settings)
+    assert result.exit_code == 1 and not (place / "lora").exists()
+    result = run(*base, *settings, "--skip-broken", "--shots", 5)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0, said
+    assert (
+        "red/0.png" in said
+        and "It is left out." in said
+        and "trained parameters 192" in " ".join(said.replace("│", "").split())
+    )
+    adapted = kzoo.adaptation.AdaptedClassifier.load(place / "lora")
+    assert adapted.classes == NAMES and np.isfinite(adapted.logits(sorted((place / "photos" / "red").iterdir()))).all()
+    result = run(*base, *settings, "--skip-broken", "--shots", 6)
+    assert "class 'red' has 5 pictures, fewer than the 6 shots" in str(result.exception)
 
 
 def test_what_is_refused_before_the_model_is_opened(place, capsys, monkeypatch):

@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from shared_case import batch_of, numpy, tiny_model
+from classifier_case import GOLDEN
+from shared_case import batch_of, numpy, spread, tiny_model
 
 import kzoo
 from kzoo.adaptation import (
@@ -12,14 +13,16 @@ from kzoo.adaptation import (
     adapters,
     add_adapter,
     freeze,
+    load_adapter,
     merge,
     remove_adapter,
+    save_adapter,
     trainable_report,
     unfreeze,
     unmerge,
 )
 from kzoo.keras_contact import layers_within
-from kzoo.layers.adapted import updates_of
+from kzoo.layers.adapted import adapted, updates_of
 from kzoo.layers.matrices import matrix_of
 from kzoo.paths import parameters
 
@@ -29,12 +32,6 @@ KINDS = {
     "lora": {},
     "rslora": {"rank_stabilized": True, "dropout": 0.2},
     "dora": {"decomposed": True},
-}
-GOLDEN = {  # x W + alpha / rank x A B, of four by six, by hand from integers
-    "x": [[1.0, 0.0, 2.0, 0.0], [0.0, 1.0, 0.0, -1.0]],
-    "a": [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 2.0]],
-    "b": [[1.0, 0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0, -1.0]],
-    "update": [[3.0, 2.0, 0.0, 3.0, 0.0, -2.0], [0.0, -1.0, 0.0, 0.0, 0.0, 1.0]],
 }
 
 
@@ -126,15 +123,73 @@ def test_each_kind_of_layer_multiplies_by_the_updated_kernel(decomposed):
         assert np.abs(got - numpy(model(x))).max() < 1e-5, name
 
 
-def test_the_formula_by_hand():
+def test_the_formula_is_that_of_keras():
+    case = GOLDEN["lora"]
+    given = {name: np.array(value, "float32") for name, value in case["inputs"].items()}
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(6, use_bias=False)])
-    x = np.array(GOLDEN["x"], "float32")
-    add_adapter(model, LoRA(rank=2, alpha=8, targets="**"))
+    model.set_weights([given["kernel"]])
+    add_adapter(model, LoRA(**case["constructor"], targets="**"))
     update = updates_of(model.layers[0])["default"]
-    frozen = numpy(model(x))
-    update.a.assign(GOLDEN["a"])
-    update.b.assign(GOLDEN["b"])
-    assert np.allclose(numpy(model(x)) - frozen, 4.0 * np.array(GOLDEN["update"]), atol=1e-5)
+    update.a.assign(given["A"])
+    update.b.assign(given["B"])
+    assert np.abs(numpy(model(given["x"])) - case["expected"]).max() < 1e-5
+    merge(model)
+    assert np.abs(numpy(model(given["x"])) - case["expected"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("optimizer", [kzoo.training.AdamW, pytest.param(keras.optimizers.SGD, marks=pytest.mark.once)])
+def test_b_steps_as_much_faster_as_it_is_told(optimizer):
+    steps = {}
+    for ratio in (1.0, 16.0):
+        model = tiny_model(depth=1)
+        spread(model)
+        add_adapter(model, LoRA(rank=2, targets="image_encoder.**.query", rate_ratio=ratio))
+        learn(model)
+        (update,) = [updates_of(layer)["default"] for layer in layers_within(model) if updates_of(layer)]
+        update.a.assign(np.random.default_rng(1).normal(0.0, 0.2, update.a.shape))
+        model.compile(optimizer(1e-2, weight_decay=0.0))
+        before = [numpy(each).astype("float64") for each in (update.a, update.b)]
+        model.train_on_batch(batch_of(model, 8))
+        steps[ratio] = [numpy(each) - old for each, old in zip((update.a, update.b), before)]
+    (a, b), (same, faster) = steps[1.0], steps[16.0]
+    assert np.abs(a).max() > 1e-6 < np.abs(b).max()
+    np.testing.assert_allclose(same, a, rtol=1e-2, atol=1e-6)
+    np.testing.assert_allclose(faster, 16.0 * b, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.one_other
+def test_layers_may_have_ranks_and_alphas_of_their_own(tmp_path):
+    plain, fused = tiny_model(depth=2), tiny_model(depth=2, fused=True)
+    for model in (plain, fused):
+        spread(model)
+        own = {"text_encoder.**": 3, "**.blocks.0.attention.query": 4}
+        add_adapter(model, LoRA(rank=2, targets="**.attention", rank_pattern=own, alpha_pattern={"**.value": 5.0}))
+        learn(model)
+    batch = batch_of(plain, 8)
+    wanted = outputs(plain, batch)
+    fused.set_weights(plain.get_weights())
+    assert np.abs(outputs(fused, batch) - wanted).max() < 1e-5  # what is fused multiplies by the updated kernels
+    found = {
+        path: (each.rank, each.scale) for path, layer in adapted(plain).items() for each in updates_of(layer).values()
+    }
+    assert found["image_encoder.blocks.0.attention.query"] == (4, 1.0)
+    assert found["text_encoder.blocks.0.attention.query"] == (3, 1.0)  # the first pattern that names it
+    assert found["text_encoder.blocks.1.attention.value"] == (3, 5.0 / 3)
+    assert found["image_encoder.blocks.1.attention.value"] == (2, 2.5)
+    plain.save(tmp_path / "model.keras")
+    again = kzoo.load_model(tmp_path / "model.keras")
+    assert np.abs(outputs(again, batch) - wanted).max() < 1e-6
+    save_adapter(plain, tmp_path / "file")
+    other = tiny_model(depth=2)
+    spread(other)
+    load_adapter(other, tmp_path / "file")
+    assert np.abs(outputs(other, batch) - wanted).max() < 1e-5
+    with pytest.raises(ValueError, match=r"rank is 25, but .*query has a side of 24"):
+        add_adapter(tiny_model(depth=1), LoRA(rank_pattern={"**.query": 25}))
+    with pytest.raises(ValueError, match=r"'\*\*.key' names none of the layers that get an adapter"):
+        add_adapter(tiny_model(depth=1), LoRA(alpha_pattern={"**.key": 2}))
+    with pytest.raises(ValueError, match=r"rank_pattern\['\*\*.key'\] is 0"):
+        LoRA(rank_pattern={"**.key": 0})
 
 
 @pytest.mark.one_other
@@ -259,14 +314,3 @@ def test_adapters_go_by_paths_too(model):
     freeze(model, "**.adapters.default.a")
     unfreeze(model, "**.norm_1.gamma")
     assert len(model.trainable_variables) == 3
-
-
-@pytest.mark.once
-def test_an_export_has_adapters_merged(model, tmp_path):
-    add_adapter(model, LoRA(rank=2, targets=ALL, decomposed=True))
-    learn(model)
-    wanted = model.encode_text(["a big red circle"])
-    model.export(tmp_path / "graphs")
-    exported = kzoo.export.runtime.load(tmp_path / "graphs")
-    assert np.abs(exported.encode_text(["a big red circle"]) - wanted).max() < 1e-5
-    assert adapters(model) == ["default"] and np.array_equal(model.encode_text(["a big red circle"]), wanted)

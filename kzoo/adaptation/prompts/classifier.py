@@ -171,7 +171,22 @@ class PromptedClassifier(ContrastiveModel):
             >>> [model.class_names[place] for place in model.classify(["wren.jpg"]).argmax(axis=-1)]
             ['wren']
         """
-        return softmax(self._of_pictures(images, batch_size, "logits"))
+        return softmax(self.logits(images, batch_size))
+
+    @takes(batch_size=COUNT)
+    def logits(self, images, batch_size=BATCH_SIZE) -> Array:
+        """Scores of the classes before the softmax.
+
+        Args:
+            images, batch_size: as in `classify`.
+
+        Returns:
+            float32 array `(n, classes)`.
+
+        Raises:
+            ValueError: as `classify`.
+        """
+        return self._of_pictures(images, batch_size, "logits")
 
     def _of_pictures(self, images, batch_size, name):
         images = Embedder.as_list(images)

@@ -12,12 +12,13 @@ WANTED = "give a model with a tower of pictures and one of texts, such as a Dual
 _opening = ContextVar("opening", default=False)
 
 
-def frozen_copy(model) -> DualEncoder:
+def frozen_copy(model, from_embeddings=True) -> DualEncoder:
     """Both towers and the similarity of a model, copied with the weights that they have now, and locked.
 
     Args:
         model: of kzoo, with a tower of pictures, one of texts, a similarity head and a vocabulary. It stays what it is;
             what it has beside these, such as a decoder, is not copied.
+        from_embeddings: whether the text tower is to run from embeddings.
 
     Raises:
         TypeError: no model of kzoo.
@@ -30,7 +31,8 @@ def frozen_copy(model) -> DualEncoder:
     if missing or model.similarity is None:
         what = f"{missing[0]} tower" if missing else "similarity head"
         raise ValueError(f"{model.name} has no {what}; {WANTED}")
-    needs(towers["text"], "embeddings")
+    if from_embeddings:
+        needs(towers["text"], "embeddings")
     if model.preprocessor is None:
         raise ValueError(f"{model.name} has no preprocessor, and class names are read by its tokenizer; set one first.")
     model.preprocessor.check_vocabulary()
