@@ -3,6 +3,7 @@
 from kzoo.lazy import lazy
 
 _CLASSIFIERS = "kzoo.adaptation.classifiers"
+_DISTILLATION = "kzoo.adaptation.distillation"
 _PROMPTS = "kzoo.adaptation.prompts"
 _WEIGHTS = "kzoo.adaptation.weight_space"
 _NAMES = {
@@ -25,6 +26,7 @@ _NAMES = {
     "NearestClassMean": f"{_CLASSIFIERS}.class_mean",
     "SparseConceptBottleneck": f"{_CLASSIFIERS}.concept_bottleneck",
     "TaskVector": f"{_WEIGHTS}.task_vector",
+    "TeacherEmbeddings": f"{_DISTILLATION}.teacher_embeddings",
     "TipAdapter": f"{_CLASSIFIERS}.tip_adapter",
     "TrainableReport": "kzoo.adaptation.report",
     "VPT": f"{_PROMPTS}.vpt",
@@ -50,6 +52,7 @@ _NAMES = {
     "unfreeze": "kzoo.adaptation.freezing",
     "uniform_soup": f"{_WEIGHTS}.merging",
     "unmerge": "kzoo.adaptation.lora",
+    "with_teacher": f"{_DISTILLATION}.with_teacher",
 }
 
 __all__ = [*_NAMES]

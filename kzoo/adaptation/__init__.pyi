@@ -13,6 +13,8 @@ from kzoo.adaptation.classifiers.shots import few_shot
 from kzoo.adaptation.classifiers.templates import describe_classes, template_weights
 from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
+from kzoo.adaptation.distillation.teacher_embeddings import TeacherEmbeddings
+from kzoo.adaptation.distillation.with_teacher import with_teacher
 from kzoo.adaptation.freezing import freeze, unfreeze
 from kzoo.adaptation.inversion import invert_images, invert_texts
 from kzoo.adaptation.lora import LoRA, activate, adapters, add_adapter, merge, remove_adapter, unmerge
@@ -49,6 +51,7 @@ __all__ = [
     "NearestClassMean",
     "SparseConceptBottleneck",
     "TaskVector",
+    "TeacherEmbeddings",
     "TipAdapter",
     "TrainableReport",
     "ZeroShot",
@@ -73,4 +76,5 @@ __all__ = [
     "unfreeze",
     "uniform_soup",
     "unmerge",
+    "with_teacher",
 ]
