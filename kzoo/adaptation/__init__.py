@@ -38,6 +38,7 @@ _NAMES = {
     "few_shot": f"{_CLASSIFIERS}.shots",
     "freeze": "kzoo.adaptation.freezing",
     "greedy_soup": f"{_WEIGHTS}.merging",
+    "inherit_weights": f"{_DISTILLATION}.inheritance",
     "interpolate": f"{_WEIGHTS}.merging",
     "interpolation_curve": f"{_WEIGHTS}.curve",
     "invert_images": "kzoo.adaptation.inversion",

@@ -13,6 +13,7 @@ from kzoo.adaptation.classifiers.shots import few_shot
 from kzoo.adaptation.classifiers.templates import describe_classes, template_weights
 from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
+from kzoo.adaptation.distillation.inheritance import inherit_weights
 from kzoo.adaptation.distillation.teacher_embeddings import TeacherEmbeddings
 from kzoo.adaptation.distillation.with_teacher import with_teacher
 from kzoo.adaptation.freezing import freeze, unfreeze
@@ -62,6 +63,7 @@ __all__ = [
     "few_shot",
     "freeze",
     "greedy_soup",
+    "inherit_weights",
     "interpolate",
     "interpolation_curve",
     "invert_images",
