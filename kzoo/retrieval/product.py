@@ -12,6 +12,7 @@ from kzoo.retrieval.found import Found, best
 from kzoo.retrieval.index import Index, refuse
 from kzoo.types import Array
 
+PARTS = 8
 MOST = 256  # codewords of a part: a byte each
 LEARNT_FROM = 256  # rows for each codeword that k-means reads, no more
 
@@ -50,7 +51,7 @@ class ProductIndex(Index):
     tensors: ClassVar[dict] = {"codes": ("u", 2), "codebooks": ("f", 3)}
     arguments: ClassVar[dict] = {"parts": COUNT, "codewords": whole(1, MOST), "seed": AMOUNT}
 
-    def __init__(self, embeddings, names=None, parts=8, codewords=MOST, seed=0):
+    def __init__(self, embeddings, names=None, parts=PARTS, codewords=MOST, seed=0):
         rows = rows_of(embeddings)
         if rows.shape[1] % parts:
             raise ValueError(f"parts is {parts}, which does not divide {rows.shape[1]} channels; choose a divisor.")

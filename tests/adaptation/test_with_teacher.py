@@ -114,7 +114,7 @@ def test_what_cannot_be_is_said_in_a_sentence(model, teacher, tmp_path):
         (ValueError, "reads nothing", lambda: with_teacher({"labels": np.zeros(3)}, teacher)),
         (ValueError, "of the 12 rows", lambda: with_teacher(data, {"image_embeddings": np.eye(3)})),
         (ValueError, "a dict of embeddings", lambda: with_teacher(data, {"embeddings": np.eye(12)})),
-        (ValueError, "other.npz is no file", lambda: with_teacher(data, tmp_path / "other.npz")),
+        (ValueError, "other.npz is no file of embeddings", lambda: with_teacher(data, tmp_path / "other.npz")),
         (ValueError, "empty.npz holds none", lambda: with_teacher(data, tmp_path / "empty.npz")),
         (ValueError, "neither of pictures nor of texts", TeacherEmbeddings),
         (ValueError, "go together", lambda: TeacherEmbeddings(np.eye(3))),

@@ -1,7 +1,6 @@
 """What a teacher says of pictures and texts, computed once and kept by the name of each. In numpy."""
 
 import os
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -13,10 +12,9 @@ from kzoo.data.columns import opened
 from kzoo.evaluation.directions import directions
 from kzoo.files.single import replacing
 from kzoo.inference.embed import BATCH_SIZE
+from kzoo.inference.stored import ARRAYS, SUFFIX, read_stored
 from kzoo.types import Array
 
-SUFFIX = ".npz"
-ARRAYS = {"image": ("image_embeddings", "image_files"), "text": ("text_embeddings", "texts")}  # as `kzoo embed` writes
 ENCODER = able("encode_image encode_text", "a model of pictures and texts, or an export of one")
 PAIRS = able("rows pair in_order", "what kzoo.data.pairs or kzoo.data.shards gives")
 
@@ -115,15 +113,7 @@ class TeacherEmbeddings(Checked):
             FileNotFoundError: there is no file.
             ValueError: a file of something else.
         """
-        known = [name for names in ARRAYS.values() for name in names]
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in known if name in file.files}
-        except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, TypeError, MemoryError) as error:
-            raise ValueError(f"{path} is no file that TeacherEmbeddings.save or `kzoo embed` wrote.") from error
-        if not arrays:
-            raise ValueError(f"{path} holds none of {', '.join(known)}; give what `kzoo embed` wrote.")
-        return cls(**arrays)
+        return cls(**read_stored(path))
 
     # -- in use --
     def find(self, modality, names) -> Array:

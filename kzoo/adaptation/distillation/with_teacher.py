@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.adaptation.distillation.teacher_embeddings import SUFFIX, TeacherEmbeddings
+from kzoo.adaptation.distillation.teacher_embeddings import TeacherEmbeddings
 from kzoo.arguments import COUNT, shown, takes
 from kzoo.evaluation.directions import directions
 from kzoo.inference.embed import BATCH_SIZE, in_batches
+from kzoo.inference.stored import SUFFIX
 from kzoo.types import Array
 
 READS = {"image": ("images",), "text": ("token_ids", "padding_mask")}  # what a batch calls the arrays of each
