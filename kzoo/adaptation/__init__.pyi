@@ -12,6 +12,7 @@ from kzoo.adaptation.classifiers.neighbours import KNearestNeighbours
 from kzoo.adaptation.classifiers.shots import few_shot
 from kzoo.adaptation.classifiers.templates import describe_classes, template_weights
 from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
+from kzoo.adaptation.classifiers.transported import TransportedMeans
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.distillation.inheritance import inherit_weights
 from kzoo.adaptation.distillation.teacher_embeddings import TeacherEmbeddings
@@ -55,6 +56,7 @@ __all__ = [
     "TeacherEmbeddings",
     "TipAdapter",
     "TrainableReport",
+    "TransportedMeans",
     "ZeroShot",
     "activate",
     "adapters",
