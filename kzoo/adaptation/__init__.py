@@ -29,6 +29,7 @@ _NAMES = {
     "TeacherEmbeddings": f"{_DISTILLATION}.teacher_embeddings",
     "TipAdapter": f"{_CLASSIFIERS}.tip_adapter",
     "TrainableReport": "kzoo.adaptation.report",
+    "TransEncoder": f"{_DISTILLATION}.trans_encoder",
     "TransportedMeans": f"{_CLASSIFIERS}.transported",
     "VPT": f"{_PROMPTS}.vpt",
     "ZeroShot": f"{_CLASSIFIERS}.zero_shot",

@@ -16,6 +16,7 @@ from kzoo.adaptation.classifiers.transported import TransportedMeans
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
 from kzoo.adaptation.distillation.inheritance import inherit_weights
 from kzoo.adaptation.distillation.teacher_embeddings import TeacherEmbeddings
+from kzoo.adaptation.distillation.trans_encoder import TransEncoder
 from kzoo.adaptation.distillation.with_teacher import with_teacher
 from kzoo.adaptation.freezing import freeze, unfreeze
 from kzoo.adaptation.inversion import invert_images, invert_texts
@@ -56,6 +57,7 @@ __all__ = [
     "TeacherEmbeddings",
     "TipAdapter",
     "TrainableReport",
+    "TransEncoder",
     "TransportedMeans",
     "ZeroShot",
     "activate",
