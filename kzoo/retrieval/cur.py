@@ -43,7 +43,7 @@ class CURSearch(Checked):
 
     Reference:
         Yadav et al., Efficient Nearest Neighbor Search for Cross-Encoder Models using Matrix Factorization (annCUR),
-        2022, arXiv 2210.12579; rounds: Yadav et al., Adaptive Selection of Anchor Items (ADACUR), 2023, arXiv
+        2022, arXiv 2210.12579; rounds: Yadav et al., Adaptive Multi-Round CUR Decomposition (ADACUR), 2023, arXiv
         2305.02996.
     """
 

@@ -14,6 +14,7 @@ from kzoo.types import Array
 
 PARTS = 8
 MOST = 256  # codewords of a part: a byte each
+DECODED = 2**14  # rows that are made of their codewords at a time
 LEARNT_FROM = 256  # rows for each codeword that k-means reads, no more
 
 
@@ -21,8 +22,8 @@ class ProductIndex(Index):
     """Embeddings cut into parts, of each part the number of its codeword: `parts` bytes a row.
 
     Queries are not quantised (asymmetric distances): `score = 1 - ||q - x||^2 / 2`, with `x` the row as its codewords
-    say, which is the cosine where nothing is lost. Distances of the parts of a query to all codewords are looked up in
-    a table, so that a row costs `parts` additions. Needs scikit-learn.
+    say, which is the cosine where nothing is lost. Of a few queries the distances of each part to all codewords are
+    looked up in a table, so that a row costs `parts` additions. Needs scikit-learn.
 
     Args:
         embeddings: float array `(n, dim)`, of any length.
@@ -69,13 +70,27 @@ class ProductIndex(Index):
         return self.codebooks[parts, self.codes].reshape(len(self.codes), -1)
 
     def _search(self, rows, k) -> Found:
-        parts = self.codes.shape[1]
-        split = rows.reshape(len(rows), parts, 1, -1)
+        few = len(rows) * self.codes.shape[1] < self.dim
+        return best(1.0 - (self._looked_up(rows) if few else self._multiplied(rows)) / 2.0, k)
+
+    def _looked_up(self, rows):
+        """Squared distances by a table of those of each part to its codewords, for a few queries."""
+        split = rows.reshape(len(rows), self.codes.shape[1], 1, -1)
         table = ((split - self.codebooks[None]) ** 2).sum(axis=-1)  # (queries, parts, codewords)
         distances = np.zeros((len(rows), len(self.codes)), "float32")
-        for part in range(parts):
-            distances += table[:, part][:, self.codes[:, part]]
-        return best(1.0 - distances / 2.0, k)
+        for part, codes in enumerate(self.codes.T):
+            distances += np.take(table[:, part], codes, axis=1)
+        return distances
+
+    def _multiplied(self, rows):
+        """The same for many queries: a block of rows at a time is made of its codewords, once for all queries."""
+        parts, found = np.arange(self.codes.shape[1]), []
+        own = (rows**2).sum(axis=1)[:, None]
+        for start in range(0, len(self.codes), DECODED):
+            codes = self.codes[start : start + DECODED]
+            block = self.codebooks[parts, codes].reshape(len(codes), -1)
+            found.append(own + (block**2).sum(axis=1) - 2.0 * rows @ block.T)
+        return np.concatenate(found, axis=1)
 
     def _check_loaded(self, path):
         parts, codewords, width = self.codebooks.shape

@@ -21,6 +21,7 @@ def texts(seed=None):
     return kzoo.SelfSupervised(model.text_encoder, False, preprocessor=model.preprocessor)
 
 
+@pytest.mark.one_other
 def test_each_learns_what_the_other_says():
     model = texts()
     before = model.get_weights()

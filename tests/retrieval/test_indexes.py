@@ -71,6 +71,8 @@ def test_product_codes_are_the_nearest_codewords_and_distances_those_of_the_quer
     made = index.reconstructed()
     expected = 1.0 - ((unit(QUERIES)[:, None] - made[None]) ** 2).sum(axis=-1) / 2.0
     np.testing.assert_allclose(index.search(QUERIES, 400).scores, -np.sort(-expected, axis=1), atol=1e-5)
+    one = index.search(QUERIES[:1], 400)  # by the table
+    np.testing.assert_allclose(one.scores, -np.sort(-expected[:1], axis=1), atol=1e-5)
     few = ProductIndex(ROWS[:20], parts=2)  # as many codewords as rows: nothing is lost
     np.testing.assert_allclose(few.reconstructed(), unit(ROWS[:20]), atol=1e-5)
     exact = ExactIndex(ROWS[:20]).search(QUERIES, 5)
