@@ -28,6 +28,7 @@ _ROOMS = (
     "models",
     "preprocessing",
     "presets",
+    "retrieval",
     "scale",
     "training",
     "weights",

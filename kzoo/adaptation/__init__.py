@@ -3,6 +3,7 @@
 from kzoo.lazy import lazy
 
 _CLASSIFIERS = "kzoo.adaptation.classifiers"
+_DISTILLATION = "kzoo.adaptation.distillation"
 _PROMPTS = "kzoo.adaptation.prompts"
 _WEIGHTS = "kzoo.adaptation.weight_space"
 _NAMES = {
@@ -28,8 +29,11 @@ _NAMES = {
     "NearestClassMean": f"{_CLASSIFIERS}.class_mean",
     "SparseConceptBottleneck": f"{_CLASSIFIERS}.concept_bottleneck",
     "TaskVector": f"{_WEIGHTS}.task_vector",
+    "TeacherEmbeddings": f"{_DISTILLATION}.teacher_embeddings",
     "TipAdapter": f"{_CLASSIFIERS}.tip_adapter",
     "TrainableReport": "kzoo.adaptation.report",
+    "TransEncoder": f"{_DISTILLATION}.trans_encoder",
+    "TransportedMeans": f"{_CLASSIFIERS}.transported",
     "VPT": f"{_PROMPTS}.vpt",
     "ZeroShot": f"{_CLASSIFIERS}.zero_shot",
     "activate": "kzoo.adaptation.lora",
@@ -39,6 +43,7 @@ _NAMES = {
     "few_shot": f"{_CLASSIFIERS}.shots",
     "freeze": "kzoo.adaptation.freezing",
     "greedy_soup": f"{_WEIGHTS}.merging",
+    "inherit_weights": f"{_DISTILLATION}.inheritance",
     "interpolate": f"{_WEIGHTS}.merging",
     "interpolation_curve": f"{_WEIGHTS}.curve",
     "invert_images": "kzoo.adaptation.inversion",
@@ -53,6 +58,7 @@ _NAMES = {
     "unfreeze": "kzoo.adaptation.freezing",
     "uniform_soup": f"{_WEIGHTS}.merging",
     "unmerge": "kzoo.adaptation.lora",
+    "with_teacher": f"{_DISTILLATION}.with_teacher",
 }
 
 __all__ = [*_NAMES]

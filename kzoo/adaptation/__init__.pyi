@@ -13,7 +13,12 @@ from kzoo.adaptation.classifiers.neighbours import KNearestNeighbours
 from kzoo.adaptation.classifiers.shots import few_shot
 from kzoo.adaptation.classifiers.templates import describe_classes, template_weights
 from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
+from kzoo.adaptation.classifiers.transported import TransportedMeans
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
+from kzoo.adaptation.distillation.inheritance import inherit_weights
+from kzoo.adaptation.distillation.teacher_embeddings import TeacherEmbeddings
+from kzoo.adaptation.distillation.trans_encoder import TransEncoder
+from kzoo.adaptation.distillation.with_teacher import with_teacher
 from kzoo.adaptation.fine_tuning import BitFit, FineTuning
 from kzoo.adaptation.freezing import freeze, unfreeze
 from kzoo.adaptation.inversion import invert_images, invert_texts
@@ -54,8 +59,11 @@ __all__ = [
     "NearestClassMean",
     "SparseConceptBottleneck",
     "TaskVector",
+    "TeacherEmbeddings",
     "TipAdapter",
     "TrainableReport",
+    "TransEncoder",
+    "TransportedMeans",
     "ZeroShot",
     "activate",
     "adapters",
@@ -64,6 +72,7 @@ __all__ = [
     "few_shot",
     "freeze",
     "greedy_soup",
+    "inherit_weights",
     "interpolate",
     "interpolation_curve",
     "invert_images",
@@ -78,4 +87,5 @@ __all__ = [
     "unfreeze",
     "uniform_soup",
     "unmerge",
+    "with_teacher",
 ]

@@ -16,7 +16,9 @@ from kzoo.cli import (
     embed,
     evaluate,
     export,
+    index,
     presets,
+    search,
     shards,
     train,
 )
@@ -32,6 +34,8 @@ COMMANDS = (  # in the order of the help
     adapt.adapt,
     evaluate.evaluate,
     embed.embed,
+    index.index,
+    search.search,
     classify.classify,
     caption.caption,
     export.export,

@@ -26,7 +26,7 @@ class Pair:
     Attributes:
         number: of the pair in the set.
         row: of the source.
-        caption: number of its caption, the first where it has several.
+        chosen: numbers of the captions of its row that are shown.
         pixels: its picture, prepared.
         texts: its caption, or a list of them.
         pictures: its further pictures, decoded, by the name of their column.
@@ -34,14 +34,14 @@ class Pair:
 
     number: int
     row: object
-    caption: int
+    chosen: list
     pixels: object
     texts: object
     pictures: dict
 
     def more(self, name) -> Any:
         """What goes with it under the name of a column."""
-        return self.pictures[name] if name in self.pictures else self.row.more[name][self.caption]
+        return self.pictures[name] if name in self.pictures else self.row.more[name][self.chosen[0]]
 
 
 class PairDataset(Batches):
@@ -53,7 +53,11 @@ class PairDataset(Batches):
         image_ids: int array, which image each pair shows; None unless `every_caption`.
         classes: names of the classes of each column that held names, in the order of their ids.
         epoch: the epoch whose order is given out; `fit` sets it.
+        beside: function of a list of `Pair` to a dict of further arrays of a batch, such as what a teacher says of
+            them; None for none.
     """
+
+    beside = None
 
     def __init__(
         self,
@@ -141,7 +145,8 @@ class PairDataset(Batches):
         if self.bag is not None:
             batch["bag"] = self.bag(batch["token_ids"], batch["padding_mask"])
         batch |= self._hidden(batch, random)
-        return batch | self.of_rows([pair.number for pair in pairs])
+        batch |= self.of_rows([pair.number for pair in pairs])
+        return batch if self.beside is None else batch | self.beside(pairs)
 
     def in_order(self) -> Self:
         found = super().in_order()
@@ -185,7 +190,7 @@ class PairDataset(Batches):
         except ValueError as error:
             raise ValueError(f"{row.place}: {error}") from error
         texts = [self._text(row.captions[each], random) for each in chosen]
-        return Pair(number, row, chosen[0], pixels, texts[0] if self.captions_per_image is None else texts, pictures)
+        return Pair(number, row, chosen, pixels, texts[0] if self.captions_per_image is None else texts, pictures)
 
     def open(self, number, random=None) -> None:
         index, caption = self.pair(number)

@@ -8,6 +8,7 @@ from kzoo.layers.embedding_memory import EmbeddingMemory
 from kzoo.layers.embedding_noise import GaussianEmbeddingNoise
 from kzoo.layers.heads import (
     AdversarialStates,
+    BinaryCode,
     Classifier,
     CodeDecoder,
     FeatureAugmenter,
@@ -38,6 +39,7 @@ __all__ = [
     "AdversarialStates",
     "Attention",
     "AttentionPooling",
+    "BinaryCode",
     "Classifier",
     "CodeDecoder",
     "EmbeddingMemory",

@@ -73,6 +73,7 @@ from kzoo.losses.sentences.simcse import SimCSE
 from kzoo.losses.sentences.whitened_cse import WhitenedCSE
 from kzoo.losses.spec import from_spec, unknown
 from kzoo.losses.teachers.backward_compatible_basis import BackwardCompatibleBasis
+from kzoo.losses.teachers.clustered_memory_contrastive import ClusteredMemoryContrastive
 from kzoo.losses.teachers.decoupled_global_local import DecoupledGlobalLocal
 from kzoo.losses.teachers.dino import DINO
 from kzoo.losses.teachers.embedding_distillation import EmbeddingDistillation
@@ -119,6 +120,7 @@ __all__ = [
     "Captioning",
     "CaptioningContrastive",
     "CircleLoss",
+    "ClusteredMemoryContrastive",
     "CoSENT",
     "ContinuouslyWeightedContrastive",
     "ContrastiveMIM",

@@ -34,10 +34,25 @@ def problems(folder) -> tuple:
     if config["decomposed"] != any(peft.MAGNITUDE in each for each in layers.values()) and layers:
         found.note(f"{path} says use_dora={config['decomposed']}, but its tensors say otherwise.")
     for module, arrays in layers.items():
+        own = found.attempt(_of_layer, config, module, path)
+        if own is None:
+            continue
         for end, axis in RANKED.items():
             shape = arrays[end].shape if end in arrays else None
-            if shape is not None and (len(shape) < 2 or shape[axis] != config["rank"]):
-                found.note(f"{end} of {module} in {folder} has shape {shape}, but {path} says r={config['rank']}.")
+            if shape is not None and (len(shape) < 2 or shape[axis] != own["rank"]):
+                found.note(f"{end} of {module} in {folder} has shape {shape}, but {path} says r={own['rank']}.")
         if {*RANKED} <= {*arrays}:
-            found.attempt(peft.check_together, arrays, config, module, folder)
+            found.attempt(peft.check_together, arrays, own, module, folder)
     return "adapter", found
+
+
+def _of_layer(config, module, path):
+    """The config of one layer, by the patterns of ranks and alphas."""
+    own = {
+        key: peft.of_pattern(config[f"{key}_pattern"], module, config[key], f"{path}: {key}_pattern")
+        for key in ("rank", "alpha")
+    }
+    for key, value in own.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= peft.LARGEST:
+            raise ValueError(f"{path}: {key}_pattern says {value!r} of {module}; give a number above 0.")
+    return config | own

@@ -13,6 +13,7 @@ from kzoo.adaptation import (
     LinearProbe,
     NearestClassMean,
     TipAdapter,
+    TransportedMeans,
     ZeroShot,
 )
 
@@ -38,6 +39,7 @@ def everyone():
         TipAdapter(rows, labels, texts, NAMES, alpha=2.0, beta=3.0),
         NearestClassMean(rows, labels, NAMES),
         KNearestNeighbours(rows, labels, NAMES, k=5),
+        TransportedMeans(rows, labels, NAMES, passes=2),
         LinearProbe(rows, labels, NAMES, C=10.0),
         LabelPropagation(rows, texts, classes=NAMES),
         ConceptMatrixSearch(texts, np.roll(np.eye(6), 1, 0)[:5] + 0.1, NAMES, cubed=True),

@@ -150,6 +150,11 @@ FEEDS = {
         ),
         of_views(views=1, masks={"view_1": BlockPatches(GRID)}),
     ),
+    "ClusteredMemoryContrastive": (
+        lambda: losses.ClusteredMemoryContrastive(memory_size=8, dim=DIM, num_clusters=2, neighbours=2),
+        MOMENTUM,
+        of_views(),
+    ),
     "MoCHi": (lambda: losses.MoCHi(n_hard=4, s=3, s_prime=2, **QUEUE), MOMENTUM, of_views()),
     "OnlineBagOfWords": (lambda: losses.OnlineBagOfWords(8, dim=24, student_dim=DIM), MOMENTUM, of_views()),
     "QueueContrastive": (lambda: losses.QueueContrastive(**QUEUE), MOMENTUM, of_views()),

@@ -32,6 +32,7 @@ HOMES = {  # name of a class -> its file, for opening one that was saved
     "NearestClassMean": "class_mean",
     "SparseConceptBottleneck": "concept_bottleneck",
     "TipAdapter": "tip_adapter",
+    "TransportedMeans": "transported",
     "ZeroShot": "zero_shot",
 }
 

@@ -4,6 +4,7 @@ Written by `make docs` from the files: every layer that is registered with Keras
 """
 
 from kzoo.layers.heads.adversarial import AdversarialStates
+from kzoo.layers.heads.binary_code import BinaryCode
 from kzoo.layers.heads.classifier import Classifier
 from kzoo.layers.heads.group_adapters import GroupAdapters
 from kzoo.layers.heads.hallucinator import FeatureAugmenter, Hallucinator
@@ -18,6 +19,7 @@ from kzoo.layers.heads.token_projector import TokenProjector
 
 __all__ = [
     "AdversarialStates",
+    "BinaryCode",
     "Classifier",
     "CodeDecoder",
     "FeatureAugmenter",

@@ -34,6 +34,7 @@ class LogitDistillation(PairwiseLoss):
         scale: scalar, the model's own `1 / temperature`; read only when `temperature` is None.
 
     Feeding:
+        `kzoo.adaptation.with_teacher(data, teacher)`, of a model, an export or stored embeddings;
         `DualEncoder(image_encoder, text_encoder, teacher=kzoo.training.FixedTeacher(another))`, of the same batches, or
         `EMATeacher` in its place.
 
@@ -53,7 +54,7 @@ class LogitDistillation(PairwiseLoss):
 
     Reference:
         The distillation of the open_clip library (Ilharco et al., 2021), after Hinton et al., Distilling the Knowledge
-        in a Neural Network, 2015, arXiv 1503.02531.
+        in a Neural Network, 2015, arXiv 1503.02531; as affinity mimicking: Wu et al., TinyCLIP, 2023, arXiv 2309.12314.
     """
 
     optional_inputs = PairwiseLoss.optional_inputs | {

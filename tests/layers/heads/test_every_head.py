@@ -11,6 +11,7 @@ from shared_case import fill, numpy, value_and_gradients
 import kzoo
 from kzoo.layers import (
     AdversarialStates,
+    BinaryCode,
     Classifier,
     CodeDecoder,
     FeatureAugmenter,
@@ -61,6 +62,7 @@ CASES = {
     "token_projector": (lambda: TokenProjector(4, hidden_dim=6, skip=1), (TOKENS,), 1),
     "linear_classifier": (lambda: Classifier(9), (TOKENS,), 1),
     "cosine_classifier": (lambda: Classifier(9, scale=4.0), (X,), 1),
+    "binary_code": (lambda: BinaryCode(5), (TOKENS,), 1),
     "orthogonal_basis": (lambda: OrthogonalBasis(old_dim=3, dim=10), (X,), 2),
     "split_projector": (lambda: SplitProjector({"a": (6, 4), "b": (6, 2)}, widths=(5, 3)), (X,), ("a", "b")),
     "hypernetwork": (lambda: HypernetworkPredictor(2, (6,), (5,), bias=True), (X, normal(3, 2)), 1),
