@@ -84,6 +84,11 @@ PRIVATE = {
     "_modules": (compiled, "torch"),
     "_trainable_variables": (lambda: compiled().optimizer, None),
     "_apply_weight_decay": (lambda: compiled().optimizer, None),
+    "_forward_hooks": (lambda: compiled().dense, "torch"),
+    "_forward_pre_hooks": (lambda: compiled().dense, "torch"),
+    "_backward_hooks": (lambda: compiled().dense, "torch"),
+    "_backward_pre_hooks": (lambda: compiled().dense, "torch"),
+    "_keras_mask": (lambda: Constants(import_module("keras.src.backend.common.masking").set_keras_mask), None),
     "_momentums": (built_adam, None),
     "_velocities": (built_adam, None),
     "_get_variable_index": (built_adam, None),
@@ -130,6 +135,7 @@ UNDOCUMENTED = {
     "add_variable_from_reference": (lambda: compiled().optimizer, None),
     "save_model": (lambda: saving_lib, None),
     "save_weights_only": (lambda: saving_lib, None),
+    "get_autocast_scope": (lambda: keras.src.backend, None),
     "save_model_to_hdf5": (lambda: import_module("keras.src.legacy.saving.legacy_h5_format"), None),
 }
 

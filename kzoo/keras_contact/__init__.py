@@ -18,6 +18,7 @@ from kzoo.keras_contact.attributes import (
     unscaled,
     untracked,
 )
+from kzoo.keras_contact.direct import CalledDirectly
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
@@ -51,6 +52,7 @@ __all__ = [
     "OF_TRAINING",
     "AllAtOnce",
     "BuiltAlready",
+    "CalledDirectly",
     "SparesAll",
     "as_said",
     "attach",

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.initializers import Normal
 from kzoo.types import Tensor
 
@@ -30,7 +31,7 @@ def multiplied(x, kernel, bias=None) -> Tensor:
     return x if bias is None else ops.add(x, bias)
 
 
-class Dense(keras.layers.Dense):
+class Dense(CalledDirectly, keras.layers.Dense):
     """That of Keras, with the product of `multiplied`; of the same name, by which files know the layers of a list."""
 
     def call(self, inputs, training=None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.keras_contact import CalledDirectly
 from kzoo.types import Tensor
 
 NORM_FLOOR = 1e-12  # of the squared length: a zero vector stays zero and its gradient stays finite
@@ -122,15 +123,23 @@ def embed(table, ids) -> Tensor:
     return ops.take(table, ids, axis=0)
 
 
+class LayerNormalization(CalledDirectly, keras.layers.LayerNormalization):
+    """That of Keras."""
+
+
+class RMSNormalization(CalledDirectly, keras.layers.RMSNormalization):
+    """That of Keras."""
+
+
 def layer_norm(epsilon, name) -> Any:
     """A layer norm whose weights and arithmetic are float32 under every dtype policy."""
-    return keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name=name)
+    return LayerNormalization(epsilon=epsilon, dtype="float32", name=name)
 
 
 def rms_norm(epsilon, name) -> Any:
     """A norm by the root mean square, `x / sqrt(mean(x^2) + epsilon) * scale`, in float32 under every dtype policy
     (Zhang and Sennrich 2019, arXiv 1910.07467)."""
-    return keras.layers.RMSNormalization(epsilon=epsilon, dtype="float32", name=name)
+    return RMSNormalization(epsilon=epsilon, dtype="float32", name=name)
 
 
 NORMS = {"layer": layer_norm, "rms": rms_norm}

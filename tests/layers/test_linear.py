@@ -7,8 +7,9 @@ from keras import ops
 from keras.ops import convert_to_tensor as as_tensor
 from shared_case import numpy, value_and_gradients
 
+from kzoo.keras_contact import outputs_shown
 from kzoo.layers.linear import Dense, multiplied
-from kzoo.layers.numerics import activation_function
+from kzoo.layers.numerics import activation_function, layer_norm
 
 # by rows, width and width of the output: few and many, as they are multiplied by one library or another
 SHAPES = {"one row": (1, 8, 6), "few": (3, 1280, 1280), "many": (48, 320, 320), "bags": (2, 45, 256, 256)}
@@ -73,3 +74,27 @@ def test_of_a_quantised_layer_and_one_with_lora():
     plain.lora_kernel_b.assign(np.ones((2, 256)))
     added = x @ (numpy(plain.lora_kernel_a) @ np.ones((2, 256)))
     np.testing.assert_allclose(numpy(plain(x)), x @ kernel + bias + added, atol=1e-5)
+
+
+def test_what_watches_a_layer_sees_it():
+    layer = Dense(2)
+    layer.build((None, 3))
+    x = as_tensor(np.ones((4, 3), "float32"))
+    seen = []
+    with outputs_shown([layer], lambda _, output: seen.append(output.shape)):
+        layer(x)
+    if keras.config.backend() == "torch":
+        layer.register_forward_hook(lambda *_: seen.append("hooked"))
+        layer(x)
+        assert seen.pop() == "hooked"
+    assert [tuple(each) for each in seen] == [(4, 2)]
+
+
+def test_within_half_precision_a_layer_of_float32_stays_so():
+    outer = keras.Sequential([Dense(3, dtype="float32"), Dense(2, dtype="mixed_bfloat16"), layer_norm(1e-5, "norm")])
+    x = np.ones((4, 3), "float32")
+    outer.build(x.shape)
+    first, second, norm = outer.layers
+    assert keras.backend.standardize_dtype(first(x).dtype) == "float32"
+    assert keras.backend.standardize_dtype(second(first(x)).dtype) == "bfloat16"
+    assert keras.backend.standardize_dtype(outer(x).dtype) == "float32" and norm.compute_dtype == "float32"
