@@ -1,11 +1,10 @@
 """InfoNCE among the samples of one cluster."""
 
 import keras
-from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
+from kzoo.losses.parts.products import unit_rows
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.types import Tensor
 
@@ -60,11 +59,11 @@ class GroupInfoNCE(PairwiseLoss):
         self.temperature = check_temperature(temperature)
 
     def call(self, a, b, groups, sample_weight=None) -> Tensor:
-        a, b = resolve_scale(self.temperature) * l2_normalize(a), l2_normalize(b)
+        a, b = unit_rows(a, resolve_scale(self.temperature)), unit_rows(b)
 
         def tile(i, j, rows, columns):
             return Tile(keep=same(rows["group"], groups) > 0.0)
 
-        rows, own = {"a": a, "group": groups}, ops.sum(a * b, axis=-1)
-        per_row = cross_entropies(tile, rows, {"b": b}, "both", self.block_size, own, product=("a", "b"))
+        rows = {"a": a, "group": groups}
+        per_row = cross_entropies(tile, rows, {"b": b}, "both", self.block_size, own=True, product=("a", "b"))
         return weighted_mean(mean_of_directions(*per_row), sample_weight)

@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from kzoo.arguments import one_of
-from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import DIRECTIONS, PairwiseLoss, Tile, cross_entropies, mean_of_directions, same
+from kzoo.losses.parts.products import unit_rows
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.types import Tensor
 
@@ -89,7 +89,7 @@ class InfoNCE(PairwiseLoss):
             raise ValueError(f"a batch of {batch} rows does not split into groups={self.groups}; choose a divisor.")
         group_size = ops.shape(a)[0] // self.groups
         e = self.label_smoothing
-        a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
+        a, b = unit_rows(a, resolve_scale(self.temperature, scale)), unit_rows(b)
 
         def tile(i, j, rows, columns):
             group = None if self.groups == 1 else ops.equal((i // group_size)[:, None], (j // group_size)[None, :])
@@ -99,7 +99,7 @@ class InfoNCE(PairwiseLoss):
             others = others if group is None else ops.where(group, others, 0.0)
             return Tile(target=(1.0 - e) * same(i, j) + others, keep=group)
 
-        own = None if e else ops.sum(a * b, axis=-1)
+        own = None if e else True
         tensors = {"a": a}, {"b": b}
         per_row = cross_entropies(tile, *tensors, self.direction, self.block_size, own, product=("a", "b"))
         return weighted_mean(mean_of_directions(*per_row), sample_weight)

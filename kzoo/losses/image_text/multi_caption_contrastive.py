@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.parts.anchors import mean_of_anchors
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
+from kzoo.losses.parts.products import unit_rows
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.types import Tensor
 
@@ -59,7 +59,7 @@ class MultiCaptionContrastive(PairwiseLoss):
         self.temperature = check_temperature(temperature)
 
     def call(self, a, b, mask=None, sample_weight=None, scale=None) -> Tensor:
-        a, b = resolve_scale(self.temperature, scale) * l2_normalize(a), l2_normalize(b)
+        a, b = unit_rows(a, resolve_scale(self.temperature, scale)), unit_rows(b)
         mask = ops.ones(ops.shape(b)[:2]) if mask is None else ops.cast(mask, "float32")
 
         def tile(i, j, rows, columns):
@@ -67,8 +67,8 @@ class MultiCaptionContrastive(PairwiseLoss):
 
         terms = []
         for k in range(b.shape[1]):
-            real, own = mask[:, k], ops.sum(a * b[:, k], axis=-1)
+            real = mask[:, k]
             rows, columns = {"a": a, "real": real}, {"b": b[:, k], "real": real}
-            per_row = cross_entropies(tile, rows, columns, "both", self.block_size, own, product=("a", "b"))
+            per_row = cross_entropies(tile, rows, columns, "both", self.block_size, own=True, product=("a", "b"))
             terms.append(mean_of_anchors(mean_of_directions(*per_row), real, sample_weight))
         return sum(terms) / len(terms)

@@ -3,10 +3,9 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
 from kzoo.layers.similarity import add_log_scale
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
-from kzoo.losses.parts.products import sigmoid_sum
+from kzoo.losses.parts.products import sigmoid_sum, unit_rows
 from kzoo.types import Tensor
 
 DEFAULT_SCALE, DEFAULT_BIAS = 10.0, -10.0
@@ -84,9 +83,9 @@ class SigmoidContrastive(PairwiseLoss):
                 "bias; give the loss its own: SigmoidContrastive(scale=10.0, bias=-10.0)."
             )
         weight = ops.ones((ops.shape(a)[0],)) if sample_weight is None else ops.cast(sample_weight, "float32")
-        rows = {"a": scale * l2_normalize(a), "weight": weight}
+        rows = {"a": unit_rows(a, scale), "weight": weight}
         rows |= {} if positives is None else {"positives": ops.cast(positives, "bool")}
-        columns = {"b": l2_normalize(b), "weight": weight, "bias": bias}
+        columns = {"b": unit_rows(b), "weight": weight, "bias": bias}
 
         def questions(i, real, rows, columns):
             z = ops.matmul(rows["a"], ops.transpose(columns["b"])) + columns["bias"]

@@ -11,8 +11,8 @@ from typing import Any
 
 AUTO = "auto"
 WHOLE = 2**24  # scores, 64 MB of float32: a batch of 4096 compared with itself
-HELD = 2**20  # scores of a block of a product, where one has all columns: more take memory, and hardly less time
-LEAST = 64  # rows of such a block: fewer take more time than all at once
+HELD = 3 * 2**18  # scores of a block of a product, where one has all columns: more take memory, and hardly less time
+LEAST = 48  # rows of such a block: fewer take more time than all at once
 ROWS = 256  # of a block; what blocks say of the columns is rows^2 / 256 numbers, and fewer rows are not faster
 
 FEW = 2048  # rows: two views of so many are compared at once
@@ -64,7 +64,7 @@ def chosen(block_size, scores, each=1, columns=None) -> int | None:
         >>> chosen("auto", 4096**2), chosen("auto", 16384**2), chosen(64, 16384**2)
         (None, 256, 64)
         >>> chosen("auto", 16384**2, columns=16384)
-        64
+        48
     """
     if block_size != AUTO:
         return block_size

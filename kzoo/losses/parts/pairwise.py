@@ -77,7 +77,7 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
         direction: `"a_to_b"`, rows choose among columns; `"b_to_a"`, columns choose among rows; `"both"`.
         block_size, each: as in `by_blocks`.
         own: `(R,)`, the logit of the one column that each row should choose, instead of targets, which would be one
-            more number for each pair. As columns choose, column i should choose row i.
+            more number for each pair. As columns choose, column i should choose row i. True: `<x_i, y_i>` of `product`.
         product: names of a tensor of `rows` and one of `columns`, `(R, dim)` and `(C, dim)`, whose product `x y^T` the
             logits are. In blocks that takes less time and memory; what the tile says, and what it reads, has no
             gradient then.
@@ -109,18 +109,22 @@ def cross_entropies(tile, rows, columns, direction="a_to_b", block_size=None, ow
                 target = one.target if one.column_target is None else one.column_target
                 target = target if real is None else ops.where(real[:, None], target, 0.0)
                 of_columns |= _chosen(logits, target, 0)
+        if own is True:
+            x, y = rows[product[0]], columns[product[1]]
+            of_rows["own"] = ops.sum(x * y[: ops.shape(x)[0]], axis=-1)
         return of_rows, of_columns
 
     def of_product(rows, columns, block_size):
-        return products.softmax_sums(tile, rows, columns, product, direction, own is None, block_size)
+        return products.softmax_sums(tile, rows, columns, product, direction, own is None, own is True, block_size)
 
     in_blocks = None if product is None else of_product
     of_rows, of_columns = by_blocks(block, rows, columns, block_size, each, in_blocks)
+    found = of_rows.pop("own", own)
     if of_columns:
         log_sum = log_sum_exp(of_columns.pop("log_sum"), 0)
-        log_sum = log_sum if own is None else log_sum[: ops.shape(own)[0]]
+        log_sum = log_sum if found is None else log_sum[: ops.shape(found)[0]]
         of_columns = {"log_sum": log_sum} | {name: ops.sum(value, axis=0) for name, value in of_columns.items()}
-    chosen = {} if own is None else {"tz": own, "ts": 1.0}
+    chosen = {} if found is None else {"tz": found, "ts": 1.0}
     return tuple(_cross_entropy(**each, **chosen) if each else None for each in (of_rows, of_columns))
 
 

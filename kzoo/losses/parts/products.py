@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.layers.numerics import l2_normalize
 from kzoo.types import Tensor
 
 
@@ -22,6 +23,7 @@ class Softmax:
         rows, columns: its tensors beside x and y, `(R, ...)` and whole.
         direction: `"both"`, `"a_to_b"` or `"b_to_a"`.
         targets: whether the tile says targets.
+        own: whether `<x_i, y_i>` of each row is asked for, too.
     """
 
     tile: Any
@@ -29,6 +31,7 @@ class Softmax:
     columns: dict
     direction: str
     targets: bool
+    own: bool
 
     @property
     def names(self) -> tuple:
@@ -37,26 +40,51 @@ class Softmax:
         return tuple(() if self.direction == other else each for other in ("b_to_a", "a_to_b"))
 
 
-def softmax_sums(tile, rows, columns, product, direction, targets, block_size) -> tuple:
+def softmax_sums(tile, rows, columns, product, direction, targets, own, block_size) -> tuple:
     """What `cross_entropies` asks of a block, for all rows and columns: two dicts, of rows and of one block of columns.
 
-    `log_sum` is LSE z, `tz` and `ts` are the sums of `T z` and of `T`, float32 `(R,)` and `(1, C)`.
+    `log_sum` is LSE z, `tz` and `ts` are the sums of `T z` and of `T`, float32 `(R,)` and `(1, C)`; `own` of the
+    rows is `<x_i, y_i>`.
 
     Args:
         tile, rows, columns, direction: as in `cross_entropies`.
         product: names of x `(R, dim)` among the rows and of y `(C, dim)` among the columns.
         targets: whether the tile says targets.
+        own: whether `own` is asked for.
         block_size: rows at a time.
     """
     given, (x, y) = [dict(rows), dict(columns)], (rows[product[0]], columns[product[1]])
     for name, side in zip(product, given):
         del side[name]
     constant = [{name: ops.stop_gradient(value) for name, value in side.items()} for side in given]
-    softmax = Softmax(tile, *constant, direction, targets)
+    softmax = Softmax(tile, *constant, direction, targets, own)
     values = _kernels().softmax(softmax, x, y, block_size)
     of_rows, of_columns = softmax.names
     columns = dict(zip(of_columns, (each[None] for each in values[len(of_rows) :])))
-    return dict(zip(of_rows, values)), columns
+    return dict(zip(of_rows, values)) | ({"own": values[-1]} if own else {}), columns
+
+
+def unit_rows(x, scale=None) -> Tensor:
+    """`scale * l2_normalize(x)`, of which jax holds x alone for the gradient, and makes the rows again.
+
+    Args:
+        x: float tensor `(..., dim)`.
+        scale: scalar; None: 1.
+
+    Example:
+        >>> unit_rows(np.array([[3.0, 4.0]]), 10.0)
+        [[6.0, 8.0]]
+    """
+
+    def made(x, *scale):
+        return l2_normalize(x) * scale[0] if scale else l2_normalize(x)
+
+    arguments = (x,) if scale is None else (x, scale)
+    if keras.config.backend() != "jax":
+        return made(*arguments)
+    import jax
+
+    return jax.checkpoint(made)(*map(ops.convert_to_tensor, arguments))
 
 
 def sigmoid_sum(x, y, bias, weight, positives, block_size) -> Tensor:

@@ -19,7 +19,7 @@ SMALL = 1e-25  # a sum of exponentials that is above has lost nothing that float
 
 
 def softmax(softmax, x, y, block_size) -> tuple:
-    """Of a `products.Softmax`: what it names of the rows and then of the columns."""
+    """Of a `products.Softmax`: what it names of the rows, then of the columns, then `<x_i, y_i>` where asked for."""
     kernel = SoftmaxKernel(softmax, x, y, block_size)
 
     @ops.custom_gradient
@@ -86,6 +86,14 @@ class Kernel:
         """`(C, ...)` as `(chunks, columns, ...)`."""
         return value[None] if self.chunk is self.others else cut(value, self.chunk)
 
+    def turned(self, y) -> Tensor:
+        """y as `product` takes it: transposed once for all blocks, which on jax would be a copy for nothing."""
+        return y if keras.config.backend() == "jax" else ops.transpose(y)
+
+    def product(self, x, turned) -> Tensor:
+        """`x y^T`."""
+        return ops.einsum("id,jd->ij", x, turned) if keras.config.backend() == "jax" else ops.matmul(x, turned)
+
     def joined(self, blocks) -> Tensor:
         """`(blocks, size, ...)` of the rows as `(filled, ...)`."""
         return ops.reshape(blocks, (self.filled, *blocks.shape[2:]))
@@ -120,9 +128,9 @@ class SoftmaxKernel(Kernel):
         j = ops.arange(self.others, dtype="int32")
         return self.softmax.tile(i, j, dict(zip(self.softmax.rows, beside)), self.softmax.columns)
 
-    def scores(self, x, y_transposed, i, j, beside) -> tuple:
+    def scores(self, x, turned, i, j, beside) -> tuple:
         """`(z, z as the denominators take it, tile)` of one block."""
-        tile, z = self.tile(i, beside), ops.matmul(x, y_transposed)
+        tile, z = self.tile(i, beside), self.product(x, turned)
         masked = z if tile.log_weight is None else z + tile.log_weight
         masked = masked if tile.keep is None else ops.where(tile.keep, masked, NEGATIVE)
         return z, self.real(masked, i, j), tile
@@ -133,11 +141,11 @@ class SoftmaxKernel(Kernel):
 
         def chunk(of_rows, given):
             y, j = given
-            y_transposed = ops.transpose(y)
+            turned = self.turned(y)
 
             def block(of_columns, given):
                 x, i, *beside = given
-                z, masked, tile = self.scores(x, y_transposed, i, j, beside)
+                z, masked, tile = self.scores(x, turned, i, j, beside)
                 log_sums = self.log_sums(masked)
                 says = []
                 for axis, names in ((1, self.of_rows), (0, self.of_columns)):
@@ -155,7 +163,8 @@ class SoftmaxKernel(Kernel):
         start = nothing(self.of_rows, self.filled)
         of_rows, of_columns = scanned(chunk, start, (self.columns(y), j), len(self.of_columns))
         of_columns = (ops.reshape(each, (-1,))[: self.others] for each in of_columns)
-        return *(each[: self.count] for each in of_rows), *of_columns
+        own = (ops.sum(x * y[: self.count], axis=-1),) if self.softmax.own else ()
+        return *(each[: self.count] for each in of_rows), *of_columns, *own
 
     def target(self, tile, axis, i) -> Tensor:
         if axis == 1:
@@ -199,13 +208,13 @@ class SoftmaxKernel(Kernel):
         blocks = (self.rows(x), i, *of_rows, *self.beside)
 
         def chunk(of_x, given):
-            y, j, *column = given
-            y_transposed = ops.transpose(y)
+            y, j, start, *column = given
+            turned = self.turned(y)
 
             def block(of_y, given):
                 x, i, *beside = given
                 row, beside = beside[: len(of_rows)], beside[len(of_rows) :]
-                _, z, tile = self.scores(x, y_transposed, i, j, beside)
+                _, z, tile = self.scores(x, turned, i, j, beside)
                 parts = [[each[:, None] for each in row], [each[None] for each in column]]
                 parts = [each for each in parts if each]
 
@@ -221,12 +230,21 @@ class SoftmaxKernel(Kernel):
                         of_z = of_z + self.target(tile, axis, i) * (each[3][:, None] if axis == 1 else each[3][None])
                 return (of_y[0] + ops.matmul(ops.transpose(x), of_z),), (ops.matmul(of_z, y),)
 
-            (of_y,), (found,) = scanned(block, (ops.zeros_like(y_transposed),), blocks, 1)
+            (of_y,), (found,) = scanned(block, (ops.transpose(start),), blocks, 1)
             return (of_x[0] + self.joined(found),), (ops.transpose(of_y),)
 
-        chunks = (self.columns(y), j, *(self.columns(each) for each in around(columns_say)))
-        (of_x,), (of_y,) = scanned(chunk, (ops.zeros((self.filled, x.shape[1])),), chunks, 1)
+        of_x, of_y = self.of_own(x, y, upstream)
+        chunks = (self.columns(y), j, self.columns(of_y), *(self.columns(each) for each in around(columns_say)))
+        (of_x,), (of_y,) = scanned(chunk, (of_x,), chunks, 1)
         return of_x[: self.count], ops.reshape(of_y, (-1, y.shape[1]))[: self.others]
+
+    def of_own(self, x, y, upstream) -> tuple:
+        """What `<x_i, y_i>` says of the gradients. Their sums begin with it: to add it afterwards would hold more."""
+        if not self.softmax.own:
+            return ops.zeros((self.filled, x.shape[1])), ops.zeros_like(y)
+        up, y = upstream[-1][:, None], y[: self.count]
+        rows, columns = [0, self.filled - self.count], [0, self.others - self.count]
+        return ops.pad(up * y, [rows, [0, 0]]), ops.pad(up * x, [columns, [0, 0]])
 
 
 class SigmoidKernel(Kernel):
@@ -241,9 +259,9 @@ class SigmoidKernel(Kernel):
         super().__init__(x, y, size, whole=positives is not None)
         self.positives = () if positives is None else (self.rows(positives),)
 
-    def answers(self, x, y_transposed, bias, i, j, positives) -> tuple:
+    def answers(self, x, turned, bias, i, j, positives) -> tuple:
         """`(z, softplus(-+ z), whether j belongs to i)` of one block; 0 for what only fills up."""
-        z = ops.matmul(x, y_transposed) + bias
+        z = self.product(x, turned) + bias
         positive = positives[0] if positives else ops.equal(i[:, None], j[None, :])
         z = self.real(ops.where(positive, -z, z), i, j)
         return z, ops.softplus(z), positive
@@ -262,12 +280,12 @@ class SigmoidKernel(Kernel):
 
         def chunk(carry, given):
             y, j, *column_weight = given
-            y_transposed = ops.transpose(y)
+            turned = self.turned(y)
 
             def block(carry, given):
                 x, i, *beside = given
                 row_weight, positives = beside[: len(weights)], beside[len(weights) :]
-                z, answers, positive = self.answers(x, y_transposed, bias, i, j, positives)
+                z, answers, positive = self.answers(x, turned, bias, i, j, positives)
                 found = (ops.sum(answers, axis=1),)
                 carried = (carry[0] + ops.sum(answers, axis=0),) if weights else ()
                 if trained:
@@ -280,7 +298,7 @@ class SigmoidKernel(Kernel):
                 return carried, found
 
             start = (ops.zeros((self.chunk,)),) if weights else ()
-            start = (*start, ops.zeros_like(y_transposed), ops.zeros(())) if trained else start
+            start = (*start, ops.zeros_like(ops.transpose(y)), ops.zeros(())) if trained else start
             of_columns, found = scanned(block, start, blocks, 1 + trained)
             found = [self.joined(each) for each in found]
             if trained:

@@ -12,8 +12,9 @@ from kzoo.types import Tensor
 
 
 def softmax(softmax, x, y, block_size) -> tuple:
-    """Of a `products.Softmax`: what it names of the rows and then of the columns."""
-    return _written().apply(SoftmaxKernel(softmax, block_size), x, y)
+    """Of a `products.Softmax`: what it names of the rows, then of the columns, then `<x_i, y_i>` where asked for."""
+    own = ((x * y[: len(x)]).sum(-1),) if softmax.own else ()
+    return *_written().apply(SoftmaxKernel(softmax, block_size), x, y), *own
 
 
 def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies, mean_of_directions
+from kzoo.losses.parts.products import unit_rows
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.types import Tensor
 
@@ -60,7 +60,7 @@ class DecoupledContrastive(PairwiseLoss):
         return self.pairs(batch_size)[1] // batch_size * (batch_size - 1)
 
     def call(self, a, b, sample_weight=None) -> Tensor:
-        a, b, scale = l2_normalize(a), l2_normalize(b), resolve_scale(self.temperature)
+        a, b, scale = unit_rows(a), unit_rows(b), resolve_scale(self.temperature)
         batch, cosine = ops.shape(a)[0], ops.sum(a * b, axis=-1)
 
         def tile(i, j, rows, columns):

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.pairwise import PairwiseLoss, Tile, cross_entropies
+from kzoo.losses.parts.products import unit_rows
 from kzoo.losses.parts.temperature import check_temperature, resolve_scale
 from kzoo.types import Tensor
 
@@ -59,7 +59,7 @@ class NTXent(PairwiseLoss):
         return 2 * batch_size - 2
 
     def call(self, a, b, sample_weight=None) -> Tensor:
-        views = l2_normalize(ops.concatenate([a, b]))  # (2 batch, dim)
+        views = unit_rows(ops.concatenate([a, b]))  # (2 batch, dim)
         anchors = resolve_scale(self.temperature) * views
 
         def tile(i, j, rows, columns):

@@ -47,7 +47,7 @@ def rows_seen(monkeypatch):
 def test_auto_goes_by_the_number_of_scores():
     assert [chosen("auto", rows**2) for rows in (2, 4096, 4097, 65536)] == [None, None, 256, 256]
     of_product = [chosen("auto", rows**2, columns=rows) for rows in (2, 4096, 4097, 8192, 16384, 65536)]
-    assert of_product == [None, None, 255, 128, 64, 64]
+    assert of_product == [None, None, 191, 96, 48, 48]
     assert chosen(64, 16) == 64 and chosen(None, 10**12) is None
     assert chosen("auto", 2**25, each=1024) == 1 and chosen("auto", 2**25, each=16) == 16
 
