@@ -86,7 +86,7 @@ OF_WEIGHTS = {
     "booleans": (replaced(lambda old: old > 0), "is of bool, but the model has floats there"),
     "complex numbers": (replaced(lambda old: old.astype("complex64")), "of complex64, but weights are numbers"),
     "strings": (replaced(lambda old: np.full(old.shape, b"x")), "but weights are numbers"),
-    "another shape": (replaced(lambda old: np.zeros((3, 3), "float32")), "3"),
+    "another shape": (replaced(lambda old: np.zeros((3, 3), "float32")), "could not be loaded"),
     "a dataset elsewhere": (replaced(lambda old: h5py.ExternalLink("/etc/passwd", "/a")), "holds a ExternalLink at"),
     "more than it holds": (weights(huge), "bytes, but holds 0 bytes of it"),
     "a matrix that lacks": (weights(lambda file, name: file.__delitem__(name)), ""),
