@@ -27,6 +27,7 @@ from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.other_names import means_repository, without_scheme
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub, pickles
+from kzoo.weights.blocks import check_blocks
 from kzoo.weights.filled import check_kinds, check_ranges
 
 logger = logging.getLogger("kzoo")
@@ -192,12 +193,7 @@ def _bounded(folder, count, holder, *args):
 def check_depth(row, count, folder) -> None:
     """A config that asks for more blocks than the file has tensors is wrong, and would take for ever to build."""
     for name, part in parts_of(row).items():
-        repeats = part.get("depth_coefficient", 1.0) * sum(stage[1] for stage in part.get("stages", ()))
-        blocks = {"depth": part.get("depth", 0), "depths": sum(part.get("depths", ())), "stages": repeats}
-        too_many = next((key for key, number in blocks.items() if number > count), None)
-        if too_many is not None:
-            said = f"{name} {too_many}={part[too_many]}"
-            raise ValueError(f"the config in {folder} says {said}, but the file holds {count} tensors.")
+        check_blocks(part, count, folder, name)
 
 
 def _opened(file, path, row, wanted, dtype, preprocessor):

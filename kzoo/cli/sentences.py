@@ -6,7 +6,7 @@ import warnings
 
 from kzoo.cli.terminal import PlainConsole
 from kzoo.files import disk
-from kzoo.files.words import on_one_line
+from kzoo.files.words import in_short, on_one_line
 
 # what the library's sentences ask for in Python -> what a command has for it
 IN_FLAGS = (
@@ -40,8 +40,6 @@ def in_flags(sentence, flags) -> str:
     return sentence
 
 
-WORD = 300  # characters of a word that are shown: a name, or a cell of a table, may be a book
-LONG = re.compile(rf"\S{{{WORD + 100},}}")
 EXPECTED = (ValueError, TypeError, ImportError, OSError, RuntimeError, ArithmeticError)
 
 
@@ -57,7 +55,7 @@ def in_words(error) -> str:
     if isinstance(error, OSError) and error.errno in disk.NO_ROOM and error.strerror:  # of the system, in its words
         return f"{on_one_line(error.filename or 'what is printed')} cannot be written: {disk.REASONS[error.errno]}."
     if isinstance(error, EXPECTED) and str(error).strip():
-        return LONG.sub(lambda found: f"{found[0][:WORD]}...", on_one_line(error))  # libraries draw tables
+        return in_short(on_one_line(error))  # libraries draw tables
     text = on_one_line(error)[:300]
     return f"an error that was not expected, {type(error).__name__}: {text}; --debug shows where it was raised."
 

@@ -114,7 +114,7 @@ def listed(name, values) -> Any:
     """
     if isinstance(values, (list, tuple, np.ndarray)):
         return values
-    if isinstance(values, (str, bytes, os.PathLike, dict)) or not isinstance(values, Sized):
+    if isinstance(values, (str, bytes, os.PathLike, dict, set, frozenset)) or not isinstance(values, Sized):
         shown = repr(values) if isinstance(values, str) else f"of type {type(values).__name__}"
         raise TypeError(f"the {name} of the source are {shown}, but a list or an array is expected, with one for each.")
     return list(values)

@@ -41,7 +41,7 @@ def _strings(name, given):
         return [given]
     if isinstance(given, (str, bytes)):
         raise TypeError(f"{name} is {given!r}, but a list of {WANTED[name]} is expected.")
-    if not isinstance(given, Iterable):
+    if not isinstance(given, Iterable) or isinstance(given, (dict, set, frozenset)):  # which have no order, or another
         raise TypeError(f"{name} is of type {type(given).__name__}, but a list of {WANTED[name]} is expected.")
     given = list(given)
     if not given:

@@ -20,6 +20,10 @@ _REASONS = {
     "EPERM": "this user may not write there",
     "ENAMETOOLONG": "the name is too long",
     "ENOTDIR": "a file stands where a folder should be",
+    "ENOENT": "nothing can be made there",
+    "ELOOP": "its links lead in a circle",
+    "EIO": "the disk fails",
+    "ESTALE": "the disk of the network is gone",
 }
 REASONS = {getattr(errno, name): reason for name, reason in _REASONS.items() if hasattr(errno, name)}
 # of writing alone, which libraries of C++ tell in the words of the system
@@ -107,7 +111,7 @@ def check_room(path, size) -> None:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
-            if error.errno in REASONS:  # else of a disk that sets no room aside
+            if error.errno in NO_ROOM:  # else of a disk that sets no room aside
                 raise
         finally:
             os.unlink(path)

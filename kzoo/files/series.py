@@ -11,7 +11,7 @@ from pathlib import Path
 from kzoo.files import disk
 from kzoo.files.fingerprint import fingerprint_of
 from kzoo.files.locks import locked
-from kzoo.files.opening import check_regular, within
+from kzoo.files.opening import check_inside, check_regular, home_of, within
 from kzoo.files.schema import TEXT, Each, check
 from kzoo.files.single import STAGING
 from kzoo.files.strict_json import read_json
@@ -120,6 +120,7 @@ class Series:
         folder = self.path(number)
         if not os.path.lexists(folder / FINGERPRINTS):
             raise ValueError(f"{folder} lacks {FINGERPRINTS}")
+        check_inside(folder / FINGERPRINTS, home_of(folder))
         recorded = read_json(folder / FINGERPRINTS)
         check(recorded, Each(TEXT), folder / FINGERPRINTS)
         for name, fingerprint in recorded.items():

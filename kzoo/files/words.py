@@ -4,6 +4,8 @@ import logging
 import re
 
 LONGEST = 600  # characters of what a library says that are kept
+WORD = 300  # characters of a word that are shown: a name, or a cell of a table, may be a book
+LONG = re.compile(rf"\S{{{WORD + 100},}}")
 ENDS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")  # of lines, with the margins beside them
 
 
@@ -22,17 +24,23 @@ def printable(text) -> str:
     return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
+def in_short(text) -> str:
+    """A text in which words that are longer than any that is read to its end are cut."""
+    return LONG.sub(lambda found: f"{found[0][:WORD]}...", text)
+
+
 def spell_out(error) -> None:
     """Spell out what would steer a terminal in an error that kzoo has raised, such as the name of a folder or a file.
 
-    Errors of other libraries, whose lines are their own, stay as they are.
+    Words that are a book, as a name may be, are cut. Errors of other libraries, whose lines are their own, stay as they
+    are.
     """
     sentence, last = error.args[0] if error.args else None, error.__traceback__
-    if isinstance(sentence, str) and not sentence.isprintable():
+    if isinstance(sentence, str) and (not sentence.isprintable() or LONG.search(sentence)):
         while last.tb_next is not None:
             last = last.tb_next
         if last.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "kzoo":
-            error.args = (on_one_line(sentence), *error.args[1:])
+            error.args = (in_short(on_one_line(sentence)), *error.args[1:])
 
 
 def spelt_out(record) -> bool:

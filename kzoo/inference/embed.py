@@ -131,7 +131,7 @@ def check_some(name, sources) -> None:
     """Stops unless `sources` are pictures or texts in a list."""
     if not hasattr(sources, "__len__") or isinstance(sources, (dict, set, frozenset)):
         raise TypeError(f"{name} is {shown(sources, typed=True)}; give a list of {name}.")
-    if np.ndim(sources) == 0 if isinstance(sources, np.ndarray) else not len(sources):
+    if (isinstance(sources, np.ndarray) and not sources.ndim) or not len(sources):
         raise ValueError(f"{name} is empty; give at least one.")
 
 

@@ -126,15 +126,11 @@ class _Said(dict):
             super().__setitem__(layer, error)
 
 
-def left_over(model, path) -> list[str]:
-    """Names of the tensors in a `.weights.h5` for which a model has no place, sorted."""
+def left_over(model, names) -> list[str]:
+    """Of the names of tensors in a `.weights.h5` those for which a model has no place, sorted."""
     known = set()
     give_state(model, lambda name, array: known.add(name), training=True)
-    store = _H5(path)
-    try:
-        return sorted(set(store.names()) - known)
-    finally:
-        store.close()
+    return sorted(set(names) - known)
 
 
 class _H5(saving_lib.H5IOStore):

@@ -16,11 +16,14 @@ from kzoo import actions
 from kzoo.arguments import FLAG, NAME, PATH, TEXT, takes
 from kzoo.files import disk
 from kzoo.files.single import replacing_by_name
+from kzoo.files.words import said_by
 from kzoo.keras_contact import left_over, memory_unsearched, write_by
 from kzoo.layers.adapted import names_in
 from kzoo.layers.changed import CHANGES, change_again, changes_of, revive_lora
 from kzoo.scale.engine import once
 from kzoo.scale.peak import bytes_of
+from kzoo.weights.filled import check_kinds, check_weights
+from kzoo.weights.hdf5 import Hdf5
 
 AROUND = 4096  # bytes that HDF5 writes around the numbers of a weight, and more
 NO_H5 = (
@@ -88,6 +91,7 @@ class Leaving:
         if not (local and str(filepath).endswith((".keras", ".weights.h5"))):
             yield filepath
             return
+        check_weights(self, f"the model that is to be written to {filepath}")  # it could not be opened again
         with replacing_by_name(filepath) as name:
             disk.check_room(name, self._size_of_file())
             yield name
@@ -101,25 +105,37 @@ class Leaving:
         """Stops before a model is written to a file `.h5`, as a whole or as part of another."""
         raise ValueError(f"{filepath} {NO_H5}")
 
-    @takes(skip_mismatch=FLAG)
+    @takes(filepath=PATH, skip_mismatch=FLAG)
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """As in `keras.Model.load_weights`; LoRA, which files hold merged, begins anew on top of them.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: a file of towers that have more than these, of which Keras would take a part in silence.
+            ValueError: a file that is no HDF5, of another model, with NaN or infinities, or of towers that have more
+                than these, of which Keras would take a part in silence.
         """
         path = Path(filepath)
-        if "://" not in str(filepath) and not path.exists():
+        local = "://" not in str(filepath)
+        if local and not path.exists():
             raise FileNotFoundError(f"there is no file {filepath}; give one that model.save_weights has written.")
-        if not skip_mismatch and path.name.endswith(".weights.h5") and path.is_file():
-            left = [name for name in left_over(self, path) if name.partition("/")[0] in self.towers()]
+        if not (local and path.name.endswith(".weights.h5")):
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+            revive_lora(self)
+            return
+        held = Hdf5(path)
+        if not skip_mismatch:
+            left = [name for name in left_over(self, held.shapes) if name.partition("/")[0] in self.towers()]
             if left:
                 raise ValueError(
                     f"{filepath} has {len(left)} tensors for which this model has no place, such as {left[0]}; load it "
                     "into a model of the same config, or say skip_mismatch=True."
                 )
-        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+        check_kinds(held, self.variables)
+        try:
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+        except Exception as error:  # Keras and h5py raise whatever a file makes them stumble over
+            raise ValueError(f"{filepath} does not fit this model: {said_by(error)}.") from error
+        check_weights(self, path)
         revive_lora(self)
 
     def changes(self) -> dict:

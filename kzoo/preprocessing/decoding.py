@@ -1,7 +1,6 @@
 """Any picture to 8-bit RGB: what becomes of orientation, of what is transparent, and of more than 8 bits."""
 
 import io
-import math
 import os
 import re
 import warnings
@@ -112,12 +111,16 @@ def _picture(file, name):
         picture = Image.open(file, formats=_formats())
     except Exception as error:  # the decoders of Pillow raise whatever a damaged file makes them stumble over
         raise ValueError(f"{name} cannot be read as an image: {reason(error)}.") from error
-    if math.prod(picture.size) > limits.PIXELS:
-        raise ValueError(
-            f"{name} is {picture.width} x {picture.height}, more than the {limits.PIXELS:,} pixels that are "
-            "decoded; kzoo.files.limits.PIXELS raises that."
-        )
+    _check_pixels(name, *picture.size)
     return picture
+
+
+def _check_pixels(name, width, height):
+    if width * height > limits.PIXELS:
+        raise ValueError(
+            f"{name} is {width} x {height}, more than the {limits.PIXELS:,} pixels that are decoded; "
+            "kzoo.files.limits.PIXELS raises that."
+        )
 
 
 def _converted(picture, name, decoding, in_place=False):
@@ -225,6 +228,7 @@ def _pixels(array):
         )
     if not array.size:
         raise ValueError(f"an image array of shape {array.shape} has no pixels.")
+    _check_pixels("an image array", array.shape[1], array.shape[0])
     if array.dtype == bool:
         return array * np.uint8(255)
     check_pixels(array)

@@ -15,6 +15,7 @@ class Hdf5:
 
     Args:
         path: of the file.
+        member: what is read of it, open in binary, where that is a part of the file alone, as in a `.keras`.
 
     Attributes:
         shapes: path of a dataset -> its shape.
@@ -28,15 +29,17 @@ class Hdf5:
         84161
     """
 
-    def __init__(self, path):
+    def __init__(self, path, member=None):
         check_regular(path)
         self.path, self.shapes, self.dtypes = path, {}, {}
         import h5py
 
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                file.visititems_links(_check_link)
-                file.visititems(self._dataset)
+            with h5py.File(path if member is None else member, "r", locking=False) as file:
+                # h5py does not pass on what is raised within its walk through what is no file of the disk
+                problem = file.visititems_links(_problem_of_link) or file.visititems(self._problem)
+                if problem is not None:
+                    raise problem
         except _Refused as error:
             raise ValueError(f"{path} {on_one_line(error)}.") from error
         except Exception as error:  # h5py raises whatever a damaged file makes it stumble over
@@ -62,6 +65,13 @@ class Hdf5:
         """Whether a dataset is of floats."""
         return self.dtypes[name].kind in "fV"
 
+    def _problem(self, name, item):
+        try:
+            self._dataset(name, item)
+        except ValueError as error:
+            return error
+        return None
+
     def _dataset(self, name, item):
         if not hasattr(item, "dtype") or not hasattr(item, "id"):
             return
@@ -86,6 +96,7 @@ class _Refused(ValueError):
     """What the file holds is readable, and not read."""
 
 
-def _check_link(name, link):
+def _problem_of_link(name, link):
     if type(link).__name__ != "HardLink":
-        raise _Refused(f"holds a {type(link).__name__} at {name}; nothing that it leads to is read")
+        return _Refused(f"holds a {type(link).__name__} at {name}; nothing that it leads to is read")
+    return None

@@ -146,6 +146,8 @@ def targets(place):
     adapting = kzoo.from_preset(TESTS / "fixtures" / "hf_clip_tiny")
     model = tiny_model(depth=1)
     model.save_to_preset(place / "model")
+    model.save(place / "model.keras")
+    keras_file = (place / "model.keras").read_bytes()
     steps = model.preprocessor
     model = {path.name: path.read_bytes() for path in (place / "model").iterdir() if path.is_file()}
     config, vocabulary = json.loads(model["config.json"]), json.loads(model["tokenizer.json"])
@@ -234,6 +236,7 @@ def targets(place):
         "adapter": (spoilt(adapter), written("adapter/adapter_model.safetensors", adapted)),
         "adapter's config": (respelt(adapted_as), written("configured/adapter_config.json", adapted)),
         "adapter's tensors": (tensors_of(load_file(peft / "adapter_model.safetensors")), written_tensors),
+        "keras": (spoilt(keras_file), written("model.keras", kzoo.load_model)),
         "npz": (spoilt(npz), written("npz/model.npz", all_tensors)),
         "h5": (spoilt(h5), written("weights.h5", all_datasets)),
         "csv": (spoilt(table), written("pairs.csv", read_source)),

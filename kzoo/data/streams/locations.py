@@ -217,7 +217,7 @@ def _fetch(name, file, sha256):
                 digest.update(piece)
                 file.write(piece)
     except OSError as error:
-        if error.errno in disk.REASONS:  # of this disk, not of theirs
+        if error.errno in disk.NO_ROOM:  # of this disk, not of theirs
             raise
         raise ValueError(f"{short(name)}: it cannot be fetched: {said_by(error)}.") from error
     if sha256 not in (None, digest.hexdigest()):

@@ -87,7 +87,7 @@ def write_shards(
         [PosixPath('shards/data-00000.tar')]
         >>> data = kzoo.data.shards("shards", model.preprocessor)
     """
-    if not overwrite and (Path(folder) / INDEX).exists():
+    if not overwrite and os.path.exists(Path(folder) / INDEX):
         raise FileExistsError(f"{folder} holds shards; choose another folder, or replace them with overwrite=True.")
     try_folder(folder, KIND, overwrite)  # before the work
     found = read_source(undecoded(source, image_key), image_key, caption_key, columns)
