@@ -1,7 +1,8 @@
 """One JSON table per family, and the one loader that reads it."""
 
 from kzoo.lazy import lazy
-from kzoo.presets.table import describe, list_presets, read_row
+from kzoo.presets.description import describe
+from kzoo.presets.table import list_presets, read_row
 
 _NAMES = {"from_preset": "kzoo.presets.loader"}  # the only one that needs Keras
 

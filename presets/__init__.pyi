@@ -1,5 +1,6 @@
+from kzoo.presets.description import describe
 from kzoo.presets.loader import from_preset
-from kzoo.presets.table import describe, list_presets, read_row
+from kzoo.presets.table import list_presets, read_row
 
 __all__ = [
     "describe",

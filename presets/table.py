@@ -92,6 +92,10 @@ def read_row(name) -> dict:
         768
     """
     preset = preset_of(name)
+    if preset is None and Path(name).is_dir():
+        raise ValueError(
+            f"{name} is a folder, but the name of a preset is expected; kzoo.describe tells what it holds."
+        )
     if preset is None:
         raise ValueError(f"there is no preset {name!r}, and no folder of that name; {_hint(str(name))}")
     return copy.deepcopy(_complete(*_places()[preset]))
@@ -162,17 +166,6 @@ def list_presets(family=None) -> "Table":
     return Table(_summary(read_row(name)) for each in chosen for name in _families()[each]["presets"])
 
 
-@takes(name=NAME)
-def describe(name) -> "Description":
-    """Everything the table says about a preset, as a dict that prints.
-
-    Example:
-        >>> kzoo.describe("clip_base")["parameters"]["total"]
-        151277313
-    """
-    return Description(read_row(name))
-
-
 class Table(list):
     """A list of dicts that prints as columns."""
 
@@ -181,22 +174,6 @@ class Table(list):
 
     def _repr_html_(self):
         return html_table([COLUMNS, *([row[column] for column in COLUMNS] for row in self)])
-
-
-class Description(dict):
-    """A dict that prints as lines `key: value`, one level deep."""
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{key}: {_line(value)}" for key, value in self.items())
-
-    def _repr_html_(self):
-        return html_table([("key", "value"), *((key, _line(value)) for key, value in self.items())])
-
-
-def _line(value):
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_line(inner)}" for name, inner in value.items())
-    return f"{value:,}" if isinstance(value, int) and value > 99_999 else str(value)
 
 
 def _summary(row):

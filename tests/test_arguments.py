@@ -250,7 +250,7 @@ ROWS = [
     (lambda f: kzoo.from_preset("clip_nano", False, vocab_size=0), ValueError, "vocab_size is 0; "),
     (lambda f: kzoo.from_preset("clip_nano", False, dtype="float33"), ValueError, "dtype is 'float33'; give a policy"),
     (lambda f: kzoo.list_presets(3), TypeError, "family is 3 (int); give a name, or None."),
-    (lambda f: kzoo.describe(None), TypeError, "name is None; give a name."),
+    (lambda f: kzoo.describe(None), TypeError, "name is None; give a path."),
     (lambda f: f.save_to_preset(None), TypeError, "folder is None; give a path."),
     (lambda f: f.export(None), TypeError, "folder is None; give a path."),
     (lambda f: f.export("x", format="onix"), ValueError, "format 'onix' is unknown; choose one of onnx, tf_saved_mode"),

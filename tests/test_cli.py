@@ -68,6 +68,10 @@ def test_presets_and_describe():
     }
     described = run("describe", "clip_base").output
     assert "total 151,277,313" in described and "timm/vit_base_patch32_clip_224.openai" in described
+    described = run("describe", TESTS / "fixtures" / "oc_nllb_tiny").output
+    assert (
+        described.startswith("preset: oc_nllb_tiny\nlibrary: open_clip\n") and "text_encoder: kind m2m100" in described
+    )
 
 
 def test_train_goes_on_from_a_folder(workshop, tmp_path):

@@ -97,6 +97,7 @@ FIELDS = {  # of transformers and open_clip, whose names mean one thing wherever
     "final_ln_after_pool": FLAG,
     "fork_feat": FLAG,
     "gate_bias": FLAG,
+    "global_average_pool": FLAG,
     "global_pool": TEXT,
     "has_mlp": FLAG,
     "head_dim": WIDTH,

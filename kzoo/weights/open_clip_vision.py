@@ -196,7 +196,12 @@ def read_vision(model, statistics, decoded) -> dict:
         "embed_dim": embed_dim,
         **statistics,
     }
-    if row["pool"] in AVERAGES:
+    if vision.get("global_average_pool", False):  # of versions 2.10 to 2.23: all tokens, and the norm behind
+        vision.refuse(pool_type="tok", final_ln_after_pool=True, attentional_pool=False)
+        if decoded:
+            vision.refuse(global_average_pool=False)
+        row |= {"pool": "average_all", "norm_tokens": False}
+    elif row["pool"] in AVERAGES:
         row["norm_tokens"] = not vision.get("final_ln_after_pool", False)
     if vision.get("attentional_pool", False):
         vision.ignore("final_ln_after_pool")

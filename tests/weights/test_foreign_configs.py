@@ -206,7 +206,16 @@ REFUSED = [
     ({"text_cfg": {"tokenizer_kwargs": {"reduction_mask": "syntax"}}}, "tokenizer_kwargs says reduction_mask='syntax'"),
     ({"text_cfg": {"tokenizer_kwargs": {"clean": "none"}}}, "clean='none'; this version knows 'canonicalize'"),
     ({"text_cfg": {"hf_tokenizer_name": "bert-base-uncased", "tokenizer_mode": "clips"}}, "tokenizer_mode='clips'"),
-    ({"vision_cfg": {"global_average_pool": True}}, "vision_cfg says global_average_pool=True"),
+    ({"vision_cfg": {"global_average_pool": True, "pool_type": "avg"}}, "vision_cfg says pool_type='avg', which"),
+    ({"vision_cfg": {"global_average_pool": True, "attentional_pool": True}}, "says attentional_pool=True, which"),
+    (
+        {"vision_cfg": {"global_average_pool": True}, "model_cfg": {"multimodal_cfg": {"width": 512}}},
+        "vision_cfg says global_average_pool=True, which",
+    ),
+    (
+        {"vision_cfg": {"timm_model_name": "vit_base_patch16_224", "global_average_pool": True}},
+        "vision_cfg says global_average_pool=True, which",
+    ),
     ({"vision_cfg": {"input_patchnorm": True}}, "input_patchnorm=True"),
     ({"vision_cfg": {"final_ln_after_pool": True}}, "final_ln_after_pool=True"),
     ({"vision_cfg": {"attentional_pool": True, "pool_type": "avg"}}, "pool_type='avg'"),
@@ -230,6 +239,9 @@ def test_what_is_refused_in_open_clip(change, sentence):
 
 
 def test_spellings_of_older_versions():
+    old = OPEN_CLIP.row(open_clip_config(vision_cfg={"global_average_pool": True}))
+    new = OPEN_CLIP.row(open_clip_config(vision_cfg={"pool_type": "avg_all", "final_ln_after_pool": True}))
+    assert old == new and old["image_encoder"]["pool"] == "average_all"
     config = json.loads((CONFIGS / "roberta-ViT-B-32.json").read_text())
     assert config["text_cfg"].pop("hf_pooler_type") == "mean_pooler"
     old = config["text_cfg"] | {"proj": "mlp", "pooler_type": "mean_pooler"}
