@@ -86,7 +86,7 @@ def merge(model) -> None:
         for each in updates_of(layer).values():
             if each.direction is not None:
                 each.direction.factors.assign(each.direction.factor())
-            each.merged.assign(each.weight)
+            each.merged.assign(ops.copy(each.weight))  # a step of jax lets go of its arrays: none may be two variables'
         _matrix(layer).assign(merged)
     _train(model, set())
 
