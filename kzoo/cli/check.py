@@ -18,7 +18,7 @@ def check(
         Path,
         typer.Argument(
             help="Folder of a model in any layout that kzoo reads, of an adapter, an export or a training; or the "
-            ".safetensors file of a classifier."
+            ".safetensors file of a classifier or an index."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -26,7 +26,7 @@ def check(
 ) -> None:
     """Look through a folder without building its model, and print everything that is wrong with it."""
     if folder.is_file() and folder.suffix == ".safetensors":
-        layout, found = _of_a_classifier(folder)
+        layout, found = _of_a_file(folder)
     else:
         layout, found = _of_a_folder(folder)
     if as_json:
@@ -42,20 +42,26 @@ def check(
         raise typer.Exit(1)
 
 
-def _of_a_classifier(path):
-    from kzoo.adaptation import EmbeddingClassifier
-
+def _of_a_file(path):
+    """Class of what a classifier or an index was saved as, and what is wrong."""
     found = Findings()
-    classifier = found.attempt(EmbeddingClassifier.load, path)
-    return classifier and type(classifier).__name__, found
+    opened = found.attempt(_opened, path)
+    return opened and type(opened).__name__, found
+
+
+def _opened(path):
+    from kzoo.adaptation import EmbeddingClassifier
+    from kzoo.retrieval.index import Index, is_index
+
+    return (Index if is_index(path) else EmbeddingClassifier).load(path)
 
 
 def _of_a_folder(folder):
     """Layout, and what is wrong."""
     if folder.is_file():
         raise ValueError(
-            f"{folder} is a file, of which kzoo check reads those of classifiers alone, .safetensors; give the folder "
-            "of a model, or open a .keras file with kzoo.load_model."
+            f"{folder} is a file, of which kzoo check reads those of classifiers and indexes alone, .safetensors; "
+            "give the folder of a model, or open a .keras file with kzoo.load_model."
         )
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give one that holds a model or an export.")

@@ -165,9 +165,23 @@ def names_of(names, count) -> tuple | None:
     return names
 
 
+def is_index(path) -> bool:
+    """Whether a safetensors file says that it holds an index.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file.
+    """
+    return isinstance(_metadata(Safetensors(Path(path)), path).get(METADATA), str)
+
+
+def _metadata(file, path) -> dict:
+    written = parse_json(file.header.decode("utf-8"), f"the header of {path}").get("__metadata__")
+    return written if isinstance(written, dict) else {}
+
+
 def _opened(cls, file, path) -> Index:
-    written = parse_json(file.header.decode("utf-8"), f"the header of {path}").get("__metadata__") or {}
-    if not isinstance(written, dict) or not isinstance(written.get(METADATA), str):
+    written = _metadata(file, path)
+    if not isinstance(written.get(METADATA), str):
         raise ValueError(f"{path} holds no index of kzoo; give a file that its `save` wrote.")
     kept = parse_json(written[METADATA], f"the metadata of {path}")
     if not isinstance(kept, dict) or kept.get("kind") not in HOMES or not isinstance(kept.get("numbers"), dict):
@@ -185,6 +199,8 @@ def _opened(cls, file, path) -> Index:
     arrays = {name: _checked(file, name, *kind.tensors[name], path) for name in kind.tensors}
     index = kind.__new__(kind)
     vars(index).update(arrays, **kept["numbers"], names=None)
+    if not len(index):
+        raise ValueError(f"{path} holds an index of no rows.")
     index._check_loaded(path)
     if NAMES in file.shapes:
         names = bytes(_checked(file, NAMES, "u", 1, path)).decode("utf-8", "replace").split(BETWEEN)

@@ -7,6 +7,7 @@ from shared_case import batch_of, fill, numpy, tiny_model
 import kzoo
 from kzoo.adaptation import inherit_weights
 from kzoo.adaptation.distillation.inheritance import _layers
+from kzoo.layers import Projector
 from kzoo.paths import parameters
 
 ONCE = pytest.mark.once
@@ -90,6 +91,22 @@ def test_heads_neurons_and_blocks_that_do_nothing_are_those_that_go():
     assert inherit_weights(student, large, layers="magnitude", channels="magnitude")["text"]["layers"] == [1]
     for name in PAIR:
         np.testing.assert_allclose(numpy(student(batch)[name]), numpy(small(batch)[name]), atol=1e-5)
+
+
+@ONCE
+def test_other_forms_of_models_and_what_is_left_as_it_was():
+    teacher, student = filled(depth=2), tiny_model(depth=1)
+    several = [
+        kzoo.MultiEncoder({"text": each.text_encoder, "view": each.image_encoder}) for each in (student, teacher)
+    ]
+    assert inherit_weights(*several, layers={"view": [1]})["view"]["layers"] == [1]
+    single = [
+        kzoo.SelfSupervised(each.text_encoder, Projector((8, side))) for each, side in ((student, 4), (teacher, 6))
+    ]
+    found = inherit_weights(*single)
+    assert found["view"]["layers"] == [0] and found["left"] and all("projector" in each for each in found["left"])
+    with pytest.raises(NotImplementedError, match="decoder"):
+        inherit_weights(*[kzoo.from_preset("coca_nano", load_weights=False)] * 2)
 
 
 @ONCE

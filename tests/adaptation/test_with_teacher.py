@@ -99,6 +99,13 @@ def test_captions_and_pictures_are_found_by_themselves(model, teacher, tmp_path)
     table = kzoo.data.pairs(tmp_path / "pairs.csv", model.preprocessor, 4, shuffle=False)
     found = with_teacher(table, tmp_path / "embedded.npz")[0]
     np.testing.assert_allclose(found[NAMES[0]], teacher.encode_image(files[:4]), atol=1e-5)
+    (tmp_path / "packed").mkdir()
+    kzoo.data.write_shards(tmp_path / "pairs.csv", tmp_path / "packed")
+    packed = with_teacher(kzoo.data.shards(tmp_path / "packed", model.preprocessor, 4, shuffle=False), teacher)[0]
+    apart = [np.abs(packed[NAMES[0]][:, None] - teacher.encode_image(files)).max(axis=-1)]
+    apart += [np.abs(packed[NAMES[1]][:, None] - teacher.encode_text(pairs["captions"])).max(axis=-1)]
+    assert max(each.min(axis=1).max() for each in apart) < 1e-5
+    assert np.array_equal(*(each.argmin(axis=1) for each in apart))  # a picture with its caption, in any order
 
 
 @pytest.mark.once

@@ -44,6 +44,15 @@ def test_a_picture_is_found_by_itself(place, tmp_path, options):
     assert str(place / "3.png") in found["found"]
 
 
+def test_check_reads_an_index(place, tmp_path):
+    run("index", place / "rows.npz", "--output", tmp_path / "i.safetensors", "--kind", "binary")
+    assert "BinaryIndex, nothing is wrong" in run("check", tmp_path / "i.safetensors").output
+    content = bytearray((tmp_path / "i.safetensors").read_bytes())
+    (tmp_path / "i.safetensors").write_bytes(content[:-5])
+    result = run("check", tmp_path / "i.safetensors")
+    assert result.exit_code == 1 and "1 problem in" in result.output
+
+
 def test_stored_embeddings_are_searched_as_they_are(place):
     asked = ("--text", PAIRS["captions"][5], "--text", PAIRS["captions"][0], "--of", "text", "--top", 50)
     result = run("search", place / "model", place / "rows.npz", *asked, "--json")

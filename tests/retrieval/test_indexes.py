@@ -115,7 +115,9 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path):
     save_file(broken, tmp_path / "broken.safetensors", {"kzoo_index": meta})
     save_file({"codes": broken["codes"]}, tmp_path / "part.safetensors", {"kzoo_index": meta})
     save_file({}, tmp_path / "other.safetensors", {"kzoo_index": '{"kind": "os", "numbers": {}}'})
+    save_file({"rows": ROWS[:0]}, tmp_path / "none.safetensors", {"kzoo_index": meta.replace("Product", "Exact")})
     refused = [
+        (ValueError, "of no rows", lambda: Index.load(tmp_path / "none.safetensors")),
         (ValueError, "k is 500", lambda: index.search(QUERIES, 500)),
         (ValueError, "queries has 3 channels", lambda: index.search(np.eye(3))),
         (ValueError, "zero or not finite", lambda: ExactIndex(np.zeros((2, 3)))),

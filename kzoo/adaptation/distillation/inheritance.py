@@ -50,11 +50,12 @@ def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
 
     Returns:
         dict: for each tower `layers`, a list of the teacher's blocks, and `width`, an int array of its channels; beside
-        them `share`, weights of the student over those of the teacher.
+        them `share`, weights of the student over those of the teacher, and `left`, paths of weights outside the towers
+        that stay as they were: those of heads that the teacher has not, or of another size.
 
     Raises:
-        NotImplementedError: towers without blocks of one width, such as a ResNet, or a part whose size differs and
-            for which no slice is known.
+        NotImplementedError: towers without blocks of one width, such as a ResNet, a model with a decoder, or a part
+            whose size differs and for which no slice is known.
         ValueError: a student that is larger, has heads of another width or differs in something else; the sentence
             names it, and nothing is changed.
 
@@ -72,6 +73,12 @@ def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
     """
     if type(student) is not type(teacher):
         raise ValueError(f"the student is a {type(student).__name__} and the teacher a {type(teacher).__name__}.")
+    others = [name for name, each in student.towers().items() if not any(each is one for one in _towers(student))]
+    if others:
+        raise NotImplementedError(
+            f"the student has a {others[0]}, whose weights are not taken over; inherit between dual encoders, "
+            "and build the rest around these."
+        )
     theirs, embed, found, taken = teacher.modalities(), _embed(student, teacher, channels), {}, {}
     _check_layers(layers, student.modalities())
     for modality, tower in student.modalities().items():
@@ -84,10 +91,15 @@ def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
     for path, weight in named_weights(student):
         if id(weight) not in taken and tuple(weight.shape) == np.shape(rest.get(path, np.zeros(0))):
             taken[id(weight)] = weight, rest[path]  # the similarity head, and heads of the same size
+    left = [path for path, weight in named_weights(student) if id(weight) not in taken]
     for weight, array in taken.values():
         weight.assign(array)
     counts = [sum(int(np.prod(each.shape)) for _, each in named_weights(model)) for model in (student, teacher)]
-    return found | {"share": counts[0] / counts[1]}
+    return found | {"share": counts[0] / counts[1], "left": left}
+
+
+def _towers(model) -> list:
+    return list(model.modalities().values())
 
 
 class Chosen:
