@@ -2,6 +2,7 @@ from kzoo.adaptation.adaptation_report import Adaptation, AdaptationReport
 from kzoo.adaptation.adapted_classifier import AdaptedClassifier
 from kzoo.adaptation.adapted_model import AdaptedModel
 from kzoo.adaptation.adapter_files import load_adapter, save_adapter
+from kzoo.adaptation.bottleneck import BottleneckAdapter
 from kzoo.adaptation.classifiers.class_mean import NearestClassMean
 from kzoo.adaptation.classifiers.classifier import EmbeddingClassifier
 from kzoo.adaptation.classifiers.concept_bottleneck import SparseConceptBottleneck
@@ -23,6 +24,7 @@ from kzoo.adaptation.fine_tuning import BitFit, FineTuning
 from kzoo.adaptation.freezing import freeze, unfreeze
 from kzoo.adaptation.inversion import invert_images, invert_texts
 from kzoo.adaptation.lora import LoRA, activate, adapters, add_adapter, merge, remove_adapter, unmerge
+from kzoo.adaptation.prefix_tuning import PrefixTuning
 from kzoo.adaptation.prompts.cocoop import CoCoOp
 from kzoo.adaptation.prompts.coop import CoOp
 from kzoo.adaptation.prompts.fedpgp import FedPGP
@@ -44,6 +46,7 @@ __all__ = [
     "AdaptedModel",
     "AnisotropicScaling",
     "BitFit",
+    "BottleneckAdapter",
     "CoCoOp",
     "CoOp",
     "ConceptMatrixSearch",
@@ -57,6 +60,7 @@ __all__ = [
     "LoRA",
     "MaPLe",
     "NearestClassMean",
+    "PrefixTuning",
     "SparseConceptBottleneck",
     "TaskVector",
     "TeacherEmbeddings",
