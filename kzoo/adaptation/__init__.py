@@ -21,6 +21,7 @@ _NAMES = {
     "FedPGP": f"{_PROMPTS}.fedpgp",
     "FineTuning": "kzoo.adaptation.fine_tuning",
     "GaussianDiscriminant": f"{_CLASSIFIERS}.gaussian",
+    "HiCroPL": f"{_PROMPTS}.hicropl",
     "KNearestNeighbours": f"{_CLASSIFIERS}.neighbours",
     "LabelPropagation": f"{_CLASSIFIERS}.label_propagation",
     "LinearProbe": f"{_CLASSIFIERS}.linear_probe",
