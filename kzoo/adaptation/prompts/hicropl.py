@@ -180,7 +180,7 @@ class HiCroPL(PromptedClassifier):
 def _mapped(prompts, others, proxies, mapper):
     """Prompts of some blocks as a mapper makes them of the proxies of others, list of `(n_ctx, width)`."""
     found = ops.concatenate([proxy(each) for proxy, each in zip(proxies, others, strict=True)], axis=0)
-    mapped = mapper(ops.stack(prompts), found)
+    mapped = mapper(ops.stack([1.0 * each for each in prompts]), found)  # of weights TensorFlow makes no stack
     return [mapped[number] for number in range(len(prompts))]
 
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.attention import Attention
+from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import layer_norm, quick_gelu
 from kzoo.types import Tensor
 
@@ -32,8 +33,7 @@ class Proxy(keras.layers.Layer):
         self.build()
 
     def build(self) -> None:
-        initializer = keras.initializers.RandomNormal(stddev=1.0)
-        self.query = self.add_weight(name="query", shape=(1, self.width), initializer=initializer)
+        self.query = self.add_weight(name="query", shape=(1, self.width), initializer=Normal(stddev=1.0))
         for layer in (self.norm_1, self.attention, self.norm_2):
             layer.build((None, None, self.width))
 
