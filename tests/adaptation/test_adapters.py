@@ -12,6 +12,7 @@ from test_lora import outputs
 import kzoo
 from kzoo.adaptation import (
     BottleneckAdapter,
+    CoOp,
     LoRA,
     PrefixTuning,
     activate,
@@ -57,7 +58,7 @@ def learn(model, name="default", seed=0):
             weight.assign(random.normal(0.0, 0.5, weight.shape).astype("float32"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["behind", pytest.param("beside", marks=pytest.mark.once), "prefix"])
 def test_it_begins_as_the_frozen_model_and_learns(model, kind):
     batch = batch_of(model, 8)
     before = outputs(model, batch)
@@ -227,6 +228,33 @@ def test_blocks_of_other_towers_have_the_same_places():
     assert np.abs(outputs(model, batch) - before).max() > 1e-2
     activate(model)
     assert np.array_equal(outputs(model, batch), before)
+
+
+@pytest.mark.once
+def test_models_in_8_bits_and_prompted_ones_have_them_too(tmp_path):
+    model = tiny_model(depth=1)
+    model.quantize("int8")
+    batch = batch_of(model, 8)
+    before = outputs(model, batch)
+    for name, config in KINDS.items():
+        add_adapter(model, config, name=name)
+    assert np.abs(outputs(model, batch) - before).max() < 1e-5
+    for name in KINDS:
+        learn(model, name)
+    activate(model, *KINDS)
+    wanted = outputs(model, batch)
+    model.save(tmp_path / "model.keras")
+    assert np.abs(outputs(kzoo.load_model(tmp_path / "model.keras"), batch) - wanted).max() < 1e-6
+    model.save_to_preset(tmp_path / "preset")
+    plain = kzoo.from_preset(tmp_path / "preset")
+    assert adapters(plain) == sorted(KINDS) and np.abs(outputs(plain, batch) - wanted).max() < 0.1
+    prompted = CoOp(plain, ["red circle", "blue"], n_ctx=1)
+    found = prompted.encode_image(batch["images"])
+    assert np.abs(found - plain.encode_image(batch["images"])).max() < 1e-5
+    prompted.save(tmp_path / "prompted.keras")
+    again = kzoo.load_model(tmp_path / "prompted.keras")
+    assert np.abs(again.bake().zero_shot - prompted.bake().zero_shot).max() < 1e-5
+    assert np.abs(again.encode_image(batch["images"]) - found).max() < 1e-5
 
 
 @pytest.mark.one_other

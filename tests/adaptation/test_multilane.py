@@ -59,6 +59,7 @@ def by_hand(model, lane):
     return last @ numpy(lane.kernel) + numpy(lane.bias)
 
 
+@pytest.mark.one_other
 def test_pathways_of_tasks_do_not_change_each_other(model, tmp_path):
     lanes = MultiLane(model, TASKS, **SIZES)
     wanted = np.concatenate([by_hand(model, lane) for lane in lanes.lanes], axis=1)

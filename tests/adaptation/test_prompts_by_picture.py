@@ -51,6 +51,7 @@ def trains_and_is_kept(classifier, batch, outputs, tmp_path, rate=0.02):
         classifier.export(tmp_path / "onnx")
 
 
+@pytest.mark.one_other
 def test_task_oriented_prompts_begin_as_coop(model, tmp_path):
     coop, both = CoOp(model, NAMES, init="a big"), TaskOrientedPrompt(model, NAMES, init="a big")
     np.testing.assert_allclose(logits_of(both), logits_of(coop), atol=1e-4)
