@@ -9,7 +9,7 @@ from keras import ops
 from kzoo.adaptation.adapter import PLAIN_NAME, add, check_new
 from kzoo.adaptation.freezing import MODEL
 from kzoo.adaptation.lora import LoRA, check_ranks
-from kzoo.adaptation.own_files import KIND, read_own, write_own
+from kzoo.adaptation.own_files import read_own, write_own
 from kzoo.arguments import FLAG, NAME, PATH, takes
 from kzoo.files import disk
 from kzoo.files.strict_json import read_object
@@ -20,7 +20,7 @@ from kzoo.layers.adapted import adapted, described, names_in, updates_of
 from kzoo.layers.matrices import matrix_of
 from kzoo.paths import layers
 from kzoo.presets.foreign_save import entries_of
-from kzoo.weights import peft
+from kzoo.weights import own_adapter, peft
 from kzoo.weights.tensors import TensorFiles
 
 
@@ -109,7 +109,7 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no {peft.CONFIG_FILE}, so it is no adapter of PEFT or of save_adapter.")
     content = read_object(path)
-    if KIND in content:
+    if own_adapter.KIND in content:
         _check_base(content.get("base_model_name_or_path"), getattr(model, "source", None), path, any_base)
         return read_own(model, folder, name, content, path)
     config = peft.read_config(content, path)

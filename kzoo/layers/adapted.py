@@ -174,21 +174,30 @@ def described(model) -> list[dict]:
 
 
 def adapt_again(model, found) -> None:
-    """Give a model, freshly built, the updates that `described` found.
+    """Give a model, freshly built, the updates that `described` found; a model within it may have its own already.
 
     Raises:
         ValueError: layers that the model does not have, or that take no update.
     """
     known = {path: layer for path, layer, _ in layers(model)}
+    before = {path: dict(updates_of(layer)) for path, layer in known.items()}
     for each in found:
         kind, config = each.get("kind", "low_rank"), each["config"]  # older files know one kind
         nowhere = next((path for path in each["layers"] if not takes(known.get(path), kind, config)), None)
         if nowhere is not None:
             raise ValueError(f"the model has no layer {on_one_line(nowhere)[:100]!r} that an adapter could be added to")
-        twice = next((path for path in each["layers"] if each["name"] in updates_of(known[path])), None)
-        if twice is not None:
-            raise ValueError(f"the layer {on_one_line(twice)[:100]!r} is given the adapter {each['name']!r} twice")
-        give(model, each["name"], each["layers"], config, kind)
+        there = {path for path in each["layers"] if _is(before[path].get(each["name"]), kind, config)}
+        lacking = [path for path in each["layers"] if path not in there]
+        twice = next((path for path in lacking if each["name"] in updates_of(known[path])), None)
+        if twice is not None or len({*each["layers"]}) < len(each["layers"]):
+            path = twice or next(path for path in each["layers"] if each["layers"].count(path) > 1)
+            raise ValueError(f"the layer {on_one_line(path)[:100]!r} is given the adapter {each['name']!r} twice")
+        give(model, each["name"], lacking, config, kind)
+
+
+def _is(update, kind, config) -> bool:
+    """Whether an update, or None, is the one that is told of."""
+    return type(update) is KINDS[kind] and config_of(update) == config
 
 
 def takes(layer, kind, config) -> bool:

@@ -1,6 +1,7 @@
 """Bottleneck adapters and prefixes: what no kernel can hold, and stays beside the weights wherever a model goes."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -31,6 +32,7 @@ from kzoo.layers.attention import Attention
 from kzoo.layers.copies import copy_of
 from kzoo.layers.numerics import gelu
 from kzoo.paths import parameters
+from kzoo.weights.adapter_checking import problems
 
 KINDS = {
     "behind": BottleneckAdapter(6),
@@ -163,6 +165,7 @@ def test_one_alone_is_a_small_file(model, kind, tmp_path):
     learn(model, "birds")
     wanted = outputs(model, batch)
     save_adapter(model, tmp_path / "birds", name="birds")
+    assert problems(tmp_path / "birds") == ("adapter", [])
     other = copy_of(model)
     remove_adapter(other, "birds")
     assert load_adapter(other, tmp_path / "birds", name="more") == paths
@@ -174,16 +177,19 @@ def test_one_alone_is_a_small_file(model, kind, tmp_path):
     content = json.loads(path.read_text())
     for name, value, sentence in (
         ("layers", [], "names no layer"),
+        ("layers", 3, "layers"),
         ("layers", paths[:1], "which its config does not tell of"),
         ("kzoo_adapter", "none", "kzoo_adapter"),
         ("config", {"rank": 2}, "describes no adapter"),
         ("config", {"num_prefix": 2**31 - 1} if kind == "prefix" else content["config"] | {"scale": -1}, "birds"),
-        ("config", content["config"] | {"num_prefix" if kind == "prefix" else "bottleneck_dim": 2}, "are expected"),
+        ("config", content["config"] | {"num_prefix" if kind == "prefix" else "bottleneck_dim": 2}, "is expected"),
     ):
         path.write_text(json.dumps(content | {name: value}))
         with pytest.raises(ValueError, match=sentence):
             load_adapter(other, tmp_path / "birds")
         assert adapters(other) == []
+        if name != "config":  # which needs the model, or at least Keras
+            assert any(re.search(sentence, each) for each in problems(tmp_path / "birds")[1])
 
 
 @pytest.mark.once
