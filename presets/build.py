@@ -7,10 +7,12 @@ import keras
 
 from kzoo import encoders, keras_contact
 from kzoo.keras_contact import layers_within
-from kzoo.layers.adapted import updates_of
+from kzoo.layers.adapted import adapted, names_in, updates_of
 from kzoo.layers.changed import copy_weights
+from kzoo.layers.locking import lock
 from kzoo.layers.similarity import SimilarityHead
 from kzoo.models import Captioner, DualEncoder, MatchingEncoder, MultiEncoder, SelfSupervised
+from kzoo.paths import parameters
 from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
 from kzoo.presets import folder as preset_folder
 from kzoo.presets.trained import kept_loss
@@ -118,7 +120,8 @@ def with_own_vocabulary(row, vocab_size) -> dict:
 def as_float32(model) -> Any:
     """The model itself if it computes in float32, else a copy that does, with the same weights.
 
-    LoRA and adapters are merged into the weights of a copy, and what is quantised becomes plain again.
+    LoRA and adapters are merged into the weights of a copy, but for those that no kernel can hold, which it has too if
+    they are active; and what is quantised becomes plain again.
     """
     changed = any(layer.quantization_mode or updates_of(layer) for layer in layers_within(model))
     if not changed and all(tower.dtype_policy.name == "float32" for tower in model.towers().values()):
@@ -134,6 +137,12 @@ def as_exported(model) -> Any:
     forms = {name: form for name, form in forms.items() if form is not towers[name]}
     if not forms:
         return model
+    lost = next((path for path in adapted(model) if path.split(".")[0] in forms), None)
+    if lost is not None:
+        raise ValueError(
+            f"{lost} has an adapter that no kernel can hold, and its tower leaves in another form than it has here, "
+            "where that layer is not; remove the adapter, or take LoRA."
+        )
     config = preset_folder.model_config(model, forms) | {"teacher": None}
     in_place = {id(towers[name]): form for name, form in forms.items()}
     layers = [in_place.get(id(layer), layer) for layer in model.layers if layer is not model.teacher]
@@ -145,6 +154,10 @@ def _copied(model, config, layers):
     copy = build(config, dtype="float32", preprocessor=model.preprocessor)
     for old, new in zip(layers, copy.layers):  # behind its own layers a model has those of `compile`
         copy_weights(old, new)
+    if names_in(copy):
+        keras_contact.found_anew([copy])
+        trained = {each.path: each.variable.trainable for each in parameters(model)}
+        lock(copy, [each for each in parameters(copy) if each.trains and not trained.get(each.path, True)])
     copy.source, copy.loss_spec = model.source, tuple(kept_loss(model))
     keras_contact.untracked(copy, "trainings", model.trainings)
     return copy

@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kzoo.files import disk
-from kzoo.layers.adapted import names_in
+from kzoo.layers.adapted import adapted, names_in, staying
 from kzoo.presets.build import as_float32
 from kzoo.presets.card import is_own, write_card
 from kzoo.presets.folder import save_preset
@@ -20,6 +20,11 @@ def save(model, folder, format="kzoo", optimizer=False, overwrite=False, beside=
     elif optimizer:
         raise ValueError(f"the layout of {format} has no place for an optimizer; save it with format='kzoo'.")
     else:
+        if kept := sorted({name for layer in adapted(model).values() for name in staying(layer)}):
+            raise ValueError(
+                f"the layout of {format} has no place for the adapter {kept[0]!r}, which no kernel can hold; save the "
+                "model with format='kzoo', or the adapter alone with save_adapter."
+            )
         changed = model.changes().keys() - {"frozen"}
         save_checkpoint(as_float32(model) if changed else model, folder, format, overwrite)
 

@@ -199,7 +199,12 @@ FIELDS = {
     "source": SOURCE | NULL,
     "trainings": Items(TrainingRule()),
     "quantised": Each(Object({"mode": TEXT, "config": LAYER}, ("mode", "config"))),
-    "adapters": Items(Object({"name": TEXT, "layers": Items(TEXT), "config": OBJECT}, ("name", "layers", "config"))),
+    "adapters": Items(
+        Object(
+            {"name": TEXT, "layers": Items(TEXT), "config": OBJECT, "kind": choice("low_rank", "bottleneck", "prefix")},
+            ("name", "layers", "config"),
+        )
+    ),
     "frozen": Items(TEXT),
     "compile": Object({"epochs_made": COUNT}),
     "heads": Rule("layers", lambda value: True),  # who makes them says what is wrong with them

@@ -1,4 +1,4 @@
-"""One adapter as a small file of its own, in the layout of PEFT."""
+"""One adapter as a small file of its own: LoRA in the layout of PEFT, others in kzoo's."""
 
 import json
 from difflib import get_close_matches
@@ -6,8 +6,10 @@ from pathlib import Path
 
 from keras import ops
 
+from kzoo.adaptation.adapter import PLAIN_NAME, add, check_new
 from kzoo.adaptation.freezing import MODEL
-from kzoo.adaptation.lora import PLAIN_NAME, LoRA, add, check_new, check_ranks
+from kzoo.adaptation.lora import LoRA, check_ranks
+from kzoo.adaptation.own_files import read_own, write_own
 from kzoo.arguments import FLAG, NAME, PATH, takes
 from kzoo.files import disk
 from kzoo.files.strict_json import read_object
@@ -18,17 +20,18 @@ from kzoo.layers.adapted import adapted, described, names_in, updates_of
 from kzoo.layers.matrices import matrix_of
 from kzoo.paths import layers
 from kzoo.presets.foreign_save import entries_of
-from kzoo.weights import peft
+from kzoo.weights import own_adapter, peft
 from kzoo.weights.tensors import TensorFiles
 
 
 @takes(model=MODEL, folder=PATH, name=NAME, overwrite=FLAG)
 def save_adapter(model, folder, name="default", overwrite=False) -> None:
-    """Write one adapter of a model into a folder, without the model, as PEFT does.
+    """Write one adapter of a model into a folder, without the model, LoRA as PEFT does.
 
-    The files are `adapter_model.safetensors`, of a few megabytes, and `adapter_config.json`. Of a model that
+    The files are `adapter_model.safetensors`, of a few megabytes, and `adapter_config.json`. Of LoRA on a model that
     transformers has, the names are its own, and PEFT opens the folder on it:
-    `PeftModel.from_pretrained(CLIPModel.from_pretrained(...), folder)`. Of others they are kzoo's paths.
+    `PeftModel.from_pretrained(CLIPModel.from_pretrained(...), folder)`. Of others they are kzoo's paths; PEFT
+    has no file for bottlenecks and prefixes of these towers, and theirs are read by `load_adapter` alone.
 
     Args:
         model: with that adapter.
@@ -45,7 +48,11 @@ def save_adapter(model, folder, name="default", overwrite=False) -> None:
     """
     if name not in names_in(model):
         raise ValueError(f"the model has no adapter {name!r}, but {', '.join(names_in(model)) or 'none at all'}.")
-    configs = {path: each["config"] for each in described(model) if each["name"] == name for path in each["layers"]}
+    told = [each for each in described(model) if each["name"] == name]
+    if told[0]["kind"] != LoRA.kind:
+        write_own(model, folder, told[0], _repository(getattr(model, "source", None)), overwrite)
+        return
+    configs = {path: each["config"] for each in told for path in each["layers"]}
     updated = {path: layer for path, layer in adapted(model).items() if name in updates_of(layer)}
     places = {place.path: place for place in _places(model)}
     lacking = next((path for path in updated if path not in places), None)
@@ -102,6 +109,9 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no {peft.CONFIG_FILE}, so it is no adapter of PEFT or of save_adapter.")
     content = read_object(path)
+    if own_adapter.KIND in content:
+        _check_base(content.get("base_model_name_or_path"), getattr(model, "source", None), path, any_base)
+        return read_own(model, folder, name, content, path)
     config = peft.read_config(content, path)
     patterns = {key: config.pop(f"{key}_pattern") for key in ("rank", "alpha")}
     config = _checked(config, path)

@@ -1,20 +1,19 @@
-"""Low-rank updates of a model's layers, by name: added, weighed, switched, merged, removed."""
+"""Adapters of a model by name: added, weighed, switched, merged, removed; and those of low rank."""
 
+from kzoo.adaptation.adapter import PLAIN_NAME, Adapter, check_unmerged, in_tuple
 from kzoo.adaptation.freezing import MODEL
-from kzoo.arguments import COUNT, FINITE, FLAG, NAME, POSITIVE, RATE, TABLE, Checked, number, takes
-from kzoo.layers.adapted import give, is_merged, names_in, take_away, weigh
+from kzoo.arguments import COUNT, FINITE, FLAG, NAME, POSITIVE, RATE, TABLE, number, takes
+from kzoo.layers.adapted import adapted, is_merged, names_in, staying, take_away, weigh
 from kzoo.layers.adapted import merge as merge_all
 from kzoo.layers.adapted import unmerge as unmerge_all
-from kzoo.layers.locking import lock
-from kzoo.layers.matrices import matrix_of, refusal
-from kzoo.paths import layers, parameters
+from kzoo.layers.matrices import matrix_of
+from kzoo.paths import parameters
 from kzoo.patterns import PATTERNS, matching
 
 QUERY_AND_VALUE = ("**.attention.{query,value}",)
-PLAIN_NAME = NAME.said("a name of letters, digits and underscores")
 
 
-class LoRA(Checked):
+class LoRA(Adapter):
     """How layers are updated at low rank: `y = x W + s (drop(x) A) B`, with W as it is.
 
     A starts as in torch, uniform within `1 / sqrt(d_in)`, and B at zero, so that the model begins as it was.
@@ -43,6 +42,7 @@ class LoRA(Checked):
         et al., DoRA, 2024, arXiv 2402.09353; rates: Hayou et al., LoRA+, 2024, arXiv 2402.12354.
     """
 
+    kind = "low_rank"
     arguments = {
         "rank": COUNT,
         "alpha": POSITIVE | None,
@@ -74,13 +74,9 @@ class LoRA(Checked):
                 PATTERNS("patterns", (pattern,))
                 kind(f"{name}[{pattern!r}]", value)
         self.follows = alpha is None  # whether alpha is the rank of a layer
-        self.targets = (targets,) if isinstance(targets, str) else tuple(targets)
+        self.targets = in_tuple(targets)
         self.dropout, self.rank_stabilized, self.decomposed = dropout, rank_stabilized, decomposed
         self.rate_ratio = rate_ratio
-
-    def begin(self, model) -> None:
-        """Add it to a model, as `add_adapter` does, and lock all else."""
-        add_adapter(model, self)
 
     def config(self) -> dict:
         """What a layer is told that no pattern names."""
@@ -88,11 +84,6 @@ class LoRA(Checked):
         return {name: getattr(self, name) for name in names}
 
     def configs(self, model, paths) -> dict:
-        """Path of a layer -> what it is told.
-
-        Raises:
-            ValueError: a pattern that names none of these layers.
-        """
         ranks, alphas = (_by_path(model, paths, each) for each in (self.rank_pattern, self.alpha_pattern))
         found = {}
         for path in paths:
@@ -100,6 +91,9 @@ class LoRA(Checked):
             alpha = alphas.get(path, rank if self.follows else self.alpha)
             found[path] = self.config() | {"rank": rank, "alpha": alpha}
         return found
+
+    def check(self, found, configs) -> None:
+        check_ranks({path: matrix_of(layer) for path, layer in found.items()}, configs)
 
 
 def _by_path(model, paths, table):
@@ -121,67 +115,30 @@ def add_adapter(model, config, name="default") -> list[str]:
     """Add an adapter to a model, lock all else, and make it the active one.
 
     The model gives what it gave before, until the adapter is trained; compile it after this. Adapters are kept by
-    `save` and by `save_to_preset(optimizer=True)`, and merged into what `save_to_preset` and `export` write otherwise;
-    `save_adapter` writes one alone.
+    `save` and by `save_to_preset(optimizer=True)`. What `save_to_preset` and `export` write otherwise has LoRA merged
+    into the kernels, and the others, which no kernel can hold, beside them; `save_adapter` writes one alone.
 
     Args:
         model: a built model, or a layer; it may be quantised to int8, and its adapters stay in floats.
-        config: `LoRA`.
+        config: `LoRA`, `BottleneckAdapter` or `PrefixTuning`.
         name: of the adapter, a new one.
 
     Returns:
         list of the paths of the layers that have it.
 
     Raises:
+        TypeError: a config that is none of these.
         ValueError: a name that is there; patterns that name nothing, or no layer that could be updated; a rank above
-            the smaller side of a layer; merged adapters. Nothing is changed.
+            the smaller side of a layer, or a bottleneck above its channels; merged adapters. Nothing is changed.
 
     Example:
         >>> kzoo.adaptation.add_adapter(model, kzoo.adaptation.LoRA(rank=4), name="birds")
         ['image_encoder.blocks.0.attention.query', 'image_encoder.blocks.0.attention.value', ...]
     """
-    if not isinstance(config, LoRA):
-        raise TypeError(f"config is of type {type(config).__name__}; give a kzoo.adaptation.LoRA.")
-    check_new(model, name)
-    found = targets_of(model, config.targets)
-    configs = config.configs(model, list(found))
-    check_ranks(found, configs)
-    add(model, name, configs)
-    return list(found)
-
-
-def add(model, name, configs) -> None:
-    """Add an adapter to layers that were looked at, lock all else, and make it the active one: path -> config."""
-    while configs:  # those that are told the same at a time
-        config = next(iter(configs.values()))
-        give(model, name, [path for path, each in configs.items() if each == config], config)
-        configs = {path: each for path, each in configs.items() if each != config}
-    lock(model, [each for each in parameters(model) if each.trains and each.variable.trainable])
-    weigh(model, {name: 1.0})
-
-
-def check_new(model, name) -> None:
-    """Stops at a name that cannot be, or is there; and at adapters that are merged."""
-    if not name.isidentifier():
-        raise ValueError(f"name is {name!r}; give {PLAIN_NAME.wanted}.")
-    if name in names_in(model):
-        raise ValueError(f"the model has an adapter {name!r}; take another name, or remove_adapter(model, {name!r}).")
-    _check_unmerged(model)
-
-
-def targets_of(model, patterns) -> dict:
-    """Path -> matrix, of the layers that patterns name and that can be updated."""
-    chosen = matching(patterns, parameters(model))
-    owners = {id(each.owner) for each in chosen if each.path.rpartition(".")[2] == "kernel"}
-    of = {path: (layer, matrix_of(layer)) for path, layer, _ in layers(model) if id(layer) in owners}
-    found = {path: matrix for path, (_, matrix) in of.items() if matrix is not None}
-    if not found:
-        why = next((f": {path} {refusal(layer)}" for path, (layer, _) in of.items() if refusal(layer)), "")
-        raise ValueError(
-            f"the targets {', '.join(map(repr, patterns))} name no layer that an adapter could be added to{why}; "
-            "trainable_report(model) shows what there is."
-        )
-    return found
+    if not isinstance(config, Adapter):
+        kind = type(config).__name__
+        raise TypeError(f"config is of type {kind}; give a kzoo.adaptation.LoRA, BottleneckAdapter or PrefixTuning.")
+    return config.begin(model, name)
 
 
 def check_ranks(found, configs) -> None:
@@ -213,7 +170,7 @@ def activate(model, *names, **weights) -> None:
     for name, weight in wanted.items():
         _check_there(model, name)
         FINITE(name, weight)
-    _check_unmerged(model)
+    check_unmerged(model)
     weigh(model, wanted)
 
 
@@ -227,14 +184,20 @@ def merge(model) -> None:
         model: with adapters, in floats.
 
     Raises:
-        ValueError: no adapter, merged ones, or a quantised model.
+        ValueError: no adapter, merged ones, an active one that no kernel can hold, or a quantised model.
 
     Example:
         >>> kzoo.adaptation.merge(model)
     """
     if not names_in(model):
         raise ValueError("the model has no adapter; add_adapter gives it one.")
-    _check_unmerged(model)
+    check_unmerged(model)
+    for path, layer in adapted(model).items():
+        for name, update in staying(layer).items():
+            raise ValueError(
+                f"the adapter {name!r} is a {type(update).__name__} at {path}, which no kernel can hold; activate only "
+                "what is to be merged. An export has such ones within its graphs."
+            )
     merge_all(model)
 
 
@@ -292,8 +255,3 @@ def _check_there(model, name):
     there = names_in(model)
     if name not in there:
         raise ValueError(f"the model has no adapter {name!r}, but {', '.join(map(repr, there)) or 'none at all'}.")
-
-
-def _check_unmerged(model):
-    if is_merged(model):
-        raise ValueError("the adapters of the model are merged into its kernels; unmerge(model) takes them out first.")

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.layers.numerics import l2_normalize
 from kzoo.types import Array, Tensor
+
+MATRICES = ("query", "key", "value", "out")  # of a CrossTune
 
 
 class _Cache(keras.Model):
@@ -45,6 +48,38 @@ class _Bottleneck(keras.Model):
             signs = ops.stop_gradient(ops.sign(self.mixtures))
             self.add_loss(self.l1 * ops.sum(self.mixtures * signs) / self.concepts)
         return ops.matmul(mixed, self.head)
+
+
+class _CrossAttention(keras.Model):
+    """The attention of a CrossTune: rows in, logits out."""
+
+    def __init__(self, made):
+        super().__init__(name="cross_attention", dtype="float32")
+        self.made = {name: getattr(made, name) for name in ("descriptions", "zero_shot", "scale", "num_heads")}
+        shape = made.query.shape
+        self.matrices = {name: self.add_weight(name=name, shape=shape, initializer="zeros") for name in MATRICES}
+        for name, weight in self.matrices.items():
+            weight.assign(getattr(made, name))
+        self.built = True
+
+    def call(self, rows) -> Tensor:
+        told, count = ops.convert_to_tensor(self.made["descriptions"]), self.made["num_heads"]
+        heads = (-1, count, rows.shape[-1] // count)
+        query, key, value = (
+            ops.reshape(ops.matmul(each, self.matrices[name]), heads)
+            for each, name in ((rows, "query"), (told, "key"), (told, "value"))
+        )
+        scores = ops.einsum("nhd,rhd->nhr", query, key) * heads[2] ** -0.5
+        mixed = ops.einsum("nhr,rhd->nhd", ops.softmax(scores, axis=-1), value)
+        moved = rows + ops.matmul(ops.reshape(mixed, (-1, rows.shape[-1])), self.matrices["out"])
+        return self.made["scale"] * ops.matmul(l2_normalize(moved), ops.transpose(self.made["zero_shot"]))
+
+
+def fit_cross_attention(made, rows, labels, **options) -> dict:
+    """Trained matrices of a `CrossTune`, by name; for the options see there."""
+    model = _CrossAttention(made)
+    fit_in_batches(model, lambda part, random: rows[part], labels, weight_decay=0.01, **options)
+    return {name: ops.convert_to_numpy(weight) for name, weight in model.matrices.items()}
 
 
 def fit_cache(keys, values, alpha, beta, rows, texts, labels, **options) -> Array:

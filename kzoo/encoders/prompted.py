@@ -2,8 +2,9 @@
 
 import keras
 
-from kzoo.arguments import COUNT, POSITIVE, able
+from kzoo.arguments import COUNT, FLAG, POSITIVE, able
 from kzoo.encoders.tower import Tower
+from kzoo.layers.numerics import l2_normalize
 from kzoo.types import Tensor
 
 DECLARED = """modality token_dim num_blocks grid pads_tokens causal prefix_tokens image_size context_length vocab_size
@@ -24,6 +25,8 @@ class PromptedTower(Tower):
         prompted_blocks: how many blocks have some of their own, from the first: 1 for shallow prompts, all for deep
             ones.
         spread: the numbers begin uniform within plus and minus this.
+        adds_plain: the embedding is the sum of that with prompts and that without, both at unit length. It costs a
+            second run of the tower.
 
     Inputs:
         as the tower; its options but `prompts`.
@@ -49,9 +52,10 @@ class PromptedTower(Tower):
         "num_prompts": COUNT,
         "prompted_blocks": COUNT,
         "spread": POSITIVE,
+        "adds_plain": FLAG,
     }
 
-    def __init__(self, tower, num_prompts=8, prompted_blocks=1, spread=0.1, name=None, **kwargs):
+    def __init__(self, tower, num_prompts=8, prompted_blocks=1, spread=0.1, adds_plain=False, name=None, **kwargs):
         super().__init__(autocast=False, name=name or f"prompted_{tower.name}", **kwargs)
         if "prompts" not in tower.options:
             raise ValueError(
@@ -63,6 +67,7 @@ class PromptedTower(Tower):
                 "many."
             )
         self.tower, self.num_prompts, self.prompted_blocks = tower, num_prompts, prompted_blocks
+        self.adds_plain = adds_plain
         self.title = f"{tower.title} with prompts"
         for each in DECLARED:
             setattr(self, each, getattr(tower, each))
@@ -104,7 +109,11 @@ class PromptedTower(Tower):
     # -- forward --
     def call(self, *arrays, training=None, **options) -> dict:
         training = training and self.tower.trainable
-        return self.tower(*arrays, prompts=self.prompts_by_block(), training=training, **options)
+        found = self.tower(*arrays, prompts=self.prompts_by_block(), training=training, **options)
+        if self.adds_plain:
+            plain = self.tower(*arrays, training=training, **options)
+            found = found | {"embedding": l2_normalize(found["embedding"]) + l2_normalize(plain["embedding"])}
+        return found
 
     def embed(self, *arrays) -> Tensor:
         return self.tower.embed(*arrays)

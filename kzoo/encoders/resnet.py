@@ -240,6 +240,14 @@ class MeanQueryPooling(Configured, keras.layers.Layer):
 
     # -- forward --
     def call(self, tokens) -> Tensor:
-        x = ops.concatenate([ops.mean(tokens, axis=1, keepdims=True), tokens], axis=1)  # (batch, 1 + length, width)
-        x = x + self.position_embedding
+        x = self._placed(tokens)
         return ops.squeeze(self.attention(x[:, :1], x), axis=1)
+
+    def each(self, tokens) -> Tensor:
+        """What each token is answered, as the mean is in a call: `(batch, length, embed_dim)`."""
+        x = self._placed(tokens)
+        return self.attention(x[:, 1:], x)
+
+    def _placed(self, tokens):
+        x = ops.concatenate([ops.mean(tokens, axis=1, keepdims=True), tokens], axis=1)  # (batch, 1 + length, width)
+        return x + self.position_embedding

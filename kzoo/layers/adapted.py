@@ -7,12 +7,16 @@ from keras import ops
 
 from kzoo.files.words import on_one_line
 from kzoo.keras_contact import call_directly, call_through, found_anew, give_parts, layers_within, untracked
+from kzoo.layers.bottleneck import Bottleneck
 from kzoo.layers.locking import lock, unlock
 from kzoo.layers.low_rank import LowRank
 from kzoo.layers.matrices import matrix_of
+from kzoo.layers.places import place_of
+from kzoo.layers.prefix import Prefix
 from kzoo.paths import layers, parameters
 from kzoo.types import Tensor
 
+KINDS = {"low_rank": LowRank, "bottleneck": Bottleneck, "prefix": Prefix}
 ATTRIBUTE = "adapters"  # of a layer that has some: name -> update
 KERAS_OWN = ("name", "dtype", "trainable")  # what Keras has in the config of an update
 STEPS = ("train_function", "test_function", "predict_function")
@@ -33,27 +37,31 @@ def names_in(model) -> list[str]:
     return sorted({name for layer in layers_within(model) for name in updates_of(layer)})
 
 
-def give(model, name, paths, config) -> None:
+def give(model, name, paths, config, kind="low_rank") -> None:
     """Add an update to each of the layers at some paths of a model; it begins as none.
 
     Args:
         model: built.
         name: of the update.
         paths: list of paths of layers.
-        config: dict, arguments of `LowRank`.
+        config: dict, arguments of the update.
+        kind: of it, one of `KINDS`.
     """
     known = {path: layer for path, layer, _ in layers(model)}
     for path in paths:
-        layer = known[path]
-        update = LowRank(**config, dtype=_in_floats(layer), name=name)
-        with ExitStack() as scopes:
-            for part in layer.path.split("/"):  # by paths torch finds parameters
-                scopes.enter_context(keras.name_scope(part))
-            update.follow(_matrix(layer))
-        # sorted: files know them by their order
-        give_parts(layer, ATTRIBUTE, dict(sorted((updates_of(layer) | {name: update}).items())))
-        call_through(layer, _matrix(layer).methods, _added(layer))
+        _give(known[path], name, KINDS[kind], config)
     _changed(model, [known[path] for path in paths])
+
+
+def _give(layer, name, kind, config):
+    update, place = kind(**config, dtype=_in_floats(layer), name=name), place_of(layer)
+    with ExitStack() as scopes:
+        for part in layer.path.split("/"):  # by paths torch finds parameters
+            scopes.enter_context(keras.name_scope(part))
+        update.follow(place)
+    # sorted: files know them by their order
+    give_parts(layer, ATTRIBUTE, dict(sorted((updates_of(layer) | {name: update}).items())))
+    call_through(layer, place.methods, _added(layer))
 
 
 def take_away(model, name) -> None:
@@ -62,7 +70,7 @@ def take_away(model, name) -> None:
     for layer in touched:
         left = {key: each for key, each in updates_of(layer).items() if key != name}
         if not left:
-            call_directly(layer, _matrix(layer).methods)
+            call_directly(layer, place_of(layer).methods)
         give_parts(layer, ATTRIBUTE, left)
     _changed(model, touched)
 
@@ -80,10 +88,10 @@ def weigh(model, weights) -> None:
 
 
 def merge(model) -> None:
-    """Put what is added to each layer into its kernel; nothing is added then, and nothing of it trained."""
-    for layer in adapted(model).values():
+    """Put what is added to each matrix into its kernel; nothing is added then, and nothing of it trained."""
+    for layer in _with_matrices(model):
         merged = merged_matrix(layer)
-        for each in updates_of(layer).values():
+        for each in merging(layer).values():
             if each.direction is not None:
                 each.direction.factors.assign(each.direction.factor())
             each.merged.assign(ops.copy(each.weight))  # a step of jax lets go of its arrays: none may be two variables'
@@ -94,10 +102,10 @@ def merge(model) -> None:
 def unmerge(model) -> None:
     """The inverse of `merge`, to the rounding of the kernels."""
     active = set()
-    for layer in adapted(model).values():
+    for layer in _with_matrices(model):
         matrix = _matrix(layer)
         kernel, scale = ops.cast(matrix.kernel(), "float32"), 1.0
-        for name, each in updates_of(layer).items():
+        for name, each in merging(layer).items():
             weight, factor = _number(each.merged), 1.0 if each.direction is None else each.direction.factors
             kernel, scale = kernel - weight * factor * each.product(), scale + weight * (factor - 1.0)
             each.merged.assign(0.0)
@@ -108,14 +116,45 @@ def unmerge(model) -> None:
 
 def is_merged(model) -> bool:
     """Whether the kernels of a model hold its updates."""
-    return any(_number(update.merged) for _, update in _updates(model))
+    return any(_number(each.merged) for layer in _with_matrices(model) for each in merging(layer).values())
+
+
+def merging(layer) -> dict:
+    """Name -> update, of those of a layer that its kernel can hold."""
+    return {name: each for name, each in updates_of(layer).items() if each.merges}
+
+
+def staying(layer) -> dict:
+    """Name -> update, of those of a layer that no kernel can hold and that are active."""
+    return {name: each for name, each in updates_of(layer).items() if not each.merges and _number(each.weight)}
 
 
 def merged_matrix(layer) -> Tensor:
     """The matrix of a layer with all that is added to it, float32 tensor `(d_in, d_out)`; its gradient goes to the
     updates."""
     kernel = ops.cast(_matrix(layer).kernel(), "float32")
-    return kernel + sum(each.added() * each.delta() for each in updates_of(layer).values())
+    return kernel + sum(each.added() * each.delta() for each in merging(layer).values())
+
+
+def carry(old, new) -> bool:
+    """Give a layer what another one of its config has beside it: those updates that both have get its numbers, and
+    those that no kernel can hold are given.
+
+    Returns:
+        bool: whether some were given, so that the layers around have to be `found_anew`.
+    """
+    lacking = {name: each for name, each in staying(old).items() if name not in updates_of(new)}
+    for name, each in lacking.items():
+        _give(new, name, type(each), config_of(each))
+    for name in updates_of(new).keys() & updates_of(old).keys():
+        for target, source in zip(updates_of(new)[name].variables, updates_of(old)[name].variables, strict=True):
+            target.assign(ops.copy(source))  # a step of jax lets go of the arrays of its model
+    return bool(lacking)
+
+
+def config_of(update) -> dict:
+    """The arguments of an update, but for its name and dtype."""
+    return {key: each for key, each in update.get_config().items() if key not in KERAS_OWN}
 
 
 def described(model) -> list[dict]:
@@ -124,35 +163,56 @@ def described(model) -> list[dict]:
     found = []
     for path, layer in adapted(model).items():
         for name, update in updates_of(layer).items():
-            config = {key: value for key, value in update.get_config().items() if key not in KERAS_OWN}
-            same = [each for each in found if (each["name"], each["config"]) == (name, config)]
+            kind = next(kind for kind, made in KINDS.items() if type(update) is made)
+            entry = {"name": name, "config": config_of(update), "kind": kind}
+            same = [each for each in found if {key: each[key] for key in entry} == entry]
             if not same:
-                same = [{"name": name, "layers": [], "config": config}]
+                same = [entry | {"layers": []}]
                 found += same
             same[0]["layers"].append(path)
     return sorted(found, key=lambda each: each["name"])
 
 
 def adapt_again(model, found) -> None:
-    """Give a model, freshly built, the updates that `described` found.
+    """Give a model, freshly built, the updates that `described` found; a model within it may have its own already.
 
     Raises:
         ValueError: layers that the model does not have, or that take no update.
     """
     known = {path: layer for path, layer, _ in layers(model)}
+    before = {path: dict(updates_of(layer)) for path, layer in known.items()}
     for each in found:
-        nowhere = next((path for path in each["layers"] if matrix_of(known.get(path)) is None), None)
+        kind, config = each.get("kind", "low_rank"), each["config"]  # older files know one kind
+        nowhere = next((path for path in each["layers"] if not takes(known.get(path), kind, config)), None)
         if nowhere is not None:
             raise ValueError(f"the model has no layer {on_one_line(nowhere)[:100]!r} that an adapter could be added to")
-        twice = next((path for path in each["layers"] if each["name"] in updates_of(known[path])), None)
-        if twice is not None:
-            raise ValueError(f"the layer {on_one_line(twice)[:100]!r} is given the adapter {each['name']!r} twice")
-        give(model, each["name"], each["layers"], each["config"])
+        there = {path for path in each["layers"] if _is(before[path].get(each["name"]), kind, config)}
+        lacking = [path for path in each["layers"] if path not in there]
+        twice = next((path for path in lacking if each["name"] in updates_of(known[path])), None)
+        if twice is not None or len({*each["layers"]}) < len(each["layers"]):
+            path = twice or next(path for path in each["layers"] if each["layers"].count(path) > 1)
+            raise ValueError(f"the layer {on_one_line(path)[:100]!r} is given the adapter {each['name']!r} twice")
+        give(model, each["name"], lacking, config, kind)
+
+
+def _is(update, kind, config) -> bool:
+    """Whether an update, or None, is the one that is told of."""
+    return type(update) is KINDS[kind] and config_of(update) == config
+
+
+def takes(layer, kind, config) -> bool:
+    """Whether a layer, or None, has a place for an update of one of `KINDS`; of its config `parallel` tells where."""
+    place, where = place_of(layer), {"parallel": config["parallel"]} if "parallel" in config else {}
+    return place is not None and KINDS[kind].fits(place, **where)
 
 
 def rates_of(model) -> dict:
     """Id of a variable -> what its learning rate is multiplied by, of the updates in a model."""
     return {id(update.b): update.rate_ratio for _, update in _updates(model) if update.rate_ratio != 1.0}
+
+
+def _with_matrices(model):
+    return [layer for layer in adapted(model).values() if merging(layer)]
 
 
 def _updates(model):
@@ -172,7 +232,11 @@ def _added(layer):
 
     def around(method, x, *arguments, **keywords):
         y = method(x, *arguments, **keywords)
-        return y + sum(each(x, y) for each in updates_of(layer).values())
+        updates = updates_of(layer).values()
+        # of a kernel that holds the first ones the others would see no other output than this
+        for group in ([each for each in updates if each.merges], [each for each in updates if not each.merges]):
+            y = y + sum(each(x, y) for each in group) if group else y
+        return y
 
     return around
 

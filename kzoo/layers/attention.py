@@ -215,13 +215,17 @@ class Attention(Configured, keras.layers.Layer):
             key = ops.cast(self.key_norm(key), value.dtype)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
-        mixed = attend(query, key, value, causal, padding_mask, visible, position_bias)  # (batch, T, heads, d)
+        mixed = self.mix_heads(query, key, value, causal, padding_mask, visible, position_bias)
         mixed = ops.reshape(mixed, (-1, length, self.width))
         if self.inner_norm is not None:
             mixed = self.inner_norm(mixed)
         if self.gate is not None:
             mixed = mixed * ops.sigmoid(self.gate(x))
         return mixed if self.out is None else self.out(mixed)
+
+    def mix_heads(self, query, key, value, causal, padding_mask, visible, position_bias) -> Tensor:
+        """What the heads make of queries, keys and values, as `attend`; keys and values of a prefix stand beside it."""
+        return attend(query, key, value, causal, padding_mask, visible, position_bias)  # (batch, T, heads, d)
 
     def _project_fused(self, x):
         parts = (self.query, self.key, self.value)

@@ -5,8 +5,8 @@ import numpy as np
 from keras import ops
 
 from kzoo.files.words import on_one_line
-from kzoo.keras_contact import layers_within, memory_unsearched
-from kzoo.layers.adapted import adapt_again, described, merged_matrix, updates_of
+from kzoo.keras_contact import found_anew, layers_within, memory_unsearched
+from kzoo.layers.adapted import adapt_again, carry, described, merged_matrix, merging, updates_of
 from kzoo.layers.locking import WITH_LORA, has_lora, lock_again, locked_paths
 from kzoo.layers.matrices import matrix_of
 from kzoo.types import Tensor
@@ -94,8 +94,8 @@ def quantise_again(model, found) -> None:
 
 
 def copy_weights(old, new) -> None:
-    """Give a layer the weights of one of the same config: LoRA and adapters are merged; what is quantised there becomes
-    plain again.
+    """Give a layer the weights of one of the same config: LoRA and adapters are merged, but for those that no kernel
+    can hold, which the layer is given; what is quantised there becomes plain again.
 
     Args:
         old: any layer or model.
@@ -104,16 +104,20 @@ def copy_weights(old, new) -> None:
     Raises:
         ValueError: a quantised layer whose plain weights cannot be found.
     """
+    given = []
     for source, target in zip(_without_updates(old), _without_updates(new), strict=True):
         if source.quantization_mode == target.quantization_mode:
             stored = {}
             source.save_own_variables(stored)  # with LoRA merged
-            if updates_of(source) and not updates_of(target):
+            if merging(source) and not merging(target):
                 stored[KERNEL] = matrix_of(source).folded(merged_matrix(source))
         else:
             stored = _plain(source)
         # copies: on jax a step takes the memory of what it was given
         _load(target, {name: np.array(ops.convert_to_numpy(value)) for name, value in stored.items()})
+        given += [target] if updates_of(source) and carry(source, target) else []
+    if given:
+        found_anew([new, *given])
 
 
 def _without_updates(layer):
@@ -156,11 +160,16 @@ def _plain(layer):
 
 def plain_kernel(layer) -> Tensor:
     """The kernel of a `Dense` layer as it multiplies by it, a float tensor: with LoRA, and without quantisation."""
-    if updates_of(layer) and layer.quantization_mode in (None, "int8"):
+    if merging(layer) and layer.quantization_mode in (None, "int8"):
         return matrix_of(layer).folded(merged_matrix(layer))
     if layer.quantization_mode is None:
         return ops.convert_to_tensor(layer.kernel)
     if layer.quantization_mode != "int8":
+        if len(merging(layer)) < len(updates_of(layer)):
+            raise NotImplementedError(
+                f"{layer.path} is in {layer.quantization_mode} and has an adapter that no kernel can hold, so its own "
+                "numbers are not to be had in floats; quantise to int8, or remove the adapter."
+            )
         rows = np.eye(layer.kernel.shape[0], dtype="float32")
         return ops.cast(layer(rows), "float32") - ops.cast(layer(np.zeros_like(rows)), "float32")
     kernel, scale = (ops.cast(each, "float32") for each in (layer.kernel, layer.kernel_scale))

@@ -8,6 +8,7 @@ from keras import ops
 from kzoo.arguments import COUNT, FLAG, POSITIVE, RATE, number
 from kzoo.keras_contact import untracked
 from kzoo.layers.configured import Configured
+from kzoo.layers.matrices import Matrix
 from kzoo.types import Tensor
 
 SMALLEST = 1e-12  # norm of a column that is divided by
@@ -51,6 +52,13 @@ class LowRank(Configured, keras.layers.Layer):
         "decomposed": FLAG,
         "rate_ratio": number(above=0),
     }
+
+    merges = True  # into the kernel of the layer
+
+    @staticmethod
+    def fits(place) -> bool:
+        """Whether it can stand at a place: beside a matrix."""
+        return isinstance(place, Matrix)
 
     def __init__(self, rank, alpha, dropout=0.0, rank_stabilized=False, decomposed=False, rate_ratio=1.0, **kwargs):
         super().__init__(**kwargs)

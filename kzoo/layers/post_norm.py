@@ -102,8 +102,11 @@ class PostNormBlock(Configured, keras.layers.Layer):
         return unfold(self._fed_forward(x)), cache
 
     def _fed_forward(self, x, training=None):
-        mixed = self.mlp_down(self.activation(self.mlp_up(x)))
-        return self.mlp_norm(self._added(x, mixed, training))
+        return self.mlp_norm(self._added(x, self.feed_forward(x), training))
+
+    def feed_forward(self, x) -> Tensor:
+        """The MLP of `x`: what is added to the stream."""
+        return self.mlp_down(self.activation(self.mlp_up(x)))
 
     def _added(self, x, branch, training=None):
         if self.dropout is not None:

@@ -131,12 +131,15 @@ class T5Block(Configured, keras.layers.Layer):
     def call(self, x, position_bias, padding_mask=None, training=None) -> Tensor:
         x = ops.cast(x, "float32")
         x = self._added(x, self.attention(self.norm_1(x), position_bias, padding_mask=padding_mask), training)
-        y = self.norm_2(x)
+        return self._added(x, self.feed_forward(self.norm_2(x)), training)
+
+    def feed_forward(self, x) -> Tensor:
+        """The MLP of `x`, which was normed before: what is added to the stream."""
         if self.mlp_gate is None:
-            hidden = self.activation(self.mlp_up(y))
+            hidden = self.activation(self.mlp_up(x))
         else:
-            hidden = self.activation(self.mlp_gate(y)) * self.mlp_up(y)  # (batch, length, mlp_dim)
-        return self._added(x, self.mlp_down(hidden), training)
+            hidden = self.activation(self.mlp_gate(x)) * self.mlp_up(x)  # (batch, length, mlp_dim)
+        return self.mlp_down(hidden)
 
     def _added(self, x, branch, training):
         branch = ops.cast(branch, "float32")

@@ -222,10 +222,11 @@ class TransformerBlock(Configured, keras.layers.Layer):
         x = x + self._branch(mixed, after[0], self.scale_1, training)
         if self.mlp_up is None:
             return x
-        mixed = self._mlp(self._before(x, self.norm_2))
+        mixed = self.feed_forward(self._before(x, self.norm_2))
         return x + self._branch(mixed, after[1], self.scale_2, training)
 
-    def _mlp(self, x):
+    def feed_forward(self, x) -> Tensor:
+        """The MLP of `x`, which was normed before: what is added to the stream, but for its norm and gain."""
         if self.mlp_input_norm is not None:
             x = self.mlp_input_norm(x)
         hidden = self.mlp_up(x)  # (batch, length, mlp_dim)

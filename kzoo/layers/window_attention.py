@@ -241,7 +241,11 @@ class WindowBlock(Configured, keras.layers.Layer):
     # -- forward --
     def call(self, x) -> Tensor:
         x = x + self.attention(self.norm_1(x))
-        return x + self.mlp_down(self.activation(self.mlp_up(self.norm_2(x))))
+        return x + self.feed_forward(self.norm_2(x))
+
+    def feed_forward(self, x) -> Tensor:
+        """The MLP of `x`, which was normed before: what is added to the stream."""
+        return self.mlp_down(self.activation(self.mlp_up(x)))
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -38,6 +38,7 @@ def set_options(model, options) -> dict:
         untracked(model, name, value)
     untracked(model, "few_rows", True)  # of a batch of no fixed size, until `expect_rows` says otherwise
     rates, ratios = rates_by_depth(model, options["layer_decay"]), rates_of(model)
+    ratios |= getattr(model, "rate_ratios", dict)()  # of a model that trains some of its parts slower
     scale_rates(model.optimizer, rates | {each: ratio * rates.get(each, 1.0) for each, ratio in ratios.items()})
     skips = options["non_finite"] == "skip" or isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     untracked(model, "watched", watched_layers(model))

@@ -3,7 +3,7 @@
 from kzoo.files.findings import Findings, check_files
 from kzoo.files.strict_json import read_object
 from kzoo.files.writing import readable
-from kzoo.weights import peft
+from kzoo.weights import own_adapter, peft
 from kzoo.weights.tensors import TensorFiles
 
 RANKED = {peft.A: 0, peft.B: 1}  # the axis of a tensor whose length is the rank
@@ -24,6 +24,8 @@ def problems(folder) -> tuple:
         return "adapter", found
     path = folder / peft.CONFIG_FILE
     content = found.attempt(read_object, path)
+    if content is not None and own_adapter.KIND in content:
+        return "adapter", _of_own(folder, content, path, found)
     for sentence in () if content is None else peft.problems_of_config(content, path):
         found.note(sentence)
     config = peft.read_config(content, path) if not found else None
@@ -44,6 +46,16 @@ def problems(folder) -> tuple:
         if {*RANKED} <= {*arrays}:
             found.attempt(peft.check_together, arrays, own, module, folder)
     return "adapter", found
+
+
+def _of_own(folder, content, path, found) -> Findings:
+    """What is wrong with an adapter that PEFT has no file for."""
+    before = len(found)
+    found.attempt(own_adapter.check_config, content, path)
+    tensors = found.attempt(lambda: TensorFiles(folder, peft.STEM, endings=("safetensors",)))
+    if tensors is not None and len(found) == before:
+        own_adapter.arrays_of(tensors, content, folder, found.note)
+    return found
 
 
 def _of_layer(config, module, path):

@@ -7,7 +7,7 @@ from prompt_case import BATCH, IMAGES, NAMES, TOWERS, logits_of, made, state
 from shared_case import numpy, spread, tiny_model
 
 import kzoo
-from kzoo.adaptation import MVLPT, VPT, CoOp, EmbeddingClassifier, MaPLe
+from kzoo.adaptation import MVLPT, VPT, CoOp, EmbeddingClassifier, HiCroPL, MaPLe
 from kzoo.encoders import PromptedTower
 from kzoo.export import runtime
 from kzoo.models import DualEncoder
@@ -25,12 +25,17 @@ METHODS = {
     "shallow VPT": lambda model: VPT(model, NAMES, n_ctx=2, deep=False, template="a {}"),
     "MaPLe": lambda model: MaPLe(model, NAMES, init="a big", knowledge_weight=1.0, template="a {}"),
     "MVLPT": lambda model: MVLPT(model, NAMES, 2, 3, shared="mlp", project_dim=8),
+    "HiCroPL": lambda model: HiCroPL(model, NAMES, 2, template="a {}"),
 }
+SQUARE = [(24, 24), (24,)]
+PROXY = [(1, 24), *[(24,)] * 4, *SQUARE * 4]
+MAPPER = [*SQUARE * 7, *[(24,)] * 4, (24, 96), (96,), (96, 24), (24,)]
 SHAPES = {
     "deep VPT": [(2, 3, 24)],
     "shallow VPT": [(1, 2, 24)],
     "MaPLe": [(2, 24), (2, 24), (24, 24), (24,), (24, 24), (24,)],
     "MVLPT": [(2, 24), (6, 24), *[(24, 8), (8,), (8, 24), (24,)] * 2, (8, 8), (8,)],
+    "HiCroPL": [(2, 24)] * 4 + PROXY * 2 + MAPPER * 2,
 }
 
 
@@ -48,6 +53,8 @@ def test_the_prompts_alone_are_trained_and_kept(model, name, tmp_path):
     losses = classifier.fit(BATCH, batch_size=6, epochs=6, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     for old, new in zip(begun, classifier.trainable_variables, strict=True):
+        if any(part in new.path for part in ("key/", "attention/query/")):  # there is one proxy to look at
+            continue
         assert (np.abs(numpy(new) - old).reshape(-1, old.shape[-1]).max(axis=1) > 1e-4).all(), new.path
     for weights, old in ((state(model), before), (state(classifier.model), frozen)):
         assert all(np.array_equal(weights[path], old[path]) for path in old)
@@ -121,7 +128,7 @@ def plain_tower():
 
 @pytest.mark.once
 def test_an_export_has_the_prompts_within(model, tmp_path):
-    classifier = METHODS["MaPLe"](model)
+    classifier = METHODS["HiCroPL"](model)
     classifier.export(tmp_path / "onnx")
     baked = EmbeddingClassifier.load(tmp_path / "onnx" / "classifier.safetensors")
     pictures = runtime.load(tmp_path / "onnx").encode_image(IMAGES)
@@ -146,3 +153,36 @@ def test_what_takes_no_prompts(model):
     for names in ("abc", {"letters": "abc"}):
         with pytest.raises(TypeError, match="give a list of names"):
             MVLPT(model, names)
+
+
+@pytest.mark.once
+def test_hicropl_adds_what_stood_without_prompts_and_says_how_far_it_went(model):
+    told = {"red circle": ["a red circle", "a big red circle"], "green_square": "a green square", "blue": ["blue"]}
+    classifier = HiCroPL(model, NAMES, 2, init="a big", template="a {}", descriptions=told)
+    assert (len(classifier.text_proxies), len(classifier.visual_proxies)) == (1, 1)
+    mean = model.encode_text(told["red circle"]).mean(axis=0)
+    np.testing.assert_allclose(numpy(classifier.zero_shot)[0], mean / np.linalg.norm(mean), atol=1e-6)
+    prompts = [numpy(each) for each in classifier.text_prompts()]
+    assert np.array_equal(prompts[0], numpy(classifier.context.vectors)) and len(prompts) == 2
+    texts = numpy(classifier.texts.embed(classifier.text_prompts())) + numpy(classifier.zero_shot)
+    texts /= np.linalg.norm(texts, axis=-1, keepdims=True)
+    visual = dict(enumerate(classifier.visual_prompts()))
+    pictures = numpy(model.image_encoder(IMAGES, prompts=visual)["embedding"])
+    plain = model.encode_image(IMAGES)
+    pictures = pictures / np.linalg.norm(pictures, axis=-1, keepdims=True) + plain
+    pictures /= np.linalg.norm(pictures, axis=-1, keepdims=True)
+    logits = logits_of(classifier)
+    np.testing.assert_allclose(logits, model.similarity.numbers()[0] * pictures @ texts.T, atol=1e-4)
+    left = 2.0 - (pictures * plain).sum(axis=-1).mean() - (texts * numpy(classifier.zero_shot)).sum(axis=-1).mean()
+    shares = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    wanted = -shares[np.arange(12), BATCH["labels"]].mean() + 12.0 * left
+    classifier.compile(keras.optimizers.SGD(0.0))
+    for _ in range(2):  # a call changes nothing
+        assert abs(classifier.evaluate(BATCH, batch_size=12, verbose=0, return_dict=True)["loss"] - wanted) < 1e-4
+    for call, sentence in (
+        (lambda: HiCroPL(model, NAMES, 2, 2, 3, template="a {}"), "cross_layer is 3, but 2 blocks have prompts"),
+        (lambda: HiCroPL(model, NAMES, 2, 3, template="a {}"), "prompted_blocks is 3, but a tower has 2 blocks"),
+        (lambda: HiCroPL(model, NAMES, 2, descriptions={"blue": "b"}, template="a {}"), "descriptions and class names"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            call()

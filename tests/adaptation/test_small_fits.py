@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from classifier_case import NAMES, blobs
 
-from kzoo.adaptation import EmbeddingClassifier, SparseConceptBottleneck, TipAdapter
+from kzoo.adaptation import CrossTune, EmbeddingClassifier, SparseConceptBottleneck, TipAdapter, ZeroShot
 
 TEST, ANSWERS, _ = blobs(20, seed=1)
 
@@ -71,3 +71,30 @@ def test_the_first_step_of_a_bottleneck_goes_down_the_slope():
     slope = scores.T @ (1 / 3 - np.eye(3)[labels])
     np.testing.assert_allclose(made.head, -0.01 * np.sign(slope), rtol=1e-3)
     np.testing.assert_allclose(made.mixtures, 0.99 * np.eye(3), rtol=1e-3, atol=1e-6)
+
+
+def test_a_black_box_is_tuned_by_attention_to_descriptions(tmp_path):
+    rows, labels, texts = blobs(spread=0.4)
+    random = np.random.default_rng(0)
+    texts = texts + 0.6 * random.normal(size=texts.shape)  # they say the classes badly
+    told = texts.repeat(2, axis=0) + 0.3 * random.normal(size=(6, 6))
+    begun = CrossTune(rows, labels, texts, NAMES, told, scale=20.0, epochs=0)
+    np.testing.assert_allclose(begun.logits(TEST), ZeroShot(texts, NAMES, 20.0).logits(TEST), atol=1e-5)
+    options = {"scale": 20.0, "epochs": 40, "learning_rate": 0.02}
+    made = CrossTune(rows, labels, texts, NAMES, told, **options)
+    test, answers, _ = blobs(20, spread=0.4, seed=1)
+    assert made.accuracy(test, answers) > begun.accuracy(test, answers) + 0.1
+    assert made.num_heads == 2
+    x, d = made_unit(test), made_unit(told)
+    mixed = []
+    for head in (slice(0, 3), slice(3, 6)):
+        shares = softmax((x @ made.query[:, head]) @ (d @ made.key[:, head]).T / np.sqrt(3))
+        mixed.append(shares @ (d @ made.value[:, head]))
+    moved = made_unit(x + np.concatenate(mixed, axis=1) @ made.out)
+    np.testing.assert_allclose(made.logits(test), 20.0 * moved @ made_unit(texts).T, rtol=1e-4, atol=1e-4)
+    made.save(tmp_path / "made.safetensors")
+    assert np.array_equal(EmbeddingClassifier.load(tmp_path / "made.safetensors").logits(test), made.logits(test))
+    again = CrossTune(rows, labels, texts, NAMES, told, **options)
+    assert np.array_equal(again.out, made.out)
+    with pytest.raises(ValueError, match="descriptions"):
+        CrossTune(rows, labels, texts, NAMES, told[:, :5])

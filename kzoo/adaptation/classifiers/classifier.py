@@ -25,6 +25,7 @@ CLASSIFIER_FILE = "classifier.safetensors"  # in the folder of a model or an exp
 KINDS = {}  # name of a class -> the class, of those that have been imported
 HOMES = {  # name of a class -> its file, for opening one that was saved
     "ConceptMatrixSearch": "concept_matrix_search",
+    "CrossTune": "cross_tune",
     "GaussianDiscriminant": "gaussian",
     "KNearestNeighbours": "neighbours",
     "LabelPropagation": "label_propagation",

@@ -1,10 +1,9 @@
 """CoCoOp: a context that depends on the picture."""
 
-from typing import NoReturn
-
 import keras
 from keras import ops
 
+from kzoo.adaptation.prompts.by_picture import ClassesByPicture
 from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import Context
 from kzoo.adaptation.prompts.coop import CoOp
@@ -14,7 +13,7 @@ from kzoo.models.answers import Rule
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class CoCoOp(PromptedClassifier):
+class CoCoOp(ClassesByPicture):
     """Conditional context optimisation: CoOp's context, moved for each picture by a small network that reads it.
 
     Each vector of the context is moved by the same `h(f)`, with `f` the picture's embedding at unit length and `h` two
@@ -85,16 +84,4 @@ class CoCoOp(PromptedClassifier):
         vectors = ops.convert_to_tensor(self.context.vectors) + shift[:, None]  # (batch, n_ctx, width)
         classes = self.context.embed(self.model.text_encoder, vectors)  # (batch, classes, embed_dim)
         self.stay_near(classes)
-        logits = self.similarity.scale * ops.einsum("bd,bcd->bc", images, classes)
-        return (logits if self.similarity.bias is None else logits + self.similarity.bias,)
-
-    def bake(self) -> NoReturn:
-        """Refused: there is no one embedding of a class.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(
-            f"what {type(self).__name__} says of a class depends on the picture, so no classifier of fixed embeddings "
-            "can be made of it, and none exported; keep the model with save('model.keras'), or train a CoOp."
-        )
+        return (self.compared(images, classes),)

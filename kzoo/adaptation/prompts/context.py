@@ -23,16 +23,19 @@ class Context(keras.layers.Layer):
         class_specific: vectors for each class.
         class_position: as in `laid_out`.
         init: the text that they begin as, or None.
+        std: deviation of the normal numbers that they begin as without `init`.
 
     Raises:
         ValueError: see `CoOp`.
     """
 
-    def __init__(self, encoder, class_names, n_ctx=None, class_specific=False, class_position="end", init=None):
+    def __init__(
+        self, encoder, class_names, n_ctx=None, class_specific=False, class_position="end", init=None, std=STD
+    ):
         super().__init__(name="context", dtype="float32")
         preprocessor, tower = encoder.preprocessor, encoder.text_encoder
         width = tower.embed(np.zeros((1, 1), "int32")).shape[-1]
-        initializer = Normal(stddev=STD)
+        initializer = Normal(stddev=std)
         if init is not None:
             (ids,) = plain_ids(preprocessor.tokenizer, [init])
             if class_specific:
@@ -49,7 +52,7 @@ class Context(keras.layers.Layer):
         longest = int(layout.padding_mask.sum(axis=1).max())
         length = longest if tower.causal and tower.eot_id is not None else layout.token_ids.shape[1]
         self.arrays = {"token_ids": layout.token_ids[:, :length], "padding_mask": layout.padding_mask[:, :length]}
-        self.places = layout.places[:, :length]
+        self.places, self.is_name = layout.places[:, :length], layout.is_name[:, :length]
         shape = (len(class_names), self.count, width) if class_specific else (self.count, width)
         self.vectors = self.add_weight(name="vectors", shape=shape, initializer=initializer, autocast=False)
         self.built = True
@@ -59,27 +62,41 @@ class Context(keras.layers.Layer):
 
         Args:
             tower: the text tower, of the encoder.
-            vectors: in place of its own, `(n_ctx, width)`, or `(batch, n_ctx, width)`, a context for each picture.
+            vectors: in place of its own, `(n_ctx, width)`; or `(batch, n_ctx, width)`, a context for each picture; or
+                `(batch, classes, n_ctx, width)`, one for each picture and class.
             **options: of the tower, such as `prompts`.
 
         Returns:
             `(classes, embed_dim)`; of a context for each picture `(batch, classes, embed_dim)`.
         """
-        of_pictures = vectors is not None and len(vectors.shape) == 3
+        return l2_normalize(self.features(tower, vectors, **options))
+
+    def features(self, tower, vectors=None, **options) -> Tensor:
+        """As `embed`, of any length."""
+        of_pictures = vectors is not None and len(vectors.shape) > 2
         arrays = [ops.convert_to_tensor(self.arrays[each.name]) for each in tower.inputs]  # (classes, length)
         embeddings = self.texts(tower, vectors)
         if of_pictures:
             rows, shape = ops.shape(vectors)[0], self.places.shape
             embeddings = ops.reshape(embeddings, (-1, *embeddings.shape[2:]))  # (batch * classes, length, width)
             arrays = [ops.reshape(ops.broadcast_to(each, (rows, *shape)), (-1, shape[1])) for each in arrays]
-        found = l2_normalize(tower(*arrays, embeddings=embeddings, training=False, **options)["embedding"])
+        found = ops.cast(tower(*arrays, embeddings=embeddings, training=False, **options)["embedding"], "float32")
         return ops.reshape(found, (-1, len(self.places), found.shape[-1])) if of_pictures else found
+
+    def names(self, tower) -> Tensor:
+        """The mean embedding of the tokens of each class that stand around no context: its name, `(classes, width)`."""
+        own = ops.cast(tower.embed(ops.convert_to_tensor(self.arrays["token_ids"])), "float32")
+        shares = self.is_name / np.maximum(self.is_name.sum(axis=1, keepdims=True), 1)
+        return ops.einsum("cl,cld->cd", shares.astype("float32"), own)
 
     def texts(self, tower, vectors=None) -> Tensor:
         """Embeddings of the tokens of all classes, `(classes, length, width)`; `vectors` as in `embed`."""
         own = ops.cast(tower.embed(ops.convert_to_tensor(self.arrays["token_ids"])), "float32")
         where = np.maximum(self.places, 0)
-        if vectors is not None and len(vectors.shape) == 3:
+        if vectors is not None and len(vectors.shape) == 4:
+            chosen = np.equal(where[..., None], np.arange(self.count)).astype("float32")  # (classes, length, n_ctx)
+            context = ops.einsum("cln,bcnd->bcld", chosen, vectors)
+        elif vectors is not None and len(vectors.shape) == 3:
             context = ops.reshape(ops.take(vectors, where.reshape(-1), axis=1), (-1, *where.shape, self.width))
         elif vectors is None and self.class_specific:
             context = ops.take_along_axis(ops.convert_to_tensor(self.vectors), where[..., None], axis=1)

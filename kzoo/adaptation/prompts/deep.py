@@ -76,14 +76,14 @@ class CoupledTower(PromptedTower):
     Args:
         tower: as of `PromptedTower`.
         visual: function of nothing to a list of `(num_prompts, width)`, before each of the first blocks.
-        num_prompts, prompted_blocks: as of `PromptedTower`.
+        num_prompts, prompted_blocks, adds_plain: as of `PromptedTower`.
     """
 
     kind = None
     arguments = PromptedTower.arguments | {"visual": FUNCTION}
 
-    def __init__(self, tower, visual, num_prompts, prompted_blocks, **kwargs):
-        super().__init__(tower, num_prompts, prompted_blocks, **kwargs)
+    def __init__(self, tower, visual, num_prompts, prompted_blocks, adds_plain=False, **kwargs):
+        super().__init__(tower, num_prompts, prompted_blocks, adds_plain=adds_plain, **kwargs)
         self.visual = visual
 
     def add_prompts(self, spread) -> None:
@@ -95,6 +95,7 @@ class CoupledTower(PromptedTower):
     def baked(self) -> PromptedTower:
         """The tower with these prompts as its own weights."""
         prompts = np.stack([ops.convert_to_numpy(each) for each in self.visual()])
-        tower = PromptedTower(self.tower, self.num_prompts, self.prompted_blocks, name=self.name)
+        options = {"adds_plain": self.adds_plain, "name": self.name}
+        tower = PromptedTower(self.tower, self.num_prompts, self.prompted_blocks, **options)
         tower.prompts.assign(prompts)
         return tower

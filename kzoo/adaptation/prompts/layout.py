@@ -19,12 +19,14 @@ class Layout:
         padding_mask: bool `(classes, length)`, True where an id or a vector is.
         places: int32 `(classes, length)`, which vector of the context stands there; -1 where the id does.
         start: ids before each text.
+        is_name: bool `(classes, length)`, True where an id of the name is.
     """
 
     token_ids: Array
     padding_mask: Array
     places: Array
     start: int
+    is_name: Array
 
 
 def laid_out(preprocessor, class_names, n_ctx, class_position="end", init=None) -> Layout:
@@ -55,12 +57,13 @@ def laid_out(preprocessor, class_names, n_ctx, class_position="end", init=None) 
     length = tokenizer.context_length
     shape = (len(names), length)
     ids, places = np.full(shape, tokenizer.pad_id, "int32"), np.full(shape, -1, "int32")
-    mask = np.zeros(shape, "bool")
+    mask, is_name = np.zeros(shape, "bool"), np.zeros(shape, "bool")
     whole = _behind(tokenizer, lead, lead_ids, [name + STOP for name in names])
     alone = _behind(tokenizer, lead, lead_ids, names)
     for row, (name, said, bare) in enumerate(zip(class_names, whole, alone)):
         bare = bare if said[: len(bare)] == bare else said
         stop, context = said[len(bare) :], list(zip(slots, range(n_ctx)))
+        named = len(bare)
         bare = [(each, -1) for each in [*fixed, *bare]]
         half = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[class_position]
         text = [*context[:half], *bare, *context[half:], *((each, -1) for each in stop)]
@@ -72,7 +75,9 @@ def laid_out(preprocessor, class_names, n_ctx, class_position="end", init=None) 
             )
         ids[row, : len(text)], places[row, : len(text)] = zip(*text)
         mask[row, : len(text)] = True
-    return Layout(ids, mask, places, len(start))
+        first = len(start) + half + len(fixed)
+        is_name[row, first : first + named] = True
+    return Layout(ids, mask, places, len(start), is_name)
 
 
 def plain_ids(tokenizer, texts) -> list[list[int]]:

@@ -91,7 +91,7 @@ class MVLPT(PromptedClassifier):
         template=TEMPLATE,
         **kwargs,
     ):
-        tasks = _tasks_of(class_names)
+        tasks = tasks_of(class_names)
         names = class_names if tasks is None else [name for own in tasks.values() for name in own]
         super().__init__(model, names, knowledge_weight, template, **kwargs)
         if tasks is not None:
@@ -206,7 +206,7 @@ class MVLPT(PromptedClassifier):
         return encoder_with(self, self.prompted.baked())
 
 
-def _tasks_of(class_names):
+def tasks_of(class_names) -> dict | None:
     """Task -> list of its classes; None of a list of names."""
     if not isinstance(class_names, Mapping):
         return None
