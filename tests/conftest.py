@@ -29,8 +29,9 @@ TURNS = (
     *(f"models/test_{name}.py" for name in MODELS),
     *(f"losses/{name}" for name in ("parts/", "test_called_by_hand.py", "test_composition.py", "test_from_tensors.py")),
     *(f"losses/test_{name}.py" for name in ("numbers", "odd_batches", "sample_weights", "shapes")),
-    *("encoders/", "layers/", "test_cli.py", "presets/test_forms.py"),
-    *("weights/test_against_transformers.py", "weights/test_save.py"),
+    *("adaptation/", "encoders/", "layers/", "test_cli.py", "presets/test_forms.py", "training/test_optimisation.py"),
+    *("losses/test_every_loss_trains.py", "presets/test_rows_of_other_forms.py"),
+    *("weights/test_against_transformers.py", "weights/test_save.py", "weights/test_single_towers.py"),
 )
 
 
