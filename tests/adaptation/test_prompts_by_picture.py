@@ -53,7 +53,11 @@ def trains_and_is_kept(classifier, batch, outputs, tmp_path, rate=0.02):
 
 @pytest.mark.one_other
 def test_task_oriented_prompts_begin_as_coop(model, tmp_path):
-    coop, both = CoOp(model, NAMES, init="a big"), TaskOrientedPrompt(model, NAMES, init="a big")
+    coop = CoOp(model, NAMES, init="a big")
+    both = TaskOrientedPrompt(model, NAMES, init="a big", knowledge_weight=2.0, template="a {}")
+    near = np.square(coop.bake().zero_shot - numpy(both.zero_shot)).sum(axis=-1).mean()
+    both.compile(keras.optimizers.SGD(0.0))
+    assert abs(loss_of(both, BATCH) - cross_entropy(logits_of(coop), LABELS) - 2.0 * near) < 1e-3
     np.testing.assert_allclose(logits_of(both), logits_of(coop), atol=1e-4)
     ids, is_name = both.context.arrays["token_ids"][0], both.context.is_name[0]
     found = numpy(model.text_encoder.embed(ids[None]))[0][is_name].mean(axis=0)

@@ -8,6 +8,7 @@ from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import Context
 from kzoo.adaptation.prompts.coop import CoOp
 from kzoo.adaptation.prompts.frozen import needs
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT, NOT_NEGATIVE, POSITIVE, takes
 from kzoo.data import ViewDataset, views
 from kzoo.losses import NTXent
@@ -36,7 +37,7 @@ class GOPro(ClassesByPicture):
 
     Args:
         model: as of `CoOp`; its image tower is a transformer of kzoo.
-        class_names, n_ctx, init: as of `CoOp`.
+        class_names, n_ctx, init, knowledge_weight, template: as of `CoOp`.
         view_weight: of SimCLR's loss.
         simclr_temperature: of SimCLR's loss.
 
@@ -79,9 +80,11 @@ class GOPro(ClassesByPicture):
         init="a photo of a",
         view_weight=0.1,
         simclr_temperature=0.1,
+        knowledge_weight=0.0,
+        template=TEMPLATE,
         **kwargs,
     ):
-        super().__init__(model, class_names, **kwargs)
+        super().__init__(model, class_names, knowledge_weight, template, **kwargs)
         tower = self.model.image_encoder
         needs(tower, "layers")
         self.view_weight = view_weight
@@ -140,12 +143,15 @@ class GOPro(ClassesByPicture):
 
     def _logits_of_views(self, images, tokens, *others, training):
         classes = self._classes(tokens)
+        self.stay_near(classes)
         if others:
             seen, tokens_2, tokens_3 = others
             for view in (tokens_2, tokens_3):
                 self.add_loss(ops.mean(ops.square(classes - self._classes(view))))
             projected = [self.view_norm(self.view_projection(each), training=training) for each in (images, seen)]
             self.add_loss(self.view_weight * self.contrast(*projected))
+        else:  # nothing, so that all that is trained has a gradient
+            self.add_loss(0.0 * ops.sum(self.view_norm(self.view_projection(images), training=False)))
         return (self.compared(images, classes),)
 
     def _classes(self, tokens):

@@ -10,6 +10,7 @@ from kzoo.adaptation.prompts.by_picture import ClassesByPicture
 from kzoo.adaptation.prompts.classifier import PromptedClassifier
 from kzoo.adaptation.prompts.context import Context
 from kzoo.adaptation.prompts.coop import CoOp
+from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT
 from kzoo.layers.attention import Attention
 from kzoo.layers.numerics import l2_normalize
@@ -31,7 +32,7 @@ class TaskOrientedPrompt(ClassesByPicture):
 
     Args:
         model: as of `CoOp`; its image tower gives tokens.
-        class_names, n_ctx, init: as of `CoOp`.
+        class_names, n_ctx, init, knowledge_weight, template: as of `CoOp`.
 
     Inputs:
         as `CoOp`.
@@ -56,8 +57,10 @@ class TaskOrientedPrompt(ClassesByPicture):
 
     arguments = PromptedClassifier.arguments | {"n_ctx": COUNT | None, "init": CoOp.arguments["init"]}
 
-    def __init__(self, model, class_names, n_ctx=None, init="a photo of a", **kwargs):
-        super().__init__(model, class_names, **kwargs)
+    def __init__(
+        self, model, class_names, n_ctx=None, init="a photo of a", knowledge_weight=0.0, template=TEMPLATE, **kwargs
+    ):
+        super().__init__(model, class_names, knowledge_weight, template, **kwargs)
         tower = self.model.image_encoder
         if tower.token_dim is None:
             raise ValueError(
@@ -75,6 +78,7 @@ class TaskOrientedPrompt(ClassesByPicture):
 
     def _logits_of_both(self, images, tokens, training):
         classes = self.context.embed(self.model.text_encoder, self._contexts(tokens))  # (batch, classes, embed_dim)
+        self.stay_near(classes)
         moved = l2_normalize(images + self.feature_attention(images[:, None], classes)[:, 0])
         return (self.compared(moved, classes),)
 
