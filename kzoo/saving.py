@@ -31,7 +31,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> A
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError, TypeError: no file that `model.save` wrote, or one with other numbers than a model can have; what
+        ValueError: no file that `model.save` wrote, or one with other numbers than a model can have; what
             `keras.saving.load_model` says, such as of classes that it does not know.
 
     Example:
@@ -57,8 +57,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> A
     except (MemoryError, ImportError):
         raise
     except Exception as error:  # layers of a config, Keras and h5py raise whatever a file makes them stumble over
-        kind = TypeError if isinstance(error, TypeError) else ValueError  # the former of classes that are not known
-        raise kind(f"{path} cannot be opened: {said_by(error)}.") from error
+        raise ValueError(f"{path} cannot be opened: {said_by(error)}.") from error
     check_kinds(held, model.variables)
     check_weights(model, path)
     if hasattr(model, "towers"):  # of others Keras alone knows what they keep

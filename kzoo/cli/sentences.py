@@ -54,6 +54,8 @@ def in_words(error) -> str:
         return "there is not enough memory for this; take smaller batches or a smaller model."
     if isinstance(error, OSError) and error.errno in disk.NO_ROOM and error.strerror:  # of the system, in its words
         return f"{on_one_line(error.filename or 'what is printed')} cannot be written: {disk.REASONS[error.errno]}."
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return in_short(f"{on_one_line(error.filename)} cannot be opened: {on_one_line(error.strerror)}.")
     if isinstance(error, EXPECTED) and str(error).strip():
         return in_short(on_one_line(error))  # libraries draw tables
     text = on_one_line(error)[:300]

@@ -43,7 +43,7 @@ class Embedder:
         """
         if self._is_embedding(images):
             return directions(np.asarray(images, "float32"), IMAGES)
-        return self._in_batches(self.as_list(images), "images", batch_size, self.preprocessor.encode_images)
+        return self._in_batches(self.as_list(images), "images", batch_size, self._reader().encode_images)
 
     @takes(batch_size=COUNT)
     def encode_text(self, texts, batch_size=BATCH_SIZE) -> Array:
@@ -66,7 +66,7 @@ class Embedder:
         """
         if self._is_embedding(texts):
             return directions(np.asarray(texts, "float32"), TEXTS)
-        return self._in_batches(self.as_list(texts), "texts", batch_size, self.preprocessor.encode_texts)
+        return self._in_batches(self.as_list(texts), "texts", batch_size, self._reader().encode_texts)
 
     @takes(batch_size=COUNT)
     def classify(self, images, labels, templates="a photo of a {}.", batch_size=BATCH_SIZE) -> Array:
@@ -117,6 +117,14 @@ class Embedder:
         """A picture or text on its own as a list of one."""
         alone = isinstance(sources, (str, os.PathLike, bytes, Image.Image))
         return [sources] if alone or (isinstance(sources, np.ndarray) and sources.ndim == 3) else sources
+
+    def _reader(self):
+        if self.preprocessor is None:
+            raise ValueError(
+                "there is no preprocessor that could read pictures or texts; set model.preprocessor first, or give an "
+                "export whose manifest has one."
+            )
+        return self.preprocessor
 
     def _is_embedding(self, value):
         array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 2

@@ -157,10 +157,7 @@ def test_files_of_a_stranger(tmp_path, members, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
     change, sentence = OF_FILES[what]
     (tmp_path / "it.keras").write_bytes(change(members))
-    try:
-        said = refused(lambda: kzoo.load_model(tmp_path / "it.keras"))
-    except TypeError as error:  # of classes that are not known, as Keras has it
-        said = str(error)
+    said = refused(lambda: kzoo.load_model(tmp_path / "it.keras"))
     assert sentence.partition(".*")[0] in said and len(said) < 1000 and said.isprintable()
     assert os.listdir(tmp_path) == ["it.keras"] and not (tmp_path.parent / "pwned").exists()
 

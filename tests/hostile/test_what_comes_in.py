@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from shared_case import TESTS, batch_of, numpy, tiny_model
 
 import kzoo
+from kzoo import cli
 from kzoo.preprocessing import ImageSteps, Preprocessor
 from kzoo.presets import checking
 
@@ -153,3 +154,22 @@ def test_names_in_a_table_do_not_steer_a_terminal(tmp_path):
 def test_names_of_columns_that_steer_a_terminal(tmp_path):
     (tmp_path / "pairs.csv").write_text("im\x1b[2J," + "b" * 10_000 + "\n1,2\n")
     assert r"only im\x1b[2J, bbb" in refused(lambda: kzoo.data.pairs(tmp_path / "pairs.csv", tiny_model().preprocessor))
+
+
+def test_a_model_without_a_preprocessor_says_so():
+    model = tiny_model(depth=1)
+    model.preprocessor = None
+    for ask in (lambda: model.encode_text(["a"]), lambda: model.encode_image([np.zeros((8, 8, 3), "uint8")])):
+        assert "there is no preprocessor that could read" in refused(ask)
+    assert "more than the 178,956,970 pixels" in refused(
+        lambda: tiny_model(depth=1).encode_image([np.broadcast_to(np.uint8(0), (100_000, 100_000, 3))])
+    )
+    assert "images is empty" in refused(lambda: tiny_model(depth=1).encode_image(np.zeros((0, 8, 8, 3), "uint8")))
+
+
+def test_a_name_that_the_system_does_not_take(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["kzoo", "check", "x" * 300])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert "cannot be opened: File name too long." in " ".join(said.split()) and "Errno" not in said
