@@ -84,6 +84,13 @@ def train(
         ),
     ] = None,
     loss: Annotated[str | None, typer.Option(help="Loss, such as SigmoidContrastive; default the preset's.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Model to learn from beside the pairs: a folder, an export, a preset, or an npz file of kzoo embed; "
+            "without --loss LogitDistillation is added."
+        ),
+    ] = None,
     freeze: Annotated[
         list[str] | None,
         typer.Option(help="What to leave as it is: image, text or a pattern such as **.bias; repeat for more."),

@@ -8,6 +8,7 @@ import keras
 
 import kzoo
 from kzoo import keras_contact
+from kzoo.adaptation.distillation.with_teacher import with_teacher
 from kzoo.adaptation.freezing import freeze
 from kzoo.arguments import one_of
 from kzoo.cli.parts import pairs_of
@@ -17,6 +18,7 @@ from kzoo.data.cut_texts import CutTexts
 from kzoo.data.streams.locations import is_shards
 from kzoo.drawing import can_draw
 from kzoo.files.words import said_by
+from kzoo.losses import LogitDistillation
 from kzoo.losses.spec import from_spec
 from kzoo.models import SelfSupervised
 from kzoo.models.intake import Intake
@@ -84,6 +86,8 @@ def run(source, folder, options, log) -> int:
             **read,
         )
     )
+    if options.get("teacher") is not None:
+        data, held_out = (each and with_teacher(each, options["teacher"]) for each in (data, held_out))
     if not goes_on:
         _compile(model, recipe, recipe.epochs * len(data), options)
     resume = Resume(folder.checkpoints, every=EVERY)
@@ -175,6 +179,13 @@ def _compile(model, recipe, steps, options):
         loss = from_spec([{"loss": named}] if named else loss_of(recipe, model.loss_spec))
     except (AttributeError, TypeError) as error:
         raise ValueError(f"--loss is {options['loss']}: {said_by(error)}.") from error
+    if options.get("teacher") is not None:
+        loss = loss if options["loss"] else loss + LogitDistillation()
+        if not any(name.startswith("teacher_") for name in loss.may_read(model.any_number())):
+            raise ValueError(
+                f"--teacher is {options['teacher']}, but --loss is {options['loss']}, which reads no teacher; take "
+                "LogitDistillation, EmbeddingDistillation or leave --loss out."
+            )
     more = {"layer_decay": recipe.layer_decay, "patch_dropout": recipe.patch_dropout}
     model.compile(optimizer_of(recipe, steps), loss=loss, **more)
     model.optimizer.build(model.trainable_variables)  # it is saved before the first step

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cli_case import fails, run
 from shared_case import spread, tiny_model, toy_pairs
 
 import kzoo
@@ -106,6 +107,26 @@ def test_captions_and_pictures_are_found_by_themselves(model, teacher, tmp_path)
     apart += [np.abs(packed[NAMES[1]][:, None] - teacher.encode_text(pairs["captions"])).max(axis=-1)]
     assert max(each.min(axis=1).max() for each in apart) < 1e-5
     assert np.array_equal(*(each.argmin(axis=1) for each in apart))  # a picture with its caption, in any order
+
+
+@pytest.mark.once
+def test_a_command_trains_with_a_teacher(teacher, tmp_path, capsys, monkeypatch):
+    from PIL import Image
+
+    pairs = toy_pairs(8)
+    for number, image in enumerate(pairs["images"]):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    lines = [f"{number}.png,{text}" for number, text in enumerate(pairs["captions"])]
+    (tmp_path / "pairs.csv").write_text("\n".join(["image,caption", *lines]))
+    teacher.save_to_preset(tmp_path / "teacher")
+    asked = ("train", tmp_path / "pairs.csv", "--epochs", 1, "--batch-size", 4, "--teacher", tmp_path / "teacher")
+    result = run(*asked, "--output", tmp_path / "student", "--validation", tmp_path / "pairs.csv")
+    assert result.exit_code == 0, result.output
+    found = kzoo.from_preset(tmp_path / "student")
+    assert [each["loss"] for each in found.loss_spec] == ["InfoNCE", "LogitDistillation"] and found.teacher is None
+    code, said = fails(capsys, monkeypatch, *asked, "--output", tmp_path / "other", "--loss", "InfoNCE")
+    assert code == 1 and "--loss is InfoNCE, which reads no teacher" in " ".join(said.split())
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.once
