@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import Any
 
+from kzoo.layers.own_gradient import own_gradient
 from kzoo.types import Tensor
 
 
@@ -15,24 +16,22 @@ def joined(part, batch, most) -> dict[str, Tensor]:
     weights = [tf.convert_to_tensor(each.value) for each in part.trained]
     state = [tf.stop_gradient(tf.identity(each.value)) for each in part.state]
     traced = Traced(part, cut.specs(batch), weights, state)
-    beside = {}  # what has no gradient
+    names = [*traced.floats, *(name for name in traced.specs if name not in traced.floats)]
 
-    @tf.custom_gradient
-    def floats(*weights):
+    @own_gradient
+    def whole(*weights):
         weights = [tf.stop_gradient(each) for each in weights]
         moved, outputs = traced.forward(cut, batch, weights, state)
-        beside["state"] = moved
-        beside["outputs"] = {name: each for name, each in outputs.items() if name not in traced.floats}
 
-        def backward(*upstream):
+        def backward(*upstream):  # first those of the floats; what is behind them has no gradient
             return traced.backward(cut, batch, weights, state, dict(zip(traced.floats, upstream)))
 
-        return tuple(outputs[name] for name in traced.floats), backward
+        return (*(outputs[name] for name in names), *moved), backward
 
-    outputs = dict(zip(traced.floats, floats(*weights)))
-    for place, value in zip(traced.moving, beside["state"]):
+    found = whole(*weights)
+    for place, value in zip(traced.moving, found[len(names) :]):
         part.state[place].assign(value)
-    return {name: outputs[name] if name in outputs else beside["outputs"][name] for name in traced.specs}
+    return {name: value if name in traced.floats else tf.stop_gradient(value) for name, value in zip(names, found)}
 
 
 class Traced:

@@ -7,6 +7,7 @@ from keras import ops
 
 from kzoo.layers.linear_logits import LinearLogits
 from kzoo.layers.numerics import NEGATIVE
+from kzoo.layers.own_gradient import own_gradient
 from kzoo.types import Tensor
 
 HELD = 2**22  # logits at a time, 16 MB, beside as many as the states have numbers
@@ -70,7 +71,7 @@ def linear_cross_entropy(logits, labels, label_smoothing=0.0, chunk=None) -> Ten
         carry = _loop(full, lambda index, carry: step(index * size, size, carry), carry)
         return step(full * size, vocabulary - full * size, carry)
 
-    @ops.custom_gradient
+    @own_gradient
     def per_token(x, kernel, *bias):
         def columns(start, count):
             return ops.cast(ops.slice(kernel, (0, start), (width, count)), x.dtype)

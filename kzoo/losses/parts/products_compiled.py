@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
+from kzoo.layers.own_gradient import own_gradient
 from kzoo.losses.parts.scans import cut, scanned
 from kzoo.types import Tensor
 
@@ -22,7 +23,7 @@ def softmax(softmax, x, y, block_size) -> tuple:
     """Of a `products.Softmax`: what it names of the rows, then of the columns, then `<x_i, y_i>` where asked for."""
     kernel = SoftmaxKernel(softmax, x, y, block_size)
 
-    @ops.custom_gradient
+    @own_gradient
     def sums(x, y):
         outputs = kernel.forward(x, y)
 
@@ -47,14 +48,14 @@ def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
         return total(*inputs)
     import tensorflow as tf
 
-    @tf.custom_gradient
+    @own_gradient
     def total(*inputs):
         if tf.executing_eagerly():  # nobody knows yet whether gradients will be asked for
             return kernel.value(*inputs), lambda up: [up * each for each in kernel.value_and_gradients(*inputs)[1]]
         value, gradients = kernel.value_and_gradients(*inputs)  # a graph leaves out what is not asked for
         return value, lambda up: [up * each for each in gradients]
 
-    return total(*map(tf.identity, inputs))  # of variables it would ask for gradients apart
+    return total(*inputs)
 
 
 class Kernel:

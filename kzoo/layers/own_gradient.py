@@ -1,0 +1,66 @@
+"""A function whose gradient is written out."""
+
+from collections.abc import Callable
+from threading import Lock
+
+import keras
+from keras import ops
+
+NAME = "kzoo_own_gradient"  # the one that TensorFlow knows
+KEPT = "kzoo_own_gradients"  # attribute of a graph: name of an operation -> what computes its gradient
+_REGISTERED, _REGISTERING = [], Lock()  # a second time would be an error, and threads trace beside each other
+
+
+def own_gradient(function) -> Callable:
+    """`keras.ops.custom_gradient`, of which nothing stays on TensorFlow once the graph is gone that it was used in.
+
+    `tf.custom_gradient` registers one more gradient at every use in a graph, for as long as the process lives, and each
+    of them holds the graph and with it the model. Here one is registered, and what it calls lives on the graph.
+
+    Args:
+        function: of float tensors, to `(outputs, gradients)`: a tensor or a tuple of them, and a function of their
+            upstream gradients to those of the tensors.
+
+    Example:
+        >>> own_gradient(lambda x: (ops.square(x), lambda upstream: 2.0 * x * upstream))(3.0)
+        9.0
+    """
+    if keras.config.backend() != "tensorflow":
+        return ops.custom_gradient(function)
+    import tensorflow as tf
+
+    def called(*inputs):
+        inputs = [tf.convert_to_tensor(each) for each in inputs]
+        if tf.executing_eagerly():  # where nothing is registered
+            return tf.custom_gradient(function)(*inputs)
+
+        def named(*inputs):
+            inputs = [*map(tf.identity, inputs)]
+            outputs, gradients = function(*inputs)
+            found = tf.nest.flatten(outputs)
+            graph = tf.compat.v1.get_default_graph()
+            with graph.gradient_override_map({"IdentityN": _registered()}):
+                marked = tf.identity_n([*found, *inputs])
+            if not hasattr(graph, KEPT):
+                setattr(graph, KEPT, {})
+            getattr(graph, KEPT)[marked[0].op.name] = len(found), gradients
+            return tf.nest.pack_sequence_as(outputs, marked[: len(found)])
+
+        # a tape asks a function for the gradient of its graph, and there the name is heeded
+        return tf.function(named, autograph=False)(*inputs)
+
+    return called
+
+
+def _registered():
+    import tensorflow as tf
+
+    def gradients(operation, *upstream):
+        count, of_inputs = getattr(operation.graph, KEPT)[operation.name]
+        return [None] * count + tf.nest.flatten(of_inputs(*upstream[:count]))
+
+    with _REGISTERING:
+        if not _REGISTERED:
+            tf.RegisterGradient(NAME)(gradients)
+            _REGISTERED.append(NAME)
+    return NAME
