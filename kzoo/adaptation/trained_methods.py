@@ -1,5 +1,6 @@
 """The methods of `kzoo.adapt` that train: prompts, weights of a copy, and pairs of pictures and texts of classes."""
 
+import inspect
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -104,12 +105,14 @@ def seeded(seed) -> Iterator:
 
 
 def _of_prompts(model, kind, own, settings, examples, texts, seed):
-    if len(texts.templates) > 1:
-        raise ValueError(
-            f"{kind.__name__} reads one template, but {len(texts.templates)} are given; give one, or take another "
-            "method."
-        )
-    classifier = kind(model, list(examples.classes), template=texts.templates[0], **own)
+    if "template" in inspect.signature(kind.__init__).parameters:  # others read names alone
+        if len(texts.templates) > 1:
+            raise ValueError(
+                f"{kind.__name__} reads one template, but {len(texts.templates)} are given; give one, or take another "
+                "method."
+            )
+        own = own | {"template": texts.templates[0]}
+    classifier = kind(model, list(examples.classes), **own)
 
     def outcome():
         try:
