@@ -1,0 +1,1 @@
+"""Measurements: the suite, `python -m benchmarks`, and scripts of single questions, each run by its path."""

@@ -1,0 +1,45 @@
+"""kzoo's exported graphs, in onnxruntime."""
+
+import os
+
+from benchmarks.suite.engines.kzoo_model import written
+from benchmarks.suite.inputs import pixels, token_ids
+
+
+def prepare(case, options, about):
+    from kzoo.export import runtime
+
+    whole = options["exports"][case.size]
+    model = runtime.load(whole, threads=options["threads"])
+    if case.kind in ("greedy", "beam"):
+        return written(model, case)
+    batch = {"images": pixels(case)} if case.kind == "image" else {"token_ids": token_ids(case)}
+    if not options.get("int8"):
+        return lambda: model.embed_batch(batch)
+    rounded = runtime.load(quantized(whole), threads=options["threads"], verify=False)
+    about["cosine"] = float((model.embed_batch(batch) * rounded.embed_batch(batch)).sum(-1).min())
+    return lambda: rounded.embed_batch(batch)
+
+
+def quantized(folder) -> str:
+    """The same export with the matrices of weights in int8, for each column a scale, and what they are multiplied with
+    rounded as it comes; made once."""
+    import shutil
+    from pathlib import Path
+
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    made = Path(f"{folder}-int8")
+    if made.exists():
+        return str(made)
+    staged = Path(f"{made}-{os.getpid()}")
+    shutil.copytree(folder, staged)
+    for graph in staged.glob("*_encoder.onnx"):
+        taken = graph.with_suffix(".float.onnx")
+        graph.rename(taken)
+        quantize_dynamic(
+            str(taken), str(graph), op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
+        )
+        taken.unlink()
+    staged.rename(made)
+    return str(made)
