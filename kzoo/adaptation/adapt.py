@@ -19,7 +19,10 @@ from kzoo.arguments import AMOUNT, COUNT, FLAG, NAME, takes
 from kzoo.inference.embed import BATCH_SIZE
 from kzoo.types import Array
 
-NUMBERS_OF = {"linear_probe": ("weights", "bias")}  # what is trained on stored embeddings
+NUMBERS_OF = {  # what is trained on stored embeddings
+    "linear_probe": ("weights", "bias"),
+    "cross_tune": ("query", "key", "value", "out"),
+}
 
 
 @takes(model=ENCODER, method=NAME, shots=COUNT | None, seed=AMOUNT, skip_broken=FLAG)
