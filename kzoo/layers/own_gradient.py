@@ -56,6 +56,11 @@ def _registered():
     import tensorflow as tf
 
     def gradients(operation, *upstream):
+        if operation is None:  # as a SavedModel traces what it knows by name alone
+            raise NotImplementedError(
+                "a gradient that kzoo has written out is not saved with a graph; save it with "
+                "tf.saved_model.SaveOptions(experimental_custom_gradients=False), without its gradients."
+            )
         count, of_inputs = getattr(operation.graph, KEPT)[operation.name]
         return [None] * count + tf.nest.flatten(of_inputs(*upstream[:count]))
 

@@ -1,6 +1,7 @@
 """A written-out gradient: it is taken wherever the function is called, and nothing of a graph stays behind."""
 
 import gc
+import tempfile
 import weakref
 
 import keras
@@ -57,13 +58,26 @@ def test_it_is_the_one_that_is_taken_in_branches_and_loops(compiled):
 @on_tensorflow
 @pytest.mark.parametrize("loss", [InfoNCE, SigmoidContrastive])
 @pytest.mark.parametrize("block_size, micro_batch_size", [(3, None), (None, 2)])
-def test_a_model_is_let_go_that_was_trained_with_it(loss, block_size, micro_batch_size):
+def test_a_model_is_let_go_that_was_trained_with_it(loss, block_size, micro_batch_size, tmp_path):
     model = tiny_model(depth=1)
     own = {"scale": 5.0, "bias": -5.0} if loss is SigmoidContrastive else {}
     loss = loss(block_size=block_size, **own)
     model.compile("sgd", loss=loss, jit_compile=False, micro_batch_size=micro_batch_size)
     model.train_on_batch(batch_of(model, 4))
+    model.export(tmp_path / "graph", format="tf_saved_model") if micro_batch_size else None  # nothing of it is in there
     held = weakref.ref(model)
     del model, loss
     gc.collect()
     assert held() is None
+
+
+@on_tensorflow
+def test_a_graph_is_saved_without_it():
+    module = tf.Module()
+    module.run = tf.function(lambda x: product(x, x), [tf.TensorSpec([3])], autograph=False)
+    without = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    with tempfile.TemporaryDirectory() as folder:
+        with pytest.raises(ValueError, match="tracing gradients"):
+            tf.saved_model.save(module, folder)
+        tf.saved_model.save(module, folder, options=without)
+        np.testing.assert_allclose(tf.saved_model.load(folder).run(X), X * X)
