@@ -66,7 +66,7 @@ def test_tables_are_sorted_by_time_and_name_what_took_no_part():
     run["not_installed"] = {"timm": "no network"}
     text = markdown(run)
     rows = [line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line.startswith("| ")]
-    assert rows == ["engine", "products alone", "kzoo torch", "open_clip", "open_clip compiled"]
+    assert rows == ["engine", "products alone, by jax", "kzoo torch", "open_clip", "open_clip compiled"]
     assert "| kzoo torch | 2.00 (1.75 to 2.00) | 1500.0 (1000.0 to 2500.0) | 50% | 1.50 | 2.00 | 500 |" in text
     assert "- transformers took no part: cannot be installed: no network.\n" in text
     assert "- timm cannot be installed: no network" in text and "Versions: torch 2.13." in text
