@@ -11,8 +11,10 @@ QUICK := OMP_NUM_THREADS=1 XLA_FLAGS="$(XLA)" TF_CPP_MIN_LOG_LEVEL=3
 
 # for which `make fuzz` makes files
 SECONDS := 60
+# what `make bench` is told, see docs/speed.md
+BENCH :=
 
-.PHONY: demo test fuzz lint format docs clean
+.PHONY: demo test fuzz bench lint format docs clean
 
 demo: $(DEMO)/ready  ## train on icons, measure, export: one backend, about seven minutes
 	$(DEMO)/bin/kzoo demo
@@ -28,6 +30,9 @@ test: $(TEST)/ready lint  ## the whole suite on each backend, in two processes
 
 fuzz: $(TEST)/ready  ## files made by chance for each reader: SECONDS=600 for ten minutes
 	PYTHONPATH=tests KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python tests/hostile/fuzz.py --seconds $(SECONDS)
+
+bench: $(TEST)/ready  ## kzoo beside other libraries: BENCH="--quick" for small towers, see docs/speed.md
+	$(TEST)/bin/python -m benchmarks $(BENCH)
 
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check .
@@ -55,4 +60,4 @@ docs: $(TEST)/ready  ## what is written from the code: imports, stubs, the pages
 	$(TEST)/bin/python docs/make_checkpoints.py
 
 clean:
-	rm -rf $(DEMO) $(TEST) kzoo-demo build *.egg-info
+	rm -rf $(DEMO) $(TEST) .venv-bench kzoo-demo build *.egg-info

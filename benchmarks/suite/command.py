@@ -43,8 +43,6 @@ def main(words=None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    if not asked.results:
-        write(results, asked.output)
     print(markdown(results))
     if old is None:
         return 0
@@ -56,10 +54,12 @@ def main(words=None) -> int:
 def write(results, folder) -> None:
     """`results.json`, `results.md`, and a picture of each case."""
     from benchmarks.suite.plots import draw
+    from kzoo.files.single import replacing
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (folder / "results.md").write_text(markdown(results) + "\n")
+    for name, text in {"results.json": json.dumps(results, indent=1), "results.md": markdown(results)}.items():
+        with replacing(folder / name) as file:
+            file.write(f"{text}\n".encode())
     draw(results, folder)
 
 
@@ -73,7 +73,11 @@ def _measured(asked):
     if threads > len(processors()):
         raise ValueError(f"--threads is {threads}, but there are {len(processors())} processors.")
     rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS)
-    return run(chosen, by, rounds, threads, asked.environment, gpu)
+
+    def keep(results):
+        write(results, asked.output)  # after each case, so that what was measured is there whatever comes
+
+    return run(chosen, by, rounds, threads, asked.environment, gpu, keep)
 
 
 def _read(path):

@@ -62,7 +62,7 @@ class Run:
         return Process(command, environment, ROOT, first | {"packages": engine.packages, "options": options})
 
 
-def run(cases, engines, rounds, threads, environment, gpu=None) -> dict:
+def run(cases, engines, rounds, threads, environment, gpu=None, keep=lambda results: None) -> dict:
     """Measure.
 
     Args:
@@ -72,6 +72,7 @@ def run(cases, engines, rounds, threads, environment, gpu=None) -> dict:
         threads: of every library.
         environment: folder of the peers' environment.
         gpu: name of the GPU, or None.
+        keep: function of the results so far, called after each case.
 
     Returns:
         dict, as it is written to results.json.
@@ -79,23 +80,25 @@ def run(cases, engines, rounds, threads, environment, gpu=None) -> dict:
     peers = Peers(environment) if any(each.peer for each in engines) else None
     if peers is not None:
         peers.make()
-    with tempfile.TemporaryDirectory(prefix="kzoo-bench-") as folder:
-        machine = described(gpu)  # with the load before the first process
-        runner = Run(peers, threads, _made(wanted(cases, engines), Path(folder), threads), Path(folder) / "compiled")
-        found = []
-        for case in cases:
-            logger.info("%s: %s", case.name, case.title)
-            able = [each for each in engines if case.kind in each.kinds and _reads(each, case)]
-            found.append(measure(case, able, lambda engine, case=case: runner.start(engine, case), rounds))
-    return {
+    results = {
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine,
+        "machine": described(gpu),
         "threads": threads,
         # on one processor the seconds of CPU are those of the work, whatever else the machine does meanwhile
         "clock": "cpu" if threads == 1 and gpu is None else "wall",
         "not_installed": {} if peers is None else peers.failed,
-        "cases": [asdict(each) | {"name": each.case.name, "title": each.case.title} for each in found],
+        "cases": [],
     }
+    with tempfile.TemporaryDirectory(prefix="kzoo-bench-") as folder:
+        cache = Path(folder) / "compiled"
+        runner = Run(peers, threads, _made(wanted(cases, engines), Path(folder), threads, cache), cache)
+        for case in cases:
+            logger.info("%s: %s", case.name, case.title)
+            able = [each for each in engines if case.kind in each.kinds and _reads(each, case)]
+            found = measure(case, able, lambda engine, case=case: runner.start(engine, case), rounds)
+            results["cases"].append(asdict(found) | {"name": case.name, "title": case.title})
+            keep(results)
+    return results
 
 
 def _reads(engine, case):
@@ -103,7 +106,7 @@ def _reads(engine, case):
     return case.numbers.queries is None or engine.module in ("kzoo_model", "kzoo_export", "open_clip_clip", "products")
 
 
-def _made(pairs, folder, threads):
+def _made(pairs, folder, threads, cache):
     """Options for engines: where exports and checkpoints lie, and why one could not be made."""
     options = {"exports": {}, "failed": {}}
     for number, (what, size) in enumerate(pairs):
@@ -111,7 +114,7 @@ def _made(pairs, folder, threads):
         place = folder / f"{number}-{what}"
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.suite.making", what, size, str(place)],
-            env=environment_of(None, threads, [ROOT], folder / "compiled") | {"KERAS_BACKEND": "torch"},
+            env=environment_of(None, threads, [ROOT], cache) | {"KERAS_BACKEND": "torch"},
             cwd=ROOT,
             capture_output=True,
             text=True,

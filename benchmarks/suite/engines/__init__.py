@@ -73,17 +73,20 @@ LIMIT = tuple(each.name for each in ENGINES if each.module == "products")
 
 
 def chosen(names, accelerator=False) -> list[Engine]:
-    """The engines that `--engines` names, in full or by the word that a name begins with; those of the ratio first.
+    """The engines that `--engines` names, in full or, several at once, by the word that their names begin with; those
+    that ratios are to come first.
 
     Raises:
         ValueError: a name that is that of no engine.
     """
     there = [each for each in ENGINES if each.on_accelerator or not accelerator]
-    unknown = [name for name in names if not any(_called(each, name) for each in there)]
+    found, unknown = set(), []
+    for name in names:
+        called = {each.name for each in there if each.name == name} or {
+            each.name for each in there if each.name.split()[0] == name
+        }
+        found |= called
+        unknown += [] if called else [name]
     if unknown:
         raise ValueError(f"no engine {', '.join(unknown)}; there are {', '.join(each.name for each in there)}.")
-    return [each for each in there if not names or any(_called(each, name) for name in names)]
-
-
-def _called(engine, name):
-    return engine.name == name or engine.name.split()[0] == name
+    return [each for each in there if not names or each.name in found]
