@@ -2,7 +2,11 @@
 
 import os
 import platform
+import time
 from pathlib import Path
+
+STATISTICS = Path("/proc/stat")
+MOMENT = 0.5  # seconds
 
 
 def processors() -> list[int]:
@@ -10,6 +14,31 @@ def processors() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return [*range(os.cpu_count() or 1)]
+
+
+def idlest(count) -> list[int]:
+    """So many processors that this process may use, those that had the least to do in the last moment.
+
+    Args:
+        count: of processors.
+    """
+    before = _busy()
+    time.sleep(MOMENT)
+    after = _busy()
+    return sorted(sorted(processors(), key=lambda number: after.get(number, 0) - before.get(number, 0))[:count])
+
+
+def _busy():
+    """Processor -> ticks that it has not been idle, where the system counts them."""
+    if not STATISTICS.exists():
+        return {}
+    found = {}
+    for line in STATISTICS.read_text().splitlines():
+        name, *ticks = line.split()
+        if name.startswith("cpu") and name[3:].isdigit():
+            user, nice, system = map(int, ticks[:3])
+            found[int(name[3:])] = user + nice + system
+    return found
 
 
 def available() -> int | None:

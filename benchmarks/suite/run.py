@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.suite.cases import STARTS
-from benchmarks.suite.machine import described, processors
+from benchmarks.suite.machine import described, idlest
 from benchmarks.suite.making import needed, wanted
 from benchmarks.suite.peers import Peers
 from benchmarks.suite.process import EngineError, Process, environment_of
@@ -33,7 +33,7 @@ class Run:
 
     def __init__(self, peers, threads, options, cache):
         self.peers, self.threads, self.options, self.cache = peers, threads, options, cache
-        self.processors = processors()[:threads]
+        self.processors = idlest(threads)
 
     def start(self, engine, case) -> Process | Started:
         """The process of an engine for a case.
