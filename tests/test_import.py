@@ -36,6 +36,9 @@ def test_import_is_lazy_and_cheap(tmp_path):
         "print(time.perf_counter() - start < 0.3, [n for n in ('keras', 'jax', 'torch') if n in sys.modules])"
     )
     assert python(script, tmp_path) == "True []"
+    # nor does the command line, of which --help and a wrong flag are most
+    script = "import sys, kzoo.cli; print([n for n in ('keras', 'jax', 'torch', 'pandas') if n in sys.modules])"
+    assert python(script, tmp_path) == "[]"
 
 
 @pytest.mark.once

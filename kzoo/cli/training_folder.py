@@ -10,7 +10,6 @@ from kzoo.files.schema import NULL, OBJECT, Items, Object, Rule, check, is_whole
 from kzoo.files.single import replacing
 from kzoo.files.strict_json import read_json
 from kzoo.files.writing import discard, readable, try_folder
-from kzoo.training.checkpoints import CHECKPOINTS
 
 MODEL, STATE = "config.json", "state.json"
 LAST = "training"  # the folder in it of what is needed to go on, which is gone when all epochs are done
@@ -49,6 +48,8 @@ class TrainingFolder:
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints, of `kzoo.training.Resume`."""
+        from kzoo.training.checkpoints import CHECKPOINTS  # whose room needs Keras
+
         return self.last / CHECKPOINTS
 
     def has_begun(self) -> bool:

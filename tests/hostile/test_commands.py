@@ -66,7 +66,7 @@ def test_check_reads_the_file_of_a_classifier(tmp_path):
     found = run("check", path)
     assert found.exit_code == 1 and "cannot be read as safetensors" in " ".join(found.output.split())
     (tmp_path / "a.keras").write_bytes(b"a")
-    assert "is a file, of which kzoo check reads those of classifiers alone" in str(
+    assert "is a file, of which kzoo check reads those of classifiers and indexes alone" in str(
         run("check", tmp_path / "a.keras").exception
     )
 

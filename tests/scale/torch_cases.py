@@ -91,7 +91,8 @@ CASES = {
         dual(),
         lambda: losses.InfoNCE() + losses.SigmoidContrastive(scale=10.0, bias=-10.0),
         arrays,
-        {"gradients": kzoo.training.PCGrad(seed=3)},
+        # at a rate of 0.1 the last bit of the weights moves what comes of it by 3e-5
+        {"gradients": kzoo.training.PCGrad(seed=3), "optimizer": lambda: keras.optimizers.SGD(0.02)},
     ),
     "momentum": (
         dual(),

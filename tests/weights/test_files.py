@@ -230,7 +230,11 @@ def test_a_link_out_of_the_folder_is_refused(folder):
     [
         # nothing of these sizes is ever allocated: names and shapes are compared first
         ("text_config", {"vocab_size": 10**12}, "vocab_size=1000000000000, but a whole number from 1 to 4,194,304 is"),
-        ("text_config", {"vocab_size": 4 * 10**6}, r"token_embedding.weight is \(512, 32\), which does not make"),
+        (
+            "text_config",
+            {"vocab_size": 4 * 10**6, "eos_token_id": 511},
+            r"token_embedding.weight is \(512, 32\), which does not make",
+        ),
         ("vision_config", {"hidden_size": 3 * 10**7}, "hidden_size=30000000, but a whole number from 1 to 262,144 is"),
         ("vision_config", {"hidden_size": 3 * 2**16}, "of another shape"),
         ("vision_config", {"num_hidden_layers": 10**9}, "layers=1000000000, but a whole number from 0 to 4,096 is"),
