@@ -1,7 +1,5 @@
 """FastViT, the image tower of MobileCLIP: convolutions that inference merges, and attention where the map is small."""
 
-import os
-
 import keras
 from keras import ops
 
@@ -22,8 +20,7 @@ class FastViT(Mergeable, ImageTower):
     """FastViT image tower with the normalisation of raw pixels inside.
 
     While it trains, what mixes positions is a sum of branches, each with a batch norm; `for_export` gives the tower
-    with one convolution in the place of each sum. On a CPU TensorFlow trains it only with `TF_ENABLE_ONEDNN_OPTS=0` in
-    the environment, and says so.
+    with one convolution in the place of each sum.
 
     Args:
         image_size: side in pixels, or `(height, width)`.
@@ -197,8 +194,6 @@ class FastViT(Mergeable, ImageTower):
     # -- forward --
     def call(self, images, training=None, any_size=False) -> dict:
         check_images(images.shape, self.image_size, any_size)
-        if training and self.trainable and not self.merged:
-            _check_kernels()
         x = normalize_pixels(images, self.mean, self.std)
         for layer in (*self.stem, *self.stages, self.final_conv):
             x = layer(x, training=training)
@@ -212,17 +207,3 @@ class FastViT(Mergeable, ImageTower):
         form = type(self).from_config(self.get_config() | {"merged": True})
         form.take_merged(self)
         return form
-
-
-def _check_kernels():
-    """Stops where TensorFlow (2.21) would compute gradients of these convolutions on a CPU by kernels of oneDNN, which
-    destroy memory there: the process ends, or goes on with wrong numbers."""
-    if keras.config.backend() != "tensorflow" or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        return
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices("GPU"):
-        raise NotImplementedError(
-            "FastViT is not trained on a CPU by TensorFlow with oneDNN, whose kernels destroy memory there; set "
-            "TF_ENABLE_ONEDNN_OPTS=0 in the environment before TensorFlow is imported, or train on jax or torch."
-        )

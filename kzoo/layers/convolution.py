@@ -64,9 +64,9 @@ class ConvNorm(Mergeable, Configured, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        # a kernel of one pixel strides over pixels that it never reads: in torch they are left out before, since there
-        # the gradient of such a strided kernel writes beyond its memory on CPUs (oneDNN, few channels, even sides)
-        skips = kernel_size == 1 and keras.config.backend() == "torch"
+        # a kernel of one pixel strides over pixels that it never reads: they are left out before it, since in torch and in
+        # TensorFlow oneDNN's gradient of such a strided kernel writes beyond its memory on CPUs (few channels, even sides)
+        skips = kernel_size == 1 and keras.config.backend() != "jax"
         self.skip, strides = (strides, 1) if skips else (1, strides)
         common = {"strides": strides, "use_bias": merged, "data_format": _LAST, "dtype": policy, "name": "convolution"}
 

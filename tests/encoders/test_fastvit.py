@@ -103,7 +103,7 @@ def test_an_export_holds_one_convolution_for_each_sum_with_lora_merged(tmp_path)
     assert nodes["Conv"] == 3 + 2 * 2 + 2 + 3 + 2 + 1
 
 
-@pytest.mark.one_other("jax")
+@pytest.mark.one_other("tensorflow")  # where kernels of one pixel that stride once destroyed memory
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.once)])
 def test_two_steps_train_the_branches_and_move_the_statistics(dtype):
     keras.utils.set_random_seed(0)
