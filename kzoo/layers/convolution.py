@@ -65,7 +65,7 @@ class ConvNorm(Mergeable, Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         # a kernel of one pixel strides over pixels that it never reads: they are left out before it, since in torch and
-        # TensorFlow oneDNN's gradient of such a strided kernel writes beyond its memory on CPUs (few channels, even sides)
+        # TensorFlow oneDNN's gradient of such a kernel that strides writes beyond its memory on CPUs (few channels)
         skips = kernel_size == 1 and keras.config.backend() != "jax"
         self.skip, strides = (strides, 1) if skips else (1, strides)
         common = {"strides": strides, "use_bias": merged, "data_format": _LAST, "dtype": policy, "name": "convolution"}
