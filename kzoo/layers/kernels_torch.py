@@ -50,11 +50,18 @@ def _by_onednn(x, kernel):
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
+        and _has_operation()
         and not torch.is_autocast_enabled("cpu")
         and x.numel() >= FEWEST_ROWS * x.shape[-1]
         and x.numel() * kernel.shape[-1] >= FEWEST_PRODUCTS
     )
+
+
+@cache
+def _has_operation():
+    import torch
+
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _product(x, kernel, bias=None):
