@@ -112,19 +112,15 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
     if own_adapter.KIND in content:
         _check_base(content.get("base_model_name_or_path"), getattr(model, "source", None), path, any_base)
         return read_own(model, folder, name, content, path)
-    config = peft.read_config(content, path)
-    patterns = {key: config.pop(f"{key}_pattern") for key in ("rank", "alpha")}
-    config = _checked(config, path)
+    written = peft.read_config(content, path)
+    config = _checked({key: each for key, each in written.items() if not key.endswith("_pattern")}, path)
     _check_base(content.get("base_model_name_or_path"), getattr(model, "source", None), path, any_base)
     found = peft.by_module(TensorFiles(folder, peft.STEM, endings=("safetensors",)), folder, _stop)
     places = _placed(model, found, folder)
     known = {each: layer for each, layer, _ in layers(model)}
     configs = {}
     for module, place in places.items():
-        own = {
-            key: peft.of_pattern(each, module, config[key], f"{path}: {key}_pattern") for key, each in patterns.items()
-        }
-        configs[place.path] = _checked(config | own, path)
+        configs[place.path] = _checked(config | peft.of_layer(written, module, path), path)
     check_ranks({each: matrix_of(known[each]) for each in configs}, configs)
     if config["decomposed"] != any(peft.MAGNITUDE in each for each in found.values()):
         raise ValueError(f"{path} says use_dora={config['decomposed']}, but its tensors say otherwise.")

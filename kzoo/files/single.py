@@ -16,6 +16,16 @@ STAGING = ".kzoo-saving"
 LEFT = "%s: a writer that was killed had left a part, which was removed."
 
 
+def check_ending(path, ending) -> None:
+    """Stops at a file to write whose name ends otherwise than what opens it again looks for.
+
+    Raises:
+        ValueError: another ending.
+    """
+    if Path(path).suffix != ending:
+        raise ValueError(f"path is {str(path)!r}; give a name that ends in {ending}.")
+
+
 def try_file(path) -> None:
     """Stops unless a file can be written or added to, before the work that does it; nothing is left.
 

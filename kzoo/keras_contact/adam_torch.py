@@ -6,8 +6,8 @@ import math
 def adam_step(optimizer, gradients, variables, rate) -> bool:
     """Take a step by the kernel of torch, which reads and writes each number once; whether it was taken.
 
-    The operations of Keras make six arrays of the size of all weights on their way. On CPUs alone: elsewhere the number
-    of the step would have to be waited for.
+    The operations of Keras make six arrays of the size of all weights on their way. On CPUs alone, and not in a step
+    that is compiled: elsewhere the number of the step would have to be waited for.
 
     Args:
         optimizer: a built `keras.optimizers.Adam`, or one derived from it.
@@ -18,6 +18,8 @@ def adam_step(optimizer, gradients, variables, rate) -> bool:
     import torch
     from torch.optim.adamw import adamw
 
+    if torch.compiler.is_compiling():
+        return False
     places = [optimizer._get_variable_index(each) for each in variables]
     moments = [[of[place].value for place in places] for of in (optimizer._momentums, optimizer._velocities)]
     weights = [each.value for each in variables]

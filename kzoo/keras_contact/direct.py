@@ -24,8 +24,8 @@ def _is_plain(layer, x):
         return False
     import torch
 
-    from_outside = keras.src.backend.get_autocast_scope() is not None
-    if from_outside or not isinstance(x, torch.Tensor) or x.dtype != torch.float32 or x.device.type == "meta":
+    casts = keras.src.backend.get_autocast_scope() is not None
+    if casts or not isinstance(x, torch.Tensor) or x.dtype != torch.float32 or x.device.type == "meta":
         return False
     watched = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
     float32 = layer.compute_dtype == layer.variable_dtype == "float32"

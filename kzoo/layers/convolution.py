@@ -117,8 +117,7 @@ class ConvNorm(Mergeable, Configured, keras.layers.Layer):
 
     def fill(self, kernel, bias) -> None:
         """Put the arrays of `folded` into a layer that is `merged`."""
-        for weight, array in ((self.convolution.kernel, kernel), (self.convolution.bias, bias)):
-            weight.assign(ops.convert_to_tensor(array.astype("float32"), weight.dtype))
+        assign_arrays((self.convolution.kernel, kernel), (self.convolution.bias, bias))
 
     def take_merged(self, other) -> None:
         """The numbers of the same layer with a norm."""
@@ -134,6 +133,12 @@ def gain_and_shift(norm) -> tuple:
     """What a batch norm multiplies by and adds while not training, float64 arrays `(channels,)`."""
     gain = as_float64(norm.gamma) / np.sqrt(as_float64(norm.moving_variance) + norm.epsilon)
     return gain, as_float64(norm.beta) - as_float64(norm.moving_mean) * gain
+
+
+def assign_arrays(*pairs) -> None:
+    """Give weights arrays of float64: `(weight, array)` each."""
+    for weight, array in pairs:
+        weight.assign(ops.convert_to_tensor(array.astype("float32"), weight.dtype))
 
 
 def as_float64(weight) -> np.ndarray:

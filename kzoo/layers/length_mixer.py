@@ -8,7 +8,7 @@ from kzoo.arguments import FINITE, FLAG, whole
 from kzoo.layers.attention import dense
 from kzoo.layers.changed import copy_weights
 from kzoo.layers.configured import Configured
-from kzoo.layers.convolution import as_float64, batch_norm, gain_and_shift
+from kzoo.layers.convolution import as_float64, assign_arrays, batch_norm, gain_and_shift
 from kzoo.layers.initializers import Normal
 from kzoo.layers.merging import Mergeable
 from kzoo.layers.numerics import activation_function
@@ -80,8 +80,7 @@ class LengthConv(Mergeable, Configured, keras.layers.Layer):
 
     def fill(self, kernel, bias) -> None:
         """Put the arrays of `folded` into a layer that is `merged`."""
-        for weight, array in ((self.kernel, kernel), (self.bias, bias)):
-            weight.assign(ops.convert_to_tensor(array.astype("float32"), weight.dtype))
+        assign_arrays((self.kernel, kernel), (self.bias, bias))
 
     def take_merged(self, other) -> None:
         self.fill(*other.folded())

@@ -11,7 +11,7 @@ import numpy as np
 from kzoo.adaptation.classifiers.arrays import rows_of
 from kzoo.arguments import COUNT, PATH, Checked, check, shown, takes
 from kzoo.files.numbers import check_finite
-from kzoo.files.single import replacing_by_name
+from kzoo.files.single import check_ending, replacing_by_name
 from kzoo.files.strict_json import parse_json
 from kzoo.files.tensor_file import write_tensors
 from kzoo.files.tensor_reading import Safetensors
@@ -112,8 +112,7 @@ class Index(Checked):
             ValueError: another ending.
             OSError: the disk takes it not.
         """
-        if Path(path).suffix != SUFFIX:
-            raise ValueError(f"path is {str(path)!r}; give a name that ends in {SUFFIX}.")
+        check_ending(path, SUFFIX)
         kept = {"kind": type(self).__name__, "numbers": {name: getattr(self, name) for name in self.numbers}}
 
         def give(put):

@@ -60,10 +60,7 @@ def _of_own(folder, content, path, found) -> Findings:
 
 def _of_layer(config, module, path):
     """The config of one layer, by the patterns of ranks and alphas."""
-    own = {
-        key: peft.of_pattern(config[f"{key}_pattern"], module, config[key], f"{path}: {key}_pattern")
-        for key in ("rank", "alpha")
-    }
+    own = peft.of_layer(config, module, path)
     for key, value in own.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= peft.LARGEST:
             raise ValueError(f"{path}: {key}_pattern says {value!r} of {module}; give a number above 0.")

@@ -213,6 +213,23 @@ def of_pattern(table, module, default, name) -> Any:
     return default
 
 
+def of_layer(config, module, path) -> dict:
+    """Rank and alpha of a layer, as the patterns of a config have them; what they are is not looked at.
+
+    Args:
+        config: what `read_config` gives.
+        module: name of the layer.
+        path: of the config, for sentences.
+
+    Raises:
+        ValueError: as `of_pattern`.
+    """
+    return {
+        key: of_pattern(config[f"{key}_pattern"], module, config[key], f"{path}: {key}_pattern")
+        for key in ("rank", "alpha")
+    }
+
+
 def by_module(tensors, folder, note) -> dict:
     """Name of a layer -> ending -> array, of the tensors of a file.
 

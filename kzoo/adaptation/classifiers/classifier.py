@@ -10,7 +10,7 @@ import numpy as np
 from kzoo.adaptation.classifiers.arrays import classes_of, labels_of, rows_of
 from kzoo.arguments import PATH, POSITIVE, Checked, check, takes
 from kzoo.files.numbers import check_finite
-from kzoo.files.single import replacing_by_name
+from kzoo.files.single import check_ending, replacing_by_name
 from kzoo.files.strict_json import parse_json
 from kzoo.files.tensor_file import write_tensors
 from kzoo.files.tensor_reading import Safetensors
@@ -160,8 +160,7 @@ class EmbeddingClassifier(Checked):
             ValueError: another ending, or numbers that no file could be opened with.
             OSError: the disk takes it not.
         """
-        if Path(path).suffix != SUFFIX:
-            raise ValueError(f"path is {str(path)!r}; give a name that ends in {SUFFIX}.")
+        check_ending(path, SUFFIX)
         numbers = {name: getattr(self, name) for name in self.numbers}
         kept = {"kind": type(self).__name__, "classes": self.classes, "numbers": numbers}
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from kzoo.arguments import COUNT, PATH, Checked, able, takes
 from kzoo.data.columns import opened
 from kzoo.evaluation.directions import directions
-from kzoo.files.single import replacing
+from kzoo.files.single import check_ending, replacing
 from kzoo.inference.embed import BATCH_SIZE
 from kzoo.inference.stored import ARRAYS, SUFFIX, read_stored
 from kzoo.types import Array
@@ -96,8 +95,7 @@ class TeacherEmbeddings(Checked):
             ValueError: another ending.
             OSError: the disk takes it not.
         """
-        if Path(path).suffix != SUFFIX:
-            raise ValueError(f"path is {str(path)!r}; give a name that ends in {SUFFIX}.")
+        check_ending(path, SUFFIX)
         arrays = {}
         for modality, rows in self.rows.items():
             arrays |= dict(zip(ARRAYS[modality], (rows, np.array([*self.places[modality]]))))
