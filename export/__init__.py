@@ -3,7 +3,7 @@
 from kzoo.lazy import lazy
 
 _NAMES = {  # the exporter needs Keras, which the runtime must not import
-    "ExportError": "kzoo.export.exporter",
+    "ExportError": "kzoo.export.verify",
     "export": "kzoo.export.exporter",
     "runtime": "kzoo.export.runtime",
 }

@@ -1,31 +1,25 @@
 """`model.export`: write, verify, and only then leave a folder of graphs."""
 
 import json
-import logging
 
 import keras
 
 import kzoo
 from kzoo.arguments import FLAG, PATH, POSITIVE, TABLE, able, one_of, takes, whole
 from kzoo.export import runtime
-from kzoo.export.captions import onnx_towers, saved_towers, worst_choice
-from kzoo.export.child import export_in_tensorflow
-from kzoo.export.manifest import FIRST_OPSET, MANIFEST_FILE, describe_towers
-from kzoo.export.onnx_writers import OPSET, check_opset, halve, write_onnx
+from kzoo.export.captions import worst_choice
+from kzoo.export.formats import FORMATS, options_of
+from kzoo.export.manifest import FIRST_OPSET, MANIFEST_FILE
+from kzoo.export.onnx_writers import OPSET
 from kzoo.export.rounding import lazily
-from kzoo.export.saved_model import run_saved_model, write_saved_model
 from kzoo.export.towers import BATCHES, towers_of, writes_captions
-from kzoo.export.verify import ExportError, asked_as_a_user, reference, run_onnx, worst_difference
+from kzoo.export.verify import asked_as_a_user, reference, worst_difference
 from kzoo.files import disk
 from kzoo.files.fingerprint import fingerprint_of
 from kzoo.files.layouts import files_of
-from kzoo.files.words import said_by
 from kzoo.files.writing import writing
 from kzoo.presets.build import as_exported, as_float32
 
-logger = logging.getLogger("kzoo")
-
-FORMATS = ("onnx", "tf_saved_model")
 TOLERANCES = {"float32": 2e-5, "float16": 5e-3}  # on unit-length embeddings, by the dtype of the graphs
 
 
@@ -88,14 +82,12 @@ def export(
         >>> model.export("my_clip_onnx")["worst_difference"]
         {'image_encoder': 1.2e-07, 'text_encoder': 1.5e-07}
     """
-    if format != "onnx" and (dtype, opset) != ("float32", OPSET):
-        raise ValueError(f"a {format} is of float32 and has no opset; leave both out, or take format='onnx'.")
+    options = options_of(format, {"opset": opset, "dtype": dtype})
     rounding = dtype if tolerance is None else None  # who sets a bound means all rows
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
-    if format == "onnx":
-        check_opset(opset)
+    FORMATS[format].check(**options)
     with writing(folder, format, overwrite) as place:
         model = as_float32(model)
         leaving = as_exported(model)
@@ -112,15 +104,12 @@ def export(
                 worst = worst_difference(reference(meant), got, tolerance, what, out)
             return {"exporter": exporter, "worst_difference": worst}
 
-        if format == "onnx":
-            graphs = _write_onnx(leaving, place, verified, opset, dtype)
-        else:
-            graphs = _write_saved_model(leaving, place, verified)
+        graphs = FORMATS[format].write(leaving, place, verified, **options)
         manifest = {
             "kzoo": kzoo.__version__,
             "format": format,
             "dtype": dtype,
-            "opset": opset if format == "onnx" else None,
+            "opset": options.get("opset"),
             "tolerance": tolerance,
             "preset": model.name,
             "backend": keras.config.backend(),
@@ -139,51 +128,9 @@ def export(
                 "pad_id": model.caption_pad_id,
                 "start_id": model.caption_start_id,  # of the decoder, where the tokenizer has none
             }
-        if format == "onnx":
+        if FORMATS[format].served:
             manifest["asked"] = asked_as_a_user(model, runtime.opened(place, manifest), tolerance, rounding)
         files = {MANIFEST_FILE: (json.dumps(manifest, indent=2) + "\n").encode()} | (beside or {})
         for name, content in files.items():
             disk.write(place / name, content)
     return manifest
-
-
-def _write_onnx(model, folder, verified, opset, dtype):
-    """Every graph through the running backend's exporter, through TensorFlow's where that fails."""
-    towers = onnx_towers(model)
-    graphs = describe_towers(towers, "onnx")
-
-    def written(tower, path, exporter):
-        if dtype == "float16":
-            halve(path)
-        return verified(tower, exporter, run_onnx(path, tower))
-
-    for tower in towers:
-        path = folder / graphs[tower.name]["file"]
-        try:
-            result = written(tower, path, write_onnx(tower, path, opset))
-        except ImportError:
-            raise
-        except Exception as error:  # exporters raise anything at all
-            if disk.number_of(error) is not None:  # another exporter has no more room on the disk
-                raise
-            if keras.config.backend() == "tensorflow":
-                raise ExportError(f"{tower.name} could not be exported: {said_by(error)}.") from error
-            logger.warning("%s: %s. Trying again through TensorFlow.", tower.name, said_by(error))
-            try:
-                exporter = export_in_tensorflow(model, folder, "onnx", [tower.name], opset)
-            except ImportError as missing:
-                raise ExportError(
-                    f"{tower.name} could not be exported: {said_by(error)}; the other way: {missing}"
-                ) from error
-            result = written(tower, path, exporter)
-        graphs[tower.name] |= result
-    return graphs
-
-
-def _write_saved_model(model, folder, verified):
-    towers = saved_towers(model)
-    graphs = describe_towers(towers, "tf_saved_model")
-    exporter = write_saved_model(model, towers, folder)
-    for tower in towers:
-        graphs[tower.name] |= verified(tower, exporter, run_saved_model(folder, tower))
-    return graphs

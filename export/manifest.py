@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kzoo.files.fingerprint import Fingerprints
+from kzoo.files.layouts import EXPORTS
 from kzoo.files.opening import within
 from kzoo.files.schema import (
     ID,
@@ -29,7 +30,7 @@ ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
 MANIFEST = Object(
     {
         "kzoo": TEXT,
-        "format": choice("onnx", "tf_saved_model"),
+        "format": choice(*EXPORTS),
         "dtype": TEXT,
         "preset": TEXT,
         "embed_dim": WIDTH | NULL,
