@@ -6,6 +6,7 @@ _NAMES = {  # the exporter needs Keras, which the runtime must not import
     "ExportError": "kzoo.export.verify",
     "export": "kzoo.export.exporter",
     "runtime": "kzoo.export.runtime",
+    "web_page": "kzoo.export.web",
 }
 
 __all__ = [*_NAMES]

@@ -90,6 +90,15 @@ LAYOUTS = {
         ),
         "tf_saved_model",
     ),
+    "web_page": Layout(
+        "a page for browsers",
+        "page.json",
+        "page",
+        (
+            *("index.html", "page.json", "onnxruntime.js", "loader-???.js", "engine-???.js"),
+            *("classes-???.js", "graph-???.js"),
+        ),
+    ),
 }
 EXPORTS = ("onnx", "tf_saved_model")
 
