@@ -19,19 +19,18 @@ NUMERICS = ("activation", "epsilon", "mean", "std", "causal", "eot_id", "pad_id"
 OTHERS = ("jax", "tensorflow")  # backends that take turns at tests marked `one_other`
 # What is written once for all backends, in operations whose values and gradients others compare on each of them: here
 # two backends are enough. The algebra of single losses, compared with loops, beside what tries every loss; layers,
-# towers and models, beside parity with other libraries; what reads and writes files.
+# towers and models, each with parity with other libraries; what is around a step, beside the step itself, which
+# `training/test_autodiff.py` compares with Keras'; what reads and writes files. `every_backend` marks what is not so.
 ROOMS = ("composition", "generative", "image_text", "labels", "sentences", "teachers", "views")
-MODELS = ("caption", "caption_training", "captioner", "changed_layers", "dual_encoder", "from_dual_encoder")
-MODELS += ("multi_encoder", "named_outputs", "negatives", "order_of_data", "self_supervised")
+TRAINING = ("gradients", "health", "meta_step", "metrics", "non_finite", "optimisation", "progress")
 LONG = ("scale/", "training/test_resume_killed.py", "test_examples.py", "test_demo.py")
 TURNS = (
     *(f"losses/{room}/" for room in ROOMS),
-    *(f"models/test_{name}.py" for name in MODELS),
+    *(f"training/test_{name}.py" for name in TRAINING),
     *(f"losses/{name}" for name in ("parts/", "test_called_by_hand.py", "test_composition.py", "test_from_tensors.py")),
     *(f"losses/test_{name}.py" for name in ("numbers", "odd_batches", "sample_weights", "shapes")),
-    *("adaptation/", "encoders/", "layers/", "test_cli.py", "presets/test_forms.py", "training/test_optimisation.py"),
-    *("losses/test_every_loss_trains.py", "presets/test_rows_of_other_forms.py"),
-    *("weights/test_against_transformers.py", "weights/test_save.py", "weights/test_single_towers.py"),
+    *("adaptation/", "encoders/", "layers/", "models/", "presets/", "weights/", "test_cli.py"),
+    "losses/test_every_loss_trains.py",
 )
 
 
@@ -106,7 +105,8 @@ def once_each(towers_of_shapes, monkeypatch):
 def pytest_collection_modifyitems(items):
     turns, backend = itertools.cycle(OTHERS), keras.config.backend()
     for item in items:
-        if item.path.relative_to(TESTS).as_posix().startswith(TURNS):
+        in_turns = item.path.relative_to(TESTS).as_posix().startswith(TURNS)
+        if in_turns and not item.get_closest_marker("every_backend"):
             item.add_marker("one_other")
         shared = item.get_closest_marker("one_other")
         if shared and backend in OTHERS and backend != (shared.args or [next(turns)])[0]:

@@ -57,6 +57,7 @@ def test_golden_case(subject):
     assert_golden(subject)
 
 
+@pytest.mark.one_other
 @pytest.mark.parametrize("name, case", [each for each in CASES if each not in FIRST])
 def test_further_golden_cases(name, case):
     assert_golden(Subject(name, case))

@@ -9,6 +9,8 @@ from shared_case import batch_of, numpy, tiny_model
 
 import kzoo
 
+pytestmark = pytest.mark.every_backend
+
 
 @pytest.fixture(scope="module")
 def compiled():

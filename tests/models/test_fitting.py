@@ -262,6 +262,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_of_the_last_good_epoch(mod
     assert np.isfinite(history["loss"]).all() and np.isfinite(model.encode_text(["a red circle"])).all()
 
 
+@pytest.mark.every_backend
 def test_a_step_that_cannot_be_leaves_the_weights(model):
     batch = batch_of(model, 4)
     model.compile("adam", loss=InfoNCE() + kzoo.losses.SupCon(labels="species", inputs=InfoNCE().input_names))

@@ -209,6 +209,7 @@ def test_weights_of_samples_in_every_way(compiled, weighted, way):
     assert compiled.evaluate(batch, verbose=0)["loss"] == pytest.approx(plain, rel=1e-5)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("data", ["PyDataset", "tf.data", "DataLoader"])
 def test_weights_of_samples_in_data_sets(compiled, weighted, data):
     batch, wanted, _ = weighted

@@ -14,6 +14,7 @@ from kzoo import keras_contact
 from kzoo.losses import InfoNCE
 from kzoo.losses.base import Loss, weighted_mean
 
+pytestmark = pytest.mark.every_backend
 PAIR = ("image_embeddings", "text_embeddings")
 REFUSED = "InfoNCE is given what a model made on one of 2 devices .* gather the embeddings of all devices"
 

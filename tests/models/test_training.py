@@ -141,6 +141,7 @@ def test_a_sigmoid_loss_on_a_head_without_bias_is_refused(model):
         model.fit(batch_of(model, 8), batch_size=8, verbose=0)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_near_float32(policy):
     losses = []
@@ -193,6 +194,7 @@ class Steps(keras.callbacks.Callback):
         self.model.steps.append(float(logs["loss"]))
 
 
+@pytest.mark.every_backend
 def test_the_backends_agree_over_twenty_steps():
     expected = json.loads((TESTS / "golden" / "twenty_steps.json").read_text())
     np.testing.assert_allclose(twenty_steps(), expected, atol=1e-4)

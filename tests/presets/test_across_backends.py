@@ -11,6 +11,7 @@ from shared_case import TESTS, tiny_model, toy_pairs
 
 import kzoo
 
+pytestmark = pytest.mark.every_backend
 OTHER = {"jax": "tensorflow", "tensorflow": "torch", "torch": "jax"}
 
 WRITER = """
