@@ -8,12 +8,13 @@ import kzoo
 from kzoo.arguments import FLAG, PATH, POSITIVE, TABLE, able, one_of, takes, whole
 from kzoo.export import runtime
 from kzoo.export.captions import worst_choice
-from kzoo.export.formats import FORMATS, options_of
+from kzoo.export.formats import FORMATS, OPSET, options_of
 from kzoo.export.manifest import FIRST_OPSET, MANIFEST_FILE
-from kzoo.export.onnx_writers import OPSET
+from kzoo.export.onnx_writers import check_opset
 from kzoo.export.rounding import lazily
 from kzoo.export.towers import BATCHES, towers_of, writes_captions
 from kzoo.export.verify import asked_as_a_user, reference, worst_difference
+from kzoo.extras import require
 from kzoo.files import disk
 from kzoo.files.fingerprint import fingerprint_of
 from kzoo.files.layouts import files_of
@@ -40,28 +41,31 @@ def export(
 
     The folder holds a graph for each tower, such as `image_encoder.onnx` and `text_encoder.onnx` (or one TensorFlow
     SavedModel with the signatures `encode_image`, `encode_text` and `similarity`), `tokenizer.json` and
-    `manifest.json`. Graphs take all that their towers read, raw uint8 pixels and token ids with their masks, in any
-    batch, and return unit-length float32 embeddings. Each is run at batch 1, 2 and 5 and compared with the model first,
-    and then the export is asked as a user asks, for pictures and texts; above `tolerance` an error is all that is left.
+    `manifest.json`; docs/deployment.md says which format is for what. Graphs take all that their towers read, raw uint8
+    pixels and token ids with their masks, in any batch, and return unit-length float32 embeddings. Each is run at batch
+    1, 2 and 5 and compared with the model first, and then the export is asked as a user asks, for pictures and texts;
+    above `tolerance` an error is all that is left.
 
     A tower leaves in the form that it has for inference: the branches of a FastViT are one convolution there, compared
     with the tower that has them, which stays as it is.
 
     A `Captioner` leaves with `caption_memory.onnx` (what every step needs of a picture's tokens, which its image
     encoder gives too) and `caption_step.onnx` (one id of each row, with a cache of fixed shape and the rows at
-    positions of their own), compared over 16 steps; or with the signature `caption`, a greedy search in the graph.
+    positions of their own), compared over 16 steps; a SavedModel has the signature `caption`, a greedy search in the
+    graph.
 
     Args:
         model: a kzoo model, with a preprocessor if it reads pictures or texts. Models of other dtypes leave in float32.
         folder: path to write. An earlier export there is replaced when the new one is verified, and stays until then;
             anything else is refused.
-        format: `"onnx"` or `"tf_saved_model"`.
+        format: `"onnx"`; `"openvino"`, by way of ONNX; `"tf_saved_model"` and `"litert"`, which TensorFlow writes, and
+            `"torch_export"`, which torch does: from another backend in a process of its own.
         tolerance: bound on the difference of the embeddings, and of what else a graph gives relative to its largest
             value; default 2e-5, and 5e-3 in float16. The manifest says it. By default rows in which rounding alone
             moves the model's own numbers that far are left out, with a warning, if they are at most half of all.
         opset: version of ONNX's operators, for runtimes that know no later one.
-        dtype: `"float32"`, or of ONNX `"float16"`: half the size, with norms and softmaxes in float32; what goes in and
-            comes out stays what it is.
+        dtype: `"float32"`, or of ONNX and OpenVINO `"float16"`: half the size. ONNX keeps norms and softmaxes in
+            float32, OpenVINO all that is computed; what goes in and comes out stays what it is.
         overwrite: whether to write into a folder that holds something else. A model in it is replaced; files that
             belong to none stay as they are.
         beside: dict of names of further files -> bytes, which are written and replaced together with the graphs, such
@@ -75,8 +79,8 @@ def export(
         FileExistsError: the folder holds something else than an export.
         OSError: the folder cannot be written; found out before anything is exported, as far as it can be.
         ExportError: a graph could not be written, or differs from the model.
-        ValueError: an unknown format or dtype, an opset that is none, a SavedModel with either, a model without a
-            preprocessor, a SavedModel of a captioner without a start id.
+        ValueError: an unknown format or dtype, an opset that is none, a format that takes no such option, a model
+            without a preprocessor, a SavedModel of a captioner without a start id.
 
     Example:
         >>> model.export("my_clip_onnx")["worst_difference"]
@@ -87,7 +91,10 @@ def export(
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if model.preprocessor is None and {"image", "text"} & {tower.modality for tower in model.modalities().values()}:
         raise ValueError("the model has no preprocessor, so its export could read no picture; set one first.")
-    FORMATS[format].check(**options)
+    for module, extra in FORMATS[format].needs:
+        require(module, extra, f"Exporting to format {format!r}")
+    if "opset" in options:
+        check_opset(opset)
     with writing(folder, format, overwrite) as place:
         model = as_float32(model)
         leaving = as_exported(model)
@@ -128,7 +135,7 @@ def export(
                 "pad_id": model.caption_pad_id,
                 "start_id": model.caption_start_id,  # of the decoder, where the tokenizer has none
             }
-        if FORMATS[format].served:
+        if FORMATS[format].engine is not None:
             manifest["asked"] = asked_as_a_user(model, runtime.opened(place, manifest), tolerance, rounding)
         files = {MANIFEST_FILE: (json.dumps(manifest, indent=2) + "\n").encode()} | (beside or {})
         for name, content in files.items():

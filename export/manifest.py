@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from kzoo.export.formats import FORMATS
 from kzoo.files.fingerprint import Fingerprints
-from kzoo.files.layouts import EXPORTS
 from kzoo.files.opening import within
 from kzoo.files.schema import (
     ID,
@@ -30,7 +30,7 @@ ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
 MANIFEST = Object(
     {
         "kzoo": TEXT,
-        "format": choice(*EXPORTS),
+        "format": choice(*FORMATS),
         "dtype": TEXT,
         "preset": TEXT,
         "embed_dim": WIDTH | NULL,
@@ -66,7 +66,7 @@ def describe_towers(towers, format) -> dict:
     graphs = {}
     for tower in towers:
         graphs[tower.name] = {
-            "file": f"{tower.name}.onnx" if format == "onnx" else ".",
+            "file": FORMATS[format].file.format(tower.name),
             "signature": signature_of(tower.name) if format == "tf_saved_model" else None,
             "inputs": [_array(name, dtype, shape) for name, (shape, dtype) in tower.inputs.items()],
             "outputs": [_array(name, tower.output_dtype, shape) for name, shape in tower.outputs.items()],

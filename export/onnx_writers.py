@@ -2,14 +2,15 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
 import numpy as np
 
+from kzoo.export.formats import OPSET
 from kzoo.extras import require
 
-OPSET = 18
 # operators that stay in float32 in a graph of float16: norms and softmaxes, whose sums overflow
 IN_FLOAT32 = ("LayerNormalization", "ReduceMean", "ReduceSum", "ReduceL2", "Pow", "Sqrt", "Reciprocal", "Softmax")
 TWO_GIGABYTES = 2**31 - 1
@@ -50,7 +51,7 @@ def write_onnx(tower, path, opset=OPSET) -> str:
     backend = keras.config.backend()
     onnx = require("onnx", "export", PURPOSE)
     write = {"jax": _with_jax2onnx, "tensorflow": _with_tf2onnx, "torch": _with_torch}[backend]
-    with _quiet_exporters():
+    with quiet_exporters():
         exporter, proto = write(tower, opset)
     written = next(each.version for each in proto.opset_import if not each.domain)
     if written != opset:
@@ -69,7 +70,7 @@ def halve(path) -> None:
     from onnxruntime.transformers import float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    with _quiet_exporters():
+    with quiet_exporters():
         kept = [*float16.DEFAULT_OP_BLOCK_LIST, *IN_FLOAT32]
         proto = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True, op_block_list=kept)
         made = set()
@@ -160,8 +161,12 @@ def _read(graph):
                 yield from _read(attribute.g)
 
 
-def _with_torch(tower, opset):
-    require("onnxscript", "export", PURPOSE)
+def traceable(tower) -> tuple:
+    """A tower as torch traces it.
+
+    Returns:
+        `(module, sample)`: a `torch.nn.Module` that gives a tuple of tensors, and a tuple of what it takes.
+    """
     import torch
 
     class Module(torch.nn.Module):
@@ -174,7 +179,14 @@ def _with_torch(tower, opset):
 
     module = Module().eval()
     list(module.parameters())  # Keras registers its variables with torch when they are first asked for
-    sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
+    return module, tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
+
+
+def _with_torch(tower, opset):
+    require("onnxscript", "export", PURPOSE)
+    import torch
+
+    module, sample = traceable(tower)
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         module,
@@ -190,7 +202,7 @@ def _with_torch(tower, opset):
 
 
 @contextmanager
-def _quiet_exporters():
+def quiet_exporters() -> Iterator:
     """The exporters warn about themselves and each other; what counts is the verification."""
     loggers = [logging.getLogger(name) for name in ("tf2onnx", "torch.onnx")]
     levels = [logger.level for logger in loggers]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import keras
 
 from kzoo.export.captions import saved_towers
-from kzoo.export.child import export_in_tensorflow
+from kzoo.export.child import export_on
 from kzoo.export.manifest import describe_towers, signature_of
 from kzoo.extras import require
 
@@ -33,7 +33,7 @@ def write_saved_model(model, towers, folder) -> str:
     """
     require("tensorflow", "tensorflow", PURPOSE)
     if keras.config.backend() != "tensorflow":
-        return export_in_tensorflow(model, folder, "tf_saved_model")
+        return export_on("tensorflow", model, folder, "tf_saved_model")
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()

@@ -10,6 +10,7 @@ from kzoo.arguments import whole
 from kzoo.cli.options import BackendOption, Format, Model, Overwrite, taking
 from kzoo.cli.parts import needs_keras
 from kzoo.cli.terminal import console
+from kzoo.export.formats import FORMATS
 from kzoo.export.manifest import FIRST_OPSET
 from kzoo.files.writing import try_folder
 
@@ -26,15 +27,17 @@ def export(
     opset: Annotated[
         int | None, typer.Option(callback=taking(whole(FIRST_OPSET)), help="Version of ONNX's operators; default 18.")
     ] = None,
-    dtype: Annotated[Precision | None, typer.Option(help="Of an ONNX graph; float16 halves it.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Of weights, in ONNX or OpenVINO; float16: half.")] = None,
     overwrite: Overwrite = False,
     backend: BackendOption = None,
 ) -> None:
     """Export a saved model as verified graphs."""
     given = {"opset": opset, "dtype": dtype and dtype.value}
     given = {name: value for name, value in given.items() if value is not None}
-    if format is not Format.onnx and given:
-        raise typer.BadParameter(f"--{next(iter(given))} is of ONNX; leave it out, or take --format onnx.")
+    for name in given:
+        if name not in FORMATS[format.value].options:
+            takers = " or ".join(each for each in FORMATS if name in FORMATS[each].options)
+            raise typer.BadParameter(f"--{name} is of {takers}; leave it out, or take such a --format.")
     try_folder(folder, format.value, overwrite)
     needs_keras()
     import kzoo

@@ -218,8 +218,8 @@ class Leaving:
 
         Args:
             folder: path of the folder to write.
-            format: `"onnx"` or `"tf_saved_model"`.
-            **kwargs: `tolerance`, `overwrite`; of ONNX `opset` and `dtype="float16"`.
+            format: `"onnx"`, `"openvino"`, `"litert"`, `"torch_export"` or `"tf_saved_model"`.
+            **kwargs: `tolerance`, `overwrite`; of ONNX `opset`, of ONNX and OpenVINO `dtype="float16"`.
 
         Returns:
             dict: the manifest, with the worst difference between graph and model.

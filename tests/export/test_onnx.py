@@ -16,7 +16,7 @@ from PIL import Image
 from shared_case import TESTS, tiny_model, toy_pairs
 
 import kzoo
-from kzoo.export import ExportError, formats, onnx_graphs, runtime
+from kzoo.export import ExportError, onnx_graphs, runtime
 from kzoo.files import disk
 from kzoo.layers import SimilarityHead
 from kzoo.preprocessing import Preprocessor
@@ -117,7 +117,7 @@ def test_an_export_is_replaced_but_nothing_else_is(exported, tmp_path):
 def test_above_the_bound_nothing_is_left(exported, tmp_path, monkeypatch):
     model, folder, _ = exported
     before = (folder / "manifest.json").read_text()
-    monkeypatch.setattr(onnx_graphs, "export_in_tensorflow", lambda *arguments: "the other way")
+    monkeypatch.setattr(onnx_graphs, "export_on", lambda *arguments: "the other way")
     with pytest.raises(
         ExportError, match=r"image_encoder .*at batch 1 the output image_embeddings differs from the model"
     ):
@@ -143,7 +143,7 @@ def test_an_export_that_is_broken_off_leaves_one_that_is_whole(exported, tmp_pat
     def full(*arguments):
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setitem(formats.FORMATS, "onnx", formats.Format(write, ("opset", "dtype")))
+    monkeypatch.setattr(onnx_graphs, "write_onnx_graphs", write)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "rename", full)
         with pytest.raises(OSError, match="cannot be written: the disk is full; what was there is unchanged"):
@@ -188,7 +188,7 @@ def test_without_another_way_the_error_says_what_failed(exported, tmp_path, monk
         raise ImportError("TensorFlow is not there")
 
     monkeypatch.setattr(onnx_graphs, "write_onnx", fail)
-    monkeypatch.setattr(onnx_graphs, "export_in_tensorflow", missing)
+    monkeypatch.setattr(onnx_graphs, "export_on", missing)
     with pytest.raises(ExportError, match="could not be exported: this exporter knows no such operation"):
         exported[0].export(tmp_path / "onnx")
     assert list(tmp_path.iterdir()) == []
@@ -257,7 +257,10 @@ def test_session_options_and_other_processes(exported, monkeypatch):
 
 
 def test_unknown_format(exported):
-    with pytest.raises(ValueError, match="format 'tflite' is unknown; choose one of onnx, tf_saved_model"):
+    with pytest.raises(
+        ValueError,
+        match="format 'tflite' is unknown; choose one of onnx, tf_saved_model, openvino, litert, ",
+    ):
         exported[0].export("folder", format="tflite")
 
 

@@ -1,4 +1,4 @@
-"""kzoo's exported graphs, in onnxruntime."""
+"""kzoo's exported graphs, in onnxruntime, OpenVINO or LiteRT."""
 
 import os
 
@@ -9,7 +9,7 @@ from benchmarks.suite.inputs import pixels, token_ids
 def prepare(case, options, about):
     from kzoo.export import runtime
 
-    whole = options["exports"][case.size]
+    whole = options["exports"][options.get("export", "export")][case.size]
     model = runtime.load(whole, threads=options["threads"])
     if case.kind in ("greedy", "beam"):
         return written(model, case)
