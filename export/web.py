@@ -91,6 +91,11 @@ def _page(served, classifier, folder, labels, templates, engine, overwrite):
     """Write the page of an opened export."""
     home, _, _, _, verify = served.opened_with
     manifest, steps = served.manifest, _steps(served)
+    if manifest["format"] != "onnx":
+        raise ValueError(
+            f"{home} is an export of format {manifest['format']}, and the engine of a page runs ONNX alone; export it "
+            "with format='onnx'."
+        )
     graph = within(home, manifest["graphs"][GRAPH]["file"], GRAPH)
     size = graph.stat().st_size
     if size > LARGEST or graph.with_name(f"{graph.name}.data").exists():

@@ -11,7 +11,7 @@ import pytest
 from shared_case import captioner, tiny_model, toy_pairs
 
 from kzoo.cli.options import Format
-from kzoo.export import ExportError, checking, runtime, verify
+from kzoo.export import ExportError, checking, runtime, verify, web_page
 from kzoo.export.formats import FORMATS, options_of
 from kzoo.files.layouts import EXPORTS
 
@@ -71,6 +71,8 @@ def test_every_graph_is_verified_and_the_export_does_what_the_model_does(exporte
     np.testing.assert_allclose(scores, of_model, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="images is float32 of shape .*, but the graph reads uint8 of shape .batch, 3"):
         served.embed_arrays("image", {"images": np.zeros((2, 32, 32, 3), "float32")})
+    with pytest.raises(ValueError, match=f"is an export of format {format}, and the engine of a page runs ONNX alone"):
+        web_page(folder, tmp_path / "page", labels=labels)
     path = folder / FORMATS[format].file.format("text_encoder")
     shutil.copytree(folder, tmp_path / "cut")
     (tmp_path / "cut" / path.name).write_bytes(path.read_bytes()[:3000])
