@@ -110,12 +110,10 @@ function drawn(bitmap) {
 }
 
 // Four bytes a pixel as they are in the file: a texture, unlike a canvas, keeps colours that are not seen. Of a GIF
-// browsers forget them before that.
+// browsers forget them before that. Null where there is no texture of that size.
 function stored(bitmap, type) {
   const gl = document.createElement("canvas").getContext("webgl"), { width, height } = bitmap;
-  if (type === "image/gif" || !gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
-    throw new Error("this model looks at colours below what is transparent, which this browser cannot read; flatten it");
-  }
+  if (type === "image/gif" || !gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
   const data = new Uint8Array(width * height * 4);
   gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
   gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
@@ -159,6 +157,12 @@ async function decoded(file, { decoding }) {
   if (bitmap.width * bitmap.height > PIXELS) throw new Error(`more than ${PIXELS} pixels, which is too large`);
   let data = drawn(bitmap), transparent = false;
   for (let at = 3; at < data.length && !transparent; at += 4) transparent = data[at] !== 255;
-  if (transparent && !asShown) data = stored(bitmap, type);
+  if (transparent) {
+    const whole = stored(bitmap, type);
+    if (!whole && !asShown) {
+      throw new Error("this model looks at colours below what is transparent, which this browser cannot read; flatten it");
+    }
+    data = whole ?? data;
+  }
   return turned(opaque(bitmap, data, asShown), asShown ? orientation : 1);
 }
