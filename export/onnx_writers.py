@@ -56,6 +56,7 @@ def write_onnx(tower, path, opset=OPSET) -> str:
     written = next(each.version for each in proto.opset_import if not each.domain)
     if written != opset:
         raise RuntimeError(f"{exporter} wrote opset {written}, not {opset}; choose another opset, such as {OPSET}.")
+    _forget_sources(proto.graph)
     _name_batch(proto)
     proto.producer_name = "kzoo"
     onnx.helper.set_model_props(proto, {"exporter": exporter, "backend": backend})
@@ -215,6 +216,18 @@ def quiet_exporters() -> Iterator:
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
+
+
+def _forget_sources(graph):
+    """Leave out what exporters note of the code that made a node: a stack with the paths of this machine for each."""
+    del graph.metadata_props[:]
+    for each in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        each.doc_string = ""
+        del each.metadata_props[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_sources(attribute.g)
 
 
 def _name_batch(proto):

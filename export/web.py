@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import kzoo
 from kzoo.adaptation.adapted_classifier import AdaptedClassifier
 from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
-from kzoo.arguments import FLAG, PATH, able, takes
+from kzoo.arguments import FLAG, PATH, able, instance, takes
 from kzoo.export import runtime
 from kzoo.export.manifest import fingerprints
 from kzoo.export.web_classes import of_classifier, of_labels
@@ -28,16 +28,17 @@ SCRIPTS = ("resampling.js", "decoding.js", "page.js")
 PIECE = 12 * 2**20  # bytes of a piece, a multiple of 3: a browser holds the text of one at a time
 LARGEST = 2**30  # bytes of a graph, of which the memory of WebAssembly, 4 GiB, takes several times that
 GRAPH = "image_encoder"
-MODEL = able("encode_image embed_dim", "a model of kzoo, an export that kzoo.export.runtime opened, or an adapted one")
+MODEL = PATH | instance(AdaptedClassifier, "an AdaptedClassifier") | able("encode_image embed_dim")
+MODEL = MODEL.said("the folder of an export, such an export opened, a model of kzoo, or an AdaptedClassifier")
 
 
-@takes(model=PATH | MODEL, folder=PATH, engine=PATH | None, overwrite=FLAG)
+@takes(model=MODEL, folder=PATH, engine=PATH | None, overwrite=FLAG)
 def web_page(model, folder, labels=None, templates="a photo of a {}.", engine=None, overwrite=False) -> dict:
     """Write a folder with a page, `index.html`, that classifies the pictures which are put into it.
 
-    The page opens by a double click or from any host of files, and needs nothing but its folder: the graph of the image
-    tower, the numbers of the classes and onnxruntime-web, the engine, lie in it as scripts. No server computes, and what
-    the page may do forbids it to send anything. It reads pictures, resizes and crops them as
+    The page opens by a double click or from any host of files, and needs nothing but its folder: the graph of the
+    image tower, the numbers of the classes and onnxruntime-web, the engine, lie in it as scripts. No server computes,
+    and the page's own policy has the browser refuse to send anything. It reads pictures, resizes and crops them as
     `kzoo.preprocessing.ImageSteps` does, and its shares are those of `classify`.
 
     Args:
@@ -81,9 +82,11 @@ def _parts(model, adapted):
         beside = (readable(Path(model)) / CLASSIFIER_FILE).is_file()
         model = AdaptedClassifier.load(model) if adapted and beside else runtime.load(model)
     if isinstance(model, AdaptedClassifier):
+        if adapted and model.classifier is None:
+            raise NotImplementedError(f"{model!r} has no one embedding of a class, so no export, and no page.")
         return model.encoder, model.classifier if adapted else None
     if adapted:
-        raise ValueError("labels is missing: class names, which this model does not have; give labels=['cat', 'dog'].")
+        raise ValueError("labels is missing: class names, which this model does not have.")
     return model, None
 
 

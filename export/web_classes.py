@@ -13,7 +13,7 @@ PRECISION = 1e-5  # of scores, relative to the largest
 
 @dataclass(frozen=True)
 class Votes:
-    """What the pictures of a `TipAdapter` add to the scores: `alpha * exp(beta * (cosine - 1))` to the class of each."""
+    """What the pictures of a `TipAdapter` add to the score of their class: `alpha * exp(beta * (cosine - 1))`."""
 
     keys: Array  # (pictures, dim)
     labels: Array  # (pictures,)
@@ -23,7 +23,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Classes:
-    """Scores of an embedding `e` of unit length: `weights @ e + bias`, and the votes of pictures where there are some."""
+    """Scores of an embedding `e` of unit length: `weights @ e + bias`, and the votes of pictures if there are some."""
 
     names: tuple
     weights: Array  # (classes, dim)

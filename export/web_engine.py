@@ -17,10 +17,7 @@ SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRM
 SCRIPT, LOADER, ENGINE = "ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"
 PATIENCE = 600  # seconds that npm may take
 LARGEST = 2**28  # bytes of a file of the package
-BY_HAND = (
-    f"where there is a network run: npm install {PACKAGE}@{VERSION}; then give "
-    f"engine='node_modules/{PACKAGE}' (--engine)"
-)
+BY_HAND = f"where there is a network run: npm install {PACKAGE}@{VERSION}; then give engine='node_modules/{PACKAGE}'"
 
 
 def engine_files(folder=None) -> dict:
@@ -85,17 +82,18 @@ def _fetched(place):
     command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--prefer-offline", "--pack-destination", str(place)]
     try:
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=PATIENCE)
-        why = next((line for line in done.stderr.splitlines() if "error" in line.lower()), f"exit code {done.returncode}")
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        why = lines[0].strip() if lines else f"exit code {done.returncode}"
     except (OSError, subprocess.TimeoutExpired) as error:
         done, why = None, said_by(error)
     archives = [*place.glob("*.tgz")]
     if done is None or done.returncode or len(archives) != 1:
-        raise ConnectionError(f"{PACKAGE} {VERSION} cannot be fetched by npm ({why.strip()}); {BY_HAND}.")
+        raise ConnectionError(f"{PACKAGE} {VERSION} cannot be fetched by npm ({why}); {BY_HAND}.")
     found = base64.b64encode(hashlib.sha512(archives[0].read_bytes()).digest()).decode()
     if found != SHA512:
         raise OSError(
-            f"what npm fetches as {PACKAGE} {VERSION} has the SHA-512 {found[:12]}..., not {SHA512[:12]}..., and is not "
-            f"used; {BY_HAND}."
+            f"what npm fetches as {PACKAGE} {VERSION} has the SHA-512 {found[:12]}..., not {SHA512[:12]}..., and is "
+            f"not used; {BY_HAND}."
         )
     with tarfile.open(archives[0]) as archive:
         archive.extractall(place, filter="data")

@@ -12,6 +12,8 @@ const UPRIGHT = {
   8: (x, y, w, h) => [w - 1 - y, x],
 };
 const ORIENTATION = 0x112, SHORT = 3;
+const PIXELS = 178956970; // as in kzoo/files/limits.py
+const TILE = 2048;
 
 function startsWith(bytes, text, at = 0) {
   return [...text].every((letter, each) => bytes[at + each] === letter.charCodeAt(0));
@@ -86,22 +88,32 @@ function turned(picture, orientation) {
   return out;
 }
 
-// Four bytes a pixel of a canvas, whose transparent pixels have lost some of their colour.
+// Four bytes a pixel of a canvas, whose transparent pixels have lost some of their colour. A canvas takes no picture of
+// any size, and shows none of what it does not take: one tile after the other.
 function drawn(bitmap) {
+  const { width, height } = bitmap, data = new Uint8ClampedArray(width * height * 4);
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+  [canvas.width, canvas.height] = [Math.min(width, TILE), Math.min(height, TILE)];
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new Error("the browser has no room for a picture of this size");
-  context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
+  for (let top = 0; top < height; top += TILE) {
+    for (let left = 0; left < width; left += TILE) {
+      const wide = Math.min(TILE, width - left), high = Math.min(TILE, height - top);
+      context.clearRect(0, 0, wide, high);
+      context.drawImage(bitmap, left, top, wide, high, 0, 0, wide, high);
+      const tile = context.getImageData(0, 0, wide, high).data;
+      for (let y = 0; y < high; y++) {
+        data.set(tile.subarray(y * wide * 4, (y + 1) * wide * 4), ((top + y) * width + left) * 4);
+      }
+    }
+  }
+  return data;
 }
 
-// Four bytes a pixel as they are in the file: a texture, unlike a canvas, keeps colours that are not seen.
-function stored(bitmap) {
+// Four bytes a pixel as they are in the file: a texture, unlike a canvas, keeps colours that are not seen. Of a GIF
+// browsers forget them before that. Null where there is no texture of that size.
+function stored(bitmap, type) {
   const gl = document.createElement("canvas").getContext("webgl"), { width, height } = bitmap;
-  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
-    throw new Error("this model looks at colours below what is transparent, which this browser cannot read; flatten it");
-  }
+  if (type === "image/gif" || !gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
   const data = new Uint8Array(width * height * 4);
   gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
   gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
@@ -142,8 +154,15 @@ async function decoded(file, { decoding }) {
   } catch {
     throw new Error("this browser cannot read it as a picture");
   }
+  if (bitmap.width * bitmap.height > PIXELS) throw new Error(`more than ${PIXELS} pixels, which is too large`);
   let data = drawn(bitmap), transparent = false;
   for (let at = 3; at < data.length && !transparent; at += 4) transparent = data[at] !== 255;
-  if (transparent && !asShown) data = stored(bitmap);
+  if (transparent) {
+    const whole = stored(bitmap, type);
+    if (!whole && !asShown) {
+      throw new Error("this model looks at colours below what is transparent, which this browser cannot read; flatten it");
+    }
+    data = whole ?? data;
+  }
   return turned(opaque(bitmap, data, asShown), asShown ? orientation : 1);
 }

@@ -95,10 +95,12 @@ function shown(found, seconds) {
   element("classes").replaceChildren(
     ...order.map((place) => {
       const row = document.createElement("li"), name = document.createElement("span");
-      const share = document.createElement("span"), bar = document.createElement("meter");
+      const share = document.createElement("span"), bar = document.createElement("div");
       name.textContent = ABOUT.labels[place];
       share.textContent = `${(100 * found[place]).toFixed(1)} %`;
-      [bar.value, bar.ariaHidden] = [found[place], "true"];
+      bar.append(document.createElement("div"));
+      bar.firstChild.style.width = `${100 * found[place]}%`;
+      row.dataset.share = found[place];
       row.append(name, share, bar);
       return row;
     }),

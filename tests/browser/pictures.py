@@ -71,6 +71,7 @@ def files() -> dict:
     found = {
         "png": (saved(colour, "PNG"), WITHOUT_LOSS),
         "png, noise": (saved(noise(50, 40), "PNG"), WITHOUT_LOSS),
+        "png, wide": (saved(noise(40000, 3), "PNG"), WITHOUT_LOSS),
         "png, grey": (saved(scene(mode="L"), "PNG"), WITHOUT_LOSS),
         "png, one bit": (saved(scene(mode="1"), "PNG"), WITHOUT_LOSS),
         "png, palette": (saved(palette, "PNG"), WITHOUT_LOSS),

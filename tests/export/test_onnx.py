@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -64,6 +65,8 @@ def test_graphs_name_their_batch_and_their_writer(exported):
             assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
         properties = {entry.key: entry.value for entry in proto.metadata_props}
         assert properties["exporter"] == graph["exporter"] == NATIVE[keras.config.backend()]
+        content = proto.SerializeToString()
+        assert not [path for path in (kzoo.__file__, keras.__file__) if str(Path(path).parent).encode() in content]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 7])
