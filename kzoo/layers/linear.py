@@ -7,6 +7,7 @@ from keras import ops
 
 from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.initializers import Normal
+from kzoo.layers.int8 import int8_product, needs_order
 from kzoo.types import Tensor
 
 
@@ -36,6 +37,14 @@ class Dense(CalledDirectly, keras.layers.Dense):
 
     def call(self, inputs, training=None) -> Tensor:
         x = multiplied(inputs, self.kernel, self.bias)
+        return x if self.activation is None else self.activation(x)
+
+    def quantized_call(self, inputs, training=None) -> Tensor:
+        if not training or self.lora_enabled or not needs_order(self):
+            return super().quantized_call(inputs, training=training)
+        held = [ops.convert_to_tensor(each) for each in (self.kernel, self.kernel_scale)]
+        x = int8_product(inputs, *held, self.inputs_quantizer, self.compute_dtype)
+        x = x if self.bias is None else ops.add(x, self.bias)
         return x if self.activation is None else self.activation(x)
 
     def quantize(self, mode=None, type_check=True, config=None) -> None:
