@@ -65,22 +65,10 @@ def clipped():
     return AdamW(1e-3, global_clipnorm=0.05)
 
 
-def losses_of_pairs(block):
-    """Several at once: each of them is logged, and what moves the weights is the sum of their gradients."""
-    sup_con = SupCon(inputs=PAIR, labels="labels", block_size=block)
-    return InfoNCE(block_size=block) + sigmoid(block) + sup_con + TokenClassification()
-
-
-def sigmoid(block):
-    return SigmoidContrastive(scale=5.0, bias=-5.0, block_size=block)
-
-
 # name -> model, data, loss of a block size, optimizer, policy of gradients
 CASES = {
-    "pairs": (with_head, pairs, losses_of_pairs, sgd, "sum"),
-    "clipped": (dual, pairs, lambda block: InfoNCE(block_size=block), clipped, "sum"),
-    "sam": (dual, pairs, sigmoid, sgd, "sam"),
-    "pcgrad": (with_head, pairs, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
+    "info_nce": (dual, pairs, lambda block: InfoNCE(block_size=block), clipped, "sum"),
+    "sigmoid": (dual, pairs, lambda block: SigmoidContrastive(scale=5.0, bias=-5.0, block_size=block), sgd, "sam"),
     "teacher": (
         moco,
         views,
@@ -89,18 +77,20 @@ CASES = {
         "sum",
     ),
     "batch_norm": (lambda: moco(True), views, lambda block: NTXent(0.5, block_size=block), sgd, "sum"),
+    "sup_con": (
+        dual,
+        pairs,
+        lambda block: SupCon(inputs=PAIR, labels="labels", block_size=block),
+        sgd,
+        "sum",
+    ),
     "coca": (coca, pairs, lambda block: InfoNCE(block_size=block) + 2.0 * Captioning(), sgd, "sum"),
+    "head": (with_head, pairs, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
 }
 
 
 # of the compared forms: rows of a micro-batch are those of one replica on TensorFlow, of all devices on jax
-WHOLE, IN_PARTS = {}, {"block": 3, "micro_batch_size": 4 if BACKEND == "jax" else 2}
-KINDS = {name: (WHOLE, IN_PARTS) for name in CASES} | {
-    "clipped": (WHOLE,),
-    "sam": (IN_PARTS,),  # whose two passes are each a plain step
-    "pcgrad": (IN_PARTS,),
-    "batch_norm": (WHOLE,),  # whose statistics are those of a micro-batch
-}
+KINDS = {"whole": {}, "blocks, micro-batches": {"block": 3, "micro_batch_size": 4 if BACKEND == "jax" else 2}}
 
 
 # -- devices --
@@ -126,8 +116,6 @@ def trained(name, on, block=None, **options):
     steps = Steps()
     with on():
         model = make()
-        # on one device TensorFlow takes longer over making a graph than over three steps without one
-        options["run_eagerly"] = on is contextlib.nullcontext and BACKEND == "tensorflow" and not options
         model.compile(optimizer(), loss=loss(block), gradients=gradients, jit_compile=BACKEND == "jax", **options)
         history = model.fit(
             data(model, STEPS * ROWS), batch_size=ROWS, shuffle=False, verbose=0, callbacks=[steps]
@@ -145,15 +133,17 @@ def apart(one, other):
 def loss(name):
     _, losses, weights = trained(name, contextlib.nullcontext)
     found = {}
-    for options in KINDS[name]:
+    for kind, options in KINDS.items():
+        if name == "batch_norm" and "micro_batch_size" in options:
+            continue  # whose statistics are those of a micro-batch
         _, of_devices, moved = trained(name, devices, **options)
-        found[str(options)] = [apart(losses, of_devices), apart(weights, moved)]
+        found[kind] = [apart(losses, of_devices), apart(weights, moved)]
     return found
 
 
 def ways():
     """What each way into a model gives for batches that devices cannot share evenly."""
-    model, _, _ = trained("clipped", contextlib.nullcontext)
+    model, _, _ = trained("info_nce", contextlib.nullcontext)
     found = {}
     for rows in (9, 18):  # of nine one replica has no row of the last batch
         batch = pairs(model, rows)
@@ -219,7 +209,7 @@ def saved():
     """A model that was trained on all devices, opened on one."""
     with tempfile.TemporaryDirectory() as folder:
         with devices():
-            model, _, _ = trained("clipped", contextlib.nullcontext)
+            model, _, _ = trained("info_nce", contextlib.nullcontext)
             model.save_to_preset(f"{folder}/preset")
             model.save(f"{folder}/model.keras")
             whole = [numpy(each) for each in model.weights]
@@ -295,7 +285,7 @@ def processes():
 
 def ways_of_processes():
     """What several processes find together, a dict of arrays."""
-    model, losses, _ = trained("clipped", contextlib.nullcontext)
+    model, losses, _ = trained("info_nce", contextlib.nullcontext)
     found = {"losses": np.array(losses)}
     results = model.evaluate(pairs(model, 17), batch_size=ROWS, verbose=0)
     found["evaluate"] = np.array(list(results.values()))
