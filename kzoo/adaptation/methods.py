@@ -91,7 +91,7 @@ METHODS = {
     "hicropl": prompted("hicropl", "HiCroPL", "adam_1e-3", learning_rate=0.0025, epochs=50),
     "gopro": prompted("gopro", "GOPro", batch_size=4, epochs=10),
     "task_oriented": prompted("task_oriented", "TaskOrientedPrompt", batch_size=4, epochs=10),
-    "multilane": prompted("multilane", "MultiLane", "adam", learning_rate=0.03, epochs=20),
+    "multilane": prompted("multilane", "MultiLane", "adam", learning_rate=0.03),
     "fedpgp": prompted("fedpgp", "FedPGP", learning_rate=0.001),
     "lora": tuned("lora", "LoRA", targets=("image_encoder.**.attention.{query,value}",)),
     "bottleneck": tuned("bottleneck", "BottleneckAdapter", targets=("image_encoder.**.{mlp_down,attention.out}",)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kzoo.adaptation import GaussianDiscriminant, LinearProbe, NearestClassMean, TipAdapter
-from kzoo.adaptation.classifiers.folds import cross_validated, folds_of
+from kzoo.adaptation.classifiers.folds import MOST_WORK, cross_validated, folds_of
 from kzoo.adaptation.methods import METHODS, classifier_of
 
 pytestmark = pytest.mark.once
@@ -53,6 +53,15 @@ def test_the_door_searches_what_is_not_said(method):
         alone = classifier_of(METHODS[method], {}, **given | {"embeddings": ROWS[one], "labels": LABELS[one]})
         default = {"tip_adapter": 1.17, "linear_probe": 1.0}[method]
         assert getattr(alone, name) == default
+
+
+def test_what_would_take_minutes_is_not_searched(monkeypatch):
+    assert LinearProbe.search_work(1600, 768, 100) < MOST_WORK < LinearProbe.search_work(16000, 768, 1000)
+    assert TipAdapter.search_work(1600, 768, 100) < MOST_WORK < TipAdapter.search_work(16000, 768, 1000)
+    assert GaussianDiscriminant.search_work(16000, 768, 1000) < MOST_WORK
+    monkeypatch.setattr(TipAdapter, "search_work", lambda *sizes: 2 * MOST_WORK)
+    given = {"embeddings": ROWS, "labels": LABELS, "zero_shot": TEXTS, "classes": None, "scale": 5.0}
+    assert classifier_of(METHODS["tip_adapter"], {}, **given).alpha == 1.17
 
 
 def test_other_numbers_make_another_classifier_of_the_same():

@@ -111,6 +111,11 @@ class EmbeddingClassifier(Checked):
         check(self.numbers, numbers)
         return self._remade(**numbers)
 
+    @classmethod
+    def search_work(cls, rows, dim, classes) -> float:
+        """About how many products it takes to try one set of `searched` numbers, where that is much."""
+        return 0.0
+
     def _remade(self, **numbers):
         return self._with(**numbers)
 

@@ -14,6 +14,7 @@ from kzoo.types import Array
 
 SWEEP = (1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6)  # the first of equal ones is taken: the weakest penalty
 ROUNDS = 8
+STEPS_TO_FIT = 100.0  # of L-BFGS, about
 TRIED = (1.0, 0.1, 10.0, 100.0, 1000.0)  # of `kzoo.adapt`
 
 
@@ -99,6 +100,10 @@ class LinearProbe(EmbeddingClassifier):
         rows, own = self.examples
         both = np.concatenate([rows, others]), np.concatenate([own, answers])
         return type(self)(*both, self.classes, 10.0**best, self.max_iter)
+
+    @classmethod
+    def search_work(cls, rows, dim, classes) -> float:
+        return float(STEPS_TO_FIT * rows * dim * classes)
 
     def _remade(self, **numbers):
         return self._fitted_with(numbers["C"]) if numbers else self

@@ -66,6 +66,10 @@ class TipAdapter(TextClassifier):
             scale=float(scale),
         )
 
+    @classmethod
+    def search_work(cls, rows, dim, classes) -> float:
+        return float(rows * rows * classes)
+
     def _check_loaded(self, path):
         labels_of(self.labels, len(self.keys), len(self.classes), name=f"labels in {path}")
 
