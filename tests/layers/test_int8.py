@@ -26,7 +26,9 @@ def test_the_numbers_and_the_gradient_are_those_of_keras():
     found = []
     for kind in (keras.layers.Dense, Dense):
         layer = quantised(kind, activation="tanh")
-        value, gradients = value_and_gradients(lambda x, own=layer: ops.sum(weights * own(x, training=True)), [X])
+        value, gradients = value_and_gradients(
+            lambda x, own=layer: ops.sum(ops.multiply(weights, own(x, training=True))), [X]
+        )
         found.append((numpy(layer(X, training=True)), numpy(value), numpy(gradients[0])))
     for own, theirs in zip(*found):
         np.testing.assert_allclose(own, theirs, atol=1e-4)
