@@ -27,7 +27,9 @@ from kzoo.adaptation import (
 from kzoo.evaluation.zero_shot import softmax
 from kzoo.export import runtime, web, web_engine, web_page
 from kzoo.export.web_classes import of_classifier, of_labels
-from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
+from kzoo.files import limits
+from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor, images
+from kzoo.preprocessing.decoding import DECODINGS
 
 pytestmark = pytest.mark.once
 DIM, SIDES = 6, (8, 12)
@@ -144,6 +146,28 @@ def test_a_page_is_a_folder(exported, package, tmp_path, monkeypatch):
         *("classes-000.js", "engine-000.js", "graph-000.js", "index.html", "loader-000.js", "notes.txt"),
         *("onnxruntime.js", "page.json"),
     ]
+
+
+def test_the_scripts_know_every_step_that_there_is():
+    """What they make of a picture only a browser can tell, but not that a step was added, or a number changed."""
+    scripts = {path.name: path.read_text("utf-8") for path in web.SOURCES.glob("*.js")}
+    assert set(scripts) == set(web.SCRIPTS)
+    numbers = dict(re.findall(r"(\w+) = (\d+)[,;]", scripts["resampling.js"] + scripts["decoding.js"]))
+    assert int(numbers["REACH"]) == images.REACH and int(numbers["LONG"]) == images.LONG
+    assert int(numbers["PIXELS"]) == limits.PIXELS
+    known = {"resize": {"shortest", "squash", "longest"}, "interpolation": {"bicubic", "bilinear"}}
+    known |= {"decoding": {"as_shown", "as_trained"}, "crop_rounding": {"even", "floor"}}
+    there = {"resize": images.RESIZES, "interpolation": images.INTERPOLATIONS, "crop_rounding": images.ROUNDINGS}
+    there |= {"decoding": DECODINGS}
+    assert {name: set(choices) for name, choices in there.items()} == known
+    assert set(ImageSteps(8).get_config()) == {"kind", "image_size", "resize_size", *known}
+
+
+def test_what_a_quantised_export_calls_itself(exported, package, tmp_path, monkeypatch):
+    served = runtime.load(exported)
+    monkeypatch.setitem(served.manifest, "quantized", {"to": "int8", "graphs": {"image_encoder": {"level": "int8"}}})
+    assert web_page(served, tmp_path / "page", ["red"], engine=package)["dtype"] == "int8"
+    assert "toy &lt;model&gt; (int8, " in told(tmp_path / "page")[0]
 
 
 def test_numbers_of_labels_are_those_of_classify(exported):
