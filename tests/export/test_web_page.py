@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import stat
 import tarfile
 
@@ -209,6 +210,19 @@ def test_a_classifier_beside_an_export(exported, package, tmp_path):
         with pytest.raises(NotImplementedError, match=f"{type(made).__name__} .* has no scores of the form W e \\+ b"):
             web_page(AdaptedClassifier(served, made), tmp_path / "other", engine=package)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_model_is_exported_first(exported, package, tmp_path):
+    class Model:
+        embed_dim, encode_image = DIM, None
+
+        def export(self, folder):
+            shutil.copytree(exported, folder, dirs_exist_ok=True)
+
+    web_page(Model(), tmp_path / "page", LABELS, engine=package)
+    web_page(exported, tmp_path / "same", LABELS, engine=package)
+    for path in (tmp_path / "page").iterdir():
+        assert path.read_bytes() == (tmp_path / "same" / path.name).read_bytes()
 
 
 def test_what_no_page_can_be_made_of(exported, package, tmp_path, monkeypatch):
