@@ -114,7 +114,7 @@ def _page(served, classifier, folder, labels, templates, engine, overwrite):
         "kzoo": kzoo.__version__,
         "page": "index.html",
         "preset": manifest["preset"],
-        "dtype": manifest.get("dtype", "float32"),
+        "dtype": _precision(manifest),
         "engine": f"{PACKAGE} {found['version']}",
         "labels": list(classes.names),
         "steps": steps.get_config(),
@@ -149,6 +149,12 @@ def _steps(served):
             f"the image tower of {name} reads {inputs}, but a page gives pictures of one size in uint8 alone."
         )
     return steps
+
+
+def _precision(manifest):
+    """In what the image tower computes: the level that a quantised export settled for, or its dtype."""
+    quantized = (manifest.get("quantized") or {}).get("graphs", {})
+    return quantized.get(GRAPH, {}).get("level", manifest.get("dtype", "float32"))
 
 
 def _piece(place, name, number, content):

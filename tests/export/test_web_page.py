@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import stat
 import tarfile
 
@@ -27,7 +28,9 @@ from kzoo.adaptation import (
 from kzoo.evaluation.zero_shot import softmax
 from kzoo.export import runtime, web, web_engine, web_page
 from kzoo.export.web_classes import of_classifier, of_labels
-from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor
+from kzoo.files import limits
+from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor, images
+from kzoo.preprocessing.decoding import DECODINGS
 
 pytestmark = pytest.mark.once
 DIM, SIDES = 6, (8, 12)
@@ -146,6 +149,28 @@ def test_a_page_is_a_folder(exported, package, tmp_path, monkeypatch):
     ]
 
 
+def test_the_scripts_know_every_step_that_there_is():
+    """What they make of a picture only a browser can tell, but not that a step was added, or a number changed."""
+    scripts = {path.name: path.read_text("utf-8") for path in web.SOURCES.glob("*.js")}
+    assert set(scripts) == set(web.SCRIPTS)
+    numbers = dict(re.findall(r"(\w+) = (\d+)[,;]", scripts["resampling.js"] + scripts["decoding.js"]))
+    assert int(numbers["REACH"]) == images.REACH and int(numbers["LONG"]) == images.LONG
+    assert int(numbers["PIXELS"]) == limits.PIXELS
+    known = {"resize": {"shortest", "squash", "longest"}, "interpolation": {"bicubic", "bilinear"}}
+    known |= {"decoding": {"as_shown", "as_trained"}, "crop_rounding": {"even", "floor"}}
+    there = {"resize": images.RESIZES, "interpolation": images.INTERPOLATIONS, "crop_rounding": images.ROUNDINGS}
+    there |= {"decoding": DECODINGS}
+    assert {name: set(choices) for name, choices in there.items()} == known
+    assert set(ImageSteps(8).get_config()) == {"kind", "image_size", "resize_size", *known}
+
+
+def test_what_a_quantised_export_calls_itself(exported, package, tmp_path, monkeypatch):
+    served = runtime.load(exported)
+    monkeypatch.setitem(served.manifest, "quantized", {"to": "int8", "graphs": {"image_encoder": {"level": "int8"}}})
+    assert web_page(served, tmp_path / "page", ["red"], engine=package)["dtype"] == "int8"
+    assert "toy &lt;model&gt; (int8, " in told(tmp_path / "page")[0]
+
+
 def test_numbers_of_labels_are_those_of_classify(exported):
     served, pictures = runtime.load(exported), np.random.default_rng(1).integers(0, 256, (5, *SIDES, 3), "uint8")
     classes = of_labels(served, LABELS, "a {}.")
@@ -185,6 +210,19 @@ def test_a_classifier_beside_an_export(exported, package, tmp_path):
         with pytest.raises(NotImplementedError, match=f"{type(made).__name__} .* has no scores of the form W e \\+ b"):
             web_page(AdaptedClassifier(served, made), tmp_path / "other", engine=package)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_model_is_exported_first(exported, package, tmp_path):
+    class Model:
+        embed_dim, encode_image = DIM, None
+
+        def export(self, folder):
+            shutil.copytree(exported, folder, dirs_exist_ok=True)
+
+    web_page(Model(), tmp_path / "page", LABELS, engine=package)
+    web_page(exported, tmp_path / "same", LABELS, engine=package)
+    for path in (tmp_path / "page").iterdir():
+        assert path.read_bytes() == (tmp_path / "same" / path.name).read_bytes()
 
 
 def test_what_no_page_can_be_made_of(exported, package, tmp_path, monkeypatch):
