@@ -39,28 +39,13 @@ def write_torch_archives(model, towers, folder) -> str:
     batch = torch.export.Dim("batch")
     for tower in towers:
         with exporting(tower.name), quiet_exporters():
-            list(tower.graph.parameters())  # by which Keras registers them with torch: else they are constants
             module, sample = traceable(tower)
             shapes = (tuple({0: batch} for _ in sample),)  # of the arguments that `*inputs` takes
             program = torch.export.export(module, sample, dynamic_shapes=shapes)
-            _leave_out_unread(program)
+            for node in program.graph.nodes:
+                node.meta.pop("stack_trace", None)  # which names the files of this machine
             torch.export.save(program, folder / f"{tower.name}.pt2")
     return "torch.export"
-
-
-def _leave_out_unread(program):
-    """Take from an exported program the weights that it does not read, those of the model's other towers, and the lines
-    of this machine's files that it came from."""
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)
-    unread = {node.name: node for node in program.graph.nodes if node.op == "placeholder" and not node.users}
-    signature = program.graph_signature
-    for spec in [each for each in signature.input_specs if each.target is not None and each.arg.name in unread]:
-        signature.input_specs.remove(spec)
-        program.graph.erase_node(unread[spec.arg.name])
-        program.state_dict.pop(spec.target, None)
-        program.constants.pop(spec.target, None)
-    program.graph_module.recompile()
 
 
 class TorchEngine(Engine):
