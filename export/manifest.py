@@ -27,6 +27,18 @@ FIRST_OPSET = 13  # of ONNX: the first with what our graphs are made of
 MANIFEST_FILE = "manifest.json"
 PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
 ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
+COSINE, SHARE, COUNT = number(-1.001, 1.001), number(0.0, 1.0), number(0.0, 1e15)
+QUANTIZED = Object(
+    {
+        "level": TEXT,
+        "bytes": Each(COUNT),
+        "refused": Each(TEXT),
+        "cosine": Each(COSINE),
+        "speed": number(0.0, 1e30, beyond=True),
+        "products_in_float32": COUNT,
+    },
+    ("level",),
+)
 MANIFEST = Object(
     {
         "kzoo": TEXT,
@@ -49,6 +61,20 @@ MANIFEST = Object(
             ("context_length", "vocab_size", "pad_id", "start_id"),
         ),
         "fingerprints": Each(TEXT),
+        "quantized": Object(
+            {
+                "to": TEXT,
+                "min_cosine": COSINE,
+                "max_recall_drop": SHARE,
+                "samples": Each(COUNT),
+                "graphs": Each(QUANTIZED),
+                "asked": Each(COSINE),
+                "recall": Each(Each(SHARE)),
+                "equal_captions": SHARE,
+            },
+            ("to", "graphs"),
+            nullable=True,
+        ),
     },
     ("kzoo", "format", "preset", "embed_dim", "similarity", "graphs", "preprocessor"),
 )

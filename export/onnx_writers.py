@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from kzoo.export.formats import OPSET
+from kzoo.export.onnx_files import names_read, save
 from kzoo.extras import require
 
 # operators that stay in float32 in a graph of float16: norms and softmaxes, whose sums overflow
 IN_FLOAT32 = ("LayerNormalization", "ReduceMean", "ReduceSum", "ReduceL2", "Pow", "Sqrt", "Reciprocal", "Softmax")
-TWO_GIGABYTES = 2**31 - 1
 LARGE = 2**16  # numbers of a weight
 PURPOSE = "Exporting to ONNX"
 
@@ -60,7 +60,7 @@ def write_onnx(tower, path, opset=OPSET) -> str:
     _name_batch(proto)
     proto.producer_name = "kzoo"
     onnx.helper.set_model_props(proto, {"exporter": exporter, "backend": backend})
-    _save(proto, path)
+    save(proto, path)
     return exporter
 
 
@@ -81,14 +81,7 @@ def halve(path) -> None:
             made.update(node.output)
         OnnxModel.graph_topological_sort(proto.graph)  # casts were put behind what reads them
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
-    _save(proto, path)
-
-
-def _save(proto, path):
-    onnx = require("onnx", "export", PURPOSE)
-    external = proto.ByteSize() > TWO_GIGABYTES
-    onnx.save_model(proto, str(path), save_as_external_data=external, location=f"{path.name}.data")
-    onnx.checker.check_model(str(path))
+    save(proto, path)
 
 
 def _with_jax2onnx(tower, opset):
@@ -145,21 +138,12 @@ def _erfc(graph, node, name, arguments):
 def _embed(proto, values):
     """Make inputs of a graph weights of it, those that are named in `values`; what no node reads is left out."""
     onnx = require("onnx", "export", PURPOSE)
-    read = set(_read(proto.graph))
+    read = set(names_read(proto.graph))
     for each in [each for each in proto.graph.input if each.name in values]:
         if each.name in read:
             array = keras.ops.convert_to_numpy(values[each.name])
             proto.graph.initializer.append(onnx.numpy_helper.from_array(array, each.name))
         proto.graph.input.remove(each)
-
-
-def _read(graph):
-    """Names that the nodes of a graph read, and those of the graphs within them, such as the body of a loop."""
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _read(attribute.g)
 
 
 def traceable(tower) -> tuple:

@@ -121,7 +121,8 @@ class Runtime(Embedder):
         return load, self.opened_with
 
     def __repr__(self) -> str:
-        graphs, dtype = ", ".join(self.manifest["graphs"]), self.manifest.get("dtype", "float32")
+        graphs, quantized = ", ".join(self.manifest["graphs"]), self.manifest.get("quantized") or {}
+        dtype = quantized.get("to", self.manifest.get("dtype", "float32"))
         return f"<{type(self).__name__} of {self.manifest['preset']}: {graphs}; {dtype}, from {self.opened_with[0]}>"
 
     def run_graph(self, name, arrays, outputs) -> list:

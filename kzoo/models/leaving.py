@@ -219,7 +219,8 @@ class Leaving:
         Args:
             folder: path of the folder to write.
             format: `"onnx"`, `"openvino"`, `"litert"`, `"torch_export"` or `"tf_saved_model"`.
-            **kwargs: `tolerance`, `overwrite`; of ONNX `opset`, of ONNX and OpenVINO `dtype="float16"`.
+            **kwargs: `tolerance`, `overwrite`; of ONNX `opset`, of ONNX and OpenVINO `dtype="float16"`;
+                of ONNX `quantize="int8"` with `samples`.
 
         Returns:
             dict: the manifest, with the worst difference between graph and model.
