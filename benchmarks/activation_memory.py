@@ -6,8 +6,8 @@
 Each form runs in a process of its own, on one core: what imports, starts and compiles is done first, then all take
 steps of the whole batch in turn. Memory is the highest of these above the built model at rest; time is that of the
 processor, the median of them. Losses are in blocks, so that memory is that of the towers. Beside it stands what
-`kzoo.scale.memory_estimate` says, in a process of its own too, and as a part of what was measured. `small` is a CLIP of
-towers as those of ViT-B/16, of 128 numbers and four blocks. Needs 3 GB.
+`kzoo.scale.memory_estimate` says, in a process of its own too, and as a part of what was measured. Needs
+3 GB.
 """
 
 import ctypes
@@ -29,16 +29,6 @@ def batch_of(model, rows):
     return model.image_encoder.samples(rows) | model.text_encoder.samples(rows)
 
 
-def small():
-    import kzoo
-    from kzoo.encoders import TextTransformer, VisionTransformer
-
-    sizes = {"width": 128, "depth": 4, "num_heads": 4, "embed_dim": 128}
-    return kzoo.DualEncoder(
-        VisionTransformer(64, 8, mlp_dim=512, **sizes), TextTransformer(1000, 32, **sizes), kzoo.layers.SimilarityHead()
-    )
-
-
 def compiled(preset, micro):
     """A preset's model, compiled with a loss in blocks."""
     import keras
@@ -46,7 +36,7 @@ def compiled(preset, micro):
     import kzoo
     from kzoo.losses import Captioning, InfoNCE
 
-    model = small() if preset == "small" else kzoo.from_preset(preset, load_weights=False)
+    model = kzoo.from_preset(preset, load_weights=False)
     loss = InfoNCE(block_size=256)
     loss = loss + 2.0 * Captioning() if isinstance(model, kzoo.Captioner) else loss
     model.compile(keras.optimizers.SGD(0.1), loss=loss, micro_batch_size=micro)
