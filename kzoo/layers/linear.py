@@ -8,6 +8,7 @@ from keras import ops
 from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.initializers import Normal
 from kzoo.layers.int8 import int8_product, needs_order
+from kzoo.layers.numerics import value_of
 from kzoo.types import Tensor
 
 
@@ -25,7 +26,7 @@ def multiplied(x, kernel, bias=None) -> Tensor:
     if keras.config.backend() == "torch":
         from kzoo.layers.kernels_torch import multiplied as by_torch
 
-        found = by_torch(*(each if each is None else ops.convert_to_tensor(each) for each in (x, kernel, bias)))
+        found = by_torch(value_of(x), value_of(kernel), bias if bias is None else value_of(bias))
         if found is not None:
             return found
     x = ops.matmul(x, kernel)
@@ -34,6 +35,8 @@ def multiplied(x, kernel, bias=None) -> Tensor:
 
 class Dense(CalledDirectly, keras.layers.Dense):
     """That of Keras, with the product of `multiplied`; of the same name, by which files know the layers of a list."""
+
+    heeds_training = False  # but where it is quantised
 
     def call(self, inputs, training=None) -> Tensor:
         x = multiplied(inputs, self.kernel, self.bias)
