@@ -12,8 +12,8 @@ class CompiledTowers:
     while it is called once, and these are compiled: one graph, which asks for nothing but its arrays and weights.
 
     Weights and arrays come in anew at each call, and gradients go to both. States that a call moves, as those of batch
-    norms, are moved. A tower that draws random numbers is called as it is, as a program would draw the same ones, and so
-    is one whose layers add losses.
+    norms, are moved. A tower that draws random numbers is called as it is, as a program would draw the same ones, and
+    so is one whose layers add losses.
 
     Example:
         >>> call = CompiledTowers()
