@@ -5,7 +5,7 @@ import pytest
 from shared_case import numpy, spread, tiny_model, toy_pairs
 
 import kzoo
-from kzoo.adaptation import AdaptedClassifier, adapters, load_adapter, save_adapter
+from kzoo.adaptation import AdaptedClassifier, adapters, load_adapter, save_adapter, trained_methods
 from kzoo.adaptation.methods import METHODS
 from kzoo.paths import parameters
 
@@ -100,6 +100,16 @@ def test_an_export_has_what_was_learned(model, tmp_path):
     with pytest.raises(NotImplementedError, match="depends on the picture"):
         call(model, "cocoop", epochs=1).model.export(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.once
+def test_default_rates_of_what_trains_weights_go_by_the_width_of_the_tower(model, monkeypatch):
+    assert trained_methods.width_of(model) == model.image_encoder.width == 24
+    rates, made = [], trained_methods._cosine
+    monkeypatch.setattr(trained_methods, "_cosine", lambda rate, *more: rates.append(rate) or made(rate, *more))
+    for method, own in (("lora", {"rank": 2}), ("prefix", {"num_prefix": 2}), ("vpt", {"n_ctx": 2})):
+        kzoo.adapt(model, (IMAGES, LABELS), method, classes=NAMES, shots=2, templates="a {}", epochs=1, **own)
+    assert rates == [pytest.approx(2e-4 * 768 / 24), 0.03, 0.02]
 
 
 @pytest.mark.once
