@@ -104,8 +104,9 @@ else:
     (found,) = program.module()(torch.from_numpy(inputs["token_ids"]))
     calls = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert all(each.startswith(("aten.", "<built-in", "math.")) for each in calls), calls
-    held = [*program.state_dict.values(), *program.constants.values()]
-    assert sum(each.numel() for each in held) < 1.1 * int(sys.argv[3])
+    names, sizes = [*program.state_dict], [each.numel() for each in program.state_dict.values()]
+    assert all("/" in name and "image_encoder" not in name for name in names), names
+    assert 0.9 * int(sys.argv[3]) < sum(sizes) < 1.1 * int(sys.argv[3]), (sum(sizes), names)
     found = found.detach().numpy()
 print(json.dumps([found.tolist(), sorted({"kzoo", "keras", "tensorflow", "jax"} & sys.modules.keys())]))
 """
@@ -131,7 +132,7 @@ def test_openvino_in_half_the_size_with_its_own_options_and_no_report_to_its_mak
     model.export(tmp_path / "half", format="openvino", dtype="float16")
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "half").glob("*.bin")}
     weights = sum(np.prod(weight.shape) for weight in model.image_encoder.weights)
-    assert 2 * weights <= sizes["image_encoder.bin"] < 2.5 * weights
+    assert 1.9 * weights < sizes["image_encoder.bin"] < 2.2 * weights
     served = runtime.load(tmp_path / "half", providers=["CPU"], session_options={"NUM_STREAMS": 1})
     np.testing.assert_allclose(served.encode_text(PAIRS["captions"]), model.encode_text(PAIRS["captions"]), atol=5e-3)
     assert "openvino_telemetry" not in sys.modules
