@@ -33,8 +33,8 @@ def problems(folder) -> tuple:
         found.attempt(Preprocessor.load, folder, manifest["preprocessor"])
     found.attempt(_check_fingerprints, folder, manifest)
     if FORMATS[manifest["format"]].opened_by is None:
-        engine = FORMATS[manifest["format"]].run_by(folder, manifest)
         before = len(found)
+        engine = found.attempt(FORMATS[manifest["format"]].run_by, folder, manifest)
         found.attempt(check_places, folder)
         for name in manifest["graphs"] if len(found) == before else ():
             found.attempt(engine.look, name)

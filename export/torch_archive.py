@@ -8,7 +8,7 @@ from kzoo.export.captions import onnx_towers
 from kzoo.export.child import export_on
 from kzoo.export.engine import Engine, Port, Session
 from kzoo.export.manifest import describe_towers
-from kzoo.export.onnx_writers import quiet_exporters, traceable
+from kzoo.export.onnx_writers import quiet_exporters
 from kzoo.export.verify import exporting, run_by
 from kzoo.extras import require
 
@@ -39,13 +39,45 @@ def write_torch_archives(model, towers, folder) -> str:
     batch = torch.export.Dim("batch")
     for tower in towers:
         with exporting(tower.name), quiet_exporters():
-            module, sample = traceable(tower)
+            sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
             shapes = (tuple({0: batch} for _ in sample),)  # of the arguments that `*inputs` takes
-            program = torch.export.export(module, sample, dynamic_shapes=shapes)
-            for node in program.graph.nodes:
-                node.meta.pop("stack_trace", None)  # which names the files of this machine
+            program = torch.export.export(_module(torch, tower), sample, dynamic_shapes=shapes)
+            _tidy(program)
             torch.export.save(program, folder / f"{tower.name}.pt2")
     return "torch.export"
+
+
+def _module(torch, tower):
+    """A tower as a module of torch, which owns the weights by their paths: read from Keras' layers they would be
+    constants, which nobody could train or find."""
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights = torch.nn.ParameterDict({each.path: each.value for each in tower.graph.variables})
+
+        def forward(self, *inputs):
+            pairs = [(each, self.weights[each.path]) for each in tower.graph.variables]
+            with keras.StatelessScope(state_mapping=pairs):
+                return tuple(tower.graph(*inputs).values())
+
+    return Module().eval()
+
+
+def _tidy(program):
+    """Take from an exported program the weights that it does not read, those of the model's other towers, and the names
+    of this machine's files."""
+    unread = {}
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+        if node.op == "placeholder" and not node.users:
+            unread[node.name] = node
+    specs = program.graph_signature.input_specs
+    for spec in [each for each in specs if each.target is not None and each.arg.name in unread]:
+        specs.remove(spec)
+        program.graph.erase_node(unread[spec.arg.name])
+        program.state_dict.pop(spec.target)
+    program.graph_module.recompile()
 
 
 class TorchEngine(Engine):
