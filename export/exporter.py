@@ -60,7 +60,8 @@ def export(
     above `tolerance` an error is all that is left.
 
     A tower leaves in the form that it has for inference: the branches of a FastViT are one convolution there, compared
-    with the tower that has them, which stays as it is.
+    with the tower that has them, which stays as it is. Graphs of ONNX are optimised: batch norms, scales and padding go
+    into the weights beside them, norms that an exporter wrote out become one operator, all before they are compared.
 
     A `Captioner` leaves with `caption_memory.onnx` (what every step needs of a picture's tokens, which its image
     encoder gives too) and `caption_step.onnx` (one id of each row, with a cache of fixed shape and the rows at

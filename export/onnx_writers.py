@@ -10,6 +10,7 @@ import numpy as np
 
 from kzoo.export.formats import OPSET
 from kzoo.export.onnx_files import names_read, save
+from kzoo.export.optimization import optimized
 from kzoo.extras import require
 
 # operators that stay in float32 in a graph of float16: norms and softmaxes, whose sums overflow
@@ -31,7 +32,7 @@ def check_opset(opset) -> None:
 
 
 def write_onnx(tower, path, opset=OPSET) -> str:
-    """Write one tower with the exporter of the running backend, tidied and checked.
+    """Write one tower with the exporter of the running backend, optimised and checked.
 
     Never `keras.Model.export`: on torch it goes through TorchScript, which fails on layer norms, and on jax
     it freezes what a text tower needs dynamic.
@@ -56,6 +57,7 @@ def write_onnx(tower, path, opset=OPSET) -> str:
     written = next(each.version for each in proto.opset_import if not each.domain)
     if written != opset:
         raise RuntimeError(f"{exporter} wrote opset {written}, not {opset}; choose another opset, such as {OPSET}.")
+    proto = optimized(proto)
     _forget_sources(proto.graph)
     _name_batch(proto)
     proto.producer_name = "kzoo"

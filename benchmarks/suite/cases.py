@@ -11,6 +11,7 @@ KINDS = {  # of cases -> what is done, for the heading of a table
     "train": "a training step of {batch} pairs: forward, InfoNCE, backward, AdamW",
     "greedy": "write captions of {batch} pictures, greedily",
     "beam": f"write captions of {{batch}} pictures, {BEAMS} beams",
+    "step": "read the next id of {batch} captions, which have {ids}",
     "open": "open a checkpoint",
     "build": "build a model without weights",
     "import": "import the library",
@@ -18,7 +19,8 @@ KINDS = {  # of cases -> what is done, for the heading of a table
     "runtime": "import, open an export and encode a picture, without Keras",
 }
 STARTS = ("import", "help", "runtime")  # of which every round is a process of its own
-TRAINED, WRITTEN = ("train",), ("greedy", "beam")
+TRAINED, WRITTEN = ("train",), ("greedy", "beam", "step")
+READ = 15  # ids of a caption before a step
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        doing = KINDS[self.kind].format(batch=self.batch)
+        doing = KINDS[self.kind].format(batch=self.batch, ids=self.ids_before)
         return doing if self.kind in ("import", "help") else f"{self.size}: {doing}, {self.dtype}"
 
     @property
@@ -66,12 +68,18 @@ class Case:
         """Ids of a caption with the one that begins it."""
         return min(30, self.numbers.length - 3)
 
+    @property
+    def ids_before(self) -> int:
+        """Ids of a caption before the one that a step finds."""
+        return min(READ, self.caption_length)
+
 
 def on_processor() -> list[Case]:
     """The cases of a CPU."""
     base, written = "ViT-B/32", "CoCa-base"
     return [
         *(Case(kind, base, batch) for kind in ("image", "text") for batch in (8, 32)),
+        *(Case("image", size, 8) for size in ("RN50", "ConvNeXt-tiny")),
         *(Case("train", base, batch) for batch in (8, 32)),
         *(Case(kind, written, batch) for kind in WRITTEN for batch in (1, 16)),
         *(Case(kind, base) for kind in ("open", "build", *STARTS)),

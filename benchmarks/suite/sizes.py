@@ -22,6 +22,7 @@ class Size:
         preset: row of kzoo with these numbers.
         open_clip: name of open_clip's config with these numbers, or None: it is built from the numbers.
         image_size, patch_size: in pixels.
+        image: of the pictures; None: a convolutional tower, which only the names above tell.
         vocab_size, length: of token ids; the last id of the vocabulary ends a text.
         embed_dim: width of the embedding.
         queries: of CoCa's pool; None: this is a CLIP.
@@ -31,13 +32,14 @@ class Size:
     open_clip: str | None
     image_size: int
     patch_size: int
-    image: Stack
+    image: Stack | None
     text: Stack
     vocab_size: int
     length: int
     embed_dim: int
     queries: int | None = None
 
+    named = property(lambda self: self.queries is not None or self.image is None)  # not built from numbers in kzoo
     patches = property(lambda self: (self.image_size // self.patch_size) ** 2)
     end_id = property(lambda self: self.vocab_size - 1)
     start_id = property(lambda self: self.vocab_size - 2)
@@ -48,6 +50,8 @@ SIZES = {
     "tiny": Size("clip_nano", None, 32, 8, Stack(48, 2, 3), Stack(32, 2, 4), 512, 16, 24),
     "ViT-B/32": Size("clip_base", "ViT-B-32-quickgelu", 224, 32, BASE, Stack(512, 12, 8), 49408, 77, 512),
     "ViT-L/14": Size("clip_large_patch14", "ViT-L-14-quickgelu", 224, 14, LARGE, Stack(768, 12, 12), 49408, 77, 768),
+    "RN50": Size("clip_resnet50", "RN50-quickgelu", 224, 32, None, Stack(512, 12, 8), 49408, 77, 1024),
+    "ConvNeXt-tiny": Size("convnext_tiny", "convnext_tiny", 224, 32, None, Stack(512, 12, 8), 49408, 77, 1024),
     "tiny CoCa": Size("coca_nano", None, 32, 8, Stack(48, 2, 3), Stack(32, 2, 4), 512, 15, 32, queries=9),
     "CoCa-base": Size("coca_base", "coca_ViT-B-32", 224, 32, BASE, Stack(512, 12, 8), 49408, 76, 512, queries=256),
 }

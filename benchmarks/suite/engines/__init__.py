@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 ENCODING = ("image", "text")
 STEPS = (*ENCODING, "train")
 MODEL = (*STEPS, "build")
-FULL = (*MODEL, "greedy", "beam", "open", "import")
+WRITING = ("greedy", "beam", "step")
+FULL = (*MODEL, *WRITING, "open", "import")
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ ENGINES = (
     Engine("kzoo torch compiled", "kzoo_model", STEPS, ("kzoo", "keras", "torch"), COMPILED, "torch", False, True),
     _kzoo("jax", True),
     _kzoo("tensorflow", False),
-    Engine("kzoo onnx", "kzoo_export", (*ENCODING, "greedy", "beam", "runtime"), ("kzoo", "onnxruntime")),
+    Engine("kzoo onnx", "kzoo_export", (*ENCODING, *WRITING, "runtime"), ("kzoo", "onnxruntime")),
     *(
-        Engine(f"kzoo {name}", "kzoo_export", (*ENCODING, "greedy", "beam"), ("kzoo", package), {"export": made})
+        Engine(f"kzoo {name}", "kzoo_export", (*ENCODING, *WRITING), ("kzoo", package), {"export": made})
         for name, package, made in (
             ("openvino", "openvino", "openvino_export"), ("litert", "ai-edge-litert", "litert_export"),
         )

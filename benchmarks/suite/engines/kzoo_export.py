@@ -2,6 +2,7 @@
 
 import os
 
+from benchmarks.suite.cases import WRITTEN
 from benchmarks.suite.engines.kzoo_model import written
 from benchmarks.suite.inputs import pixels, token_ids
 
@@ -11,7 +12,7 @@ def prepare(case, options, about):
 
     whole = options["exports"][options.get("export", "export")][case.size]
     model = runtime.load(whole, threads=options["threads"])
-    if case.kind in ("greedy", "beam"):
+    if case.kind in WRITTEN:
         return written(model, case)
     batch = {"images": pixels(case)} if case.kind == "image" else {"token_ids": token_ids(case)}
     if not options.get("int8"):

@@ -11,7 +11,7 @@ def built(case):
     from kzoo.preprocessing import ImageSteps, Preprocessor
 
     size = case.numbers
-    if size.queries is not None:
+    if size.named:
         return kzoo.from_preset(size.preset, load_weights=False)
     image = VisionTransformer(
         image_size=size.image_size,
@@ -36,7 +36,12 @@ def _stack(stack):
 
 
 def written(model, case):
-    """A function that writes captions, by a model or by what it was exported as."""
+    """A function that writes captions, or one id of each, by a model or by what it was exported as."""
+    if case.kind == "step":
+        decoder, ids = model.open_decoder({"images": pixels(case)}), token_ids(case)[:, : case.caption_length]
+        ids[:, case.ids_before :] = decoder.pad_id
+        decoder.begin(1, case.caption_length)
+        return lambda: decoder.step(ids, case.ids_before - 1)[0]
     options = {"strategy": case.kind, "prefix": [case.numbers.start_id], "end_id": None}
     options["max_length"] = case.caption_length
     if case.kind == "beam":

@@ -94,6 +94,10 @@ def _losses(own, model, case):
 
 def _written(own, model, case):
     size, length, images = case.numbers, case.caption_length, own.images()
+    if case.kind == "step":
+        latent, tokens = model._encode_image(images)  # of a picture once, as its `generate` does
+        known, ids = {"image_latent": latent, "image_embs": tokens}, own.texts()[:, : case.ids_before]
+        return own.without_gradients(lambda: model(images, ids, output_labels=False, **known)["logits"][:, -1])
     ids = {"sot_token_id": size.start_id, "eos_token_id": size.end_id, "pad_token_id": 0}
     options = {"seq_len": length, "min_seq_len": length - 1, "fixed_output_length": True} | ids | SEARCHES[case.kind]
     return own.without_gradients(lambda: model.generate(images, **options))
