@@ -11,10 +11,12 @@ QUICK := OMP_NUM_THREADS=1 XLA_FLAGS="$(XLA)" TF_CPP_MIN_LOG_LEVEL=3
 
 # for which `make fuzz` makes files
 SECONDS := 60
+# what `make browser` is told
+BROWSER :=
 # what `make bench` is told, see docs/speed.md
 BENCH :=
 
-.PHONY: demo test fuzz bench lint format docs clean
+.PHONY: demo test fuzz browser bench lint format docs clean
 
 demo: $(DEMO)/ready  ## train on icons, measure, export: one backend, about seven minutes
 	$(DEMO)/bin/kzoo demo
@@ -30,6 +32,9 @@ test: $(TEST)/ready lint  ## the whole suite on each backend, in two processes
 
 fuzz: $(TEST)/ready  ## files made by chance for each reader: SECONDS=600 for ten minutes
 	PYTHONPATH=tests KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python tests/hostile/fuzz.py --seconds $(SECONDS)
+
+browser: $(TEST)/ready  ## the page of kzoo.export.web_page in Chromium, see CONTRIBUTING.md; BROWSER="--engine node_modules"
+	PYTHONPATH=tests KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python -W ignore tests/browser/check_page.py $(BROWSER)
 
 bench: $(TEST)/ready  ## kzoo beside other libraries: BENCH="--quick" for small towers, see docs/speed.md
 	$(TEST)/bin/python -m benchmarks $(BENCH)

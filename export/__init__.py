@@ -3,9 +3,10 @@
 from kzoo.lazy import lazy
 
 _NAMES = {  # the exporter needs Keras, which the runtime must not import
-    "ExportError": "kzoo.export.exporter",
+    "ExportError": "kzoo.export.verify",
     "export": "kzoo.export.exporter",
     "runtime": "kzoo.export.runtime",
+    "web_page": "kzoo.export.web",
 }
 
 __all__ = [*_NAMES]

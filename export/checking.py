@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from kzoo.export.formats import FORMATS
 from kzoo.export.manifest import MANIFEST, MANIFEST_FILE, fingerprints, read_manifest
-from kzoo.export.runtime import check_places, open_graph, plain_options
-from kzoo.extras import require
+from kzoo.export.runtime import check_places
 from kzoo.files.findings import Findings, check_files
 from kzoo.files.strict_json import read_json
 from kzoo.preprocessing import Preprocessor
@@ -17,7 +17,7 @@ def problems(folder) -> tuple:
         folder: path.
 
     Returns:
-        `(format, problems)`: `"onnx"`, `"tf_saved_model"` or None; list of sentences.
+        `(format, problems)`: a name of `kzoo.export.formats.FORMATS`, or None; list of sentences.
     """
     folder, found = Path(folder), Findings()
     check_files(folder, found)
@@ -32,12 +32,12 @@ def problems(folder) -> tuple:
     if manifest["preprocessor"] is not None:
         found.attempt(Preprocessor.load, folder, manifest["preprocessor"])
     found.attempt(_check_fingerprints, folder, manifest)
-    if manifest["format"] == "onnx":
-        onnxruntime = require("onnxruntime", "runtime", "Looking into an exported model")
+    if FORMATS[manifest["format"]].opened_by is None:
+        engine = FORMATS[manifest["format"]].run_by(folder, manifest)
         before = len(found)
         found.attempt(check_places, folder)
-        for name, graph in manifest["graphs"].items() if len(found) == before else ():
-            found.attempt(open_graph, onnxruntime, folder, name, graph, plain_options(onnxruntime))
+        for name in manifest["graphs"] if len(found) == before else ():
+            found.attempt(engine.look, name)
     return manifest["format"], found
 
 

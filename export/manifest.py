@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kzoo.export.formats import FORMATS
 from kzoo.files.fingerprint import Fingerprints
 from kzoo.files.opening import within
 from kzoo.files.schema import (
@@ -26,10 +27,22 @@ FIRST_OPSET = 13  # of ONNX: the first with what our graphs are made of
 MANIFEST_FILE = "manifest.json"
 PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
 ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
+COSINE, SHARE, COUNT = number(-1.001, 1.001), number(0.0, 1.0), number(0.0, 1e15)
+QUANTIZED = Object(
+    {
+        "level": TEXT,
+        "bytes": Each(COUNT),
+        "refused": Each(TEXT),
+        "cosine": Each(COSINE),
+        "speed": number(0.0, 1e30, beyond=True),
+        "products_in_float32": COUNT,
+    },
+    ("level",),
+)
 MANIFEST = Object(
     {
         "kzoo": TEXT,
-        "format": choice("onnx", "tf_saved_model"),
+        "format": choice(*FORMATS),
         "dtype": TEXT,
         "preset": TEXT,
         "embed_dim": WIDTH | NULL,
@@ -48,6 +61,20 @@ MANIFEST = Object(
             ("context_length", "vocab_size", "pad_id", "start_id"),
         ),
         "fingerprints": Each(TEXT),
+        "quantized": Object(
+            {
+                "to": TEXT,
+                "min_cosine": COSINE,
+                "max_recall_drop": SHARE,
+                "samples": Each(COUNT),
+                "graphs": Each(QUANTIZED),
+                "asked": Each(COSINE),
+                "recall": Each(Each(SHARE)),
+                "equal_captions": SHARE,
+            },
+            ("to", "graphs"),
+            nullable=True,
+        ),
     },
     ("kzoo", "format", "preset", "embed_dim", "similarity", "graphs", "preprocessor"),
 )
@@ -65,7 +92,7 @@ def describe_towers(towers, format) -> dict:
     graphs = {}
     for tower in towers:
         graphs[tower.name] = {
-            "file": f"{tower.name}.onnx" if format == "onnx" else ".",
+            "file": FORMATS[format].file.format(tower.name),
             "signature": signature_of(tower.name) if format == "tf_saved_model" else None,
             "inputs": [_array(name, dtype, shape) for name, (shape, dtype) in tower.inputs.items()],
             "outputs": [_array(name, tower.output_dtype, shape) for name, shape in tower.outputs.items()],

@@ -2,17 +2,18 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
 import numpy as np
 
+from kzoo.export.formats import OPSET
+from kzoo.export.onnx_files import names_read, save
 from kzoo.extras import require
 
-OPSET = 18
 # operators that stay in float32 in a graph of float16: norms and softmaxes, whose sums overflow
 IN_FLOAT32 = ("LayerNormalization", "ReduceMean", "ReduceSum", "ReduceL2", "Pow", "Sqrt", "Reciprocal", "Softmax")
-TWO_GIGABYTES = 2**31 - 1
 LARGE = 2**16  # numbers of a weight
 PURPOSE = "Exporting to ONNX"
 
@@ -50,15 +51,16 @@ def write_onnx(tower, path, opset=OPSET) -> str:
     backend = keras.config.backend()
     onnx = require("onnx", "export", PURPOSE)
     write = {"jax": _with_jax2onnx, "tensorflow": _with_tf2onnx, "torch": _with_torch}[backend]
-    with _quiet_exporters():
+    with quiet_exporters():
         exporter, proto = write(tower, opset)
     written = next(each.version for each in proto.opset_import if not each.domain)
     if written != opset:
         raise RuntimeError(f"{exporter} wrote opset {written}, not {opset}; choose another opset, such as {OPSET}.")
+    _forget_sources(proto.graph)
     _name_batch(proto)
     proto.producer_name = "kzoo"
     onnx.helper.set_model_props(proto, {"exporter": exporter, "backend": backend})
-    _save(proto, path)
+    save(proto, path)
     return exporter
 
 
@@ -69,7 +71,7 @@ def halve(path) -> None:
     from onnxruntime.transformers import float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    with _quiet_exporters():
+    with quiet_exporters():
         kept = [*float16.DEFAULT_OP_BLOCK_LIST, *IN_FLOAT32]
         proto = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True, op_block_list=kept)
         made = set()
@@ -79,14 +81,7 @@ def halve(path) -> None:
             made.update(node.output)
         OnnxModel.graph_topological_sort(proto.graph)  # casts were put behind what reads them
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
-    _save(proto, path)
-
-
-def _save(proto, path):
-    onnx = require("onnx", "export", PURPOSE)
-    external = proto.ByteSize() > TWO_GIGABYTES
-    onnx.save_model(proto, str(path), save_as_external_data=external, location=f"{path.name}.data")
-    onnx.checker.check_model(str(path))
+    save(proto, path)
 
 
 def _with_jax2onnx(tower, opset):
@@ -143,7 +138,7 @@ def _erfc(graph, node, name, arguments):
 def _embed(proto, values):
     """Make inputs of a graph weights of it, those that are named in `values`; what no node reads is left out."""
     onnx = require("onnx", "export", PURPOSE)
-    read = set(_read(proto.graph))
+    read = set(names_read(proto.graph))
     for each in [each for each in proto.graph.input if each.name in values]:
         if each.name in read:
             array = keras.ops.convert_to_numpy(values[each.name])
@@ -151,17 +146,12 @@ def _embed(proto, values):
         proto.graph.input.remove(each)
 
 
-def _read(graph):
-    """Names that the nodes of a graph read, and those of the graphs within them, such as the body of a loop."""
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _read(attribute.g)
+def traceable(tower) -> tuple:
+    """A tower as torch traces it.
 
-
-def _with_torch(tower, opset):
-    require("onnxscript", "export", PURPOSE)
+    Returns:
+        `(module, sample)`: a `torch.nn.Module` that gives a tuple of tensors, and a tuple of what it takes.
+    """
     import torch
 
     class Module(torch.nn.Module):
@@ -174,7 +164,14 @@ def _with_torch(tower, opset):
 
     module = Module().eval()
     list(module.parameters())  # Keras registers its variables with torch when they are first asked for
-    sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
+    return module, tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
+
+
+def _with_torch(tower, opset):
+    require("onnxscript", "export", PURPOSE)
+    import torch
+
+    module, sample = traceable(tower)
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         module,
@@ -190,7 +187,7 @@ def _with_torch(tower, opset):
 
 
 @contextmanager
-def _quiet_exporters():
+def quiet_exporters() -> Iterator:
     """The exporters warn about themselves and each other; what counts is the verification."""
     loggers = [logging.getLogger(name) for name in ("tf2onnx", "torch.onnx")]
     levels = [logger.level for logger in loggers]
@@ -203,6 +200,18 @@ def _quiet_exporters():
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
+
+
+def _forget_sources(graph):
+    """Leave out what exporters note of the code that made a node: a stack with the paths of this machine for each."""
+    del graph.metadata_props[:]
+    for each in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        each.doc_string = ""
+        del each.metadata_props[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_sources(attribute.g)
 
 
 def _name_batch(proto):

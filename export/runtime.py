@@ -1,4 +1,4 @@
-"""Runs an exported model with numpy, onnxruntime, tokenizers and Pillow: Keras is never imported.
+"""Runs an exported model with numpy, onnxruntime (or OpenVINO, or LiteRT), tokenizers and Pillow: never with Keras.
 
 Example:
     >>> from kzoo.export import runtime
@@ -7,17 +7,15 @@ Example:
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, shown, takes, whole
+from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, takes, whole
+from kzoo.export.decoder import GraphDecoder
+from kzoo.export.formats import FORMATS
 from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
-from kzoo.export.onnx_decoder import OnnxDecoder
-from kzoo.extras import require
-from kzoo.files import limits
-from kzoo.files.opening import check_inside, check_regular, home_of, within
-from kzoo.files.words import on_one_line, said_by
+from kzoo.files.opening import check_inside, check_regular, home_of
+from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.inference.caption import Writer
 from kzoo.inference.embed import BATCH_SIZE, Embedder
@@ -25,26 +23,24 @@ from kzoo.preprocessing import Preprocessor
 from kzoo.types import Array
 
 MOST_THREADS = 1024  # which are all started as a graph is opened
-FOLDING = "optimization.constant_folding_max_output_size_in_bytes"  # of onnxruntime, for each node
-LARGEST_FOLDED = 2**30  # its own default
 
 
 @takes(
     folder=PATH,
-    providers=sequence(NAME | instance(tuple, "a pair"), "a list of the names of onnxruntime's providers"),
+    providers=sequence(NAME | instance(tuple, "a pair"), "a list of the names of providers, or of devices"),
     threads=whole(1, MOST_THREADS),
     session_options=able("items", "a dict") | able("intra_op_num_threads", "an onnxruntime.SessionOptions"),
     verify=FLAG,
 )
 def load(folder, providers=None, threads=None, session_options=None, verify=True) -> "Runtime":
-    """Open a folder that `model.export(folder, format="onnx")` wrote.
+    """Open a folder that `model.export(folder)` wrote, of format `"onnx"`, `"openvino"` or `"litert"`.
 
     Args:
         folder: path of the export.
-        providers: onnxruntime execution providers; default the CPU.
+        providers: onnxruntime execution providers, or devices of OpenVINO, such as `["GPU"]`; default the CPU.
         threads: most threads that a graph runs on, such as the cores of a container; default all cores of the machine.
         session_options: dict of attributes of `onnxruntime.SessionOptions`, such as `{"enable_mem_pattern": False}`, or
-            such an object.
+            such an object; for OpenVINO dict of its properties, such as `{"INFERENCE_PRECISION_HINT": "bf16"}`.
         verify: whether graphs and vocabulary must be those that the manifest was written with, by their fingerprints.
             False takes them as they are, for those who have put another file there.
 
@@ -53,13 +49,21 @@ def load(folder, providers=None, threads=None, session_options=None, verify=True
         `CaptionRuntime`, with `caption` and `generate` too.
 
     Raises:
+        ImportError: what runs the format is not installed; the sentence names the extra.
         ValueError: no export, an export of another format, one with files missing or of another export; `threads` that
-            is no number of threads, an option that onnxruntime does not have.
+            is no number of threads, an option that the library does not have.
 
     A runtime can be pickled: the process that gets it opens the folder anew.
     """
     folder = readable(Path(folder).absolute())
-    return opened(folder, read_manifest(folder), providers, threads, session_options, verify)
+    manifest = read_manifest(folder)
+    opened_by = FORMATS[manifest["format"]].opened_by
+    if opened_by is not None:
+        raise ValueError(
+            f"{folder} is an export of format {manifest['format']}, which this runtime does not run; open it with "
+            f"{opened_by}, or export with format='onnx'."
+        )
+    return opened(folder, manifest, providers, threads, session_options, verify)
 
 
 def opened(folder, manifest, *options) -> "Runtime":
@@ -67,85 +71,15 @@ def opened(folder, manifest, *options) -> "Runtime":
     return (CaptionRuntime if "captions" in manifest else Runtime)(folder, manifest, *options)
 
 
-def _options(onnxruntime, threads, given):
-    """The `onnxruntime.SessionOptions` of what `load` was given."""
-    options = given if isinstance(given, onnxruntime.SessionOptions) else onnxruntime.SessionOptions()
-    if threads is not None:
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    for name, value in ({} if options is given or given is None else dict(given)).items():
-        if name not in dir(options):
-            raise ValueError(f"onnxruntime has no session option {name!r}; see onnxruntime.SessionOptions.")
-        try:
-            setattr(options, name, value)
-        except (TypeError, ValueError) as error:
-            held = type(getattr(options, name)).__name__
-            raise ValueError(f"the session option {name} is {shown(value)}; onnxruntime has {held} there.") from error
-    return options
-
-
-def _check_providers(onnxruntime, providers):
-    """Stops at a name that onnxruntime does not know, of which it would only print that it takes another."""
-    known = {*onnxruntime.get_all_providers(), *onnxruntime.get_available_providers()}
-    for each in providers or ():
-        name = each if isinstance(each, str) else each[0]
-        if name not in known:
-            here = ", ".join(onnxruntime.get_available_providers())
-            raise ValueError(f"onnxruntime knows no provider {shown(name)}; this one has {here}.")
-
-
 def check_places(folder) -> None:
     """Stops at links out of an export, and at pipes and devices: the weights of a large graph lie in files beside it,
-    or below, which onnxruntime opens by the names that the graph gives."""
+    or below, which onnxruntime opens by the names that the graph gives, and OpenVINO by the graph's own."""
     home = home_of(folder)
     for path in folder.rglob("*"):
         if path.is_symlink():
             check_inside(path, home)
         if path.exists() and not path.is_dir():
             check_regular(path)
-
-
-def plain_options(onnxruntime) -> Any:
-    """Options of a session that computes nothing as it opens a graph: a few nodes could fold to gigabytes."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return options
-
-
-def open_graph(onnxruntime, folder, name, graph, options=None, providers=None) -> Any:
-    """The session of one graph, which lies in the folder, with the inputs and outputs of the manifest."""
-    path = within(folder, graph["file"], MANIFEST_FILE)
-    if not path.exists():
-        raise ValueError(f"{folder} lacks {graph['file']}; the export is incomplete.")
-    check_regular(path)
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers or ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
-        raise ValueError(f"{path} cannot be opened by onnxruntime, is it whole? ({said_by(error)})") from error
-    for kind, own in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
-        lacking = {each["name"] for each in graph[kind]} - {each.name for each in own}
-        if lacking:
-            raise ValueError(
-                f"{path} has the {kind} {on_one_line(', '.join(each.name for each in own))}, but {MANIFEST_FILE} says "
-                f"{on_one_line(', '.join(sorted(lacking)))} of {name}; it is the graph of another model."
-            )
-    return session
-
-
-def bound_folding(options, folder, manifest) -> None:
-    """Let onnxruntime compute no constant of a graph, as it opens it, that is larger than the largest graph's file, or
-    than `limits.FOLDED`: nodes that each double what the one before gives are gigabytes soon. Such a node is left for
-    when the graph is run.
-
-    Args:
-        options: an `onnxruntime.SessionOptions`, which takes it once.
-        folder, manifest: of the export.
-    """
-    paths = [within(folder, graph["file"], MANIFEST_FILE) for graph in manifest["graphs"].values()]
-    sizes = [
-        sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}.data")) if each.is_file())
-        for path in paths
-    ]
-    options.add_session_config_entry(FOLDING, str(min(max([limits.FOLDED, *sizes]), LARGEST_FOLDED)))
 
 
 def _check_embeddings(name, found, shape):
@@ -170,23 +104,13 @@ class Runtime(Embedder):
     def __init__(self, folder, manifest, providers=None, threads=None, session_options=None, verify=True):
         self.manifest = manifest
         self.opened_with = folder, providers, threads, session_options, verify
-        if self.manifest["format"] != "onnx":
-            raise ValueError(
-                f"{folder} is an export of format {self.manifest['format']}, which this runtime does not run; open "
-                "it with tf.saved_model.load, or export with format='onnx'."
-            )
-        onnxruntime = require("onnxruntime", "runtime", "Running an exported model")
-        _check_providers(onnxruntime, providers)
+        self.engine = FORMATS[manifest["format"]].run_by(folder, manifest, providers, threads, session_options)
         check_places(folder)
         self.embed_dim = self.manifest["embed_dim"]
         made = self.manifest["preprocessor"]
         self.preprocessor = None if made is None else Preprocessor.load(folder, made, verify)
-        options, self.sessions = _options(onnxruntime, threads, session_options), {}
-        if options is not session_options:  # which whoever made them has thought about
-            bound_folding(options, folder, manifest)
         with fingerprints(folder, manifest, verify):
-            for name, graph in self.manifest["graphs"].items():
-                self.sessions[name] = open_graph(onnxruntime, folder, name, graph, options, providers)
+            self.sessions = {name: self.engine.open(name) for name in manifest["graphs"]}
 
     def __reduce__(self) -> tuple:
         if not isinstance(self.opened_with[3], dict | None):
@@ -197,7 +121,8 @@ class Runtime(Embedder):
         return load, self.opened_with
 
     def __repr__(self) -> str:
-        graphs, dtype = ", ".join(self.manifest["graphs"]), self.manifest.get("dtype", "float32")
+        graphs, quantized = ", ".join(self.manifest["graphs"]), self.manifest.get("quantized") or {}
+        dtype = quantized.get("to", self.manifest.get("dtype", "float32"))
         return f"<{type(self).__name__} of {self.manifest['preset']}: {graphs}; {dtype}, from {self.opened_with[0]}>"
 
     def run_graph(self, name, arrays, outputs) -> list:
@@ -208,7 +133,7 @@ class Runtime(Embedder):
             raise ValueError(f"{name} reads {', '.join(inputs)}, but {', '.join(lacking)} is not given.")
         try:
             return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
-        except Exception as error:  # onnxruntime has classes of its own for all that can be wrong
+        except Exception as error:  # each library has classes of its own for all that can be wrong
             raise ValueError(f"{name} cannot be run on what it was given: {said_by(error)}") from error
 
     def embed_batch(self, batch) -> Array:
@@ -256,8 +181,9 @@ class CaptionRuntime(Writer, Runtime):
     caption_vocab_size = property(lambda self: self.manifest["captions"]["vocab_size"])
     caption_start_id = property(lambda self: self.manifest["captions"]["start_id"])
 
-    def open_decoder(self, batch) -> OnnxDecoder:
+    def open_decoder(self, batch) -> GraphDecoder:
         (tokens,) = self.run_graph("image_encoder", batch, ["image_tokens"])
         memory = dict(zip(MEMORY, self.run_graph("caption_memory", {"image_tokens": tokens}, list(MEMORY))))
         known = self.manifest["captions"]
-        return OnnxDecoder(self.sessions["caption_step"], memory, known["context_length"], known["pad_id"])
+        session, run_into = self.sessions["caption_step"], self.engine.run_into
+        return GraphDecoder(session, run_into, memory, known["context_length"], known["pad_id"])

@@ -4,11 +4,22 @@ from collections.abc import Iterator
 
 import keras
 
-from kzoo.export.child import export_in_tensorflow
-from kzoo.export.manifest import signature_of
+from kzoo.export.captions import saved_towers
+from kzoo.export.child import export_on
+from kzoo.export.manifest import describe_towers, signature_of
 from kzoo.extras import require
 
 PURPOSE = "Exporting a SavedModel"
+
+
+def write_saved_graphs(model, folder, verified) -> dict:
+    """All signatures of a model in one archive; see `kzoo.export.onnx_graphs.write_onnx_graphs`."""
+    towers = saved_towers(model)
+    graphs = describe_towers(towers, "tf_saved_model")
+    exporter = write_saved_model(model, towers, folder)
+    for tower in towers:
+        graphs[tower.name] |= verified(tower, exporter, run_saved_model(folder, tower))
+    return graphs
 
 
 def write_saved_model(model, towers, folder) -> str:
@@ -22,7 +33,7 @@ def write_saved_model(model, towers, folder) -> str:
     """
     require("tensorflow", "tensorflow", PURPOSE)
     if keras.config.backend() != "tensorflow":
-        return export_in_tensorflow(model, folder, "tf_saved_model")
+        return export_on("tensorflow", model, folder, "tf_saved_model")
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()

@@ -3,13 +3,16 @@
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
+from kzoo.export.formats import FORMATS
 from kzoo.export.rounding import differences, lazily
-from kzoo.extras import require
+from kzoo.files import disk
+from kzoo.files.words import said_by
 
 logger = logging.getLogger("kzoo")
 
@@ -33,12 +36,36 @@ def reference(tower) -> Iterator:
     )
 
 
-def run_onnx(path, tower) -> Iterator:
-    """What onnxruntime gives on the tower's samples, in the form of `reference`."""
-    onnxruntime = require("onnxruntime", "export", "Verifying an ONNX graph")
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = list(tower.outputs)
+def run_by(format, folder, graphs, tower) -> Iterator:
+    """What the engine of a format gives on the tower's samples, in the form of `reference`.
+
+    Args:
+        format: a name of `kzoo.export.formats.FORMATS`.
+        folder: path of the graphs.
+        graphs: of the manifest, as far as it goes.
+        tower: the graph's.
+    """
+    own = {"graphs": {tower.name: graphs[tower.name]}}  # others may not be written yet
+    session, names = FORMATS[format].run_by(folder, own).open(tower.name), list(tower.outputs)
     return tower.run(lambda inputs: dict(zip(names, session.run(names, inputs))))
+
+
+@contextmanager
+def exporting(name) -> Iterator:
+    """Around the writing of a graph: what an exporter raises is an `ExportError`, but what is no fault of the graph,
+    such as a package that is missing or a full disk.
+
+    Args:
+        name: of the graph, for the sentence.
+    """
+    try:
+        yield
+    except (ImportError, ExportError):
+        raise
+    except Exception as error:  # exporters raise anything at all
+        if disk.number_of(error) is not None:
+            raise
+        raise ExportError(f"{name} could not be exported: {said_by(error)}.") from error
 
 
 def asked_as_a_user(model, served, tolerance, rounding=None) -> dict:

@@ -121,7 +121,7 @@ TRAIN = ("train", "x.csv", "--output", "x")
         (("export", "m", "x", "--opset", 3), "'--opset': it is 3; give a whole number of at least 13."),
         (
             ("export", "m", "x", "--format", "tf_saved_model", "--opset", 18),
-            "--opset is of ONNX; leave it out, or take",
+            "--opset is of onnx; leave it out, or take",
         ),
     ],
 )

@@ -9,9 +9,9 @@ from collections import Counter
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 import kzoo
+from kzoo.cli.terminal import PlainConsole
 from kzoo.demo.baselines import baselines, frequent_words
 from kzoo.demo.captioner import run_captioner_demo
 from kzoo.demo.icons import FEWEST_STEPS, Findings, train_for
@@ -21,7 +21,7 @@ from kzoo.demo.run import run_demo
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     output = tmp_path_factory.mktemp("demo")
-    console = Console(record=True, width=160, file=io.StringIO())
+    console = PlainConsole(record=True, width=160, file=io.StringIO())
     return run_demo(minutes=0.25, output=output, console=console), output, console.export_text()
 
 
@@ -41,6 +41,7 @@ def test_it_learns_and_says_so(finished):
         "verified at batch",
     ):
         assert part in text
+    assert "[/]" not in text
 
 
 @pytest.mark.one_other("jax")
@@ -74,7 +75,7 @@ def test_the_report_is_one_page_with_its_pictures_inside(finished):
 
 def test_too_short_a_training_says_that_nothing_was_learned(model, pairs):
     found = Findings("tiny", None, None, [], 0, "any", 24)
-    console = Console(record=True, width=200, file=io.StringIO())
+    console = PlainConsole(record=True, width=200, file=io.StringIO())
     model.compile("sgd")
     train_for(1e-4, model, kzoo.data.pairs(pairs, model.preprocessor, batch_size=12), 1e-3, found, console)
     assert 1 <= found.steps < FEWEST_STEPS
@@ -86,7 +87,7 @@ def test_too_short_a_training_says_that_nothing_was_learned(model, pairs):
 @pytest.fixture(scope="module")
 def captioned(tmp_path_factory):
     output = tmp_path_factory.mktemp("captioner")
-    console = Console(record=True, width=160, file=io.StringIO())
+    console = PlainConsole(record=True, width=160, file=io.StringIO())
     return run_captioner_demo(minutes=0.1, output=output, console=console), output, console.export_text()
 
 

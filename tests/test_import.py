@@ -197,6 +197,7 @@ def test_exporting_says_which_extra_it_wants(tmp_path, model):
 @pytest.mark.once
 def test_no_module_imports_a_framework_at_import_time():
     frameworks = ("jax", "tensorflow", "torch", "onnx", "onnxruntime", "matplotlib", "fonticon_mdi7", "keras_hub")
+    frameworks += ("openvino", "ai_edge_litert")
     for path in [*ROOT.glob("kzoo/**/*.py"), *ROOT.glob("export/*.py"), *ROOT.glob("presets/*.py")]:
         for line in path.read_text().splitlines():
             words = [] if line.startswith(" ") else line.split()

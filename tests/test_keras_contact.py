@@ -88,6 +88,8 @@ PRIVATE = {
     "_forward_pre_hooks": (lambda: compiled().dense, "torch"),
     "_backward_hooks": (lambda: compiled().dense, "torch"),
     "_backward_pre_hooks": (lambda: compiled().dense, "torch"),
+    "_remat_mode": (lambda: compiled().dense, None),
+    "_call_has_training_arg": (lambda: compiled().dense, None),
     "_keras_mask": (lambda: Constants(import_module("keras.src.backend.common.masking").set_keras_mask), None),
     "_momentums": (built_adam, None),
     "_velocities": (built_adam, None),
@@ -114,6 +116,10 @@ PRIVATE = {
 # documented nowhere, though without an underscore
 UNDOCUMENTED = {
     "_maybe_symbolic_build": (compiled, "tensorflow"),  # which a model of kzoo overrides
+    "_should_torch_compile": (compiled, "torch"),
+    "get_device": (lambda: import_module("keras.src.backend.torch.core"), "torch"),
+    "current_call_ctx": (lambda: Constants(keras.layers.Layer._get_call_context), None),
+    "set_value": (lambda: import_module("keras.src.layers.layer").CallContext, None),
     "jax_state_sync": (compiled, "jax"),
     "train_function": (compiled, None),
     "test_function": (compiled, None),

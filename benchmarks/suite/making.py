@@ -8,13 +8,14 @@ import sys
 from benchmarks.suite.cases import Case
 from benchmarks.suite.engines.kzoo_model import built
 
+EXPORTS = {"export": "onnx", "openvino_export": "openvino", "litert_export": "litert"}
 FORMATS = {"checkpoint": "transformers", "open_clip_checkpoint": "open_clip"}
 
 
 def needed(engine, case) -> list[str]:
     """What an engine opens in a case."""
     if engine.module == "kzoo_export":
-        return ["export"]
+        return [engine.options.get("export", "export")]
     if case.kind != "open":
         return []
     return ["open_clip_checkpoint" if engine.module == "open_clip_clip" else "checkpoint"]
@@ -35,8 +36,8 @@ def wanted(cases, engines) -> list[tuple[str, str]]:
 def make(what, size, folder) -> None:
     """Write one of them into a folder that is not there yet."""
     model = built(Case("image", size))
-    if what == "export":
-        model.export(folder, format="onnx")
+    if what in EXPORTS:
+        model.export(folder, format=EXPORTS[what])
     else:
         model.save_to_preset(folder, format=FORMATS[what])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.suite.cases import STARTS
 from benchmarks.suite.machine import described, idlest
-from benchmarks.suite.making import needed, wanted
+from benchmarks.suite.making import EXPORTS, needed, wanted
 from benchmarks.suite.peers import Peers
 from benchmarks.suite.process import EngineError, Process, environment_of
 from benchmarks.suite.rounds import measure
@@ -122,8 +122,8 @@ def _made(pairs, folder, threads, cache):
         if done.returncode:
             options["failed"][what, size] = next(iter(done.stderr.strip().splitlines()[-1:]), "it says nothing")
             logger.warning("%s of %s: %s", what, size, options["failed"][what, size])
-        elif what == "export":
-            options["exports"][size] = str(place)
+        elif what in EXPORTS:
+            options["exports"].setdefault(what, {})[size] = str(place)
         else:
             options[what] = str(place)
     return options

@@ -17,7 +17,9 @@ from kzoo.adaptation.classifiers.templates import describe_classes, template_wei
 from kzoo.adaptation.classifiers.tip_adapter import TipAdapter
 from kzoo.adaptation.classifiers.transported import TransportedMeans
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
+from kzoo.adaptation.distillation.distilled import Distillation
 from kzoo.adaptation.distillation.inheritance import inherit_weights
+from kzoo.adaptation.distillation.learned_masks import learn_masks
 from kzoo.adaptation.distillation.teacher_embeddings import TeacherEmbeddings
 from kzoo.adaptation.distillation.trans_encoder import TransEncoder
 from kzoo.adaptation.distillation.with_teacher import with_teacher
@@ -58,6 +60,7 @@ __all__ = [
     "ConceptMatrixSearch",
     "CrossTune",
     "DenseCLIP",
+    "Distillation",
     "EmbeddingClassifier",
     "FedPGP",
     "FineTuning",
@@ -93,6 +96,7 @@ __all__ = [
     "interpolation_curve",
     "invert_images",
     "invert_texts",
+    "learn_masks",
     "load_adapter",
     "merge",
     "remove_adapter",

@@ -47,10 +47,11 @@ def adapt(
         model: a `kzoo.DualEncoder`; for methods of embeddings an export opened by `kzoo.export.runtime` will do.
         data: path of a folder with a folder for each class; `(pictures, labels)`; or a dict with `images` and `labels`.
             Pictures are what `encode_image` takes, labels names of classes, or their places in `classes`.
-        method: of embeddings `"zero_shot"`, `"gda"`, `"tip_adapter"`, `"class_mean"`, `"knn"` or `"linear_probe"`;
-            that trains prompts `"coop"`, `"kgcoop"`, `"cocoop"`, `"vpt"`, `"maple"`, `"mvlpt"`, `"hicropl"`, `"gopro"`,
-            `"task_oriented"` or `"fedpgp"`; that trains weights of a copy, or some beside them, `"lora"`,
-            `"bottleneck"`, `"prefix"`, `"bitfit"`, `"full"` or `"flyp"`. `docs/few_shot.md` says when to take which.
+        method: of embeddings `"zero_shot"`, `"gda"`, `"tip_adapter"`, `"class_mean"`, `"knn"`, `"linear_probe"`,
+            `"transported"` or `"cross_tune"`; that trains prompts `"coop"`, `"kgcoop"`, `"cocoop"`, `"vpt"`, `"maple"`,
+            `"mvlpt"`, `"hicropl"`, `"gopro"`, `"task_oriented"`, `"multilane"` or `"fedpgp"`; that trains weights of a
+            copy, or some beside them, `"lora"`, `"bottleneck"`, `"prefix"`, `"bitfit"`, `"full"`, `"distil"` or
+            `"flyp"`. `docs/few_shot.md` says when to take which.
         classes: names in the order that is wanted; default those of the data. An underscore is read as a space.
         shots: pictures of each class to adapt with; the others are held out. None: all but a fifth of each class, or
             all, where `held_out` is given.

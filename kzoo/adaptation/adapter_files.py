@@ -17,10 +17,11 @@ from kzoo.files.tensor_file import write_tensors
 from kzoo.files.words import on_one_line, said_by
 from kzoo.files.writing import readable, writing
 from kzoo.layers.adapted import adapted, described, names_in, updates_of
-from kzoo.layers.matrices import matrix_of
+from kzoo.layers.matrices import matrix_of, refusal
 from kzoo.paths import layers
 from kzoo.presets.foreign_save import entries_of
 from kzoo.weights import own_adapter, peft
+from kzoo.weights.peft_joined import joined, parted
 from kzoo.weights.tensors import TensorFiles
 
 
@@ -54,25 +55,24 @@ def save_adapter(model, folder, name="default", overwrite=False) -> None:
         return
     configs = {path: each["config"] for each in told for path in each["layers"]}
     updated = {path: layer for path, layer in adapted(model).items() if name in updates_of(layer)}
-    places = {place.path: place for place in _places(model)}
-    lacking = next((path for path in updated if path not in places), None)
+    places = [place for place in _places(model) if any(path in updated for path in place.paths)]
+    placed = {path for place in places for path in place.paths}
+    lacking = next((path for path in updated if path not in placed), None)
     if lacking is not None:
         raise ValueError(
-            f"{lacking} is one of several layers whose kernels transformers holds in one tensor, for which PEFT has no "
-            "adapter; save the model with save_to_preset, which merges it."
+            f"transformers holds the kernel of {lacking} in a tensor that is no layer, for which PEFT has no adapter; "
+            "save the model with save_to_preset, which merges it."
         )
+    known = {path: layer for path, layer, _ in layers(model)}
+    found = {place.module: _joined(place, known, configs, name) for place in places}
     content = peft.write_config(
-        {places[path].module: configs[path] for path in updated}, _repository(getattr(model, "source", None))
+        {module: config for module, (_, config) in found.items()}, _repository(getattr(model, "source", None))
     )
 
     def give(put):
-        for path, layer in updated.items():
-            update = updates_of(layer)[name]
-            arrays = {"a": update.a, "b": update.b}
-            if update.direction is not None:
-                arrays["magnitude"] = update.direction.magnitude
-            arrays = {key: ops.convert_to_numpy(ops.cast(each, "float32")) for key, each in arrays.items()}
-            for tensor, array in peft.to_tensors(places[path], arrays, tuple(layer.kernel.shape)).items():
+        for place in places:
+            arrays = found[place.module][0]
+            for tensor, array in peft.to_tensors(place, arrays, _kernel_shape(place, known)).items():
                 put(tensor, array)
 
     with writing(folder, "adapter", overwrite) as place:
@@ -118,20 +118,26 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
     found = peft.by_module(TensorFiles(folder, peft.STEM, endings=("safetensors",)), folder, _stop)
     places = _placed(model, found, folder)
     known = {each: layer for each, layer, _ in layers(model)}
-    configs = {}
-    for module, place in places.items():
-        configs[place.path] = _checked(config | peft.of_layer(written, module, path), path)
-    check_ranks({each: matrix_of(known[each]) for each in configs}, configs)
+    configs, arrays, of_modules = {}, {}, {}
+    for module in places:
+        of_modules[module] = _checked(config | peft.of_layer(written, module, path), path)
     if config["decomposed"] != any(peft.MAGNITUDE in each for each in found.values()):
         raise ValueError(f"{path} says use_dora={config['decomposed']}, but its tensors say otherwise.")
-    arrays = {}
+    single = {place.path: of_modules[module] for module, place in places.items() if len(place.paths) == 1}
+    if single:
+        check_ranks({each: matrix_of(known[each]) for each in single}, single)
     for module, place in places.items():
-        shape = tuple(known[place.path].kernel.shape)
+        own = of_modules[module]
         try:
-            arrays[place.path] = peft.from_tensors(place, found[module], shape, configs[place.path]["rank"])
+            whole = peft.from_tensors(place, found[module], _kernel_shape(place, known), own["rank"])
         except ValueError as error:
             raise ValueError(f"{folder} is the adapter of another model: {error}.") from error
-        peft.check_together(found[module], configs[place.path], module, folder)
+        peft.check_together(found[module], own, module, folder)
+        widths = [known[each].kernel.shape[-1] for each in place.paths]
+        parts = parted(whole, own, widths) if len(widths) > 1 else [(whole, own)]
+        for each, (values, of_part) in zip(place.paths, parts):
+            arrays[each], configs[each] = values, of_part
+    check_ranks({each: matrix_of(known[each]) for each in configs}, configs)
     add(model, name, {each: configs[each] for each in arrays})
     for each, values in arrays.items():
         update = updates_of(known[each])[name]
@@ -140,6 +146,36 @@ def load_adapter(model, folder, name="default", any_base=False) -> list[str]:
         if update.direction is not None:
             update.direction.magnitude.assign(values["magnitude"])
     return list(arrays)
+
+
+def _kernel_shape(place, known):
+    """That of a layer, or of several one behind the other."""
+    shapes = [tuple(known[path].kernel.shape) for path in place.paths]
+    return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+
+def _joined(place, known, configs, name):
+    """The arrays of an adapter at a place, and their config."""
+    parts = []
+    for path in place.paths:
+        update = updates_of(known[path]).get(name)
+        if update is None:
+            parts.append(None)
+            continue
+        arrays = {"a": update.a, "b": update.b}
+        if update.direction is not None:
+            arrays["magnitude"] = update.direction.magnitude
+        arrays = {key: ops.convert_to_numpy(ops.cast(each, "float32")) for key, each in arrays.items()}
+        parts.append(arrays | {"config": configs[path]})
+    if len(parts) == 1:
+        return parts[0], configs[place.path]
+    widths = [known[path].kernel.shape[-1] for path in place.paths]
+
+    def lengths(number):
+        kernel = matrix_of(known[place.paths[number]]).kernel()
+        return ops.convert_to_numpy(ops.sqrt(ops.sum(ops.square(ops.cast(kernel, "float32")), axis=0)))
+
+    return joined(parts, widths, lengths)
 
 
 def _stop(sentence):
@@ -159,7 +195,10 @@ def _placed(model, found, folder):
         known = {place.module: place for place in places}
         if known.keys() & found.keys():
             break
+    refused = {path: refusal(layer) for path, layer, _ in layers(model) if hasattr(layer, "kernel")}
     for module in found:
+        if module not in known and refused.get(module):
+            raise ValueError(f"{folder} updates {module}, which {refused[module]}, so that no update of it is read.")
         if module not in known:
             near = get_close_matches(module, known, 2)
             more = f"; the nearest are {' and '.join(near)}" if near else ""
@@ -178,15 +217,16 @@ def _places(model):
         entries = entries_of(model, "transformers")
     except ValueError:  # a model that it does not have
         return _own(model)
-    return [place for place in peft.places(entries, model) if matrix_of(_at(model, place.path)) is not None]
+    known = {path: layer for path, layer, _ in layers(model)}
+    return [
+        place
+        for place in peft.places(entries, model)
+        if all(matrix_of(known[path]) is not None for path in place.paths)
+    ]
 
 
 def _own(model):
     return peft.own_places([path for path, layer, _ in layers(model) if matrix_of(layer) is not None])
-
-
-def _at(model, path):
-    return next(layer for each, layer, _ in layers(model) if each == path)
 
 
 def _check_base(said, source, path, any_base):

@@ -6,10 +6,12 @@ from kzoo.adaptation.adapter import Adapter, in_tuple
 from kzoo.arguments import COUNT, FLAG, NAME, POSITIVE
 from kzoo.layers.arguments import ACTIVATION
 from kzoo.layers.places import place_of
+from kzoo.paths import layers
 from kzoo.patterns import PATTERNS
 
 BEHIND_BOTH = ("**.attention.out", "**.mlp_down")
 BESIDE_MLPS = ("**.mlp_down",)
+BOTTLENECK_DIM = 64
 
 
 class BottleneckAdapter(Adapter):
@@ -23,7 +25,7 @@ class BottleneckAdapter(Adapter):
     No kernel can hold them: an export, `save_to_preset` and copies have them beside the weights, where they are active.
 
     Args:
-        bottleneck_dim: channels between `down` and `up`.
+        bottleneck_dim: channels between `down` and `up`; default 64, or as many as the narrowest of the layers has.
         targets: patterns of the layers that they stand behind, see `kzoo.patterns`; a layer stands for all within it.
             Beside an MLP stands one where the pattern names its `mlp_down`. Layers of one axis of channels can have
             them: dense ones, convolutions and patch embeddings. Others that the patterns name are left as they are.
@@ -49,20 +51,26 @@ class BottleneckAdapter(Adapter):
 
     kind = "bottleneck"
     arguments: ClassVar[dict] = {
-        "bottleneck_dim": COUNT,
+        "bottleneck_dim": COUNT | None,
         "targets": PATTERNS | NAME | None,
         "parallel": FLAG,
         "scale": POSITIVE,
         "activation": ACTIVATION,
     }
 
-    def __init__(self, bottleneck_dim=64, targets=None, parallel=False, scale=1.0, activation="gelu"):
+    def __init__(self, bottleneck_dim=None, targets=None, parallel=False, scale=1.0, activation="gelu"):
         self.bottleneck_dim, self.parallel, self.scale = bottleneck_dim, parallel, scale
         self.activation = activation
         self.targets = (BESIDE_MLPS if parallel else BEHIND_BOTH) if targets is None else in_tuple(targets)
 
     def config(self) -> dict:
         return {name: getattr(self, name) for name in ("bottleneck_dim", "activation", "scale", "parallel")}
+
+    def configs(self, model, paths) -> dict[str, dict]:
+        config, places = self.config(), {path: place_of(layer) for path, layer, _ in layers(model) if path in paths}
+        if self.bottleneck_dim is None:
+            config["bottleneck_dim"] = min(BOTTLENECK_DIM, *(place.shape[1] for place in places.values()))
+        return dict.fromkeys(paths, config)
 
     def stands_at(self, path) -> str | None:
         block, _, name = path.rpartition(".")

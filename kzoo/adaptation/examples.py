@@ -20,10 +20,12 @@ class Examples:
         images: list or array of pictures, as `encode_image` takes them.
         labels: int64 array, the place of its class for each.
         classes: tuple of names.
+        places: int array, where each stands in the source.
     """
 
-    def __init__(self, images, labels, classes):
+    def __init__(self, images, labels, classes, places=None):
         self.images, self.labels, self.classes = images, labels, classes
+        self.places = np.arange(len(labels)) if places is None else places
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,7 +34,7 @@ class Examples:
         """Those at some places."""
         images = self.images
         images = images[places] if isinstance(images, np.ndarray) else [images[place] for place in places]
-        return Examples(images, self.labels[places], self.classes)
+        return Examples(images, self.labels[places], self.classes, self.places[places])
 
 
 def read_examples(source, classes=None, name="data", named=True) -> Examples:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from kzoo.adaptation.classifiers.folds import cross_validated
 from kzoo.arguments import COUNT, POSITIVE, check, declared, one_of
 
 CLASSIFIERS, PROMPTS = "kzoo.adaptation.classifiers", "kzoo.adaptation.prompts"
@@ -25,6 +26,9 @@ class Method:
         trained_by: name of the function in `kzoo.adaptation.trained_methods` that makes its training; None for what is
             made of stored embeddings.
         defaults: settings that are others here than those of the class, and those of the training.
+        rate_by_width: whether the default learning rate is that of a tower of width 768, and of others as the inverse
+            of theirs.
+        optimizer: of a training, one of `kzoo.adaptation.trained_methods.OPTIMIZERS`.
     """
 
     home: str
@@ -32,6 +36,8 @@ class Method:
     needs_texts: bool = True
     trained_by: str | None = None
     defaults: dict = field(default_factory=dict)
+    rate_by_width: bool = False
+    optimizer: str | None = None
 
     def made_of(self) -> type:
         """Its class."""
@@ -48,17 +54,18 @@ class Method:
         return own if self.trained_by is None else own | FITTED
 
 
-def prompted(file, kind, **defaults) -> Method:
-    """A `PromptedClassifier` of `kzoo/adaptation/prompts`, trained by SGD as its authors do."""
+def prompted(file, kind, optimizer="sgd", **defaults) -> Method:
+    """A `PromptedClassifier` of `kzoo/adaptation/prompts`, trained as its authors do, most of them by SGD."""
     rates = {"learning_rate": 0.002, "batch_size": 32}
-    return Method(f"{PROMPTS}.{file}", kind, True, "prompts", rates | defaults)
+    return Method(f"{PROMPTS}.{file}", kind, True, "prompts", rates | defaults, optimizer=optimizer)
 
 
-def tuned(file, kind, trained_by="weights", **defaults) -> Method:
+def tuned(file, kind, trained_by="weights", by_width=True, **defaults) -> Method:
     """A class of `kzoo/adaptation` whose `begin(model)` opens, in a copy of a model, weights or adds some, and locks
     all else; trained by AdamW."""
     rates = {"learning_rate": 2e-4, "batch_size": 32, "epochs": 50}
-    return Method(f"kzoo.adaptation.{file}", kind, True, trained_by, rates | defaults)
+    defaults = rates | defaults
+    return Method(f"kzoo.adaptation.{file}", kind, True, trained_by, defaults, by_width, "adamw")
 
 
 # A further method is one line here: of a classifier of stored embeddings `Method(module, class)`, of prompts
@@ -78,20 +85,23 @@ METHODS = {
     "coop": prompted("coop", "CoOp", init="a photo of a"),
     "kgcoop": prompted("coop", "CoOp", init="a photo of a", knowledge_weight=8.0),
     "cocoop": prompted("cocoop", "CoCoOp", batch_size=1, epochs=10),
-    "vpt": prompted("vpt", "VPT"),
-    "maple": prompted("maple", "MaPLe", learning_rate=0.0035, batch_size=4, epochs=5),
+    "vpt": prompted("vpt", "VPT", learning_rate=0.02),  # 0.0025 with 4 pictures a step
+    "maple": prompted("maple", "MaPLe", learning_rate=0.0035, batch_size=4, epochs=20),
     "mvlpt": prompted("mvlpt", "MVLPT"),
-    "hicropl": prompted("hicropl", "HiCroPL", batch_size=4, epochs=5),
+    "hicropl": prompted("hicropl", "HiCroPL", "adam_1e-3", learning_rate=0.0025, epochs=50),
     "gopro": prompted("gopro", "GOPro", batch_size=4, epochs=10),
     "task_oriented": prompted("task_oriented", "TaskOrientedPrompt", batch_size=4, epochs=10),
-    "multilane": prompted("multilane", "MultiLane", learning_rate=0.03),
+    "multilane": prompted("multilane", "MultiLane", "adam", learning_rate=0.03),
     "fedpgp": prompted("fedpgp", "FedPGP", learning_rate=0.001),
     "lora": tuned("lora", "LoRA", targets=("image_encoder.**.attention.{query,value}",)),
     "bottleneck": tuned("bottleneck", "BottleneckAdapter", targets=("image_encoder.**.{mlp_down,attention.out}",)),
-    "prefix": tuned("prefix_tuning", "PrefixTuning", targets=("image_encoder.**.attention",)),
+    "prefix": tuned(
+        "prefix_tuning", "PrefixTuning", "weights", False, targets=("image_encoder.**.attention",), learning_rate=0.03
+    ),
     "bitfit": tuned("fine_tuning", "BitFit", learning_rate=1e-3),
     "full": tuned("fine_tuning", "FineTuning", learning_rate=1e-5),
-    "flyp": tuned("fine_tuning", "FineTuning", "pairs", targets=("**",), learning_rate=1e-5, epochs=10),
+    "distil": tuned("distillation.distilled", "Distillation", "teacher", learning_rate=1e-5),
+    "flyp": tuned("fine_tuning", "FineTuning", "pairs", targets=("**",), learning_rate=1e-5, epochs=20),
 }
 
 
@@ -113,7 +123,8 @@ def check_settings(name, method, settings) -> None:
 
 
 def classifier_of(method, settings, **given) -> Any:
-    """The classifier of a method that needs no training.
+    """The classifier of a method that needs no training; of its numbers those that are searched and not said are found
+    by cross-validation.
 
     Args:
         method: `Method`.
@@ -124,4 +135,9 @@ def classifier_of(method, settings, **given) -> Any:
     if method.kind == "KNearestNeighbours" and "k" not in settings:  # of few pictures all vote
         default = inspect.signature(method.made_of().__init__).parameters["k"].default
         settings = settings | {"k": min(default, len(given["labels"]))}
-    return method.made_of()(**read, **settings)
+    kind = method.made_of()
+    tried = {name: values for name, values in kind.searched.items() if name not in settings}
+    if not tried:
+        return kind(**read, **settings)
+    rows, labels = read.pop("embeddings"), read.pop("labels")
+    return cross_validated(lambda own, of_own: kind(own, of_own, **read, **settings), tried, rows, labels)

@@ -18,11 +18,12 @@ class Shown(keras.utils.PyDataset):
         preprocessor: what makes arrays of pictures.
         batch_size: rows of a batch; all where there are fewer.
         seed: of the order.
+        beside: further arrays, by name, a row for each example.
     """
 
-    def __init__(self, examples, preprocessor, batch_size, seed):
+    def __init__(self, examples, preprocessor, batch_size, seed, beside=None):
         super().__init__()
-        self.examples, self.preprocessor, self.seed = examples, preprocessor, seed
+        self.examples, self.preprocessor, self.seed, self.beside = examples, preprocessor, seed, beside or {}
         self.batch_size, self.epoch, self.held = min(batch_size, len(examples)), 0, None
         first = self._decoded([0])
         if sum(each.nbytes for each in first.values()) * len(examples) <= HELD:
@@ -42,6 +43,7 @@ class Shown(keras.utils.PyDataset):
     def __getitem__(self, index) -> dict[str, Array]:
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         arrays = self._decoded(rows) if self.held is None else {name: each[rows] for name, each in self.held.items()}
+        arrays = arrays | {name: each[rows] for name, each in self.beside.items()}
         return arrays | {"labels": self.examples.labels[rows].astype("int32")}
 
     def _decoded(self, rows):

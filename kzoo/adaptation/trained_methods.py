@@ -15,6 +15,8 @@ from keras import ops
 from kzoo.adaptation.adapted_classifier import AdaptedClassifier
 from kzoo.adaptation.adapted_model import AdaptedModel
 from kzoo.adaptation.classifiers.zero_shot import ZeroShot
+from kzoo.adaptation.distillation.class_logits import teacher_logits
+from kzoo.adaptation.distillation.distilled import LOGITS, TaughtClassifier
 from kzoo.adaptation.methods import FITTED
 from kzoo.adaptation.shown import Shown
 from kzoo.adaptation.texts import embedded_classes
@@ -23,9 +25,18 @@ from kzoo.data.dataset import pairs
 from kzoo.keras_contact import global_seed
 from kzoo.losses import InfoNCE, SigmoidContrastive
 from kzoo.models.checks import check_trained
+from kzoo.paths import parameters
 from kzoo.training.optimizers import AdamW
 from kzoo.training.recipes import recipe
 
+WIDTH = 768.0  # of the towers that default learning rates are for
+WARM = 1e-5  # the rate that CoOp begins with
+OPTIMIZERS = {  # of a learning rate
+    "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9),
+    "adam": lambda rate: keras.optimizers.Adam(rate),
+    "adam_1e-3": lambda rate: keras.optimizers.Adam(rate, epsilon=1e-3),
+    "adamw": lambda rate: AdamW(rate, weight_decay=0.0),
+}
 EPOCHS = ((1, 50), (4, 100), (math.inf, 200))  # up to so many pictures of a class, so many epochs: CoOp's
 
 
@@ -71,12 +82,17 @@ def training_of(model, method, settings, examples, texts, seed) -> Training:
             f"{method.kind} trains a model, but the one given is of type {type(model).__name__}, an export; give the "
             "model that it was made of, or take a method of embeddings, such as 'gda'."
         )
-    made = {"prompts": _of_prompts, "weights": _of_weights, "pairs": _of_pairs}[method.trained_by]
+    made = {"prompts": _of_prompts, "weights": _of_weights, "teacher": _of_teacher, "pairs": _of_pairs}[
+        method.trained_by
+    ]
     chosen = method.defaults | settings
+    if method.rate_by_width and "learning_rate" not in settings:
+        chosen = chosen | {"learning_rate": method.defaults["learning_rate"] * WIDTH / width_of(model)}
     if chosen.get("epochs") is None:
         fewest = int(np.bincount(examples.labels).min())
         chosen = chosen | {"epochs": next(epochs for most, epochs in EPOCHS if fewest <= most)}
     own = {name: value for name, value in chosen.items() if name not in FITTED}
+    chosen = chosen | {"optimizer": method.optimizer}
     with seeded(seed):
         training = made(model, method.made_of(), own, chosen, examples, texts, seed)
     check_trained(training.model)
@@ -88,6 +104,17 @@ def training_of(model, method, settings, examples, texts, seed) -> Training:
 
     training.fit = fit_seeded
     return training
+
+
+def width_of(model) -> float:
+    """What kernels of the image tower multiply: the median of their inputs, of a transformer its width.
+
+    Rates of Adam that suit one width suit another as its inverse (Yang et al., Tensor Programs V, 2022, arXiv
+    2203.03466): what an update adds to an output is a sum over the inputs.
+    """
+    tower = model.modalities().get("image", model)
+    sides = [math.prod(each.variable.shape[:-1]) for each in parameters(tower) if each.path.endswith(".kernel")]
+    return float(np.median(sides)) if sides else WIDTH
 
 
 @contextmanager
@@ -122,23 +149,39 @@ def _of_prompts(model, kind, own, settings, examples, texts, seed):
         encoder = classifier.encoder()
         return AdaptedClassifier(model if encoder is classifier.model else encoder, baked)
 
-    fit = _fit(classifier, settings, examples, seed, lambda rate: keras.optimizers.SGD(rate, momentum=0.9))
+    fit = _fit(classifier, settings, examples, seed)
     return Training(classifier, fit, settings["epochs"], outcome)
 
 
-def _of_weights(model, kind, own, settings, examples, texts, seed):
-    classifier = TunedClassifier(model, list(examples.classes), texts.rows, texts.templates, kind(**own))
-    fit = _fit(classifier, settings, examples, seed, lambda rate: AdamW(rate, weight_decay=0.0))
+def _of_weights(model, kind, own, settings, examples, texts, seed, made=TunedClassifier, **fitted):
+    classifier = made(model, list(examples.classes), texts.rows, texts.templates, kind(**own))
+    fit = _fit(classifier, settings, examples, seed, **fitted)
     return Training(classifier, fit, settings["epochs"], lambda: AdaptedClassifier(classifier.model, classifier.bake()))
 
 
-def _fit(classifier, settings, examples, seed, optimizer):
+def _of_teacher(model, kind, own, settings, examples, texts, seed):
+    """As of weights, with what a teacher says of the pictures beside them."""
+    config = kind(**own)
+    beside = {LOGITS: teacher_logits(config.teacher, examples, texts.templates)}
+    given = (model, lambda: config, {}, settings, examples, texts, seed, TaughtClassifier)
+    return _of_weights(*given, beside=beside, loss=config.loss())
+
+
+def _fit(classifier, settings, examples, seed, beside=None, loss=None):
     """What trains a classifier on labels, compiled."""
-    data = Shown(examples, classifier.preprocessor, settings["batch_size"], seed)
+    data = Shown(examples, classifier.preprocessor, settings["batch_size"], seed, beside)
     epochs = settings["epochs"]
-    rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], epochs * len(data))
-    classifier.compile(optimizer(rate))
+    rate = _cosine(settings["learning_rate"], epochs, len(data))
+    classifier.compile(OPTIMIZERS[settings["optimizer"]](rate), **({} if loss is None else {"loss": loss}))
     return lambda callbacks: classifier.fit(data, epochs=epochs, verbose=0, callbacks=callbacks)
+
+
+def _cosine(rate, epochs, steps):
+    """A cosine to 0, after one epoch in which the rate rises."""
+    if epochs == 1:
+        return keras.optimizers.schedules.CosineDecay(rate, steps)
+    warmed = {"warmup_target": rate, "warmup_steps": steps}
+    return keras.optimizers.schedules.CosineDecay(WARM, (epochs - 1) * steps, **warmed)
 
 
 def _of_pairs(model, kind, own, settings, examples, texts, seed):

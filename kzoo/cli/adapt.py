@@ -28,6 +28,10 @@ def adapt(
         Path | None, typer.Option(help="Such a folder to measure with; default the pictures that are not shown.")
     ] = None,
     template: Annotated[list[str] | None, typer.Option(help="Text of a class with {}; repeat for more.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Of the method distil: preset, model, export, adapted model, or .npz of kzoo embed."),
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE of the method, such as alpha=0.5; repeat for more.")
     ] = None,
@@ -43,7 +47,7 @@ def adapt(
     The report compares the adapted model with the zero-shot classifier on pictures that it was not shown. What is
     written is opened by kzoo classify, without --labels, and by kzoo.adaptation.AdaptedClassifier.load.
     """
-    settings = settings_of(setting or [])
+    settings = settings_of(setting or []) | ({} if teacher is None else {"teacher": teacher})
     check_settings(method, method_called(method), settings)
     _check_apart(output, photos, held_out)
     try_folder(output, "kzoo", overwrite)

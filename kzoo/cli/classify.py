@@ -7,12 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from kzoo.adaptation.adapted_classifier import MODEL_FILE
-from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
 from kzoo.cli.options import BackendOption
-from kzoo.cli.parts import image_files, open_model, unpacked
+from kzoo.cli.parts import class_names, image_files, open_adapted, open_model, unpacked
 from kzoo.cli.terminal import console
-from kzoo.files.writing import readable
 
 
 def classify(
@@ -31,13 +28,10 @@ def classify(
     if preset is None and (len(images) < 2 or images[0].is_file()):
         raise ValueError("there is no model, only images; name it: kzoo classify IMAGES --preset MODEL --labels a,b.")
     model, images = (str(images[0]), images[1:]) if preset is None else (preset, images)
-    names = [label.strip() for label in (labels or "").split(",") if label.strip()]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"--labels has {twice!r} twice; give each class once.")
+    names = class_names(labels or "")
     files = image_files(images)  # before the model, which takes longer to open
     if labels is None:
-        adapted = _adapted(model, template)
+        adapted = open_adapted(model, template)
         names, probabilities = adapted.classes, adapted.classify(unpacked(files))
     else:
         probabilities = open_model(model).classify(unpacked(files), names, templates=template or "a photo of a {}.")
@@ -48,16 +42,3 @@ def classify(
         table.add_row(str(path), names[int(row.argmax())], f"{row.max():.3f}")
     if not as_json:
         console.print(table)
-
-
-def _adapted(model, template):
-    """A model with the classifier beside it, which knows its classes."""
-    if not any((readable(Path(model)) / each).is_file() for each in (CLASSIFIER_FILE, MODEL_FILE)):
-        raise typer.BadParameter(
-            "--labels is missing: class names, separated by commas, which this model does not have."
-        )
-    if template:
-        raise typer.BadParameter("--template is for --labels; this model has its classes from kzoo adapt.")
-    from kzoo.adaptation import AdaptedClassifier
-
-    return AdaptedClassifier.load(model)

@@ -21,6 +21,9 @@ class Backend(StrEnum):
 class Format(StrEnum):
     onnx = "onnx"
     tf_saved_model = "tf_saved_model"
+    openvino = "openvino"
+    litert = "litert"
+    torch_export = "torch_export"
 
 
 class Layout(StrEnum):
@@ -51,7 +54,7 @@ BackendOption = Annotated[
     Backend | None, typer.Option(callback=_use, help="Keras backend; default the first installed.")
 ]
 Model = Annotated[str, typer.Argument(help="Preset, hf://owner/name, or folder of a saved model or checkpoint.")]
-Embedding = Annotated[str, typer.Argument(help="The same, or the folder of an ONNX export (needs no Keras).")]
+Embedding = Annotated[str, typer.Argument(help="The same, or an export to ONNX, OpenVINO or LiteRT (needs no Keras).")]
 Source = Annotated[
     str,
     typer.Argument(

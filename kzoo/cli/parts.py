@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from rich.progress import track
 
 from kzoo.cli.options import CAPTION_KEY, IMAGE_KEY
@@ -46,6 +47,33 @@ def open_model(folder) -> Any:
     import kzoo
 
     return kzoo.from_preset(folder)
+
+
+def open_adapted(model, template) -> Any:
+    """A model, or an export, with the classifier beside it, which knows its classes.
+
+    Args:
+        model: folder.
+        template: as it was given; it has no use here.
+    """
+    from kzoo.adaptation.adapted_classifier import CLASSIFIER_FILE, MODEL_FILE, AdaptedClassifier
+
+    if not any((readable(Path(model)) / each).is_file() for each in (CLASSIFIER_FILE, MODEL_FILE)):
+        raise typer.BadParameter(
+            "--labels is missing: class names, separated by commas, which this model does not have."
+        )
+    if template:
+        raise typer.BadParameter("--template is for --labels; this model has its classes from kzoo adapt.")
+    return AdaptedClassifier.load(model)
+
+
+def class_names(labels) -> list[str]:
+    """The names that an option has, separated by commas, each once."""
+    names = [label.strip() for label in labels.split(",") if label.strip()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"--labels has {twice!r} twice; give each class once.")
+    return names
 
 
 def pairs_of(source, preprocessor, image_key, caption_key, **options) -> Any:

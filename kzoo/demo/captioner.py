@@ -73,10 +73,10 @@ def _run(minutes, output, console):
         found.scores[key] = caption_scores(captions, test["captions"], list(HEADINGS))
     console.print(_table(found))
     model.save_to_preset(output / "model")
-    console.print(f"saved the model: [bold]kzoo.from_preset({str(output / 'model')!r})[/]")
+    console.print(f"saved the model: kzoo.from_preset({str(output / 'model')!r})")
     _write_metrics(found, output / "metrics.json")
     report = write_report(found, output / "report.html")
-    console.print(f"the report with pictures: [bold]{report}[/]")
+    console.print(f"the report with pictures: {report}")
     return found
 
 

@@ -72,7 +72,7 @@ def begin(preset, packages, findings, console) -> tuple:
         trained_on=len(train["captions"]),
     )
     console.print(
-        f"[bold]{preset}[/] ({found.parameters:,} parameters) on {found.backend}, Python {platform.python_version()}: "
+        f"{preset} ({found.parameters:,} parameters) on {found.backend}, Python {platform.python_version()}: "
         f"{found.trained_on:,} icons to train on, {len(found.captions)} held out"
     )
     tokenizer = model.preprocessor.tokenizer

@@ -76,10 +76,10 @@ def _run(minutes, output, console):
     found.text_embeddings = model.encode_text(test["captions"])
     _classify(model, found, console)
     model.save_to_preset(output / "model")
-    console.print(f"saved the model: [bold]kzoo.from_preset({str(output / 'model')!r})[/]")
+    console.print(f"saved the model: kzoo.from_preset({str(output / 'model')!r})")
     _export_and_ask(model, found, output / "onnx", console)
     report = write_report(found, output / "report.html")
-    console.print(f"the report with pictures: [bold]{report}[/]")
+    console.print(f"the report with pictures: {report}")
     return found
 
 
@@ -112,7 +112,7 @@ def _export_and_ask(model, found, folder, console):
     """Export, then put the same queries to the export in a process without Keras."""
     found.worst_difference = model.export(folder)["worst_difference"]
     worst = max(found.worst_difference.values())
-    console.print(f"exported and verified at batch 1, 2 and 5: [bold]{folder}[/] (worst difference {worst:.1e})")
+    console.print(f"exported and verified at batch 1, 2 and 5: {folder} (worst difference {worst:.1e})")
 
     random = np.random.default_rng(0)
     found.queries = [found.captions[index] for index in random.choice(len(found.captions), 8, replace=False)]

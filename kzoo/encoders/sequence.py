@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.encoders.tower import Tower
+from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.initializers import Normal
 from kzoo.layers.pooling import per_row
 from kzoo.types import Tensor
@@ -11,7 +12,7 @@ from kzoo.types import Tensor
 SEQUENCE_OPTIONS = frozenset({"keep", "embeddings", "prompts", "layers", "until"})
 
 
-class SequenceTower(Tower):
+class SequenceTower(CalledDirectly, Tower):
     """Base of the towers whose tokens go through `self.blocks`; its methods are the options of `Tower`, once for all.
 
     A subclass sets `width`, calls `_declare_sequence` in its constructor and `_build_mask_token` in its `build`; its

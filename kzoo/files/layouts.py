@@ -90,8 +90,41 @@ LAYOUTS = {
         ),
         "tf_saved_model",
     ),
+    "web_page": Layout(
+        "a page for browsers",
+        "page.json",
+        "page",
+        (
+            *("index.html", "page.json", "onnxruntime.js", "loader-???.js", "engine-???.js"),
+            *("classes-???.js", "graph-???.js"),
+        ),
+    ),
+    "openvino": Layout(
+        "an export to OpenVINO",
+        "manifest.json",
+        "graphs",
+        (
+            *("manifest.json", "*_encoder.xml", "*_encoder.bin", "caption_*.xml", "caption_*.bin"),
+            *("tokenizer.json", "classifier.safetensors"),
+        ),
+        "openvino",
+    ),
+    "litert": Layout(
+        "an export to LiteRT",
+        "manifest.json",
+        "graphs",
+        ("manifest.json", "*.tflite", "tokenizer.json", "classifier.safetensors"),
+        "litert",
+    ),
+    "torch_export": Layout(
+        "an export to torch.export",
+        "manifest.json",
+        "graphs",
+        ("manifest.json", "*.pt2", "tokenizer.json", "classifier.safetensors"),
+        "torch_export",
+    ),
 }
-EXPORTS = ("onnx", "tf_saved_model")
+EXPORTS = ("onnx", "tf_saved_model", "openvino", "litert", "torch_export")
 
 
 def is_within(name) -> bool:
@@ -140,7 +173,7 @@ def check_layout(folder, layout, overwrite) -> list[str]:
         FileExistsError: another layout, or files of this one that belong to no model of kzoo.
     """
     held = held_in(folder)
-    # an export takes the place of the other kind: both are called by their manifest
+    # an export takes the place of one of another kind: all are declared by their manifest
     others = [name for name in held if name != layout and not (name in EXPORTS and layout in EXPORTS)]
     own = files_of(folder, layout)
     if not overwrite:

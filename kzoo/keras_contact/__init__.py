@@ -34,6 +34,7 @@ from kzoo.keras_contact.saving import (
 from kzoo.keras_contact.steps import (
     AllAtOnce,
     BuiltAlready,
+    CompiledInParts,
     SparesAll,
     batches_placed,
     carried_variables,
@@ -45,7 +46,14 @@ from kzoo.keras_contact.steps import (
     weights_kept,
     within_fit,
 )
-from kzoo.keras_contact.watching import attributes_of, children_of, outputs_shown, own_weights
+from kzoo.keras_contact.watching import (
+    attributes_of,
+    children_of,
+    outputs_hidden,
+    outputs_shown,
+    own_weights,
+    show_outputs,
+)
 
 __all__ = [
     "OF_METRICS",
@@ -53,6 +61,7 @@ __all__ = [
     "AllAtOnce",
     "BuiltAlready",
     "CalledDirectly",
+    "CompiledInParts",
     "SparesAll",
     "as_said",
     "attach",
@@ -75,11 +84,13 @@ __all__ = [
     "memory_unsearched",
     "moments_taken",
     "optimized",
+    "outputs_hidden",
     "outputs_shown",
     "own_weights",
     "replaced",
     "scale_rates",
     "shapes_shown",
+    "show_outputs",
     "steps_run",
     "summed_before",
     "sync_state",

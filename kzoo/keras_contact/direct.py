@@ -4,29 +4,71 @@ from typing import Any
 
 import keras
 
+PLAIN = "float32"  # name of the policy by which nothing is cast and nothing quantised
+
 
 class CalledDirectly:
-    """Mixin of a layer of one input, without a state: on torch its operations run at once where nothing else happens.
+    """Mixin of a built layer: on torch its operations run at once where nothing else happens around them.
 
-    What Keras does around them (signatures, scopes, masks, types) takes ten times as long as a product of a few rows,
-    and a decoder makes hundreds of those for each word. It is left out where it would do nothing: for a built layer of
-    float32 within others of float32, not quantised, that no hook of torch watches.
+    What Keras does there (signatures, scopes, masks, types) takes ten times as long as a product of a few rows, and a
+    decoder makes hundreds of those for each word. It is left out where it would do nothing: for a layer of float32
+    within others of float32, not quantised, of tensors without masks, that no hook of torch watches. Its layers are
+    asked one by one, each for itself.
+
+    A `call` that takes `training` hands it on to all that asks for it.
+
+    Attributes:
+        heeds_training: whether it does something with it, where it takes it.
     """
 
+    heeds_training = True
+
     def __call__(self, *args, **kwargs) -> Any:
-        if len(args) == 1 and not kwargs and _is_plain(self, args[0]):
-            return self.call(args[0])
+        if keras.config.backend() == "torch" and _is_plain(self, args, kwargs):
+            return self.call(*args, **kwargs)
         return super().__call__(*args, **kwargs)
 
 
-def _is_plain(layer, x):
-    if keras.config.backend() != "torch" or not layer.built or layer.quantization_mode is not None:
-        return False
+def _is_plain(layer, args, kwargs):
     import torch
+    from torch.nn.modules.module import _has_any_global_hook
 
-    casts = keras.src.backend.get_autocast_scope() is not None
-    if casts or not isinstance(x, torch.Tensor) or x.dtype != torch.float32 or x.device.type == "meta":
+    if not args or not layer.built or layer.dtype_policy.name != PLAIN or torch.compiler.is_compiling():
         return False
+    if keras.src.backend.get_autocast_scope() is not None or layer._remat_mode or layer.activity_regularizer:
+        return False
+    device = keras.src.backend.torch.core.get_device().partition(":")[0]
     watched = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-    float32 = layer.compute_dtype == layer.variable_dtype == "float32"
-    return float32 and not watched and getattr(x, "_keras_mask", None) is None and not torch.compiler.is_compiling()
+    if watched or _has_any_global_hook():
+        return False
+    if not _is_tensor(torch, args[0], device):
+        return False
+    if not all(_is_taken(torch, each, device) for each in (*args[1:], *kwargs.values())):
+        return False
+    return not (layer._call_has_training_arg and layer.heeds_training) or _training_is_known(kwargs)
+
+
+def _is_tensor(torch, x, device):
+    """Whether Keras would take an argument as it is."""
+    if not isinstance(x, torch.Tensor) or getattr(x, "_keras_mask", None) is not None:
+        return False
+    if x.device.type != device or device == "meta":
+        return False
+    return x.dtype == torch.float32 or not (x.dtype.is_floating_point or x.dtype.is_complex)
+
+
+def _is_taken(torch, x, device):
+    if x is None or isinstance(x, (bool, int)):
+        return True
+    return all(_is_taken(torch, each, device) for each in x) if isinstance(x, tuple) else _is_tensor(torch, x, device)
+
+
+def _training_is_known(kwargs):
+    """Says `training` to the layers within, as Keras would; False where it would have to be found out."""
+    if "training" not in kwargs:
+        return False
+    context = keras.src.backend.common.global_state.get_global_attribute("current_call_ctx")
+    if context is None:
+        return kwargs["training"] is None
+    context.set_value("training", kwargs["training"])
+    return True

@@ -101,6 +101,17 @@ class BuiltAlready:
         """Nothing is left to build."""
 
 
+class CompiledInParts:
+    """Mixin of a model whose layers are compiled on torch, with `jit_compile=True`, and not the step around them.
+
+    What Keras does around calls and steps breaks a graph for `torch.compile` into hundreds, which take longer than
+    what they replace, and minutes to make.
+    """
+
+    def _should_torch_compile(self) -> bool:
+        return False
+
+
 def carried_variables(model, count) -> list:
     """Lists of the variables whose values Keras' loop on jax carries from step to step, in its order.
 
@@ -193,6 +204,7 @@ def _forget_stale_steps(model):
     count = len(model.weights)
     if vars(model).get("weights_in_steps", count) != count:
         model.train_function = model.test_function = model.predict_function = None
+        model.forget_compiled()
     untracked(model, "weights_in_steps", count)
 
 

@@ -1,11 +1,12 @@
 """The outputs of layers while a model is called, for who looks at them on their way."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import keras
 
-from kzoo.keras_contact.attributes import replaced
+from kzoo.keras_contact.attributes import replaced, untracked
 
 
 def children_of(layer) -> list:
@@ -40,10 +41,30 @@ def outputs_shown(layers, show) -> AbstractContextManager:
     return replaced("call", [(each, _showing(each, each.call, show)) for each in layers if "call" not in vars(each)])
 
 
+@contextmanager
+def outputs_hidden(layer) -> Iterator:
+    """Within it a layer and those within it tell nothing, whatever `outputs_shown` is around it."""
+    telling = [each for each in layer._flatten_layers() if hasattr(vars(each).get("call"), "show")]
+    calls = [vars(each).pop("call") for each in telling]
+    try:
+        yield
+    finally:
+        for each, call in zip(telling, calls):
+            untracked(each, "call", call)
+
+
+def show_outputs(layer, outputs) -> None:
+    """Tell what a layer gives that was computed without a call of it, where `outputs_shown` wants to know."""
+    call: Any = vars(layer).get("call")
+    if hasattr(call, "show"):
+        call.show(layer, outputs)
+
+
 def _showing(layer, call, show) -> Callable:
     def shown(*arguments, **keywords):
         outputs = call(*arguments, **keywords)
         show(layer, outputs)
         return outputs
 
+    shown.show = show
     return shown

@@ -5,10 +5,11 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import one_of
+from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.changed import multiplies_plainly
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear import dense, multiplied
-from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm
+from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm, reshape, where
 from kzoo.layers.rotary import rotate
 from kzoo.types import Tensor
 
@@ -52,6 +53,12 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None, pos
     if visible is not None:
         mask, causal = visible if mask is None else ops.logical_and(mask, visible), False
     backend = keras.config.backend()
+    if backend == "torch" and position_bias is None:
+        from kzoo.layers import kernels_torch
+
+        if kernels_torch.chosen_here(query, key, value) and kernels_torch.on_processor(query, key, value):
+            mask = mask if mask is None else ops.convert_to_tensor(mask, "bool")
+            return kernels_torch.attended(query, key, value, mask, causal)
     has_op = backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16")
     if has_op and position_bias is None:
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
@@ -71,7 +78,7 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None, pos
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Attention(Configured, keras.layers.Layer):
+class Attention(CalledDirectly, Configured, keras.layers.Layer):
     """Multi-head attention with separate query, key, value and output projections.
 
     The weights have one layout whatever the checkpoint stored: query, key and value apart, so that freezing
@@ -172,8 +179,8 @@ class Attention(Configured, keras.layers.Layer):
     def call(
         self, x, context=None, padding_mask=None, visible=None, rotary=None, position_bias=None, causal=None
     ) -> Tensor:
-        plain = all(map(multiplies_plainly, (self.query, self.key, self.value)))
-        if self.fused and plain and context is None:
+        fused = self.fused and context is None
+        if fused and all(map(multiplies_plainly, (self.query, self.key, self.value))):
             query, key, value = self._project_fused(x)
         else:
             context = x if context is None else context
@@ -202,7 +209,7 @@ class Attention(Configured, keras.layers.Layer):
             `(output, cache)`: `(rows, 1, out_width)`, and the cache with this position.
         """
         here = ops.expand_dims(at, -1)
-        cache = tuple(ops.where(here, new, old) for new, old in zip(self.keys_values(x), cache))
+        cache = tuple(where(here, new, old) for new, old in zip(self.keys_values(x), cache))
         return self.read(x, cache, visible), cache
 
     def _attended(
@@ -216,7 +223,7 @@ class Attention(Configured, keras.layers.Layer):
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
         mixed = self.mix_heads(query, key, value, causal, padding_mask, visible, position_bias)
-        mixed = ops.reshape(mixed, (-1, length, self.width))
+        mixed = reshape(mixed, (-1, length, self.width))
         if self.inner_norm is not None:
             mixed = self.inner_norm(mixed)
         if self.gate is not None:
@@ -238,4 +245,4 @@ class Attention(Configured, keras.layers.Layer):
 
     def _split_heads(self, x):
         # the length is a Python int and the batch only ever -1: the exporters need it so
-        return ops.reshape(x, (-1, x.shape[1], self.num_heads, self.width // self.num_heads))
+        return reshape(x, (-1, x.shape[1], self.num_heads, self.width // self.num_heads))

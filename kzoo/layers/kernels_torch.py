@@ -1,4 +1,4 @@
-"""What torch does better than operation by operation: products with a matrix, and activations.
+"""What torch does better than operation by operation: products with a matrix, attention, norms, activations.
 
 On a CPU torch multiplies in float32 by MKL, which has slow kernels for the processors of other makers, half as fast as
 those of oneDNN there (`benchmarks/linear.py`). torch is built with oneDNN and gives its convolutions to it; the product
@@ -13,16 +13,31 @@ from kzoo.types import Tensor
 # below, to prepare a call of oneDNN takes longer than the product by MKL
 FEWEST_ROWS = 4
 FEWEST_PRODUCTS = 2**22
+VOCABULARY = 2**14  # columns from which two rows are enough
+LOWEST = -0.7 * 3.38953e38  # what Keras adds to a score that is masked
 
 
 def runs_now(*tensors) -> bool:
     """Whether operations on some tensors are carried out as they are called, and not traced: a compiler or exporter
     chooses for itself."""
+    return chosen_here(*tensors) and not recorded()
+
+
+def chosen_here(*tensors) -> bool:
+    """As `runs_now`, and also where operations are recorded for `kzoo.models.compiled_towers`, which takes products
+    and attention as they come and joins the rest."""
     import torch
 
     return all(isinstance(each, torch.Tensor) for each in tensors) and not (
         torch.compiler.is_compiling() or torch.jit.is_tracing()
     )
+
+
+def recorded() -> bool:
+    """Whether operations are recorded as they are called."""
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return get_proxy_mode() is not None
 
 
 def multiplied(x, kernel, bias=None) -> Tensor | None:
@@ -35,24 +50,28 @@ def multiplied(x, kernel, bias=None) -> Tensor | None:
     """
     import torch
 
-    if not runs_now(x, kernel) or x.dtype != kernel.dtype or x.ndim < 2:
+    if not chosen_here(x, kernel) or x.dtype != kernel.dtype or x.ndim < 2:
         return None
     if not _by_onednn(x, kernel):
         return torch.nn.functional.linear(x, kernel.t(), bias)
     rows = x.reshape(-1, x.shape[-1])
-    product = (_products().apply if torch.is_grad_enabled() else _product)(rows, kernel, bias)
+    if recorded():
+        product = _operation()(rows, kernel, bias)
+    else:
+        product = (_products().apply if torch.is_grad_enabled() else _product)(rows, kernel, bias)
     return product.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def _by_onednn(x, kernel):
     import torch
 
+    rows = x.numel() // x.shape[-1]
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and _has_operation()
         and not torch.is_autocast_enabled("cpu")
-        and x.numel() >= FEWEST_ROWS * x.shape[-1]
+        and (rows >= FEWEST_ROWS or (rows > 1 and kernel.shape[-1] >= VOCABULARY))
         and x.numel() * kernel.shape[-1] >= FEWEST_PRODUCTS
     )
 
@@ -97,6 +116,77 @@ def _products() -> Any:
             )
 
     return Products
+
+
+@cache
+def _operation() -> Any:
+    """The product as an operation with a name and a gradient, which `torch.compile` leaves as it is."""
+    import torch
+
+    def product(x, kernel, bias):
+        return _product(x, kernel, bias)
+
+    def of_shape(x, kernel, bias):
+        return x.new_empty((x.shape[0], kernel.shape[1]))
+
+    def keep(context, inputs, output):
+        context.save_for_backward(*inputs[:2])
+
+    def backward(context, upstream):
+        x, kernel = context.saved_tensors
+        wanted, again = context.needs_input_grad, torch.ops.kzoo.product
+        return (
+            again(upstream, kernel.t(), None) if wanted[0] else None,
+            again(x.t(), upstream, None) if wanted[1] else None,
+            upstream.sum(0) if wanted[2] else None,
+        )
+
+    schema = "(Tensor x, Tensor kernel, Tensor? bias) -> Tensor"
+    operation = torch.library.custom_op("kzoo::product", product, mutates_args=(), schema=schema)
+    operation.register_fake(of_shape)
+    operation.register_autograd(backward, setup_context=keep)
+    return torch.ops.kzoo.product
+
+
+def on_processor(*tensors) -> bool:
+    """Whether tensors of float32 lie on a CPU, and no autocast is on: where torch has one kernel for each operation."""
+    import torch
+
+    return not torch.is_autocast_enabled("cpu") and all(
+        isinstance(each, torch.Tensor) and each.device.type == "cpu" and each.dtype == torch.float32 for each in tensors
+    )
+
+
+def attended(query, key, value, mask=None, causal=False) -> Tensor:
+    """Attention as `kzoo.layers.attention.attend`, whose kernel reads heads where they lie: Keras copies all three, of
+    a picture's memory at every word.
+
+    Args:
+        query, key, value: float32 tensors `(batch, length, heads, d)`.
+        mask: bool tensor that broadcasts to `(batch, heads, T, S)`, or None.
+        causal: as ever; not beside a mask.
+    """
+    import torch
+
+    if mask is not None:
+        mask = torch.where(mask, 0.0, LOWEST)
+    heads = (each.transpose(1, 2) for each in (query, key, value))
+    mixed = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=causal)
+    return mixed.transpose(1, 2)
+
+
+def layer_norm(x, gain, bias, epsilon) -> Tensor:
+    """The norm over the last axis, as the operation of Keras."""
+    import torch
+
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], gain, bias, epsilon)
+
+
+def gelu(x) -> Tensor:
+    """The exact GELU."""
+    import torch
+
+    return torch.nn.functional.gelu(x)
 
 
 def quick_gelu(x) -> Tensor:

@@ -7,6 +7,8 @@ from keras import ops
 
 from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.initializers import Normal
+from kzoo.layers.int8 import int8_product, needs_order
+from kzoo.layers.numerics import value_of
 from kzoo.types import Tensor
 
 
@@ -24,7 +26,7 @@ def multiplied(x, kernel, bias=None) -> Tensor:
     if keras.config.backend() == "torch":
         from kzoo.layers.kernels_torch import multiplied as by_torch
 
-        found = by_torch(*(each if each is None else ops.convert_to_tensor(each) for each in (x, kernel, bias)))
+        found = by_torch(value_of(x), value_of(kernel), bias if bias is None else value_of(bias))
         if found is not None:
             return found
     x = ops.matmul(x, kernel)
@@ -34,8 +36,18 @@ def multiplied(x, kernel, bias=None) -> Tensor:
 class Dense(CalledDirectly, keras.layers.Dense):
     """That of Keras, with the product of `multiplied`; of the same name, by which files know the layers of a list."""
 
+    heeds_training = False  # but where it is quantised
+
     def call(self, inputs, training=None) -> Tensor:
         x = multiplied(inputs, self.kernel, self.bias)
+        return x if self.activation is None else self.activation(x)
+
+    def quantized_call(self, inputs, training=None) -> Tensor:
+        if not training or self.lora_enabled or not needs_order(self):
+            return super().quantized_call(inputs, training=training)
+        held = [ops.convert_to_tensor(each) for each in (self.kernel, self.kernel_scale)]
+        x = int8_product(inputs, *held, self.inputs_quantizer, self.compute_dtype)
+        x = x if self.bias is None else ops.add(x, self.bias)
         return x if self.activation is None else self.activation(x)
 
     def quantize(self, mode=None, type_check=True, config=None) -> None:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from kzoo.layers.linear import multiplied
 from kzoo.types import Tensor
 
 
@@ -32,5 +33,5 @@ class LinearLogits(NamedTuple):
     def whole(self) -> Tensor:
         """The logits, float32 `(..., vocabulary)`."""
         states = ops.convert_to_tensor(self.states)
-        z = ops.cast(ops.matmul(states, ops.cast(self.kernel, states.dtype)), "float32")
+        z = ops.cast(multiplied(states, ops.cast(self.kernel, states.dtype)), "float32")
         return z if self.bias is None else z + ops.cast(self.bias, "float32")

@@ -73,7 +73,9 @@ def gelu(x) -> Tensor:
     ONNX runtime loads. On torch the operation makes one pass over memory.
     """
     if _runs_in_torch(x):
-        return ops.gelu(x, approximate=False)
+        from kzoo.layers import kernels_torch
+
+        return kernels_torch.gelu(x)
     return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))
 
 
@@ -88,6 +90,32 @@ def _runs_in_torch(x):
     from kzoo.layers.kernels_torch import runs_now
 
     return runs_now(x)
+
+
+def value_of(x) -> Tensor:
+    """A weight, array or tensor as a tensor; `ops.convert_to_tensor`, which looks at many things, does the rest."""
+    if isinstance(x, keras.Variable):
+        return x.value
+    return x if ops.is_tensor(x) else ops.convert_to_tensor(x)
+
+
+def reshape(x, shape) -> Tensor:
+    """`ops.reshape`, at once of a tensor of torch, where it takes less time than to look for a symbolic one."""
+    if keras.config.backend() == "torch" and ops.is_tensor(x):
+        return x.reshape(shape)
+    return ops.reshape(x, shape)
+
+
+def cast(x, dtype) -> Tensor:
+    """`ops.cast`, where anything is to be cast."""
+    return x if ops.is_tensor(x) and keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)
+
+
+def where(condition, x, y) -> Tensor:
+    """`ops.where` of tensors, at once on torch."""
+    if keras.config.backend() == "torch" and all(map(ops.is_tensor, (condition, x, y))):
+        return x.where(condition, y)
+    return ops.where(condition, x, y)
 
 
 def squared_relu(x) -> Tensor:
@@ -125,6 +153,15 @@ def embed(table, ids) -> Tensor:
 
 class LayerNormalization(CalledDirectly, keras.layers.LayerNormalization):
     """That of Keras."""
+
+    def call(self, inputs) -> Tensor:
+        if _runs_in_torch(inputs) and self.axis == [-1] and self.compute_dtype == "float32":
+            from kzoo.layers import kernels_torch
+
+            if kernels_torch.on_processor(inputs):
+                weights = (each if each is None else value_of(each) for each in (self.gamma, self.beta))
+                return kernels_torch.layer_norm(inputs, *weights, self.epsilon)
+        return super().call(inputs)
 
 
 class RMSNormalization(CalledDirectly, keras.layers.RMSNormalization):

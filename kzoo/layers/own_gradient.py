@@ -1,4 +1,4 @@
-"""A function whose gradient is written out."""
+"""A function whose gradient is written out, or which runs again for it."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -50,6 +50,34 @@ def own_gradient(function) -> Callable:
         return tf.function(named, autograph=False)(*inputs)
 
     return called
+
+
+def recomputed(function) -> Callable:
+    """`keras.remat`, of which nothing stays on TensorFlow either: what a function holds is made again for its gradient.
+
+    Args:
+        function: of float tensors, to a tuple of them. What it captures gets no gradient on TensorFlow.
+
+    Example:
+        >>> recomputed(lambda x: (ops.exp(ops.sin(x)),))(0.0)
+        (1.0,)
+    """
+    if keras.config.backend() != "tensorflow":
+        return keras.remat(function)
+    import tensorflow as tf
+
+    @own_gradient
+    def run(*inputs):
+        def gradients(*upstream):
+            with tf.control_dependencies(upstream), tf.GradientTape() as tape:  # not before they are there
+                again = [*map(tf.identity, inputs)]
+                tape.watch(again)
+                outputs = function(*again)
+            return tape.gradient(outputs, again, output_gradients=upstream)
+
+        return function(*inputs), gradients
+
+    return run
 
 
 def _registered():

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.linear import multiplied
@@ -29,7 +30,7 @@ def image_grid(image_size, patch_size) -> tuple:
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class PatchEmbedding(Configured, keras.layers.Layer):
+class PatchEmbedding(CalledDirectly, Configured, keras.layers.Layer):
     """Cuts an image into patches, projects each, prepends a class token and adds positions.
 
     The projection is a matmul over flattened patches: the same numbers as a convolution whose stride is its

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.attention import Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
@@ -67,7 +68,7 @@ def pool_max(tokens, padding_mask) -> Tensor:
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class AttentionPooling(Configured, keras.layers.Layer):
+class AttentionPooling(CalledDirectly, Configured, keras.layers.Layer):
     """Multi-head attention pooling (MAP): one learned query reads all tokens, then a residual MLP.
 
     Args:
@@ -119,7 +120,7 @@ class AttentionPooling(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ProbePooling(Configured, keras.layers.Layer):
+class ProbePooling(CalledDirectly, Configured, keras.layers.Layer):
     """One learned query reads all tokens, and what it mixed is the vector: `AttentionPooling` without what follows.
 
     Args:
@@ -161,7 +162,7 @@ class ProbePooling(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class QueryPooling(Configured, keras.layers.Layer):
+class QueryPooling(CalledDirectly, Configured, keras.layers.Layer):
     """Learned queries read all tokens: the attentional pooler of CoCa.
 
     Args:

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from kzoo.layers.numerics import reshape
 from kzoo.types import Tensor
 
 
@@ -45,9 +46,9 @@ def fold(x, copies) -> Tensor:
 
     The rows of a picture stand beside each other and read the same memory, which is then held once.
     """
-    return ops.reshape(x, (-1, copies, x.shape[-1]))
+    return reshape(x, (-1, copies, x.shape[-1]))
 
 
 def unfold(x) -> Tensor:
     """The inverse of `fold`."""
-    return ops.reshape(x, (-1, 1, x.shape[-1]))
+    return reshape(x, (-1, 1, x.shape[-1]))

@@ -1,20 +1,20 @@
 """The pre-norm transformer block."""
 
 import keras
-from keras import ops
 
 from kzoo.arguments import one_of
+from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.attention import BIASES, GATE_FORMS, Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear import dense
-from kzoo.layers.numerics import NORMS, activation_function, layer_norm
+from kzoo.layers.numerics import NORMS, activation_function, cast, layer_norm
 from kzoo.types import Tensor
 
 GATES = {"plain": None, "swiglu": "silu", "geglu": "gelu", "none": None}  # MLP -> the activation of its gate
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class LayerScale(Configured, keras.layers.Layer):
+class LayerScale(CalledDirectly, Configured, keras.layers.Layer):
     """Multiplies each channel by a learned gain that starts at `initial`.
 
     Reference:
@@ -34,7 +34,7 @@ class LayerScale(Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class TransformerBlock(Configured, keras.layers.Layer):
+class TransformerBlock(CalledDirectly, Configured, keras.layers.Layer):
     """Pre-norm block: `x + attention(norm(x))`, then `x + mlp(norm(x))`.
 
     Args:
@@ -208,12 +208,12 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
     def read(self, x, memory) -> Tensor:
         """The block with `cross`, for `x` `(batch, T, width)` and the `memory` of its context."""
-        x = ops.cast(x, self.compute_dtype)
+        x = cast(x, self.compute_dtype)
         return self._after(x, self.attention.read(self._before(x, self.norm_1), memory))
 
     def step(self, x, cache, at, visible) -> tuple:
         """The causal block at one position of each row; arguments and result as in `Attention.step`."""
-        x = ops.cast(x, self.compute_dtype)
+        x = cast(x, self.compute_dtype)
         mixed, cache = self.attention.step(self._before(x, self.norm_1), cache, at, visible)
         return self._after(x, mixed), cache
 
@@ -238,7 +238,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
     def _branch(self, x, norm, scale, training):
         if norm is not None:
-            x = ops.cast(norm(x), self.compute_dtype)
+            x = cast(norm(x), self.compute_dtype)
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         return x if scale is None else scale(x)

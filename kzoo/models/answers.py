@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from keras import ops
@@ -61,6 +62,7 @@ class World:
         tower_names: modality -> name of its tower in `parts`.
         student: whether what the batch hides is hidden; a teacher sees all of it.
         teacher: a teacher that answers by names after `teacher_`, or None.
+        call_tower: function of a tower and of what it is called with; None calls it.
     """
 
     batch: dict
@@ -70,6 +72,7 @@ class World:
     tower_names: dict
     student: bool = True
     teacher: Any = None
+    call_tower: Any = None
 
     def tower(self, slot) -> Any:
         """The tower that reads a slot."""
@@ -232,7 +235,8 @@ def _run_tower(group, world, kinds, training):
                 options[option] = joined([batch[entry] for entry in entries])
     if wanted & {"layers", "layer_tokens"}:
         options["layers"] = tuple(range(1, tower.num_blocks + 1))
-    found = tower(*arrays, training=training and tower.trainable, **options)
+    options["training"] = training and tower.trainable
+    found = (tower if world.call_tower is None else partial(world.call_tower, tower))(*arrays, **options)
 
     results = {}
     for slot, part in zip(group, _parted(found, len(group), bag)):

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from kzoo.models.compiled import held
+
 
 class CaptionDecoder:
     """The decoder of `kzoo.decoding.generate` for a batch of pictures and a Keras model.
@@ -20,10 +22,12 @@ class CaptionDecoder:
         self.context_length, self.pad_id = model.token_tower().context_length, model.caption_pad_id
         self.pictures = len(next(iter(batch.values())))
         self.memory = self.copies = self.cache = None
+        self.functions = {}
 
     def begin(self, copies, length) -> None:
         """Start afresh with `copies` rows for each picture, of up to `length` ids."""
         self.copies, rows = copies, self.pictures * copies
+        self.functions.clear()
         self.memory = self._function("memory", _remembering)(self.batch)
         self.cache = self.model.empty_cache(rows, length)
 
@@ -39,8 +43,10 @@ class CaptionDecoder:
         return ops.convert_to_numpy(logits), ops.convert_to_numpy(states)
 
     def _function(self, key, make):
-        """What `make(model)` returns, compiled once for all batches of the model."""
-        return self.model.compiled_once(key, make)
+        """What `make(model)` returns, compiled once for all batches of the model; weights are read at the beginning."""
+        if key not in self.functions:
+            self.functions[key] = held(self.model.compiled_once(key, make))
+        return self.functions[key]
 
 
 def _remembering(model):

@@ -29,6 +29,15 @@ def compiled(layer, function) -> Callable:
     )
 
 
+def held(function) -> Callable:
+    """A compiled function for calls between which no weight changes: on jax to gather these takes as long as a step.
+
+    Args:
+        function: as `compiled` gives it.
+    """
+    return getattr(function, "with_weights_of_now", lambda: function)()
+
+
 def _with_jax(layer, function):
     import jax
 
@@ -37,7 +46,16 @@ def _with_jax(layer, function):
         with keras.StatelessScope(state_mapping=list(zip(layer.variables, values))):
             return function(*arguments)
 
-    return wraps(function)(lambda *arguments: stateless([each.value for each in layer.variables], arguments))
+    def with_weights_of_now():
+        values = [each.value for each in layer.variables]
+        return lambda *arguments: stateless(values, arguments)
+
+    @wraps(function)
+    def with_weights(*arguments):
+        return with_weights_of_now()(*arguments)
+
+    with_weights.with_weights_of_now = with_weights_of_now
+    return with_weights
 
 
 def _with_tensorflow(layer, function):

@@ -174,14 +174,9 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
 
     def _world(self, batch, slots=None):
         heads = [Rule(head.reads, head.gives, _run_head, f"head_{number}") for number, head in enumerate(self.heads)]
-        return World(
-            batch,
-            self.slots(batch) if slots is None else slots,
-            [*heads, *self.rules(batch)],
-            self.parts(),
-            self.tower_names,
-            teacher=self.teacher,
-        )
+        slots = self.slots(batch) if slots is None else slots
+        rules, call_tower = [*heads, *self.rules(batch)], vars(self).get("compiled_towers")
+        return World(batch, slots, rules, self.parts(), self.tower_names, teacher=self.teacher, call_tower=call_tower)
 
     def call(self, batch, training=None, outputs=(), only=None) -> dict[str, Tensor]:
         """Outputs of a batch, by name.
@@ -253,7 +248,9 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
                 a second forward pass of each micro-batch. Batch norms have the statistics of their micro-batch, rows
                 `i::k` of the batch, and their averages move with each; a dropout draws for each anew. It holds for
                 `evaluate` and `predict` too. A last batch of fewer rows is cut into as few.
-            **options: as in `keras.Model.compile`, but for `metrics` and `loss_weights`, and
+            **options: as in `keras.Model.compile`, but for `metrics` and `loss_weights`; on torch `jit_compile=True`
+                has `torch.compile` make each tower, for each shape of its arrays, at the first call with it, but trains
+                one that draws random numbers as it is; and
 
                 - `loss_block_size`: rows that losses of pairs compare at a time where their own `block_size` says
                   nothing: a number; `"auto"` (default), all at once up to a batch of 4096 and at most 256 rows above
@@ -291,6 +288,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         check_devices(self, training=False)
         super().compile(optimizer=optimizer, **kwargs)
         keras_contact.untracked(self, "auto_jit_compile", kwargs.get("jit_compile", "auto") == "auto")
+        self.forget_compiled()
         means = NamedMeans([*loss.term_names, *self.measured(loss)])
         for name, step in steps_of(self).items():
             keras_contact.untracked(self, name, step)

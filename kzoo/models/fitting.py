@@ -18,6 +18,7 @@ from kzoo.models.checks import (
     check_split,
     check_steps,
 )
+from kzoo.models.compiled_towers import CompiledTowers
 from kzoo.models.intake import Intake
 from kzoo.models.reading import EndOfData, check_own, expect_rows, to_test, to_train, to_validate
 from kzoo.scale.engine import begun, dealt, ended, feeding, parts_read, scope_of
@@ -35,7 +36,7 @@ from kzoo.training.together import Together, of_first, of_process
 from kzoo.types import Array
 
 
-class Fitting:
+class Fitting(keras_contact.CompiledInParts):
     """The ways into a `ContrastiveModel`, a mixin before `keras.Model`."""
 
     def fit(
@@ -143,6 +144,11 @@ class Fitting:
         except FloatingPointError:
             last_good.give_back()
             raise
+
+    def forget_compiled(self) -> None:
+        """Have towers compiled anew where they are compiled apart from the step: on torch with `jit_compile=True`."""
+        apart = keras.config.backend() == "torch" and self.jit_compile
+        keras_contact.untracked(self, "compiled_towers", CompiledTowers() if apart else None)
 
     def make_train_function(self, force=False) -> Any:
         """As in Keras, with the optimizer's variables made before: TensorFlow traces a step twice that makes some."""

@@ -218,8 +218,9 @@ class Leaving:
 
         Args:
             folder: path of the folder to write.
-            format: `"onnx"` or `"tf_saved_model"`.
-            **kwargs: `tolerance`, `overwrite`; of ONNX `opset` and `dtype="float16"`.
+            format: `"onnx"`, `"openvino"`, `"litert"`, `"torch_export"` or `"tf_saved_model"`.
+            **kwargs: `tolerance`, `overwrite`; of ONNX `opset`, of ONNX and OpenVINO `dtype="float16"`;
+                of ONNX `quantize="int8"` with `samples`.
 
         Returns:
             dict: the manifest, with the worst difference between graph and model.

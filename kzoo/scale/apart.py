@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 MODEL, BATCH = "model.keras", "batch.npz"
+STEPS = 4  # that are measured together: what an allocator holds grows for some
 
 
 class Apart:
@@ -25,13 +26,14 @@ class Apart:
     Args:
         model: a compiled model.
         batch: dict of arrays.
+        batch_size: rows of the batch that is asked for, see `step_of_loss`.
     """
 
-    def __init__(self, model, batch):
+    def __init__(self, model, batch, batch_size):
         self.folder = tempfile.TemporaryDirectory()
         model.save(Path(self.folder.name) / MODEL)
         np.savez(Path(self.folder.name) / BATCH, **batch)
-        command = [sys.executable, "-m", "kzoo.scale.apart", self.folder.name]
+        command = [sys.executable, "-m", "kzoo.scale.apart", self.folder.name, str(batch_size)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.helper = subprocess.Popen(command, env=os.environ | {"KERAS_BACKEND": keras.config.backend()}, **pipes)
 
@@ -53,7 +55,7 @@ class Apart:
         return json.loads(line)
 
 
-def main(folder) -> None:
+def main(folder, batch_size) -> None:
     """Answer the questions of an `Apart`, one line each."""
     import kzoo.models  # noqa: F401, what takes seconds, once
 
@@ -62,7 +64,7 @@ def main(folder) -> None:
         if not os.fork():
             os.dup2(2, 1)  # what is printed is no answer
             try:
-                os.write(write, f"{_measured(Path(folder), *json.loads(line))}\n".encode())
+                os.write(write, f"{_measured(Path(folder), batch_size, *json.loads(line))}\n".encode())
             except Exception:
                 traceback.print_exc()
             finally:
@@ -73,7 +75,7 @@ def main(folder) -> None:
             print(answer.read().strip(), flush=True)
 
 
-def _measured(folder, what, rows, micro_batch_size):
+def _measured(folder, batch_size, what, rows, micro_batch_size):
     import kzoo
     from kzoo.keras_contact import untracked
     from kzoo.scale.loss_memory import step_of_loss
@@ -84,11 +86,15 @@ def _measured(folder, what, rows, micro_batch_size):
         batch = {name: file[name] for name in file}
     model = kzoo.load_model(folder / MODEL)
     untracked(model, "micro_batch_size", micro_batch_size)
-    run = step_of_loss(model, batch) if what == "loss" else lambda count: model.train_on_batch(resized(batch, count))
+    run = (
+        step_of_loss(model, batch, batch_size)
+        if what == "loss"
+        else lambda count: model.train_on_batch(resized(batch, count))
+    )
     for few in (2, 3, 4):  # traced for one number of rows, then for any
         run(few)
-    return peak_of(lambda: (run(rows), run(rows)))
+    return peak_of(lambda: [run(rows) for _ in range(STEPS)])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.layers.similarity import tensors_of
+from kzoo.losses.parts.blocks import FEW, blocks_of, chosen
 
 ROWS, HELD = 1024, 2**25  # rows that a loss is measured on, and bytes of outputs that these are at most
 
@@ -42,14 +43,24 @@ def loss_peaks(batch_size, of_row, peak) -> Callable:
     return lambda rows: int(line * rows + square * rows**2)
 
 
-def step_of_loss(model, batch) -> Callable:
-    """A function of a number of rows that computes the loss of so many, and its gradients to what towers would give."""
+def step_of_loss(model, batch, batch_size) -> Callable:
+    """A function of a number of rows that computes the loss of so many, its gradients to what towers would give, and
+    what is logged beside it; in blocks where that of `batch_size` rows is, of whose memory a few rows shall tell.
+
+    Args:
+        model: compiled.
+        batch: dict of arrays.
+        batch_size: rows of the batch that is asked for.
+    """
     one_row = _outputs(model, batch)
     given = {name: each for name, each in batch.items() if name not in one_row}
+    block_size = chosen(model.loss_block_size, batch_size**2)
 
     def loss_of(outputs, given):
         read = given | model.loss_tensors(outputs) | tensors_of(model.similarity)
-        return sum(model.objective.by_term(read, True, model.any_number())[0])
+        with blocks_of(block_size, model.few_rows and batch_size <= FEW):
+            loss = sum(model.objective.by_term(read, True, model.any_number())[0])
+            return loss, [measure(read) for measure in model.measured(model.objective).values()]
 
     run = {"tensorflow": _with_tensorflow, "torch": _with_torch}[keras.config.backend()](loss_of)
 
@@ -87,8 +98,8 @@ def _with_tensorflow(loss_of):
         floats = [each for each in outputs.values() if each.dtype.is_floating]
         with tf.GradientTape() as tape:
             tape.watch(floats)
-            loss = loss_of(outputs, given)
-        return loss, tape.gradient(loss, floats)
+            loss, beside = loss_of(outputs, given)
+        return loss, beside, tape.gradient(loss, floats)
 
     return run
 
@@ -99,7 +110,7 @@ def _with_torch(loss_of):
     def run(outputs, given):
         leaves = {name: each.detach().requires_grad_(each.is_floating_point()) for name, each in outputs.items()}
         floats = [each for each in leaves.values() if each.requires_grad]
-        loss = loss_of(leaves, given)
-        return loss, torch.autograd.grad(loss, floats, allow_unused=True)
+        loss, beside = loss_of(leaves, given)
+        return loss, beside, torch.autograd.grad(loss, floats, allow_unused=True)
 
     return run

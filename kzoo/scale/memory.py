@@ -180,7 +180,7 @@ def _followed(model, batch, batch_size, of_row):
     """What a plain step takes beside weights and optimizer, and what the loss takes of it, by peaks of small ones."""
     least = 2**20 if on_accelerator() else 48 * 2**20  # a rise that is more than noise
     few = max(2, min(1024, least // max(1, 8 * model.count_params())))
-    with _measuring(model, batch) as peak:
+    with _measuring(model, batch, batch_size) as peak:
         step = cache(partial(peak, "step"))
         loss_of = loss_peaks(batch_size, of_row, partial(peak, "loss"))
         while step(2 * few) - step(few) < least and 2 * few < batch_size:
@@ -199,7 +199,7 @@ def _followed_in_micro_batches(model, batch, batch_size, rows, of_row):
     of what it gave back. What goes by the batch beside them are its arrays and the outputs with their gradients.
     """
     some, kept = min(batch_size, MEASURED * rows), 0.0 if on_accelerator() else KEPT
-    with _measuring(model, batch) as peak:
+    with _measuring(model, batch, batch_size) as peak:
         loss_of = loss_peaks(batch_size, of_row, partial(peak, "loss"))
         found, before, loss = peak("step", some, rows), loss_of(some), loss_of(batch_size)
     if some == batch_size:
@@ -211,13 +211,13 @@ def _followed_in_micro_batches(model, batch, batch_size, rows, of_row):
 
 
 @contextmanager
-def _measuring(model, batch) -> Iterator:
+def _measuring(model, batch, batch_size) -> Iterator:
     """A function of `"step"` or `"loss"`, a number of rows and one of a micro-batch to the bytes that it takes."""
     if keras.config.backend() == "tensorflow" and not on_accelerator():
-        with Apart(model, batch) as apart:
+        with Apart(model, batch, batch_size) as apart:
             yield apart.peak
         return
-    of_loss = step_of_loss(model, batch)
+    of_loss = step_of_loss(model, batch, batch_size)
 
     def peak(what, rows, micro_batch_size=None):
         some = resized(batch, rows)

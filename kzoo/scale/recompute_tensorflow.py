@@ -11,7 +11,7 @@ def joined(part, batch, most) -> dict[str, Tensor]:
     """Outputs of a batch by name, made in micro-batches of at most `most` rows; see `micro_batches.forward`."""
     import tensorflow as tf
 
-    cut = (CompiledCut if part.model.jit_compile else Cut)(batch, most)
+    cut = _cut_of(batch, most, part.model.jit_compile)
     # read once: of two reads of a variable one might come after the assignment below
     weights = [tf.convert_to_tensor(each.value) for each in part.trained]
     state = [tf.stop_gradient(tf.identity(each.value)) for each in part.state]
@@ -131,6 +131,13 @@ def _spec(tensor):
     return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
+def _cut_of(batch, most, compiled):
+    rows = next(iter(batch.values())).shape[0]
+    if all(each.shape.is_fully_defined() for each in batch.values()) and rows % -(-rows // most) == 0:
+        return EvenCut(batch, most)
+    return (CompiledCut if compiled else Cut)(batch, most)
+
+
 class Cut:
     """How the rows of a batch become micro-batches, `i::k` each, where their number is known when the graph runs.
 
@@ -168,10 +175,7 @@ class Cut:
         import tensorflow as tf
 
         options = {"size": self.count, "infer_shape": False}
-        return {
-            name: tf.TensorArray(spec.dtype, element_shape=[None, *spec.shape[1:]], **options)
-            for name, spec in specs.items()
-        }
+        return {name: tf.TensorArray(spec.dtype, element_shape=spec.shape, **options) for name, spec in specs.items()}
 
     def put(self, stores, number, size, outputs) -> dict:
         """The stores with the outputs of one micro-batch."""
@@ -187,14 +191,8 @@ class Cut:
         return tf.ensure_shape(tf.gather(store.concat(), before + place), [None, *spec.shape[1:]])
 
 
-class CompiledCut(Cut):
-    """The same for XLA, in whose loops every micro-batch has as many rows: first run those that have one more."""
-
-    def __init__(self, batch, most):
-        super().__init__(batch, most)
-        size, left = self.rows // self.count, self.rows % self.count
-        equal = isinstance(left, int) and left == 0
-        self.stretches = [(left, self.count, size)] if equal else [(0, left, size + 1), (left, self.count, size)]
+class _Sized(Cut):
+    """How a batch is cut where a loop has as many rows in each of its micro-batches."""
 
     def _places(self, number, size):
         import tensorflow as tf
@@ -205,6 +203,37 @@ class CompiledCut(Cut):
         import tensorflow as tf
 
         return {name: tf.gather(each, self._places(number, size)) for name, each in tensors.items()}
+
+
+class EvenCut(_Sized):
+    """The same where all shapes are known before and every micro-batch has as many rows, of which a graph is made that
+    computes no shapes: half as many operations, which take time where micro-batches are small."""
+
+    def __init__(self, batch, most):
+        super().__init__(batch, most)
+        self.size = self.rows // self.count
+        self.stretches = [(0, self.count, self.size)]
+
+    def specs(self, tensors) -> dict:
+        import tensorflow as tf
+
+        return {name: tf.TensorSpec([self.size, *each.shape[1:]], each.dtype) for name, each in tensors.items()}
+
+    def whole(self, store, spec) -> Tensor:
+        import tensorflow as tf
+
+        parts = store.stack()  # (micro-batches, rows of one, ...)
+        turned = tf.transpose(parts, [1, 0, *range(2, len(parts.shape))])
+        return tf.reshape(turned, [self.rows, *spec.shape[1:]])
+
+
+class CompiledCut(_Sized):
+    """The same for XLA, in whose loops every micro-batch has as many rows: first run those that have one more."""
+
+    def __init__(self, batch, most):
+        super().__init__(batch, most)
+        size, left = self.rows // self.count, self.rows % self.count
+        self.stretches = [(0, left, size + 1), (left, self.count, size)]
 
     def stores(self, specs) -> dict:
         import tensorflow as tf

@@ -128,8 +128,8 @@ def check(model) -> None:
         )
     if group() is not None and model.compiled and model.jit_compile:
         raise NotImplementedError(
-            "jit_compile=True has torch.compile make the step, which cannot wait for other processes; leave it out of "
-            "compile within kzoo.scale.start()."
+            "jit_compile=True has torch.compile make the towers, which was never tried with other processes; leave it "
+            "out of compile within kzoo.scale.start()."
         )
 
 

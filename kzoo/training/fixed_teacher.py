@@ -49,6 +49,11 @@ class FixedTeacher(Configured, keras.layers.Layer):
     def trainable(self, value) -> None:
         self.model.trainable = False
 
+    @property
+    def metrics(self) -> list:
+        """None: what was measured when the teacher was trained is no part of what its student logs."""
+        return []
+
     def gives(self, world) -> tuple:
         """Names of the model's outputs for a batch; `world` is a `kzoo.models.answers.World`."""
         return self.model.gives(self._batch(world))

@@ -15,7 +15,7 @@ import numpy as np
 from kzoo.files.numbers import check_finite
 from kzoo.files.schema import FLAG, NULL, OBJECT, RATE, TEXT, Object, number, shown, whole
 from kzoo.files.words import on_one_line
-from kzoo.weights.mapping import TRANSPOSE, Transform, expand
+from kzoo.weights.mapping import HALVES_TRANSPOSE, SPLIT_TRANSPOSE, TRANSPOSE, Transform, expand
 
 CONFIG_FILE, STEM = "adapter_config.json", "adapter_model"
 PREFIX = "base_model.model."
@@ -48,29 +48,38 @@ class Place:
 
     Attributes:
         module: that name.
-        path: of the layer in the model.
+        paths: of the layer in the model; or of several whose kernels are one there, one behind the other.
         transform: between the tensor of its kernel and ours.
         flat: whether that is of a matrix, also where the kernel has more axes.
     """
 
     module: str
-    path: str
+    paths: tuple[str, ...]
     transform: Transform
     flat: bool = False
 
+    @property
+    def path(self) -> str:
+        """Of the first layer."""
+        return self.paths[0]
+
 
 def places(entries, model) -> list[Place]:
-    """The layers of a model that have a tensor of their own for their kernel in a map."""
+    """The layers of a model whose kernels are a tensor in a map, alone or one behind the other."""
     found = []
     for tensor, paths, _, transform in expand(entries, model):
-        if len(paths) == 1 and paths[0].endswith(".kernel") and tensor.endswith(".weight"):
-            found.append(Place(tensor.removesuffix(".weight"), paths[0].removesuffix(".kernel"), transform))
+        joined = len(paths) > 1
+        if joined and transform not in (SPLIT_TRANSPOSE, HALVES_TRANSPOSE):
+            continue
+        if tensor.endswith(".weight") and all(path.endswith(".kernel") for path in paths):
+            own = tuple(path.removesuffix(".kernel") for path in paths)
+            found.append(Place(tensor.removesuffix(".weight"), own, TRANSPOSE if joined else transform))
     return found
 
 
 def own_places(paths) -> list[Place]:
     """The same for a model that transformers does not know: its layers go by their own paths, and have matrices."""
-    return [Place(path, path, TRANSPOSE, flat=True) for path in paths]
+    return [Place(path, (path,), TRANSPOSE, flat=True) for path in paths]
 
 
 def to_tensors(place, update, kernel_shape) -> dict:

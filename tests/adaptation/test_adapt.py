@@ -55,12 +55,15 @@ def test_a_classifier_of_embeddings_is_what_its_class_makes(model, method):
 @pytest.mark.once
 def test_a_folder_and_arrays_are_the_same_pictures(model, folder):
     order = sorted(range(4), key=NAMES.__getitem__)
-    arrays = kzoo.adapt(model, {"images": IMAGES, "labels": [NAMES[each] for each in LABELS]}, templates="a {}")
+    arrays = kzoo.adapt(
+        model, {"images": IMAGES, "labels": [NAMES[each] for each in LABELS]}, templates="a {}", alpha=1
+    )
     read = kzoo.adapt(model, folder, templates="a {}", alpha=1.0)
     assert read.model.classes == arrays.model.classes == tuple(NAMES[each] for each in order)
     np.testing.assert_allclose(read.model.logits(IMAGES), arrays.model.logits(IMAGES), atol=1e-4)
     assert (read.report.pictures, read.report.held_out, read.report.shots) == (20, 4, None)
-    own = kzoo.adapt(model, folder, classes=NAMES, templates="a {}", held_out=(IMAGES[:6], LABELS[:6]))
+    given = {"templates": "a {}", "held_out": (IMAGES[:6], LABELS[:6]), "alpha": 1.0}
+    own = kzoo.adapt(model, folder, classes=NAMES, **given)
     assert own.model.classes == NAMES and (own.report.pictures, own.report.held_out) == (24, 6)
     texts = model.encode_text([f"a {name}" for name in NAMES])
     scale = model.scale_and_bias()[0]

@@ -14,6 +14,7 @@ IMAGES, LABELS = toy_pairs(24)["images"], np.arange(24) % 4
 TRAINED = [name for name, method in METHODS.items() if method.trained_by is not None]
 # what is trained in each way runs on each backend; the classes of the prompts do so in their own tests
 EACH = {"lora": (), "coop": pytest.mark.one_other, "flyp": pytest.mark.one_other}
+KNOWING = {"image_embeddings": np.eye(4)[LABELS] + 0.9, "text_embeddings": np.eye(4) + 0.9}  # a teacher
 SETTINGS = {  # so that a tiny model learns in a few steps
     "coop": {"init": "a", "learning_rate": 0.1},
     "kgcoop": {"init": "a", "learning_rate": 0.1},
@@ -31,6 +32,7 @@ SETTINGS = {  # so that a tiny model learns in a few steps
     "bitfit": {"learning_rate": 0.02},
     "full": {"learning_rate": 0.003},
     "flyp": {"learning_rate": 0.003},
+    "distil": {"learning_rate": 0.003, "teacher": KNOWING},
 }
 
 

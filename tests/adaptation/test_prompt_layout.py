@@ -5,7 +5,7 @@ import pytest
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from kzoo.adaptation.prompts.layout import laid_out, plain_ids
+from kzoo.adaptation.prompts.layout import laid_out, plain_ids, room_for
 from kzoo.preprocessing import ImageSteps, Preprocessor, Tokenizer
 
 pytestmark = pytest.mark.once
@@ -75,6 +75,15 @@ def test_names_stand_as_within_a_sentence_and_the_end_stays(make, position, half
             row = [*start, *(bare[0] if half == 0 else []), *[None] * (half or 5)]
             shown = [None if place >= 0 else int(each) for each, place in zip(ids, places)]
             assert shown[: len(row)] == row and shown[mask.sum() - 2] == plain[-1]
+
+
+@pytest.mark.parametrize("made", KINDS)
+def test_the_room_for_a_context_is_what_the_longest_name_leaves(made):
+    steps = preprocessor(made())
+    room = room_for(steps, NAMES)
+    assert laid_out(steps, NAMES, room).padding_mask.all(axis=1).any()
+    with pytest.raises(ValueError, match="give a smaller n_ctx, or a shorter name"):
+        laid_out(steps, NAMES, room + 1)
 
 
 def test_names_that_leave_no_room_and_texts_that_are_nothing():

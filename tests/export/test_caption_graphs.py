@@ -26,11 +26,9 @@ STRATEGIES = {
 }
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    model = captioner("coca_nano", PAIRS["captions"])
-    folder = tmp_path_factory.mktemp("export") / "onnx"
-    return model, folder, model.export(folder)
+@pytest.fixture
+def exported(coca_onnx):
+    return coca_onnx
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 from shared_case import TESTS, tiny_model, toy_pairs
 
 import kzoo
-from kzoo.export import ExportError, exporter, runtime
+from kzoo.export import ExportError, onnx_graphs, runtime
 from kzoo.files import disk
 from kzoo.layers import SimilarityHead
 from kzoo.preprocessing import Preprocessor
@@ -64,6 +65,8 @@ def test_graphs_name_their_batch_and_their_writer(exported):
             assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
         properties = {entry.key: entry.value for entry in proto.metadata_props}
         assert properties["exporter"] == graph["exporter"] == NATIVE[keras.config.backend()]
+        content = proto.SerializeToString()
+        assert not [path for path in (kzoo.__file__, keras.__file__) if str(Path(path).parent).encode() in content]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 7])
@@ -117,7 +120,7 @@ def test_an_export_is_replaced_but_nothing_else_is(exported, tmp_path):
 def test_above_the_bound_nothing_is_left(exported, tmp_path, monkeypatch):
     model, folder, _ = exported
     before = (folder / "manifest.json").read_text()
-    monkeypatch.setattr(exporter, "export_in_tensorflow", lambda *arguments: "the other way")
+    monkeypatch.setattr(onnx_graphs, "export_on", lambda *arguments: "the other way")
     with pytest.raises(
         ExportError, match=r"image_encoder .*at batch 1 the output image_embeddings differs from the model"
     ):
@@ -135,7 +138,7 @@ def test_an_export_that_is_broken_off_leaves_one_that_is_whole(exported, tmp_pat
     shutil.copytree(folder, target)
     (target / "notes.txt").write_text("mine")
 
-    def write(model, place, *options):
+    def write(model, place, verified, **options):
         for path in folder.glob("*.onnx"):
             shutil.copy(path, place)
         return manifest["graphs"]
@@ -143,7 +146,7 @@ def test_an_export_that_is_broken_off_leaves_one_that_is_whole(exported, tmp_pat
     def full(*arguments):
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(exporter, "_write_onnx", write)
+    monkeypatch.setattr(onnx_graphs, "write_onnx_graphs", write)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "rename", full)
         with pytest.raises(OSError, match="cannot be written: the disk is full; what was there is unchanged"):
@@ -187,8 +190,8 @@ def test_without_another_way_the_error_says_what_failed(exported, tmp_path, monk
     def missing(*arguments):
         raise ImportError("TensorFlow is not there")
 
-    monkeypatch.setattr(exporter, "write_onnx", fail)
-    monkeypatch.setattr(exporter, "export_in_tensorflow", missing)
+    monkeypatch.setattr(onnx_graphs, "write_onnx", fail)
+    monkeypatch.setattr(onnx_graphs, "export_on", missing)
     with pytest.raises(ExportError, match="could not be exported: this exporter knows no such operation"):
         exported[0].export(tmp_path / "onnx")
     assert list(tmp_path.iterdir()) == []
@@ -220,8 +223,8 @@ def test_half_the_size_with_another_opset(exported, tmp_path):
         ({"opset": 5}, "opset is 5; give a version of ONNX's operators, 13 or later"),
         ({"opset": "18"}, "opset is '18'"),
         ({"opset": 10**6}, "opset is 1000000, but the onnx that is installed here knows versions up to"),
-        ({"format": "tf_saved_model", "dtype": "float16"}, "a tf_saved_model is of float32 and has no opset"),
-        ({"format": "tf_saved_model", "opset": 20}, "a tf_saved_model is of float32 and has no opset"),
+        ({"format": "tf_saved_model", "dtype": "float16"}, "format 'tf_saved_model' takes no dtype; leave it out, or"),
+        ({"format": "tf_saved_model", "opset": 20}, "format 'tf_saved_model' takes no opset; leave it out, or"),
     ],
 )
 def test_dtypes_and_opsets_that_cannot_be(exported, tmp_path, arguments, sentence):
@@ -257,7 +260,10 @@ def test_session_options_and_other_processes(exported, monkeypatch):
 
 
 def test_unknown_format(exported):
-    with pytest.raises(ValueError, match="format 'tflite' is unknown; choose one of onnx, tf_saved_model"):
+    with pytest.raises(
+        ValueError,
+        match="format 'tflite' is unknown; choose one of onnx, tf_saved_model, openvino, litert, ",
+    ):
         exported[0].export("folder", format="tflite")
 
 

@@ -33,4 +33,4 @@ def test_signatures_give_the_models_numbers(tmp_path):
 def test_a_failing_process_ends_with_its_last_words(tmp_path, monkeypatch):
     monkeypatch.setattr(child.sys, "executable", "false")
     with pytest.raises((RuntimeError, ExportError), match="the export on TensorFlow failed: it said nothing"):
-        child.export_in_tensorflow(tiny_model(), tmp_path, "onnx")
+        child.export_on("tensorflow", tiny_model(), tmp_path, "onnx")

@@ -120,6 +120,9 @@ CASES = [
     (("captions",), {"pad_id": 0}, "captions lacks context_length, vocab_size, start_id"),
     (("preprocessor",), {"images": 3, "tokenizer": None, "vocabulary": None}, "images holds 3"),
     (("fingerprints",), {"../../elsewhere": "0"}, "nothing elsewhere is opened"),
+    (("quantized",), {"to": "int8"}, "quantized lacks graphs"),
+    (("quantized",), {"to": "int8", "graphs": {"a": {"level": 3}}}, "a says level=3"),
+    (("quantized",), {"to": "int8", "graphs": {"a": {"level": "int8", "speed": float("nan")}}}, "says speed=nan"),
 ]
 
 

@@ -269,8 +269,8 @@ def test_a_full_disk_is_not_tried_by_another_exporter(tmp_path, models, monkeypa
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("kzoo.export.exporter.write_onnx", full)
-    monkeypatch.setattr("kzoo.export.exporter.export_in_tensorflow", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("kzoo.export.onnx_graphs.write_onnx", full)
+    monkeypatch.setattr("kzoo.export.onnx_graphs.export_on", lambda *arguments: 1 / 0)
     with pytest.raises(OSError, match="export cannot be written: the disk is full; what was there is unchanged"):
         models[0].export(tmp_path / "export")
     assert os.listdir(tmp_path) == []

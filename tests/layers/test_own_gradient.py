@@ -12,7 +12,7 @@ from keras import ops
 from shared_case import batch_of, tiny_model, value_and_gradients
 
 from kzoo.layers.own_gradient import own_gradient
-from kzoo.losses import InfoNCE, SigmoidContrastive
+from kzoo.losses import AlignmentUniformity, InfoNCE, SigmoidContrastive
 
 X, Y = np.arange(3, dtype="float32"), np.array([2.0, -1.0, 0.5], "float32")
 on_tensorflow = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="elsewhere nothing is registered")
@@ -56,8 +56,10 @@ def test_it_is_the_one_that_is_taken_in_branches_and_loops(compiled):
 
 
 @on_tensorflow
-@pytest.mark.parametrize("loss", [InfoNCE, SigmoidContrastive])
-@pytest.mark.parametrize("block_size, micro_batch_size", [(3, None), (None, 2)])
+@pytest.mark.parametrize(
+    "loss, block_size, micro_batch_size",
+    [(InfoNCE, 3, None), (InfoNCE, None, 2), (SigmoidContrastive, 3, None), (AlignmentUniformity, 3, None)],
+)
 def test_a_model_is_let_go_that_was_trained_with_it(loss, block_size, micro_batch_size, tmp_path):
     model = tiny_model(depth=1)
     own = {"scale": 5.0, "bias": -5.0} if loss is SigmoidContrastive else {}

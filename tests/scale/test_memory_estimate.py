@@ -45,7 +45,7 @@ def test_it_is_what_a_step_takes(compiled, estimates):
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="elsewhere steps are measured in this process")
 def test_a_copy_is_measured_in_a_process_of_its_own(compiled):
-    with Apart(compiled, batch_of(compiled, 24)) as apart:
+    with Apart(compiled, batch_of(compiled, 24), 1024) as apart:
         few, many = apart.peak("step", 64), apart.peak("step", 1024)
     assert 0 <= few < many
 

@@ -60,6 +60,12 @@ ENGINES = (
     _kzoo("jax", True),
     _kzoo("tensorflow", False),
     Engine("kzoo onnx", "kzoo_export", (*ENCODING, "greedy", "beam", "runtime"), ("kzoo", "onnxruntime")),
+    *(
+        Engine(f"kzoo {name}", "kzoo_export", (*ENCODING, "greedy", "beam"), ("kzoo", package), {"export": made})
+        for name, package, made in (
+            ("openvino", "openvino", "openvino_export"), ("litert", "ai-edge-litert", "litert_export"),
+        )
+    ),
     Engine("kzoo onnx int8", "kzoo_export", ENCODING, ("kzoo", "onnxruntime"), {"int8": True}),
     Engine("transformers", "transformers_clip", (*MODEL, "open", "import"), ("transformers", "torch"), peer=True),
     *map(_hub, ("torch", "jax", "tensorflow")),

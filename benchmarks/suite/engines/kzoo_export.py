@@ -1,4 +1,4 @@
-"""kzoo's exported graphs, in onnxruntime."""
+"""kzoo's exported graphs, in onnxruntime, OpenVINO or LiteRT."""
 
 import os
 
@@ -9,7 +9,7 @@ from benchmarks.suite.inputs import pixels, token_ids
 def prepare(case, options, about):
     from kzoo.export import runtime
 
-    whole = options["exports"][case.size]
+    whole = options["exports"][options.get("export", "export")][case.size]
     model = runtime.load(whole, threads=options["threads"])
     if case.kind in ("greedy", "beam"):
         return written(model, case)
@@ -22,12 +22,12 @@ def prepare(case, options, about):
 
 
 def quantized(folder) -> str:
-    """The same export with the matrices of weights in int8, for each column a scale, and what they are multiplied with
-    rounded as it comes; made once."""
+    """The same export at the first level of `quantize="int8"`, whatever it loses on random weights; made once."""
     import shutil
     from pathlib import Path
 
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from kzoo.export.int8_graphs import in_half, in_int8, prepared, products
+    from kzoo.export.onnx_files import save
 
     made = Path(f"{folder}-int8")
     if made.exists():
@@ -35,11 +35,8 @@ def quantized(folder) -> str:
     staged = Path(f"{made}-{os.getpid()}")
     shutil.copytree(folder, staged)
     for graph in staged.glob("*_encoder.onnx"):
-        taken = graph.with_suffix(".float.onnx")
-        graph.rename(taken)
-        quantize_dynamic(
-            str(taken), str(graph), op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
-        )
-        taken.unlink()
+        proto = prepared(graph)
+        graph.unlink()
+        save(in_half(in_int8(proto, [each.name for each in products(proto)])), graph)
     staged.rename(made)
     return str(made)

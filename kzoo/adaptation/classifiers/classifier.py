@@ -63,6 +63,7 @@ class EmbeddingClassifier(Checked):
 
     tensors: ClassVar[dict] = {}
     numbers: ClassVar[dict] = {}
+    searched: ClassVar[dict] = {}  # what of them `kzoo.adapt` chooses, where nothing is said: name -> values
     unit: ClassVar[bool] = True
     classes: tuple
     dim: int
@@ -85,6 +86,38 @@ class EmbeddingClassifier(Checked):
         other = copy.copy(self)
         vars(other).update(state)
         return other
+
+    def with_numbers(self, **numbers) -> Self:
+        """The same classifier with other numbers, such as those that are in its `repr`.
+
+        Args:
+            **numbers: by name.
+
+        Returns:
+            a new one; this one stays as it is.
+
+        Raises:
+            TypeError: a number that it has not.
+            ValueError: one that cannot be.
+
+        Example:
+            >>> classifier.with_numbers(alpha=0.5)
+            <GaussianDiscriminant of 2 classes, 512 channels, scale=100, alpha=0.5>
+        """
+        unknown = next((name for name in numbers if name not in self.numbers), None)
+        if unknown is not None:
+            has = ", ".join(self.numbers) or "none"
+            raise TypeError(f"{type(self).__name__} has no number {unknown!r}; it has {has}.")
+        check(self.numbers, numbers)
+        return self._remade(**numbers)
+
+    @classmethod
+    def search_work(cls, rows, dim, classes) -> float:
+        """About how many products it takes to try one set of `searched` numbers, where that is much."""
+        return 0.0
+
+    def _remade(self, **numbers):
+        return self._with(**numbers)
 
     # -- in use --
     def logits(self, embeddings) -> Array:

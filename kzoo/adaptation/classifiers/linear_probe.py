@@ -14,6 +14,8 @@ from kzoo.types import Array
 
 SWEEP = (1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6)  # the first of equal ones is taken: the weakest penalty
 ROUNDS = 8
+STEPS_TO_FIT = 100.0  # of L-BFGS, about
+TRIED = (1.0, 0.1, 10.0, 100.0, 1000.0)  # of `kzoo.adapt`
 
 
 class LinearProbe(EmbeddingClassifier):
@@ -46,6 +48,7 @@ class LinearProbe(EmbeddingClassifier):
     examples = None  # embeddings and labels that it was fitted to; a file does not have them
     tensors: ClassVar[dict] = {"weights": ("classes", "dim"), "bias": ("classes",)}
     numbers: ClassVar[dict] = {"C": POSITIVE}
+    searched: ClassVar[dict] = {"C": TRIED}
     arguments: ClassVar[dict] = {"C": POSITIVE, "max_iter": COUNT}
 
     def __init__(self, embeddings, labels, classes=None, C=1.0, max_iter=1000):
@@ -75,10 +78,6 @@ class LinearProbe(EmbeddingClassifier):
         Raises:
             ValueError: a probe that was opened from a file, which has not the pictures to fit anew.
         """
-        if self.examples is None:
-            raise ValueError(
-                "this probe was opened from a file, which does not hold its pictures; make it of them anew."
-            )
         others = rows_of(embeddings, dim=self.dim, unit=False)
         answers = labels_of(labels, len(others), len(self.classes))
         tried = {}
@@ -102,7 +101,18 @@ class LinearProbe(EmbeddingClassifier):
         both = np.concatenate([rows, others]), np.concatenate([own, answers])
         return type(self)(*both, self.classes, 10.0**best, self.max_iter)
 
+    @classmethod
+    def search_work(cls, rows, dim, classes) -> float:
+        return float(STEPS_TO_FIT * rows * dim * classes)
+
+    def _remade(self, **numbers):
+        return self._fitted_with(numbers["C"]) if numbers else self
+
     def _fitted_with(self, c):
+        if self.examples is None:
+            raise ValueError(
+                "this probe was opened from a file, which does not hold its pictures; make it of them anew."
+            )
         return type(self)(*self.examples, self.classes, c, self.max_iter)
 
 

@@ -11,6 +11,8 @@ from kzoo.types import Array
 
 SEARCHED, STEPS = (7.0, 3.0), (200, 20)  # of beta and of alpha, as the authors search them on ImageNet
 LEAST = 0.1  # where their search begins
+# of `kzoo.adapt`, a coarse grid over the ranges that they search on all data sets
+TRIED_ALPHAS, TRIED_BETAS = (0.3, 1.0, 3.0, 10.0, 30.0), (1.0, 3.0, 5.5, 10.0, 20.0, 50.0)
 SIZES, COUNTS = (
     sequence(POSITIVE, "two positive numbers", 2, 2),
     sequence(COUNT, "two whole numbers of at least 1", 2, 2),
@@ -46,6 +48,7 @@ class TipAdapter(TextClassifier):
 
     tensors: ClassVar[dict] = TextClassifier.tensors | {"keys": ("rows", "dim"), "labels": ("rows",)}
     numbers: ClassVar[dict] = TextClassifier.numbers | {"alpha": NOT_NEGATIVE, "beta": NOT_NEGATIVE}
+    searched: ClassVar[dict] = {"alpha": TRIED_ALPHAS, "beta": TRIED_BETAS}
     arguments: ClassVar[dict] = {"alpha": NOT_NEGATIVE, "beta": NOT_NEGATIVE}
 
     def __init__(self, embeddings, labels, zero_shot, classes=None, alpha=1.17, beta=1.0, scale=SCALE):
@@ -62,6 +65,10 @@ class TipAdapter(TextClassifier):
             beta=float(beta),
             scale=float(scale),
         )
+
+    @classmethod
+    def search_work(cls, rows, dim, classes) -> float:
+        return float(rows * rows * classes)
 
     def _check_loaded(self, path):
         labels_of(self.labels, len(self.keys), len(self.classes), name=f"labels in {path}")

@@ -29,8 +29,13 @@ def most_important(kind, count, total, weights=None, block=None) -> Array:
     places = np.arange(count)
     if weights is not None:
         scores = _SCORES[kind](weights, block, total)
-        places = np.sort(np.argsort(-scores, kind="stable")[:count])  # of equal ones the first
+        places = largest(scores, count)
     return places
+
+
+def largest(scores, count) -> Array:
+    """Places of so many of the largest, in their order; of equal ones the first."""
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
 def channels_of(heads, width) -> Array:

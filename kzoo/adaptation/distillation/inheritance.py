@@ -5,9 +5,9 @@ import re
 import numpy as np
 from keras import ops
 
-from kzoo.adaptation.distillation.importance import channels_of, most_important
+from kzoo.adaptation.distillation.importance import channels_of, largest, most_important
 from kzoo.adaptation.weight_space.named import MODEL, named_weights, weights_of
-from kzoo.arguments import one_of, shown, takes
+from kzoo.arguments import TABLE, one_of, shown, takes
 from kzoo.paths import parameters
 
 # pattern of a path within a tower or a block -> what each of its last axes is of
@@ -30,8 +30,8 @@ BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 FIRST, MAGNITUDE, UNIFORM = "first", "magnitude", "uniform"
 
 
-@takes(student=MODEL, teacher=MODEL, channels=one_of(FIRST, MAGNITUDE))
-def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
+@takes(student=MODEL, teacher=MODEL, channels=one_of(FIRST, MAGNITUDE), masks=TABLE | None)
+def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST, masks=None) -> dict:
     """Give a student slices of a teacher's weights to begin with (TinyCLIP's manual weight inheritance).
 
     The student is a model of the same kind with fewer blocks, heads, neurons or channels. Of each tower blocks are
@@ -47,6 +47,8 @@ def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
             `{"image": [0, 2, 5], "text": [0, 3]}`.
         channels: which heads, neurons and channels: `"first"`, as the authors do; or `"magnitude"`, those whose weights
             are largest, `||in|| * ||out||` of a head or neuron, `||w||` of a channel (our choice).
+        masks: what `learn_masks` gives: the heads, neurons and blocks of it are those that are likeliest open there,
+            whatever `layers` and `channels` say (automatic inheritance).
 
     Returns:
         dict: for each tower `layers`, a list of the teacher's blocks, and `width`, an int array of its channels; beside
@@ -59,9 +61,6 @@ def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
         ValueError: a student that is larger, has heads of another width or differs in something else; the sentence
             names it, and nothing is changed.
 
-    Learning which heads and neurons to keep, by masks under a penalty (TinyCLIP's automatic inheritance), is not here:
-    its students have blocks of different widths, which these towers are not.
-
     Example:
         >>> teacher = kzoo.from_preset("clip_base")
         >>> student = kzoo.from_preset("clip_nano", load_weights=False)
@@ -71,19 +70,12 @@ def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
     Reference:
         Wu et al., TinyCLIP, 2023, arXiv 2309.12314.
     """
-    if type(student) is not type(teacher):
-        raise ValueError(f"the student is a {type(student).__name__} and the teacher a {type(teacher).__name__}.")
-    others = [name for name, each in student.towers().items() if not any(each is one for one in _towers(student))]
-    if others:
-        raise NotImplementedError(
-            f"the student has a {others[0]}, whose weights are not taken over; inherit between dual encoders, "
-            "and build the rest around these."
-        )
+    check_sizes(student, teacher)
     theirs, embed, found, taken = teacher.modalities(), _embed(student, teacher, channels), {}, {}
     _check_layers(layers, student.modalities())
     for modality, tower in student.modalities().items():
-        _check_alike(modality, tower, theirs.get(modality))
-        chosen = Chosen(tower, theirs[modality], layers, modality, channels, embed)
+        scores = _scores(masks or {}, modality, theirs[modality])
+        chosen = Chosen(tower, theirs[modality], layers, modality, channels, embed, scores)
         found[modality] = {"layers": chosen.layers, "width": chosen.width}
         for each in parameters(tower):
             taken[id(each.variable)] = each.variable, chosen.taken(each.path, tuple(each.variable.shape))
@@ -98,6 +90,21 @@ def inherit_weights(student, teacher, layers=UNIFORM, channels=FIRST) -> dict:
     return found | {"share": counts[0] / counts[1], "left": left}
 
 
+def check_sizes(student, teacher) -> None:
+    """Stops unless a student could begin with slices of a teacher's weights."""
+    if type(student) is not type(teacher):
+        raise ValueError(f"the student is a {type(student).__name__} and the teacher a {type(teacher).__name__}.")
+    others = [name for name, each in student.towers().items() if not any(each is one for one in _towers(student))]
+    if others:
+        raise NotImplementedError(
+            f"the student has a {others[0]}, whose weights are not taken over; inherit between dual encoders, "
+            "and build the rest around these."
+        )
+    theirs = teacher.modalities()
+    for modality, tower in student.modalities().items():
+        _check_alike(modality, tower, theirs.get(modality))
+
+
 def _towers(model) -> list:
     return list(model.modalities().values())
 
@@ -110,19 +117,22 @@ class Chosen:
         layers, channels: as asked for.
         modality: of the towers.
         embed: int array, channels of the embedding.
+        scores: kind -> float array, of what was learned.
     """
 
-    def __init__(self, student, teacher, layers, modality, channels, embed):
+    def __init__(self, student, teacher, layers, modality, channels, embed, scores):
         self.weights, self.modality = _weights(teacher), modality
         count, blocks = len(teacher.blocks), len(student.blocks)
         self.layers = _layers(layers, modality, blocks, count, self.weights)
+        if "layers" in scores and blocks < count:
+            self.layers = largest(scores["layers"], blocks).tolist()
         by = None if channels == FIRST else self.weights
         self.width = most_important("width", student.width, teacher.width, by)
         self.of_tower = {"width": self.width, "embed": embed}
         self.of_block = [
             {
-                "heads": _heads(own.attention, its.attention, by, place),
-                "neurons": _neurons(own, its, by, place),
+                "heads": _heads(own.attention, its.attention, by, place, scores.get("heads")),
+                "neurons": _neurons(own, its, by, place, scores.get("neurons")),
             }
             for own, its, place in zip(student.blocks, (teacher.blocks[each] for each in self.layers), self.layers)
         ]
@@ -155,16 +165,35 @@ def _weights(tower) -> dict:
     return {each.path: ops.convert_to_numpy(ops.cast(each.variable, "float32")) for each in parameters(tower)}
 
 
-def _heads(own, its, by, place) -> np.ndarray:
+def _heads(own, its, by, place, scores) -> np.ndarray:
     """Channels of the heads that are kept."""
     heads = most_important("heads", own.num_heads, its.num_heads, by, place)
+    if scores is not None:
+        heads = largest(scores[place], own.num_heads)
     return channels_of(heads, its.width // its.num_heads)
 
 
-def _neurons(own, its, by, place) -> np.ndarray:
+def _neurons(own, its, by, place, scores) -> np.ndarray:
     if own.mlp_up is None or its.mlp_up is None:
         return np.arange(0)
+    if scores is not None:
+        return largest(scores[place], own.mlp_up.units)
     return most_important("neurons", own.mlp_up.units, its.mlp_up.units, by, place)
+
+
+def _scores(masks, modality, tower) -> dict:
+    """What was learned of a tower, looked at."""
+    found = masks.get(modality, {})
+    count, block = len(tower.blocks), tower.blocks[0]
+    shapes = {"heads": (count, block.attention.num_heads), "layers": (count,)}
+    shapes["neurons"] = (count, 0 if block.mlp_up is None else block.mlp_up.units)
+    for kind, scores in found.items():
+        if np.shape(scores) != shapes.get(kind):
+            raise ValueError(
+                f"the {shown(kind)} of masks of the {modality} tower have the shape {np.shape(scores)}, but the "
+                f"teacher's have {shapes.get(kind)}; give what learn_masks gave of this teacher."
+            )
+    return {kind: np.asarray(scores) for kind, scores in found.items()}
 
 
 def _embed(student, teacher, channels) -> np.ndarray:

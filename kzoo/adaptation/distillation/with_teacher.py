@@ -56,7 +56,7 @@ def with_teacher(data, teacher, batch_size=BATCH_SIZE) -> Any:
     """
     stored = teacher
     if isinstance(teacher, (str, os.PathLike)):
-        stored = TeacherEmbeddings.load(teacher) if Path(teacher).suffix == SUFFIX else _opened(teacher)
+        stored = TeacherEmbeddings.load(teacher) if Path(teacher).suffix == SUFFIX else opened_teacher(teacher)
     if isinstance(data, dict):
         return data | _of_arrays(data, stored, batch_size)
     if not all(hasattr(data, each) for each in ("beside", "pair", "in_order")):
@@ -68,17 +68,18 @@ def with_teacher(data, teacher, batch_size=BATCH_SIZE) -> Any:
     elif hasattr(stored, "encode_image"):
         stored = TeacherEmbeddings.of(stored, data, batch_size)
     if not isinstance(stored, TeacherEmbeddings):
-        raise TypeError(_no_teacher(stored))
+        raise TypeError(no_teacher(stored))
     found = copy.copy(data)
     found.beside = stored.beside
     return found
 
 
-def _no_teacher(given):
+def no_teacher(given) -> str:
+    """The sentence for what is no teacher."""
     return f"teacher is {shown(given, True)}; give a model, an export or its folder, or stored embeddings."
 
 
-def _opened(place):
+def opened_teacher(place) -> Any:
     """An export in its runtime, or a model by its folder or name."""
     from kzoo.export.manifest import MANIFEST_FILE
     from kzoo.files.writing import readable
@@ -101,7 +102,7 @@ def _of_arrays(data, teacher, batch_size) -> dict:
     if isinstance(teacher, dict):
         return {f"{TEACHER}{name}": rows for name, rows in _rows_of(teacher, _count(data)).items()}
     if not hasattr(teacher, "embed_batch"):
-        raise TypeError(_no_teacher(teacher))
+        raise TypeError(no_teacher(teacher))
     found = {}
     for modality, names in READS.items():
         own = {name: data.get(f"{TEACHER}{name}", data.get(name)) for name in names}

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kzoo.adaptation.prompts.layout import laid_out, plain_ids
+from kzoo.adaptation.prompts.layout import laid_out, plain_ids, room_for
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import l2_normalize
 from kzoo.types import Tensor
@@ -19,7 +19,8 @@ class Context(keras.layers.Layer):
     Args:
         encoder: a locked `DualEncoder` with a vocabulary, whose text tower runs from its embeddings.
         class_names: list of names.
-        n_ctx: vectors; None for 16, or as many as `init` has tokens. Fewer than those leave the others text.
+        n_ctx: vectors; None for 16, or as many as the names leave room for, or as `init` has tokens. Fewer than those
+            leave the others text.
         class_specific: vectors for each class.
         class_position: as in `laid_out`.
         init: the text that they begin as, or None.
@@ -45,7 +46,9 @@ class Context(keras.layers.Layer):
             n_ctx = n_ctx or len(ids)
             said = ops.convert_to_numpy(tower.embed(np.array([ids[:n_ctx]], "int32")))[0]
             initializer = lambda shape, dtype=None: ops.convert_to_tensor(said, dtype)  # noqa: E731
-        self.count, self.width = n_ctx or COUNT_OF_CONTEXT, width
+        if n_ctx is None:
+            n_ctx = min(COUNT_OF_CONTEXT, room_for(preprocessor, class_names))
+        self.count, self.width = n_ctx, width
         layout = laid_out(preprocessor, class_names, self.count, class_position, init)
         self.class_specific, self.start = class_specific, layout.start
         # what stands behind the end of a text that is pooled is seen by nothing before it

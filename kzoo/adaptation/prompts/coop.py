@@ -22,8 +22,8 @@ class CoOp(PromptedClassifier):
         model: a dual encoder whose text tower runs from its embeddings, with a vocabulary. It is copied, and stays what
             it is.
         class_names: list of names, all different; an underscore is read as a space.
-        n_ctx: vectors of the context; default 16, with `init` as many as its text has tokens; fewer than those leave
-            the others text.
+        n_ctx: vectors of the context; default 16, or as many as the longest name leaves room for, with `init` as many
+            as its text has tokens; fewer than those leave the others text.
         class_specific: a context for each class, in place of one for all.
         class_position: where the name stands: `"end"`, behind the context; `"middle"`, behind its first half; or
             `"front"`.

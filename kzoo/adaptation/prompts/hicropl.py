@@ -59,8 +59,8 @@ class HiCroPL(PromptedClassifier):
 
     Example:
         >>> model = kzoo.adaptation.HiCroPL(clip, ["wren", "robin"], n_ctx=4, init="a photo of a")
-        >>> model.compile(keras.optimizers.SGD(0.0025, momentum=0.9))
-        >>> model.fit({"images": images, "labels": labels}, batch_size=4, epochs=5)
+        >>> model.compile(keras.optimizers.Adam(0.0025, epsilon=1e-3))
+        >>> model.fit({"images": images, "labels": labels}, batch_size=32, epochs=50)
 
     Reference:
         Zheng et al., Hierarchical Cross-modal Prompt Learning for Vision-Language Models, 2025, arXiv 2507.14976.

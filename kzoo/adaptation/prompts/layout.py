@@ -80,6 +80,16 @@ def laid_out(preprocessor, class_names, n_ctx, class_position="end", init=None) 
     return Layout(ids, mask, places, len(start), is_name)
 
 
+def room_for(preprocessor, class_names) -> int:
+    """How many vectors at most stand in the texts of classes with the longest name.
+
+    Raises:
+        ValueError: a name that leaves no room for one.
+    """
+    layout = laid_out(preprocessor, class_names, 1)
+    return 1 + layout.token_ids.shape[1] - int(layout.padding_mask.sum(axis=1).max())
+
+
 def plain_ids(tokenizer, texts) -> list[list[int]]:
     """The ids of texts without start and end.
 

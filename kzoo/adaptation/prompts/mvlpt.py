@@ -36,7 +36,7 @@ class MVLPT(PromptedClassifier):
         model: as of `CoOp`, with a transformer as its image tower.
         class_names: list of names; of several tasks a dict of the name of a task -> its list. All names are different,
             and labels are places among all of them, in that order.
-        n_ctx: vectors of the texts; default 16, with `init` as many as its text has tokens.
+        n_ctx: vectors of the texts; as of `CoOp`.
         n_ctx_visual: tokens before a block of the image tower.
         deep: tokens of their own for each block of the image tower; False: of the first alone.
         shared: what mixes them: `"transformer"`, `"mlp"`, or `"identity"`, nothing.

@@ -6,6 +6,7 @@ Written by `make docs` from the files: every layer that is registered with Keras
 from kzoo.layers.heads.adversarial import AdversarialStates
 from kzoo.layers.heads.binary_code import BinaryCode
 from kzoo.layers.heads.classifier import Classifier
+from kzoo.layers.heads.cross_modal import CrossModalAttention
 from kzoo.layers.heads.group_adapters import GroupAdapters
 from kzoo.layers.heads.hallucinator import FeatureAugmenter, Hallucinator
 from kzoo.layers.heads.head import Head
@@ -22,6 +23,7 @@ __all__ = [
     "BinaryCode",
     "Classifier",
     "CodeDecoder",
+    "CrossModalAttention",
     "FeatureAugmenter",
     "GroupAdapters",
     "Hallucinator",

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
+from kzoo.layers.own_gradient import recomputed
 from kzoo.losses.base import Loss
 from kzoo.losses.parts import map_tensorflow, map_torch, products
 from kzoo.losses.parts.arguments import BLOCK
@@ -190,11 +191,11 @@ def by_blocks(function, rows, columns, block_size=None, each=1, in_blocks=None) 
         values = [*tensors, *columns.values()]
         trained = [place for place, value in enumerate(values) if _is_float(value)]
 
-        def recomputed(*floats):
+        def of_floats(*floats):
             return called(*(dict(enumerate(values)) | dict(zip(trained, floats))).values())
 
         # whole numbers and masks stay outside, where no gradient is asked of them
-        return keras.remat(recomputed)(*(values[place] for place in trained))
+        return recomputed(of_floats)(*(values[place] for place in trained))
 
     if keras.config.backend() == "torch" and complete:
         results = map_torch.mapped(called, (index, *given), columns.values())

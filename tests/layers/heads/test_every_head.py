@@ -14,6 +14,7 @@ from kzoo.layers import (
     BinaryCode,
     Classifier,
     CodeDecoder,
+    CrossModalAttention,
     FeatureAugmenter,
     GroupAdapters,
     Hallucinator,
@@ -77,6 +78,7 @@ CASES = {
     ),
     "patch_decoder": (lambda: PatchDecoder((2, 3), 2, 8, 1, 2, 16, prefix_tokens=1), (TOKENS, KEPT), 1),
     "sentence_decoder": (lambda: SentenceDecoder(7, 5, 8, 2, mlp_dim=12), (X, LABELS, REAL), 1),
+    "cross_modal": (lambda: CrossModalAttention(4, num_heads=2), (TOKENS, normal(3, 4, 6), REAL), 2),
     "patchify": (lambda: Patchify(2, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), (random.integers(0, 256, (2, 4, 6, 3)),), 1),
 }
 

@@ -1,25 +1,27 @@
-"""An exported captioner as the search of `kzoo.decoding` sees it. numpy and onnxruntime, no Keras."""
+"""An exported captioner as the search of `kzoo.decoding` sees it. No Keras here."""
 
 import numpy as np
 
 from kzoo.export.manifest import PAST
 
 
-class OnnxDecoder:
+class GraphDecoder:
     """The decoder of `kzoo.decoding.generate` for a batch of pictures and the graphs of an export.
 
-    Two pairs of caches, bound once, take turns as input and output of a step: nothing is allocated or copied between
+    Two pairs of caches take turns as input and output of a step: nothing is allocated or copied between
     steps, but where beams move.
 
     Args:
-        step: the `onnxruntime.InferenceSession` of `caption_step`.
+        step: the session of `caption_step`.
+        run_into: function of a session and dicts of its inputs and outputs, see `kzoo.export.engine.Engine`.
         memory: arrays `memory_keys`, `memory_values` of the pictures, from `caption_memory`.
         context_length: most ids of a row, the length of the graph's caches.
         pad_id: fills rows behind their end.
     """
 
-    def __init__(self, step, memory, context_length, pad_id):
-        self.session, self.pictures, self.of_pictures = step, len(next(iter(memory.values()))), memory
+    def __init__(self, step, run_into, memory, context_length, pad_id):
+        self.session, self.run_into = step, run_into
+        self.pictures, self.of_pictures = len(next(iter(memory.values()))), memory
         self.context_length, self.pad_id = context_length, pad_id
 
     def begin(self, copies, length) -> None:
@@ -40,12 +42,8 @@ class OnnxDecoder:
             self.now, self.then = self.then, self.now
         self.token_ids[:, : token_ids.shape[1]] = token_ids
         self.positions[:] = position
-        binding = self.session.io_binding()
         given = {"token_ids": self.token_ids, "positions": self.positions, **self.now, **self.memory}
-        for name, array in given.items():
-            binding.bind_cpu_input(name, array)
-        for name, array in {**self.outputs, **{PAST[name]: array for name, array in self.then.items()}}.items():
-            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        self.session.run_with_iobinding(binding)
+        found = self.outputs | {PAST[name]: array for name, array in self.then.items()}
+        self.run_into(self.session, given, found)
         self.now, self.then = self.then, self.now
         return self.outputs["logits"], self.outputs["states"]

@@ -1,0 +1,132 @@
+"""Pictures and texts of the user, on which a quantised export is measured."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from kzoo.arguments import TEXT, shown
+from kzoo.data.columns import opened
+from kzoo.data.folders import IMAGE_SUFFIXES, metadata_of, pictures_of
+from kzoo.data.tables import is_table
+
+logger = logging.getLogger("kzoo")
+
+MOST = 1024  # pictures, and texts, that are measured: evenly spread over more
+WANTED = (
+    "a folder or list of pictures, a dict with 'images', 'texts' or both, or pairs: a table, a folder with captions, "
+    "or kzoo.data.pairs(...)"
+)
+
+
+@dataclass
+class Samples:
+    """What a model is asked with.
+
+    Attributes:
+        images: list of pictures, as `encode_image` takes them.
+        texts: list of strings.
+        image_ids: of pairs, int array: the place in `images` of what each text tells; None of others.
+    """
+
+    images: list = field(default_factory=list)
+    texts: list = field(default_factory=list)
+    image_ids: np.ndarray | None = None
+
+    def counts(self) -> dict:
+        """How many there are."""
+        pairs = 0 if self.image_ids is None else len(self.image_ids)
+        return {"images": len(self.images), "texts": len(self.texts), "pairs": pairs}
+
+
+def read_samples(given, preprocessor) -> Samples:
+    """Samples from what people have, each of which can be read.
+
+    Args:
+        given: path of a folder of pictures, or list of pictures and texts: a string that ends as files of pictures do
+            is a path, another one a text. Or a dict of such lists, `"images"`, `"texts"` or both. Or pairs, by which
+            recall is measured too: a path, list of records or dict as `kzoo.data.pairs` takes them, or its data set.
+        preprocessor: of the model.
+
+    Raises:
+        TypeError: something else.
+        ValueError: nothing in it, a picture that cannot be read, or what the model does not read.
+    """
+    found = _read(given, preprocessor)
+    for what, sources, steps in (
+        ("pictures", found.images, preprocessor and preprocessor.images),
+        ("texts", found.texts, preprocessor and preprocessor.tokenizer),
+    ):
+        if sources and steps is None:
+            raise ValueError(f"samples has {what}, which this model does not read; leave them out.")
+    for place, source in enumerate(found.images):
+        try:
+            preprocessor.images.decode(source)
+        except ValueError as error:
+            raise ValueError(f"image {place} of the samples: {error}") from error
+    for place, text in enumerate(found.texts):
+        TEXT(f"text {place} of the samples", text)
+    return found
+
+
+def _read(given, preprocessor):
+    if hasattr(given, "rows") and hasattr(given, "count_captions"):
+        return _of_pairs(given)
+    if isinstance(given, (str, os.PathLike)):
+        return _of_path(Path(given), preprocessor)
+    if isinstance(given, Mapping) and "captions" in given:
+        return _read_pairs(given, preprocessor)
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if name not in ("images", "texts")]
+        if unknown or not given:
+            raise ValueError(f"samples has {shown(unknown[0]) if unknown else 'nothing in it'}; give {WANTED}.")
+        return _some(list(given.get("images", ())), list(given.get("texts", ())))
+    if isinstance(given, (bytes, Image.Image)) or not hasattr(given, "__len__") or not hasattr(given, "__iter__"):
+        raise TypeError(f"samples is {shown(given, typed=True)}; give {WANTED}.")
+    if len(given) and all(isinstance(each, Mapping) for each in given):
+        return _read_pairs(list(given), preprocessor)
+    texts = [each for each in given if isinstance(each, str) and Path(each).suffix.lower() not in IMAGE_SUFFIXES]
+    return _some([each for each in given if not any(each is text for text in texts)] if texts else list(given), texts)
+
+
+def _of_path(path, preprocessor):
+    if not path.exists():
+        raise ValueError(f"samples is {shown(str(path))}, where nothing is; give {WANTED}.")
+    if path.is_dir():
+        texts = any(each.with_suffix(".txt").exists() for each in pictures_of(path))
+        return _read_pairs(path, preprocessor) if texts or metadata_of(path) else _some(pictures_of(path), [])
+    return _read_pairs(path, preprocessor) if is_table(path) else _some([path], [])
+
+
+def _read_pairs(source, preprocessor):
+    from kzoo.data import pairs  # whose data sets are Keras'
+
+    return _of_pairs(pairs(source, preprocessor, shuffle=False, every_caption=True))
+
+
+def _of_pairs(data):
+    found = Samples(image_ids=[])
+    for place, number in enumerate(_spread(range(len(data.rows)), "pairs")):
+        row = data.row(number, None)
+        found.images.append(opened(row.image))
+        found.texts += row.captions
+        found.image_ids += [place] * len(row.captions)
+    found.image_ids = np.asarray(found.image_ids)
+    return found
+
+
+def _some(images, texts):
+    if not images and not texts:
+        raise ValueError(f"samples has neither pictures nor texts in it; give {WANTED}.")
+    return Samples(_spread(images, "pictures"), _spread(texts, "texts"))
+
+
+def _spread(rows, what):
+    if len(rows) <= MOST:
+        return list(rows)
+    logger.warning("Of %d %s among the samples %d are taken, evenly spread.", len(rows), what, MOST)
+    return [rows[int(place)] for place in np.linspace(0, len(rows) - 1, MOST)]

@@ -1,0 +1,192 @@
+"""`kzoo.export.web_page`: a folder with a page that classifies pictures in a browser, where nothing else computes."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+from html import escape
+from pathlib import Path
+from string import Template
+from tempfile import TemporaryDirectory
+
+import kzoo
+from kzoo.adaptation.adapted_classifier import AdaptedClassifier
+from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
+from kzoo.arguments import FLAG, PATH, able, instance, takes
+from kzoo.export import runtime
+from kzoo.export.manifest import fingerprints
+from kzoo.export.web_classes import of_classifier, of_labels
+from kzoo.export.web_engine import PACKAGE, engine_files
+from kzoo.files import disk
+from kzoo.files.opening import within
+from kzoo.files.writing import readable, try_folder, writing
+
+LAYOUT, ABOUT_FILE, SCRIPT_FILE = "web_page", "page.json", "onnxruntime.js"
+SOURCES = Path(__file__).parent / "page"
+SCRIPTS = ("resampling.js", "decoding.js", "page.js")
+PIECE = 12 * 2**20  # bytes of a piece, a multiple of 3: a browser holds the text of one at a time
+LARGEST = 2**30  # bytes of a graph, of which the memory of WebAssembly, 4 GiB, takes several times that
+GRAPH = "image_encoder"
+MODEL = PATH | instance(AdaptedClassifier, "an AdaptedClassifier") | able("encode_image embed_dim")
+MODEL = MODEL.said("the folder of an export, such an export opened, a model of kzoo, or an AdaptedClassifier")
+
+
+@takes(model=MODEL, folder=PATH, engine=PATH | None, overwrite=FLAG)
+def web_page(model, folder, labels=None, templates="a photo of a {}.", engine=None, overwrite=False) -> dict:
+    """Write a folder with a page, `index.html`, that classifies the pictures which are put into it.
+
+    The page opens by a double click or from any host of files, and needs nothing but its folder: the graph of the
+    image tower, the numbers of the classes and onnxruntime-web, the engine, lie in it as scripts. No server computes,
+    and the page's own policy has the browser refuse to send anything. It reads pictures, resizes and crops them as
+    `kzoo.preprocessing.ImageSteps` does, and its shares are those of `classify`.
+
+    Args:
+        model: folder of an export to ONNX, such an export opened by `kzoo.export.runtime.load`, or a model, which is
+            exported in float32 first; for smaller pages export with `dtype="float16"` or to int8, and give that folder.
+            Also an `AdaptedClassifier` of one of these.
+        folder: path to write. An earlier page there is replaced.
+        labels: list of class names. None takes the classifier that `kzoo.adapt` left: of an `AdaptedClassifier`, or
+            beside an export.
+        templates: of the labels, as in `classify`.
+        engine: folder of onnxruntime-web as npm installs it. None lets npm fetch the version that is tested.
+        overwrite: whether to write into a folder that holds something else, as in `model.export`.
+
+    Returns:
+        dict: the content of `page.json`: versions, the model's name, labels, and the files with their sizes.
+
+    Raises:
+        ValueError: no labels and no classifier; a model without a picture tower, texts or a preprocessor; a graph too
+            large for a browser; an export of another format; a folder without the engine.
+        NotImplementedError: a tower that takes patches or further inputs; a classifier that is not plane.
+        FileExistsError: the folder holds something else than a page.
+        OSError: the folder cannot be written, or npm cannot fetch the engine.
+
+    Example:
+        >>> model.export("my_clip_onnx")
+        >>> kzoo.export.web_page("my_clip_onnx", "page", labels=["cat", "dog"])["labels"]
+        ['cat', 'dog']
+    """
+    try_folder(folder, LAYOUT, overwrite)
+    model, classifier = _parts(model, labels is None)
+    if hasattr(model, "export"):
+        with TemporaryDirectory() as place:
+            model.export(place)
+            return _page(runtime.load(place), classifier, folder, labels, templates, engine, overwrite)
+    return _page(model, classifier, folder, labels, templates, engine, overwrite)
+
+
+def _parts(model, adapted):
+    """A model or an opened export, and a classifier where one is wanted."""
+    if isinstance(model, (str, os.PathLike)):
+        beside = (readable(Path(model)) / CLASSIFIER_FILE).is_file()
+        model = AdaptedClassifier.load(model) if adapted and beside else runtime.load(model)
+    if isinstance(model, AdaptedClassifier):
+        if adapted and model.classifier is None:
+            raise NotImplementedError(f"{model!r} has no one embedding of a class, so no export, and no page.")
+        return model.encoder, model.classifier if adapted else None
+    if adapted:
+        raise ValueError("labels is missing: class names, which this model does not have.")
+    return model, None
+
+
+def _page(served, classifier, folder, labels, templates, engine, overwrite):
+    """Write the page of an opened export."""
+    home, _, _, _, verify = served.opened_with
+    manifest, steps = served.manifest, _steps(served)
+    if manifest["format"] != "onnx":
+        raise ValueError(
+            f"{home} is an export of format {manifest['format']}, and the engine of a page runs ONNX alone; export it "
+            "with format='onnx'."
+        )
+    graph = within(home, manifest["graphs"][GRAPH]["file"], GRAPH)
+    size = graph.stat().st_size
+    if size > LARGEST or graph.with_name(f"{graph.name}.data").exists():
+        raise ValueError(
+            f"{graph.name} has more than {LARGEST:,} bytes, which browsers have no room for; export it with "
+            "dtype='float16' or to int8, or take a smaller model."
+        )
+    classes = of_labels(served, labels, templates) if classifier is None else of_classifier(classifier)
+    found = engine_files(engine)
+    numbers, votes = classes.numbers(), classes.votes
+    sizes = {"loader": len(found["loader"]), "engine": len(found["engine"]), "classes": len(numbers), "graph": size}
+    about = {
+        "kzoo": kzoo.__version__,
+        "page": "index.html",
+        "preset": manifest["preset"],
+        "dtype": _precision(manifest),
+        "engine": f"{PACKAGE} {found['version']}",
+        "labels": list(classes.names),
+        "steps": steps.get_config(),
+        "files": {name: {"size": each, "count": -(-each // PIECE)} for name, each in sizes.items()},
+    }
+    if votes is not None:
+        about["votes"] = {"labels": votes.labels.tolist(), "alpha": votes.alpha, "beta": votes.beta}
+    with writing(folder, LAYOUT, overwrite) as place, fingerprints(home, manifest, verify):
+        disk.write(place / "index.html", _html(about).encode())
+        disk.write(place / SCRIPT_FILE, found["script"])
+        for name, content in (("loader", found["loader"]), ("engine", found["engine"]), ("classes", numbers)):
+            for number in range(about["files"][name]["count"]):
+                _piece(place, name, number, content[number * PIECE : (number + 1) * PIECE])
+        with open(graph, "rb") as file:
+            for number in range(about["files"]["graph"]["count"]):
+                _piece(place, "graph", number, file.read(PIECE))
+        disk.write(place / ABOUT_FILE, (json.dumps(about, indent=2) + "\n").encode())
+    return about
+
+
+def _steps(served):
+    """The image steps of an export whose image tower a page can run."""
+    graph = served.manifest["graphs"].get(GRAPH)
+    name = served.manifest["preset"]
+    if graph is None or served.embed_dim is None or served.preprocessor is None or served.preprocessor.images is None:
+        raise ValueError(f"{name} embeds no pictures, and so cannot classify any.")
+    steps = served.preprocessor.images
+    wanted = ["images"], "pixels", "uint8"
+    if ([each["name"] for each in graph["inputs"]], steps.kind, graph["inputs"][0]["dtype"]) != wanted:
+        inputs = ", ".join(f"{each['name']} ({each['dtype']})" for each in graph["inputs"])
+        raise NotImplementedError(
+            f"the image tower of {name} reads {inputs}, but a page gives pictures of one size in uint8 alone."
+        )
+    return steps
+
+
+def _precision(manifest):
+    """In what the image tower computes: the level that a quantised export settled for, or its dtype."""
+    quantized = (manifest.get("quantized") or {}).get("graphs", {})
+    return quantized.get(GRAPH, {}).get("level", manifest.get("dtype", "float32"))
+
+
+def _piece(place, name, number, content):
+    """A script that hands bytes to the page."""
+    text = f'piece("{name}","{base64.b64encode(content).decode()}");\n'
+    disk.write(place / f"{name}-{number:03}.js", text.encode())
+
+
+def _html(about):
+    """The page itself, which says what it may do: run its own scripts, and connect to nothing."""
+    script = "\n".join(re.sub(r'^"use strict";\n', "", (SOURCES / name).read_text("utf-8")) for name in SCRIPTS)
+    script = f'"use strict";\n{script}'
+    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+    allowed = {
+        "default-src": "'none'",
+        "script-src": f"'sha256-{digest}' 'self' file: blob: 'wasm-unsafe-eval'",
+        "style-src": "'unsafe-inline'",
+        "img-src": "blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    count, megabytes = len(about["labels"]), about["files"]["graph"]["size"] / 1e6
+    what = f"{about['preset']} ({about['dtype']}, {megabytes:.3g} MB) chooses among {count} classes."
+    # within a script nothing is escaped but by JSON itself, and HTML looks for tags alone
+    said = json.dumps(about).replace("<", "\\u003c")
+    return Template((SOURCES / "index.html").read_text("utf-8")).substitute(
+        policy="; ".join(f"{name} {value}" for name, value in allowed.items()),
+        name=escape(about["preset"]),
+        style=(SOURCES / "style.css").read_text("utf-8"),
+        what=escape(what),
+        classes="1 class" if count == 1 else f"{count} classes",
+        labels=escape(", ".join(about["labels"])),
+        about=said,
+        script=script,
+    )
