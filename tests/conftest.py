@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(items):
         in_turns = item.path.relative_to(TESTS).as_posix().startswith(TURNS)
         if in_turns and not item.get_closest_marker("every_backend"):
             item.add_marker("one_other")
-        shared = item.get_closest_marker("one_other")
+        shared = None if item.get_closest_marker("once") else item.get_closest_marker("one_other")
         if shared and backend in OTHERS and backend != (shared.args or [next(turns)])[0]:
             item.add_marker("once")
         if room_of(item.path.relative_to(TESTS).as_posix()) in ONCE and not item.get_closest_marker("every_backend"):

@@ -101,6 +101,7 @@ def test_train_goes_on_from_a_folder(workshop, tmp_path):
     assert more.loss_spec[0]["loss"] == "MultipleNegativesRanking" and len(more.trainings) == 2
 
 
+@pytest.mark.once
 def test_train_by_a_recipe(workshop, tmp_path):
     before = kzoo.from_preset(workshop.parent / "model")
     options = ("train", workshop / "pairs.csv", "--preset", workshop.parent / "model", "--epochs", 1)
@@ -142,6 +143,7 @@ def test_what_a_training_leaves(workshop):
     assert "trained with kzoo on `pairs.csv` (12 rows, 6 a batch)" in card
 
 
+@pytest.mark.one_other("jax")  # whose steps take the weights away
 def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeypatch, capsys):
     begin = Watch.on_epoch_begin
 
@@ -174,6 +176,7 @@ def test_an_interrupted_training_is_kept_and_resumed(workshop, tmp_path, monkeyp
     assert code == 1 and "holds a model; replace it (--overwrite)" in said
 
 
+@pytest.mark.once
 def test_a_training_goes_on_without_a_picture_that_turned_out_broken(workshop, tmp_path, monkeypatch, capsys):
     for path in workshop.glob("*.*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -233,6 +236,7 @@ def test_export_embed_and_classify(workshop, tmp_path):
         assert "probability" in run(*named, "--labels", "red,blue").output
 
 
+@pytest.mark.once
 def test_caption(workshop, tmp_path):
     model = kzoo.from_preset("coca_nano", load_weights=False)
     model.preprocessor.adapt(PAIRS["captions"])
@@ -252,11 +256,13 @@ def test_caption(workshop, tmp_path):
     assert "caption" in run(*arguments, "--max-length", 6).output
 
 
+@pytest.mark.once
 def test_a_model_that_writes_no_captions(capsys, monkeypatch, workshop):
     code, output = fails(capsys, monkeypatch, "caption", workshop, "--preset", workshop.parent / "model")
     assert code == 1 and "writes no captions: it has no decoder; take a captioner, such as coca_base" in output
 
 
+@pytest.mark.once
 def test_convert(tmp_path):
     checkpoint = TESTS / "fixtures" / "oc_clip_vit_tiny"
     result = run("convert", checkpoint, tmp_path / "out", "--format", "transformers")

@@ -22,7 +22,7 @@ from kzoo.demo.run import run_demo
 def finished(tmp_path_factory):
     output = tmp_path_factory.mktemp("demo")
     console = PlainConsole(record=True, width=160, file=io.StringIO())
-    return run_demo(minutes=0.4, output=output, console=console), output, console.export_text()
+    return run_demo(minutes=0.25, output=output, console=console), output, console.export_text()
 
 
 @pytest.mark.one_other("jax")
@@ -88,7 +88,7 @@ def test_too_short_a_training_says_that_nothing_was_learned(model, pairs):
 def captioned(tmp_path_factory):
     output = tmp_path_factory.mktemp("captioner")
     console = PlainConsole(record=True, width=160, file=io.StringIO())
-    return run_captioner_demo(minutes=0.2, output=output, console=console), output, console.export_text()
+    return run_captioner_demo(minutes=0.1, output=output, console=console), output, console.export_text()
 
 
 @pytest.mark.once

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +23,33 @@ def python(script, home, **environment):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()[-1]
+
+
+IN_FORKS = """
+import os, sys
+for name in {ready}:
+    __import__(name)
+for script in {scripts}:
+    if (child := os.fork()) == 0:
+        exec(script, {{"__name__": "__main__"}})
+        print("-- done", flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, script
+"""
+
+
+def pythons(scripts, home, ready=("jax", "h5py"), **environment):
+    """The last lines of several scripts, each run in a fork of one new process, where what they take longest to import
+    is there already."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "KERAS_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IN_FORKS.format(ready=ready, scripts=scripts)],
+        env=clean | {"HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [each.strip().splitlines()[-1] for each in done.stdout.split("-- done")[:-1]]
 
 
 CHOSEN = "import os, kzoo; print(os.environ.get('KERAS_BACKEND'))"
@@ -88,38 +114,36 @@ def test_the_choice_is_said_at_info(tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("order", ["import kzoo", "import kzoo, keras", "import keras, kzoo"])
-def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model, order):
+def test_a_keras_file_is_opened_whatever_was_imported(tmp_path, model):
     model.compile("sgd")
     model.save(tmp_path / "model.keras")
-    script = (
-        f"{order}; again = kzoo.load_model({str(tmp_path / 'model.keras')!r}, compile=False)\n"
-        "print(type(again).__name__, again.compiled)"
-    )
-    assert python(script, tmp_path, KERAS_BACKEND=QUICKEST) == "DualEncoder False"
+    path = str(tmp_path / "model.keras")
+    opened = f"again = kzoo.load_model({path!r}, compile=False)\nprint(type(again).__name__, again.compiled)"
+    orders = ("import kzoo", "import kzoo, keras", "import keras, kzoo")
+    scripts = [f"{order}\n{opened}" for order in orders]
+    # Keras that is there learns of the classes
+    scripts.append(f"import keras, kzoo\nprint(type(keras.saving.load_model({path!r}, compile=False)).__name__)")
+    lines = pythons(scripts, tmp_path, KERAS_BACKEND=QUICKEST)
+    assert lines == [*["DualEncoder False"] * 3, "DualEncoder"]
 
 
 @pytest.mark.once
-def test_keras_that_is_there_learns_of_the_classes(tmp_path, model):
-    model.save(tmp_path / "model.keras")
-    script = f"import keras, kzoo\nprint(type(keras.saving.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
-    assert python(script, tmp_path, KERAS_BACKEND=QUICKEST) == "DualEncoder"
-
-
-@pytest.mark.once
-@pytest.mark.parametrize("room", ["losses", "models"])
-def test_keras_can_be_imported_whatever_is_broken_in_a_room(tmp_path, room):
-    backend = {"KERAS_BACKEND": QUICKEST}
-    broken = f"import sys; sys.modules['kzoo.{room}'] = None\n"
-    order = "import kzoo, keras"
-    script = f"{broken}{order}\nprint([name for name, it in sys.modules.items() if it and name.startswith('kzoo.')])"
-    assert python(script, tmp_path, **backend) == "['kzoo.actions', 'kzoo.backend', 'kzoo.lazy']"
-    script = f"{broken}import keras\ntry:\n    import kzoo\nexcept ImportError as error:\n    print(error)"
-    assert f"kzoo.{room}" in python(script, tmp_path, **backend)
-    said = (
-        f"{broken}import kzoo\ntry:\n    kzoo.load_model('model.keras')\nexcept ImportError as error:\n    print(error)"
-    )
-    assert f"kzoo.{room}" in python(said, tmp_path, **backend)
+def test_keras_can_be_imported_whatever_is_broken_in_a_room(tmp_path):
+    scripts, rooms = [], ("losses", "models")
+    for room in rooms:
+        broken = f"import sys; sys.modules['kzoo.{room}'] = None\n"
+        failing = "try:\n    {}\nexcept ImportError as error:\n    print(error)"
+        scripts += [
+            f"{broken}import kzoo, keras\n"
+            "print([name for name, it in sys.modules.items() if it and name.startswith('kzoo.')])",
+            f"{broken}import keras\n{failing.format('import kzoo')}",
+            f"{broken}import kzoo\n" + failing.format("kzoo.load_model('model.keras')"),
+        ]
+    lines = pythons(scripts, tmp_path, KERAS_BACKEND=QUICKEST)
+    for number, room in enumerate(rooms):
+        there, early, late = lines[3 * number : 3 * number + 3]
+        assert there == "['kzoo.actions', 'kzoo.backend', 'kzoo.lazy']"
+        assert f"kzoo.{room}" in early and f"kzoo.{room}" in late
 
 
 HIDE = """
@@ -131,13 +155,17 @@ PathFinder.find_spec = staticmethod(find_the_rest)  # dill asks an instance
 """
 
 
-def without(hidden, script, home, **environment):
-    """The error that a script ends with when some packages are not installed."""
+def caught(hidden, script):
+    """A script that prints the error it ends with when some packages are not installed."""
     body = "\n".join(f"    {line}" for line in script.splitlines())
-    wrapped = (
+    return (
         HIDE.format(hidden=hidden) + f"try:\n{body}\nexcept Exception as error:\n    print(type(error).__name__, error)"
     )
-    return python(wrapped, home, **environment)
+
+
+def without(hidden, script, home, **environment):
+    """The error that a script ends with when some packages are not installed."""
+    return python(caught(hidden, script), home, **environment)
 
 
 @pytest.mark.once
@@ -158,12 +186,11 @@ def test_exporting_says_which_extra_it_wants(tmp_path, model):
     script = (
         f"import kzoo\nkzoo.from_preset({str(tmp_path / 'model')!r}).export({str(tmp_path / 'out')!r}, format={{!r}})"
     )
-    backend = {"KERAS_BACKEND": keras.config.backend()}
-    message = without(["onnx", "onnxruntime"], script.format("onnx"), tmp_path, **backend)
-    assert "needs onnx, which is not installed: pip install 'kzoo[export]'" in message
-    if keras.config.backend() != "tensorflow":
-        message = without(["tensorflow"], script.format("tf_saved_model"), tmp_path, **backend)
-        assert "needs tensorflow, which is not installed: pip install 'kzoo[tensorflow]'" in message
+    hidden = {"onnx": ["onnx", "onnxruntime"], "tf_saved_model": ["tensorflow"]}
+    scripts = [caught(hidden[name], script.format(name)) for name in hidden]
+    messages = pythons(scripts, tmp_path, KERAS_BACKEND=QUICKEST)  # which is another one than TensorFlow
+    assert "needs onnx, which is not installed: pip install 'kzoo[export]'" in messages[0]
+    assert "needs tensorflow, which is not installed: pip install 'kzoo[tensorflow]'" in messages[1]
     assert not (tmp_path / "out").exists()
 
 

@@ -107,6 +107,11 @@ def of_all(array) -> list:
     return _of("of_all")(array)
 
 
+def counted_by(value) -> int:
+    """How many replicas count in the value of a variable each for itself, so that it reads as the sum of all."""
+    return _of("counted_by")(value)
+
+
 def once(action, computes=False) -> Any:
     """What one process alone does, such as to write a file, while others wait; all get what it gives.
 

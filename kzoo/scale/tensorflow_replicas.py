@@ -218,6 +218,15 @@ def logged(results) -> dict:
     return {name: tf.reshape(each, (1,)) for name, each in results.items()} if process()[1] > 1 else results
 
 
+def counted_by(value) -> int:
+    """How many replicas count in a variable each for itself, as in those of metrics, which read as the sum of all."""
+    import tensorflow as tf
+
+    apart = isinstance(value, tf.distribute.DistributedValues)
+    apart = apart and value.synchronization == tf.VariableSynchronization.ON_READ
+    return value.distribute_strategy.num_replicas_in_sync if apart else 1
+
+
 # -- beside `fit` --
 def dealt(model, batch) -> dict:
     """A batch that is given as a whole, with its rows dealt to the replicas, as `fit` has them dealt by Keras."""
@@ -260,16 +269,32 @@ def agreed(value) -> Any:
     return np.frombuffer(_of_first(own).tobytes(), "float64").item()
 
 
+def of_all(array) -> list:
+    """An array of the memory of the host as each worker has it, in their order: of one shape and dtype on all."""
+    if process()[1] == 1:
+        return [array]
+    every = _sent(np.frombuffer(array.tobytes(), "uint8")[None], lambda context, own: context.all_gather(own, axis=0))
+    return [np.frombuffer(each.tobytes(), array.dtype).reshape(array.shape) for each in every]
+
+
 def _of_first(array):
     """An array of whole numbers that the first worker has, on all of them: they wait for each other."""
     import tensorflow as tf
 
+    def of_first(context, own):
+        return context.all_reduce("SUM", own * tf.cast(tf.equal(context.replica_id_in_sync_group, 0), own.dtype))
+
+    return _sent(array, of_first)
+
+
+def _sent(array, collective):
+    """What a function of the replica's context and of a tensor gives for an array of small whole numbers."""
+    import tensorflow as tf
+
     @tf.function
-    def sent(own):
-        context = tf.distribute.get_replica_context()
-        first = tf.cast(tf.equal(context.replica_id_in_sync_group, 0), own.dtype)
-        return context.all_reduce("SUM", own * first)
+    def run(own):
+        return collective(tf.distribute.get_replica_context(), own)
 
     strategy = _of_workers()
-    found = strategy.run(sent, args=(tf.constant(array.astype("int32")),))
+    found = strategy.run(run, args=(tf.constant(array.astype("int32")),))
     return strategy.experimental_local_results(found)[0].numpy().astype(array.dtype)

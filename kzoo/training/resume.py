@@ -70,7 +70,6 @@ class Resume(AsCalled, keras.callbacks.Callback):
         TypeError, ValueError: `every` is none of these.
         ValueError: in `fit`: a checkpoint of another model, loss, optimizer or of other data; a generator, which cannot
             be put back to where it was; `BackupAndRestore` beside it.
-        NotImplementedError: in `fit`: several workers of TensorFlow.
         OSError: in `fit`: before the first step where the folder cannot be written, and later where the disk takes no
             more; the checkpoints that are there stay.
 
@@ -114,11 +113,6 @@ class Resume(AsCalled, keras.callbacks.Callback):
             batch_size, options: of `fit`.
         """
         index, count = process()
-        if count > 1 and keras.config.backend() == "tensorflow":
-            raise NotImplementedError(
-                f"Resume does not keep a training of {count} workers of TensorFlow: that one goes on as it was is not "
-                "proven; take tf.distribute.MirroredStrategy, or processes of jax or PyTorch."
-            )
         self.run = ResumedRun(self, model, fit, order, index, count)
         try:
             return self.run.train(x, batch_size, options)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kzoo.files.words import on_one_line
 from kzoo.keras_contact import untracked
+from kzoo.scale.engine import counted_by
 from kzoo.training.health import healths_of
 
 NUMBERED = ("trained", "fixed", "optimizer")  # of the groups of `variables_of`
@@ -32,10 +33,17 @@ def on_host(variables) -> dict:
     """Copies of the values in the memory of the host, whole, wherever their parts are; name -> numpy array."""
     values = {name: each.value for name, each in variables.items()}
     if keras.config.backend() == "tensorflow":  # of several replicas these are no arrays, but read as one of them
-        return {name: np.array(each.numpy()) for name, each in values.items()}
+        return {name: _of_one(np.array(each.numpy()), counted_by(each)) for name, each in values.items()}
     if keras.config.backend() == "jax":
         values = {name: _whole(each) for name, each in values.items()}
     return {name: np.array(keras.ops.convert_to_numpy(each)) for name, each in values.items()}
+
+
+def _of_one(sum_of_all, number):
+    """What one of several replicas has counted, as all count the same: another number of them may go on."""
+    if number == 1:
+        return sum_of_all
+    return np.asarray(sum_of_all // number if sum_of_all.dtype.kind in "iu" else sum_of_all / number, sum_of_all.dtype)
 
 
 def _whole(value):
@@ -78,7 +86,8 @@ def check_fits(arrays, variables, place) -> None:
 
 def put_back(arrays, variables) -> None:
     for name, variable in variables.items():
-        variable.assign(arrays[name])
+        number = counted_by(variable.value)  # of which each gets its part of what is assigned
+        variable.assign(arrays[name] if number == 1 else arrays[name] * np.asarray(number, arrays[name].dtype))
 
 
 def is_well(model) -> bool:

@@ -5,15 +5,13 @@ Run as a script by `test_many_devices.py`, it prints a line of JSON for each cas
 
 import contextlib
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import traceback
 
 import keras
 import numpy as np
+from forked import ended, two_forked
 from shared_case import batch_of, captioner, numpy, tiny_model, toy_pairs
 
 import kzoo
@@ -65,10 +63,21 @@ def clipped():
     return AdamW(1e-3, global_clipnorm=0.05)
 
 
+def losses_of_pairs(block):
+    """Several at once: each of them is logged, and what moves the weights is the sum of their gradients."""
+    sup_con = SupCon(inputs=PAIR, labels="labels", block_size=block)
+    return InfoNCE(block_size=block) + sigmoid(block) + sup_con + TokenClassification()
+
+
+def sigmoid(block):
+    return SigmoidContrastive(scale=5.0, bias=-5.0, block_size=block)
+
+
 # name -> model, data, loss of a block size, optimizer, policy of gradients
 CASES = {
-    "info_nce": (dual, pairs, lambda block: InfoNCE(block_size=block), clipped, "sum"),
-    "sigmoid": (dual, pairs, lambda block: SigmoidContrastive(scale=5.0, bias=-5.0, block_size=block), sgd, "sam"),
+    "pairs": (with_head, pairs, losses_of_pairs, sgd, "sum"),
+    "sam": (dual, pairs, sigmoid, clipped, "sam"),
+    "pcgrad": (with_head, pairs, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
     "teacher": (
         moco,
         views,
@@ -77,20 +86,19 @@ CASES = {
         "sum",
     ),
     "batch_norm": (lambda: moco(True), views, lambda block: NTXent(0.5, block_size=block), sgd, "sum"),
-    "sup_con": (
-        dual,
-        pairs,
-        lambda block: SupCon(inputs=PAIR, labels="labels", block_size=block),
-        sgd,
-        "sum",
-    ),
     "coca": (coca, pairs, lambda block: InfoNCE(block_size=block) + 2.0 * Captioning(), sgd, "sum"),
-    "head": (with_head, pairs, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
+    "plain": (dual, pairs, lambda block: InfoNCE(block_size=block), clipped, "sum"),
 }
 
 
-# of the compared forms: rows of a micro-batch are those of one replica on TensorFlow, of all devices on jax
-KINDS = {"whole": {}, "blocks, micro-batches": {"block": 3, "micro_batch_size": 4 if BACKEND == "jax" else 2}}
+# forms in which devices are compared with one; rows of a micro-batch are those of one replica on TensorFlow, of all
+# devices on jax
+WHOLE, IN_PARTS = {}, {"block": 3, "micro_batch_size": 4 if BACKEND == "jax" else 2}
+FORMS = {
+    **{name: (WHOLE, IN_PARTS) for name in ("pairs", "teacher", "coca")},
+    **{name: (WHOLE,) for name in ("sam", "pcgrad")},  # in micro-batches each of their passes is a step of those above
+    "batch_norm": (WHOLE,),  # whose statistics are those of a micro-batch
+}
 
 
 # -- devices --
@@ -116,11 +124,21 @@ def trained(name, on, block=None, **options):
     steps = Steps()
     with on():
         model = make()
-        model.compile(optimizer(), loss=loss(block), gradients=gradients, jit_compile=BACKEND == "jax", **options)
+        options |= {"run_eagerly": is_without_graph(), "jit_compile": BACKEND == "jax"}
+        model.compile(optimizer(), loss=loss(block), gradients=gradients, **options)
         history = model.fit(
             data(model, STEPS * ROWS), batch_size=ROWS, shuffle=False, verbose=0, callbacks=[steps]
         ).history
     return model, steps.losses + [each[-1] for each in history.values()], [numpy(each) for each in model.weights]
+
+
+def is_without_graph():
+    """On one device TensorFlow takes longer over making a graph than over three steps without one."""
+    if BACKEND != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy()
 
 
 def apart(one, other):
@@ -133,17 +151,15 @@ def apart(one, other):
 def loss(name):
     _, losses, weights = trained(name, contextlib.nullcontext)
     found = {}
-    for kind, options in KINDS.items():
-        if name == "batch_norm" and "micro_batch_size" in options:
-            continue  # whose statistics are those of a micro-batch
+    for options in FORMS[name]:
         _, of_devices, moved = trained(name, devices, **options)
-        found[kind] = [apart(losses, of_devices), apart(weights, moved)]
+        found[str(options)] = [apart(losses, of_devices), apart(weights, moved)]
     return found
 
 
 def ways():
     """What each way into a model gives for batches that devices cannot share evenly."""
-    model, _, _ = trained("info_nce", contextlib.nullcontext)
+    model, _, _ = trained("plain", contextlib.nullcontext)
     found = {}
     for rows in (9, 18):  # of nine one replica has no row of the last batch
         batch = pairs(model, rows)
@@ -209,7 +225,7 @@ def saved():
     """A model that was trained on all devices, opened on one."""
     with tempfile.TemporaryDirectory() as folder:
         with devices():
-            model, _, _ = trained("info_nce", contextlib.nullcontext)
+            model, _, _ = trained("plain", contextlib.nullcontext)
             model.save_to_preset(f"{folder}/preset")
             model.save(f"{folder}/model.keras")
             whole = [numpy(each) for each in model.weights]
@@ -252,40 +268,23 @@ def work():
     return 4 * flops[1] / flops[0]
 
 
-def processes():
+def processes(children, folder):
     """Two processes, on jax of two devices each, and what each of them has."""
-    with socket.socket() as one, socket.socket() as two:
-        addresses = []
-        for free in (one, two):
-            free.bind(("127.0.0.1", 0))
-            addresses.append(f"127.0.0.1:{free.getsockname()[1]}")
-    with tempfile.TemporaryDirectory() as folder:
-        running = []
-        for index in range(2):
-            if BACKEND == "jax":
-                own = {"JAX_COORDINATOR_ADDRESS": addresses[0], "JAX_NUM_PROCESSES": "2", "JAX_NUM_CPU_DEVICES": "2"}
-                own["JAX_PROCESS_ID"] = str(index)
-            else:
-                task = {"type": "worker", "index": index}
-                own = {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
-            command = [sys.executable, __file__, "process", folder]
-            running.append(subprocess.Popen(command, env=os.environ | own, stderr=subprocess.PIPE, text=True))
-        alone, _ = ways_of_processes()
-        errors = [each.communicate()[1] for each in running]
-        if any(each.returncode for each in running):
-            raise RuntimeError("\n".join(error[-1500:] for error in errors))
-        found = {}
-        for index in range(2):
-            with np.load(f"{folder}/{index}.npz") as arrays:
-                found |= {f"{name} {index}": apart([alone[name]], [arrays[name]]) for name in alone}
-        opened = kzoo.from_preset(f"{folder}/preset")
-        found["preset"] = apart([alone["kernel"]], [numpy(opened.image_encoder.weights[0])])
-    return found
+    alone, _ = ways_of_processes()
+    codes = [ended(child) for child in children]
+    if any(codes):
+        raise RuntimeError(f"the processes have ended with {codes}")
+    found = {}
+    for index in range(2):
+        with np.load(f"{folder}/{index}.npz") as arrays:
+            found |= {f"{name} {index}": apart([alone[name]], [arrays[name]]) for name in alone}
+    opened = kzoo.from_preset(f"{folder}/preset")
+    return found | {"preset": apart([alone["kernel"]], [numpy(opened.image_encoder.weights[0])])}
 
 
 def ways_of_processes():
     """What several processes find together, a dict of arrays."""
-    model, losses, _ = trained("info_nce", contextlib.nullcontext)
+    model, losses, _ = trained("plain", contextlib.nullcontext)
     found = {"losses": np.array(losses)}
     results = model.evaluate(pairs(model, 17), batch_size=ROWS, verbose=0)
     found["evaluate"] = np.array(list(results.values()))
@@ -296,10 +295,9 @@ def ways_of_processes():
 
 def process(folder):
     """One of several processes."""
-    with kzoo.scale.start():
-        found, model = ways_of_processes()
-        model.save_to_preset(f"{folder}/preset")
-        np.savez(f"{folder}/{kzoo.scale.process()[0]}.npz", **found)
+    found, model = ways_of_processes()
+    model.save_to_preset(f"{folder}/preset")
+    np.savez(f"{folder}/{kzoo.scale.process()[0]}.npz", **found)
 
 
 def attempt(name, function):
@@ -310,17 +308,22 @@ def attempt(name, function):
         print(json.dumps({name: f"{type(error).__name__}: {error}"}), flush=True)
 
 
-if __name__ == "__main__":
-    if BACKEND == "tensorflow" and sys.argv[1:2] != ["process"]:
+def main(chosen, folder):
+    cases = {name: lambda name=name: loss(name) for name in FORMS}
+    cases |= {"rest": rest, "refused": refused, "saved": saved}
+    cases |= {"layouts": layouts, "work": work} if BACKEND == "jax" else {}
+    if not chosen or "processes" in chosen:  # forks of this one, before it has made anything; they run beside it
+        children = two_forked(lambda: process(folder), devices=2)
+        cases["processes"] = lambda: processes(children, folder)
+    if BACKEND == "tensorflow":
         import tensorflow as tf
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    cases = {name: lambda name=name: loss(name) for name in CASES}
-    cases |= {"rest": rest, "refused": refused, "saved": saved, "processes": processes}
-    cases |= {"layouts": layouts, "work": work} if BACKEND == "jax" else {}
-    if sys.argv[1:2] == ["process"]:
-        process(sys.argv[2])
-    else:
-        for each in sys.argv[1:] or cases:
-            attempt(each, cases[each])
+    for each in chosen or cases:
+        attempt(each, cases[each])
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        main(sys.argv[1:], folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from many_devices import CASES
+from many_devices import FORMS
 
 BACKEND = keras.config.backend()
 CLOSE = 1e-5
@@ -37,7 +37,7 @@ def of(found, name):
     return found[name]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FORMS)
 def test_three_steps_give_the_losses_and_weights_of_one_device(found, name):
     for kind, (losses, weights) in of(found, name).items():
         assert losses < CLOSE and weights < CLOSE, kind

@@ -4,22 +4,18 @@ not.
 python killed_runs.py FOLDER SEED KILLS: writes `whole` and `parts`, with losses by step and all values at the end, and
 of several devices
 
-- on jax `together`, of one that is not killed, and `devices`, of a training that is killed in two processes, goes on on
-  three devices of one, where it is killed again, and ends on one;
-- on torch `together` and `both`, of two processes that are not killed and of two that are;
-- on TensorFlow the same of two replicas, and `devices`, where one replica ends what two of them began.
+- `one` and `devices`, of a training without dropout on one device that is not killed, and of one that is killed in two
+  processes, goes on on another number of devices, where it is killed again, and ends in two processes once more;
+- on torch `together` and `both`, of two processes with dropout that are not killed and of two that are.
 Imports take seconds: all processes are forks of this one, which has imported and made nothing else.
 """
 
 import os
 import random
-import shutil
 import signal
-import socket
 import sys
 import threading
 import time
-import traceback
 import warnings
 from pathlib import Path
 
@@ -28,6 +24,7 @@ warnings.filterwarnings("ignore", message=".*fork.*")
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from forked import in_fork, in_two, on_devices  # noqa: E402
 from trained import Curve, pairs_of, trainee, values_of  # noqa: E402
 
 import kzoo  # noqa: E402
@@ -56,14 +53,14 @@ def kill():
 
 
 class At(Curve):
-    """Kills after a step."""
+    """Kills after a step: this process, or of several only one."""
 
-    def __init__(self, step):
+    def __init__(self, step, only=None):
         super().__init__()
-        self.step = step
+        self.step, self.only = step, only
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.epoch * STEPS + batch == self.step:
+        if self.epoch * STEPS + batch == self.step and self.only in (None, kzoo.scale.process()[0]):
             kill()
 
 
@@ -83,9 +80,9 @@ def at_change(number):
         setattr(disk, name, counted(getattr(disk, name)))
 
 
-def train(folder, curve, callbacks=(), **options):
-    model = trainee()
-    held_out, first = pairs_of(model, shuffle=False), kzoo.scale.process()[0] == 0
+def train(folder, curve, callbacks=(), make=trainee, validated=True, **options):
+    model = make()
+    held_out, first = pairs_of(model, shuffle=False) if validated else None, kzoo.scale.process()[0] == 0
     callbacks = [*([Written(folder / curve)] if first else []), *callbacks, Resume(folder / "run", every=1)]
     model.fit(pairs_of(model, **options), epochs=EPOCHS, verbose=0, callbacks=callbacks, validation_data=held_out)
     history = [each for values in model.history.history.values() for each in values]
@@ -93,92 +90,32 @@ def train(folder, curve, callbacks=(), **options):
         np.savez(folder / "end.npz", np.array(history), *values_of(model))
 
 
-def forked(work):
-    """Do some work in a process of its own; its number."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        work()
-        code = 0
-    except SystemExit as error:
-        code = error.code
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def in_fork(work):
-    """How a process of its own has ended, minus the signal that ended it."""
-    status = os.waitpid(forked(work), 0)[1]
-    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def in_two(work):
-    """The same of two processes that train together."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    if keras.config.backend() == "jax":
-        meeting = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2"}
-
-    def one_of(rank):
-        os.environ.update(meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank), "JAX_PROCESS_ID": str(rank)})
-        with kzoo.scale.start():
-            work()
-
-    children = [forked(lambda rank=rank: one_of(rank)) for rank in (0, 1)]
-    found = [os.waitpid(child, 0)[1] for child in children]
-    return [-os.WTERMSIG(each) if os.WIFSIGNALED(each) else os.WEXITSTATUS(each) for each in found]
-
-
-def on_devices(number, work):
-    """The same of one process with so many devices of the CPU."""
-
-    def split():
-        if keras.config.backend() == "jax":
-            import jax
-
-            jax.config.update("jax_num_cpu_devices", number)
-        else:
-            import tensorflow as tf
-
-            cpu = tf.config.list_physical_devices("CPU")[0]
-            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
-        with kzoo.scale.start(number):
-            work()
-
-    return in_fork(split)
+def train_alike(folder, curve, callbacks=()):
+    """A training in which nothing is drawn that differs between one device and several."""
+    drawn = {"augmentation": None, "word_dropout": 0.0}
+    train(folder, curve, callbacks, lambda: trainee(dropout=0.0), validated=False, **drawn)
 
 
 def on_many(folder):
-    """Trainings on several devices, which the backends have in their ways."""
-    backend = keras.config.backend()
-    for name in ("together", "devices") if backend == "jax" else ("together", "both"):
+    """Trainings on several devices, in the ways of each backend."""
+    for name in ("one", "devices"):
         (folder / name).mkdir()
-    if backend == "jax":
-        work, plain = (
-            folder / "devices",
-            {"augmentation": None, "word_dropout": 0.0},
-        )  # drawn by each process for itself
-        assert in_fork(lambda: train(folder / "together", "curve-whole", **plain)) == 0
-        print(f"killed in two processes: {in_two(lambda: train(work, 'curve-two', [At(3)], **plain))}")
-        print(f"killed on three devices: {on_devices(3, lambda: train(work, 'curve-three', [At(7)], **plain))}")
-        assert in_fork(lambda: train(work, "curve-one", **plain)) == 0
-    elif backend == "torch":
-        assert in_two(lambda: train(folder / "together", "curve-whole")) == [0, 0]
-        print(f"both killed: {in_two(lambda: train(folder / 'both', 'curve-killed', [At(6)]))}")
-        assert in_two(lambda: train(folder / "both", "curve-last")) == [0, 0]
+    assert in_fork(lambda: train_alike(folder / "one", "curve-whole")) == 0
+    backend, work = keras.config.backend(), folder / "devices"
+    # the second worker of TensorFlow dies, and the first with it, as it is left alone
+    only = 1 if backend == "tensorflow" else None
+    print(f"in two processes: {in_two(lambda: train_alike(work, 'curve-two', [At(3, only)]))}")
+    if backend == "torch":
+        print(f"on one: {in_fork(lambda: train_alike(work, 'curve-other', [At(7)]))}")
     else:
-        assert on_devices(2, lambda: train(folder / "together", "curve-whole")) == 0
-        print(f"both killed: {on_devices(2, lambda: train(folder / 'both', 'curve-killed', [At(6)]))}")
-        shutil.copytree(folder / "both", folder / "devices")
-        assert on_devices(2, lambda: train(folder / "both", "curve-last")) == 0
-        assert in_fork(lambda: train(folder / "devices", "curve-last")) == 0
+        print(f"on three: {on_devices(3, lambda: train_alike(work, 'curve-other', [At(7)]))}")
+    assert in_two(lambda: train_alike(work, "curve-last")) == [0, 0]
+    if backend == "torch":
+        for name in ("together", "both"):
+            (folder / name).mkdir()
+        assert in_two(lambda: train(folder / "together", "curve-whole")) == [0, 0]
+        print(f"both: {in_two(lambda: train(folder / 'both', 'curve-killed', [At(6)]))}")
+        assert in_two(lambda: train(folder / "both", "curve-last")) == [0, 0]
 
 
 def main(folder, seed, kills):
@@ -200,14 +137,7 @@ def main(folder, seed, kills):
         if ended == 0:  # it was done before it came to that
             break
 
-    def terminated():
-        asks = At(-1)
-        asks.on_train_batch_end = lambda batch, logs=None: os.kill(os.getpid(), signal.SIGTERM)
-        train(parts, "curve-terminated", [asks])
-
     on_many(folder)
-    if not (parts / "end.npz").exists():
-        print(f"asked to leave: {in_fork(terminated)}")
     assert in_fork(lambda: train(parts, "curve-last")) == 0
 
 

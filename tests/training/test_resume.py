@@ -75,10 +75,10 @@ def scramble(model):
     keras.utils.set_random_seed(77)
 
 
-@pytest.mark.parametrize("kind", ["pairs", pytest.param("arrays", marks=pytest.mark.one_other)])
-def test_a_model_that_knows_nothing_goes_on(tmp_path, kind):
+@pytest.mark.one_other
+def test_a_model_that_knows_nothing_goes_on(tmp_path):
     """With one model, which is compiled once."""
-    data, options = DATA[kind]
+    data, options = DATA["pairs"]
     model = trainee()
     model.optimizer.build(model.trainable_variables)
     variables = (*model.variables, *model.optimizer.variables)

@@ -35,9 +35,9 @@ class Curve(keras.callbacks.Callback):
         raise Killed
 
 
-def trainee(loss=None, optimizer=None, seed=1, weight_decay=0.2, **options):
+def trainee(loss=None, optimizer=None, seed=1, weight_decay=0.2, dropout=0.1, **options):
     keras.utils.set_random_seed(seed)
-    model = tiny_model(depth=1, dropout=0.1)
+    model = tiny_model(depth=1, dropout=dropout)
     queue = QueueContrastive(inputs=("image_embeddings", "text_embeddings"), queue_size=16, dim=12, seed=0)
     rate = keras.optimizers.schedules.CosineDecay(1e-4, 30, warmup_target=2e-3, warmup_steps=4)
     model.compile(
