@@ -12,8 +12,8 @@ class CompiledTowers:
     while it is called once, and these are compiled: one graph, which asks for nothing but its arrays and weights.
 
     Weights and arrays come in anew at each call, and gradients go to both. States that a call moves, as those of batch
-    norms, are moved. A tower that draws random numbers is called as it is, as a program would draw the same ones, and
-    so is one whose layers add losses.
+    norms, are moved. A tower that draws random numbers is called as it is, as a program would draw the same ones; so is
+    one whose layers add losses.
 
     Example:
         >>> call = CompiledTowers()
@@ -25,7 +25,10 @@ class CompiledTowers:
         self.programs = {}
 
     def __call__(self, tower, *arrays, training=None, **options) -> dict:
-        if training and len(tower.variables) > len(tower.weights):  # by the seeds
+        import torch
+
+        draws = training and len(tower.variables) > len(tower.weights)  # by the seeds
+        if draws or torch.compiler.is_compiling() or not _has_numbers(arrays[0]):
             return tower(*arrays, training=training, **options)
         named = {number: each for number, each in enumerate(arrays) if each is not None} | options
         rest = {name: each for name, each in named.items() if isinstance(each, (bool, int, tuple))}
@@ -40,6 +43,11 @@ class CompiledTowers:
         found = program(tensors)
         show_outputs(tower, found)
         return found
+
+
+def _has_numbers(x):
+    """Whether an array is not one of those by which Keras asks for shapes."""
+    return keras.ops.is_tensor(x) and x.device.type != "meta"
 
 
 class _Program:

@@ -24,7 +24,7 @@ def recorded():
 
 def with_norms():
     sizes = {"width": 8, "embed_dim": 12}
-    image = ResNet(image_size=16, depths=(1, 1), pool="average", **sizes, name="image_encoder")
+    image = ResNet(image_size=32, depths=(1, 1), pool="average", **sizes, name="image_encoder")
     text = TextTransformer(320, 10, depth=1, num_heads=2, eot_id=2, name="text_encoder", **sizes)
     return DualEncoder(image, text)
 
@@ -37,11 +37,11 @@ MODELS = {
 }
 
 
-def batch_of(rows):
+def batch_of(rows, side=16):
     generator = np.random.default_rng(0)
     ids = generator.integers(3, 320, (rows, 10), "int32")
     ids[:, -1] = 2
-    return {"images": generator.integers(0, 256, (rows, 16, 16, 3), "uint8"), "token_ids": ids}
+    return {"images": generator.integers(0, 256, (rows, side, side, 3), "uint8"), "token_ids": ids}
 
 
 def copies(made):
@@ -53,9 +53,9 @@ def copies(made):
 @pytest.mark.parametrize("name", MODELS)
 def test_embeddings_and_training_are_those_of_the_plain_model(name, recorded):
     plain, model = copies(MODELS[name])
-    plain.compile(AdamW(1e-2))
-    model.compile(AdamW(1e-2), jit_compile=True)
-    batch = batch_of(6)
+    plain.compile(keras.optimizers.SGD(0.1))
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=True)
+    batch = batch_of(6, model.image_encoder.image_size[0])
     for each in ("images", "token_ids"):
         want, found = (one.embed_batch({each: batch[each]}) for one in (plain, model))
         np.testing.assert_allclose(found, want, atol=1e-6)
@@ -69,7 +69,7 @@ def test_embeddings_and_training_are_those_of_the_plain_model(name, recorded):
     histories = [one.fit(batch, batch_size=6, epochs=3, shuffle=False, verbose=0).history for one in (plain, model)]
     np.testing.assert_allclose(histories[1]["loss"], histories[0]["loss"], rtol=2e-5)
     for new, old in zip(model.get_weights(), plain.get_weights()):
-        np.testing.assert_allclose(new, old, atol=2e-4)
+        np.testing.assert_allclose(new, old, atol=2e-5)
 
 
 def test_what_was_locked_or_changed_since(recorded):
