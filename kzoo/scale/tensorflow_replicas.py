@@ -222,9 +222,11 @@ def counted_by(value) -> int:
     """How many replicas count in a variable each for itself, as in those of metrics, which read as the sum of all."""
     import tensorflow as tf
 
-    apart = isinstance(value, tf.distribute.DistributedValues)
-    apart = apart and value.synchronization == tf.VariableSynchronization.ON_READ
-    return value.distribute_strategy.num_replicas_in_sync if apart else 1
+    if not isinstance(value, tf.distribute.DistributedValues):
+        return 1
+    apart = value.synchronization == tf.VariableSynchronization.ON_READ
+    summed = value.aggregation == tf.VariableAggregation.SUM
+    return value.distribute_strategy.num_replicas_in_sync if apart and summed else 1
 
 
 # -- beside `fit` --
