@@ -67,8 +67,9 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
     so is the loss by itself, whose memory may grow with the square of the batch. In micro-batches one step of up to 16
     of them is made. The model is put back afterwards. On a CPU it is by how much a process rises whose memory was not
     larger before. TensorFlow gives nothing back there, so a copy of the model makes the steps in processes of their
-    own, which takes up to a minute. Plain steps of presets were measured within a fifth of it on jax and torch; other
-    steps may be off by more. `benchmarks/activation_memory.py` prints both.
+    own, which takes a minute or more. Plain steps of small presets were measured within a twentieth of it, those in
+    micro-batches on jax within a fifth; on the other backends in small ones, where little is taken, it may be off by
+    nearly half. `benchmarks/activation_memory.py` prints both.
 
     Args:
         model: a compiled model; of its own `micro_batch_size` nothing is read.
