@@ -11,9 +11,9 @@ class CompiledTowers:
     `torch.compile` reads Python, of which Keras has much around each layer. So the operations of a tower are recorded
     while it is called once, and these are compiled: one graph, which asks for nothing but its arrays and weights.
 
-    Weights and arrays come in anew at each call, and gradients go to both. A tower that draws random numbers is called as
-    it is, as a program would draw the same ones; so is one whose layers add losses, and one with batch norms, of which it
-    is not shown yet that a program gives the same numbers.
+    Weights and arrays come in anew at each call, and gradients go to both. A tower that draws random numbers is called
+    as it is, as a program would draw the same ones; so is one whose layers add losses, and one with batch norms, of
+    which it is not shown yet that a program gives the same numbers.
 
     Example:
         >>> call = CompiledTowers()
