@@ -2,7 +2,7 @@
 
 import keras
 
-from kzoo.keras_contact import layers_within, outputs_hidden, show_outputs
+from kzoo.keras_contact import outputs_hidden, show_outputs
 
 
 class CompiledTowers:
@@ -11,9 +11,9 @@ class CompiledTowers:
     `torch.compile` reads Python, of which Keras has much around each layer. So the operations of a tower are recorded
     while it is called once, and these are compiled: one graph, which asks for nothing but its arrays and weights.
 
-    Weights and arrays come in anew at each call, and gradients go to both. A tower that draws random numbers is called
-    as it is, as a program would draw the same ones; so is one whose layers add losses, and one with batch norms, of
-    which it is not shown yet that a program gives the same numbers.
+    Weights and arrays come in anew at each call, and gradients go to both. States that a call moves, as those of batch
+    norms, are moved. A tower that draws random numbers is called as it is, as a program would draw the same ones; so is
+    one whose layers add losses.
 
     Example:
         >>> call = CompiledTowers()
@@ -22,16 +22,13 @@ class CompiledTowers:
     """
 
     def __init__(self):
-        self.programs, self.normed = {}, {}
+        self.programs = {}
 
     def __call__(self, tower, *arrays, training=None, **options) -> dict:
         import torch
 
         draws = training and len(tower.variables) > len(tower.weights)  # by the seeds
-        if id(tower) not in self.normed:
-            norms = keras.layers.BatchNormalization
-            self.normed[id(tower)] = any(isinstance(each, norms) for each in layers_within(tower))
-        if self.normed[id(tower)] or draws or torch.compiler.is_compiling() or not _has_numbers(arrays[0]):
+        if draws or torch.compiler.is_compiling() or not _has_numbers(arrays[0]):
             return tower(*arrays, training=training, **options)
         named = {number: each for number, each in enumerate(arrays) if each is not None} | options
         rest = {name: each for name, each in named.items() if isinstance(each, (bool, int, tuple))}

@@ -249,8 +249,8 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
                 `i::k` of the batch, and their averages move with each; a dropout draws for each anew. It holds for
                 `evaluate` and `predict` too. A last batch of fewer rows is cut into as few.
             **options: as in `keras.Model.compile`, but for `metrics` and `loss_weights`; on torch `jit_compile=True`
-                has `torch.compile` make each tower, for each shape of its arrays, at the first call with it; one with
-                batch norms is called as it is, and one that draws random numbers is trained so; and
+                has `torch.compile` make each tower, for each shape of its arrays, at the first call with it, but trains
+                one that draws random numbers as it is; and
 
                 - `loss_block_size`: rows that losses of pairs compare at a time where their own `block_size` says
                   nothing: a number; `"auto"` (default), all at once up to a batch of 4096 and at most 256 rows above

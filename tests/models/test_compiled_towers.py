@@ -59,7 +59,7 @@ def test_embeddings_and_training_are_those_of_the_plain_model(name, recorded):
     for each in ("images", "token_ids"):
         want, found = (one.embed_batch({each: batch[each]}) for one in (plain, model))
         np.testing.assert_allclose(found, want, atol=1e-6)
-    assert len(model.compiled_towers.programs) == (1 if name == "states of norms" else 2)
+    assert len(model.compiled_towers.programs) == 2
     if name == "seeds":  # which are drawn as ever: two models draw others
         before = [each.copy() for each in model.get_weights()]
         model.fit(batch, batch_size=6, epochs=1, verbose=0)
