@@ -63,7 +63,8 @@ class OpenVinoEngine(Engine):
         self.properties |= session_options or {}
 
     def start(self, path, graph) -> "OpenVinoSession":
-        return OpenVinoSession(self.core.compile_model(self.core.read_model(path), self.device, self.properties))
+        model = self.core.read_model(path)
+        return OpenVinoSession(model, self.core.compile_model(model, self.device, self.properties))
 
     def peek(self, path, graph) -> Session:
         model = self.core.read_model(path)
@@ -73,8 +74,8 @@ class OpenVinoEngine(Engine):
 class OpenVinoSession(Session):
     """One compiled graph, with a request of its own for each thread."""
 
-    def __init__(self, compiled):
-        super().__init__(*_ports(compiled))
+    def __init__(self, model, compiled):
+        super().__init__(*_ports(model))  # a compiled one has names of nodes that it left out, too
         self.compiled, self.requests = compiled, local()
 
     def _request(self, kind):
@@ -97,7 +98,7 @@ class OpenVinoSession(Session):
 
 
 def _ports(model):
-    """Inputs and outputs of a graph, read or compiled."""
+    """Inputs and outputs of a graph as it was read."""
     return ([_port(each) for each in ports] for ports in (model.inputs, model.outputs))
 
 

@@ -57,7 +57,8 @@ def write_onnx(tower, path, opset=OPSET) -> str:
     written = next(each.version for each in proto.opset_import if not each.domain)
     if written != opset:
         raise RuntimeError(f"{exporter} wrote opset {written}, not {opset}; choose another opset, such as {OPSET}.")
-    proto = optimized(proto)
+    with quiet_exporters():
+        proto = optimized(proto)
     _forget_sources(proto.graph)
     _name_batch(proto)
     proto.producer_name = "kzoo"
@@ -191,7 +192,7 @@ def _with_torch(tower, opset):
 @contextmanager
 def quiet_exporters() -> Iterator:
     """The exporters warn about themselves and each other; what counts is the verification."""
-    loggers = [logging.getLogger(name) for name in ("tf2onnx", "torch.onnx")]
+    loggers = [logging.getLogger(name) for name in ("tf2onnx", "torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:

@@ -42,7 +42,7 @@ def write_torch_archives(model, towers, folder) -> str:
             sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
             shapes = (tuple({0: batch} for _ in sample),)  # of the arguments that `*inputs` takes
             program = torch.export.export(_module(torch, tower), sample, dynamic_shapes=shapes)
-            _tidy(program)
+            _tidy(torch, program)
             torch.export.save(program, folder / f"{tower.name}.pt2")
     return "torch.export"
 
@@ -64,9 +64,13 @@ def _module(torch, tower):
     return Module().eval()
 
 
-def _tidy(program):
+def _tidy(torch, program):
     """Take from an exported program the weights that it does not read, those of the model's other towers, and the names
     of this machine's files."""
+    for node in [*program.graph.nodes]:  # what is put into the scope is looked at there, also where nothing reads it
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
     unread = {}
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
@@ -76,7 +80,9 @@ def _tidy(program):
     for spec in [each for each in specs if each.target is not None and each.arg.name in unread]:
         specs.remove(spec)
         program.graph.erase_node(unread[spec.arg.name])
-        program.state_dict.pop(spec.target)
+    read = {spec.target for spec in specs}
+    for name in [each for each in program.state_dict if each not in read]:
+        del program.state_dict[name]
     program.graph_module.recompile()
 
 

@@ -71,7 +71,8 @@ def test_a_name_that_there_is_not():
 def test_every_package_is_installed_with_its_stub():
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     moved = {folder: package for package, folder in setuptools["package-dir"].items()}
-    found = [path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("kzoo/**/__init__.py")]
-    assert sorted(moved.get(folder, folder.replace("/", ".")) for folder in {*found, *moved}) == setuptools["packages"]
+    found = [path.parent.relative_to(ROOT) for folder in moved for path in ROOT.glob(f"{folder}/**/__init__.py")]
+    names = {".".join([moved.get(folder.parts[0], folder.parts[0]), *folder.parts[1:]]) for folder in found}
+    assert sorted(names) == setuptools["packages"]
     files = setuptools["package-data"]
     assert (ROOT / "kzoo" / "py.typed").is_file() and "py.typed" in files["kzoo"] and "*.pyi" in files["*"]

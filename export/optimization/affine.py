@@ -3,7 +3,7 @@
 import numpy as np
 
 from kzoo.export.optimization.linear import by_channel, linear_before, linear_behind
-from kzoo.export.optimization.values import nodes, reader, replace, with_constant
+from kzoo.export.optimization.values import add_weight, nodes, put_behind, reader, replace, with_constant
 
 AFFINE = ("Add", "Sub", "Mul", "Div")
 
@@ -46,9 +46,11 @@ def _took(linear, kind, of, numbers):
 
 
 def merge_affine_before(graph) -> None:
-    """What scales and shifts the channels of pixels before a product or convolution goes into its weights and bias.
+    """What scales the channels of pixels before a product or convolution goes into its weights.
 
-    A shift does not where a convolution pads: its zeros would have to be shifted too.
+    What shifts them stays before it, in the pixels' own units: in a sum of products with pixels from 0 to 255 the same
+    shift would be the difference of two large numbers, at the cost of some bits of the result. So a shift behind a
+    scale goes before it.
     """
     while any([_merged_before(node) for node in nodes(graph, *AFFINE)]):  # what stands nearer to the product goes first
         continue
@@ -60,23 +62,39 @@ def _merged_before(node):
         return False
     value, constant, of = found
     linear = linear_behind(node.outputs[0])
-    numbers = None if linear is None else by_channel(constant, value, len(value.shape) - 1)
-    if numbers is None or linear.groups != 1 or not linear.owns_weights or (of == 1 and node.op_type in ("Sub", "Div")):
+    if linear is None or linear.groups != 1 or not linear.owns_weights:
+        return False
+    if node.op_type in ("Add", "Sub"):
+        return _shifted_first(node, value, constant, of)
+    numbers = by_channel(constant, value, len(value.shape) - 1)
+    if numbers is None or (of == 1 and node.op_type == "Div"):
         return False
     weights = linear.weights.astype("float64")
     inner = 1 if linear.convolves else 0
     along = np.tile(numbers.astype("float64"), weights.shape[inner] // len(numbers))
     along = along.reshape([-1 if place == inner else 1 for place in range(weights.ndim)])
-    if node.op_type == "Mul":
-        linear.put(weights * along)
-    elif node.op_type == "Div":
-        linear.put(weights / along)
-    elif linear.pads or linear.node.outputs[0].is_graph_output():
-        return False
-    else:
-        kept = 0 if linear.convolves else 1
-        shift = (weights * along).sum(axis=tuple(place for place in range(weights.ndim) if place != kept))
-        shift = shift if node.op_type == "Add" else -shift
-        linear.put(offsets=shift if linear.offsets is None else linear.offsets + shift)
+    linear.put(weights * along if node.op_type == "Mul" else weights / along)
     replace(node, value)
+    return True
+
+
+def _shifted_first(node, value, constant, of):
+    """Whether `x s + c` became `(x + c / s) s`; so may `x s - c`, `c - x s`, and what divides."""
+    scale = value.producer()
+    found = with_constant(scale) if scale is not None and not scale.domain and reader(value) is node else None
+    if found is None or scale.op_type not in ("Mul", "Div") or (scale.op_type == "Div" and found[2] == 1):
+        return False
+    before, numbers, _ = found
+    along = by_channel(numbers, value, len(value.shape) - 1)
+    shift = by_channel(constant, value, len(value.shape) - 1)
+    if along is None or shift is None or before.shape is None or len(before.shape) != len(value.shape):
+        return False
+    along = along.astype("float64") if scale.op_type == "Mul" else 1.0 / along.astype("float64")
+    if not (np.isfinite(along) & (along != 0.0)).all():
+        return False
+    graph, name = node.graph, node.outputs[0].name
+    node.replace_input_with(of, before)
+    node.replace_input_with(1 - of, add_weight(graph, f"{name}_shift", (shift / along).astype(constant.dtype)))
+    put_behind(node, "Mul", add_weight(graph, f"{name}_scale", along.astype(constant.dtype)))
+    graph.remove(scale, safe=True)
     return True

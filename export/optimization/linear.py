@@ -9,8 +9,8 @@ from kzoo.export.optimization.values import (
     add_weight,
     array_of,
     permutation,
+    put_behind,
     reader,
-    representation,
     side_of,
     with_constant,
 )
@@ -70,19 +70,7 @@ class Linear:
             self.node.resize_inputs(3)
             self.node.replace_input_with(2, add_weight(graph, f"{name}_bias", offsets))
         else:
-            self.bias = _add_behind(self.node, add_weight(graph, f"{name}_bias", offsets))
-
-
-def _add_behind(node, value):
-    ir = representation()
-    product = node.outputs[0]
-    added = ir.Node("", "Add", [product, value], num_outputs=1, name=f"{node.name}_biased")
-    found = added.outputs[0]
-    found.name, found.shape, found.type = f"{product.name}_biased", product.shape, product.type
-    product.replace_all_uses_with(found)
-    added.replace_input_with(0, product)
-    node.graph.insert_after(node, added)
-    return added
+            self.bias = put_behind(self.node, "Add", add_weight(graph, f"{name}_bias", offsets))
 
 
 def is_linear(node) -> bool:

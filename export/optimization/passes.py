@@ -28,9 +28,9 @@ def optimized(proto) -> Any:
     """A graph that gives the same numbers, but for rounding, in fewer passes over memory.
 
     What the runtime does by itself as it opens a graph is left to it. What it does not: norms that an exporter wrote
-    out become one node, scales and biases behind a product or a convolution, and those of the pixels before it, go into
-    its weights, and so does padding; keys are transposed once; what knows only constants is computed. No operator is
-    used that ONNX does not have.
+    out become one node, scales and biases behind a product or a convolution, and the scale of the pixels before it, go
+    into its weights, and so does padding; keys are transposed once; what knows only constants is computed. No operator
+    is used that ONNX does not have.
 
     Args:
         proto: `onnx.ModelProto`.

@@ -87,6 +87,24 @@ def replace(node, value) -> None:
     node.graph.remove(node, safe=True)
 
 
+def put_behind(node, kind, weight) -> Any:
+    """A new node, of two inputs, between the only output of a node and everybody who reads it.
+
+    Args:
+        node: `ir.Node`.
+        kind: operator of ONNX that leaves the shape as it is.
+        weight: its second input.
+    """
+    ir, value = representation(), node.outputs[0]
+    made = ir.Node("", kind, [value, weight], num_outputs=1, name=f"{node.name}_{kind.lower()}")
+    found = made.outputs[0]
+    found.name, found.shape, found.type = f"{value.name}_{kind.lower()}", value.shape, value.type
+    value.replace_all_uses_with(found)
+    made.replace_input_with(0, value)
+    node.graph.insert_after(node, made)
+    return made
+
+
 def side_of(shape, axis) -> int | None:
     """One side of a shape, None where it varies."""
     return shape[axis] if isinstance(shape[axis], int) else None
