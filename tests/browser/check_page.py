@@ -20,7 +20,6 @@ from shared_case import spread, tiny_model, toy_pairs
 
 from kzoo.adaptation import AdaptedClassifier, GaussianDiscriminant, TipAdapter
 from kzoo.export import runtime, web_page
-from kzoo.files.fingerprint import fingerprint_of
 from kzoo.layers import SimilarityHead
 from kzoo.preprocessing import ImageSteps
 
@@ -62,8 +61,10 @@ def written(output, engine) -> dict:
     pages = {}
     for dtype in ("float32", "float16"):
         model.export(output / f"{dtype}_onnx", dtype=dtype)
-    shutil.copytree(output / "float32_onnx", output / "int8_onnx")
-    quantised(output / "int8_onnx")
+    samples = toy_pairs(24)
+    samples = {"images": [*samples["images"]], "texts": samples["captions"]}
+    graphs = model.export(output / "int8_onnx", quantize="int8", samples=samples)["quantized"]["graphs"]
+    assert "int8" in graphs["image_encoder"]["level"], graphs["image_encoder"]
     for name in ("float32", "float16", "int8"):
         served = runtime.load(output / f"{name}_onnx")
         web_page(output / f"{name}_onnx", output / name, LABELS, ["a {}.", "{}"], engine)
@@ -77,18 +78,6 @@ def written(output, engine) -> dict:
         web_page(adapted, output / kind.__name__, engine=engine)
         pages[output / kind.__name__] = adapted.classify
     return pages
-
-
-def quantised(folder):
-    """The graphs of an export with the products of their weights in 8 bits."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for graph in manifest["graphs"].values():
-        path = folder / graph["file"]
-        quantize_dynamic(path, path, weight_type=QuantType.QInt8, per_channel=True)
-        manifest["fingerprints"][path.name] = fingerprint_of(path)
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"dtype": "int8"}))
 
 
 def opened(browser, page):
