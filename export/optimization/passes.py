@@ -45,5 +45,6 @@ def optimized(proto) -> Any:
     infer_shapes(model)
     for each in PASSES:
         each(model.graph)
+    model.graph.sort()  # what a pass moves may stand before what it reads
     optimizer.optimize(model, input_size_limit=ANY_SIZE)
     return ir.to_proto(model)
