@@ -18,6 +18,7 @@ from PIL import Image
 import kzoo
 from kzoo.keras_contact import layers_within
 
+VOCABULARY = 8192  # of its own, as no released one is here
 WORDS = "a photo of the small large red green blue old new cat dog house tree car street river on under beside".split()
 
 
@@ -47,9 +48,8 @@ def main():
     parser.add_argument("--quantize", default="int8")
     parser.add_argument("--samples", type=int, default=64)
     options = parser.parse_args()
-    model = kzoo.from_preset(options.preset, load_weights=False)
-    if model.preprocessor.tokenizer is None:
-        model.preprocessor.adapt(texts(256))
+    model = kzoo.from_preset(options.preset, load_weights=False, vocab_size=VOCABULARY)
+    model.preprocessor.adapt(texts(256))
     samples = {"images": pictures(options.samples), "texts": texts(options.samples)}
     print("| weights | graph | level | smallest cosine | MB | times as fast |\n|---|---|---|---|---|---|")
     for weights in ("random", "with outliers"):

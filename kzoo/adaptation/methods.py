@@ -63,7 +63,7 @@ def prompted(file, kind, optimizer="sgd", **defaults) -> Method:
 def tuned(file, kind, trained_by="weights", by_width=True, **defaults) -> Method:
     """A class of `kzoo/adaptation` whose `begin(model)` opens, in a copy of a model, weights or adds some, and locks
     all else; trained by AdamW."""
-    rates = {"learning_rate": 2e-4, "batch_size": 32, "epochs": 50}
+    rates = {"learning_rate": 2e-4, "batch_size": 32, "epochs": 100}
     defaults = rates | defaults
     return Method(f"kzoo.adaptation.{file}", kind, True, trained_by, defaults, by_width, "adamw")
 
