@@ -4,8 +4,7 @@ import keras
 
 from kzoo.export.captions import onnx_towers
 from kzoo.export.child import export_on
-from kzoo.export.manifest import describe_towers
-from kzoo.export.verify import exporting, run_by
+from kzoo.export.verify import exporting, written_together
 from kzoo.extras import require
 
 PURPOSE = "Exporting to LiteRT"
@@ -14,13 +13,7 @@ PURPOSE = "Exporting to LiteRT"
 def write_litert_graphs(model, folder, verified) -> dict:
     """All graphs of a model, with a batch that the interpreter resizes; see
     `kzoo.export.onnx_graphs.write_onnx_graphs`."""
-    towers = onnx_towers(model)
-    graphs = describe_towers(towers, "litert")
-    with exporting("the model"):
-        exporter = write_litert(model, towers, folder)
-    for tower in towers:
-        graphs[tower.name] |= verified(tower, exporter, run_by("litert", folder, graphs, tower))
-    return graphs
+    return written_together("litert", model, onnx_towers(model), folder, write_litert, verified)
 
 
 def write_litert(model, towers, folder) -> str:

@@ -89,8 +89,11 @@ def _read(given, preprocessor):
         raise TypeError(f"samples is {shown(given, typed=True)}; give {WANTED}.")
     if len(given) and all(isinstance(each, Mapping) for each in given):
         return _read_pairs(list(given), preprocessor)
-    texts = [each for each in given if isinstance(each, str) and Path(each).suffix.lower() not in IMAGE_SUFFIXES]
-    return _some([each for each in given if not any(each is text for text in texts)] if texts else list(given), texts)
+    return _some([each for each in given if not _is_text(each)], [each for each in given if _is_text(each)])
+
+
+def _is_text(each):
+    return isinstance(each, str) and Path(each).suffix.lower() not in IMAGE_SUFFIXES
 
 
 def _of_path(path, preprocessor):

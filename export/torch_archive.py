@@ -7,9 +7,8 @@ import keras
 from kzoo.export.captions import onnx_towers
 from kzoo.export.child import export_on
 from kzoo.export.engine import Engine, Port, Session
-from kzoo.export.manifest import describe_towers
 from kzoo.export.onnx_writers import quiet_exporters
-from kzoo.export.verify import exporting, run_by
+from kzoo.export.verify import exporting, written_together
 from kzoo.extras import require
 
 KINDS = ("inputs", "outputs")
@@ -17,13 +16,7 @@ KINDS = ("inputs", "outputs")
 
 def write_torch_graphs(model, folder, verified) -> dict:
     """All graphs of a model, with a batch of any size; see `kzoo.export.onnx_graphs.write_onnx_graphs`."""
-    towers = onnx_towers(model)
-    graphs = describe_towers(towers, "torch_export")
-    with exporting("the model"):
-        exporter = write_torch_archives(model, towers, folder)
-    for tower in towers:
-        graphs[tower.name] |= verified(tower, exporter, run_by("torch_export", folder, graphs, tower))
-    return graphs
+    return written_together("torch_export", model, onnx_towers(model), folder, write_torch_archives, verified)
 
 
 def write_torch_archives(model, towers, folder) -> str:

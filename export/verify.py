@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kzoo.export.formats import FORMATS
+from kzoo.export.manifest import describe_towers
 from kzoo.export.rounding import differences, lazily
 from kzoo.files import disk
 from kzoo.files.words import said_by
@@ -66,6 +67,26 @@ def exporting(name) -> Iterator:
         if disk.number_of(error) is not None:
             raise
         raise ExportError(f"{name} could not be exported: {said_by(error)}.") from error
+
+
+def written_together(format, model, towers, folder, write, verified) -> dict:
+    """All graphs of a format whose files are written at once, each verified then.
+
+    Args:
+        format: a name of `kzoo.export.formats.FORMATS`.
+        model, folder, verified: see `kzoo.export.onnx_graphs.write_onnx_graphs`.
+        towers: of the model.
+        write: function of model, towers and folder, which writes and gives the name of the exporter.
+
+    Returns:
+        dict: the `graphs` of the manifest.
+    """
+    graphs = describe_towers(towers, format)
+    with exporting("the model"):
+        exporter = write(model, towers, folder)
+    for tower in towers:
+        graphs[tower.name] |= verified(tower, exporter, run_by(format, folder, graphs, tower))
+    return graphs
 
 
 def asked_as_a_user(model, served, tolerance, rounding=None) -> dict:

@@ -69,7 +69,7 @@ def web_page(model, folder, labels=None, templates="a photo of a {}.", engine=No
     """
     try_folder(folder, LAYOUT, overwrite)
     model, classifier = _parts(model, labels is None)
-    if hasattr(model, "export"):
+    if not isinstance(model, runtime.Runtime):
         with TemporaryDirectory() as place:
             model.export(place)
             return _page(runtime.load(place), classifier, folder, labels, templates, engine, overwrite)

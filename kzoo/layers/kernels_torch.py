@@ -89,6 +89,17 @@ def _product(x, kernel, bias=None):
     return torch.ops.mkldnn._linear_pointwise(x, kernel.t(), bias, "none", [], "")
 
 
+def _gradients(context, upstream, product):
+    """Those of a product, by products: to `x`, to the kernel and to the bias, as far as they are wanted."""
+    x, kernel = context.saved_tensors
+    wanted = context.needs_input_grad
+    return (
+        product(upstream, kernel.t(), None) if wanted[0] else None,
+        product(x.t(), upstream, None) if wanted[1] else None,
+        upstream.sum(0) if wanted[2] else None,
+    )
+
+
 @cache
 def _products() -> Any:
     import torch
@@ -106,14 +117,7 @@ def _products() -> Any:
 
         @staticmethod
         def backward(context, upstream):
-            x, kernel = context.saved_tensors
-            product = Products.apply if torch.is_grad_enabled() else _product
-            wanted = context.needs_input_grad
-            return (
-                product(upstream, kernel.t(), None) if wanted[0] else None,
-                product(x.t(), upstream, None) if wanted[1] else None,
-                upstream.sum(0) if wanted[2] else None,
-            )
+            return _gradients(context, upstream, Products.apply if torch.is_grad_enabled() else _product)
 
     return Products
 
@@ -133,13 +137,7 @@ def _operation() -> Any:
         context.save_for_backward(*inputs[:2])
 
     def backward(context, upstream):
-        x, kernel = context.saved_tensors
-        wanted, again = context.needs_input_grad, torch.ops.kzoo.product
-        return (
-            again(upstream, kernel.t(), None) if wanted[0] else None,
-            again(x.t(), upstream, None) if wanted[1] else None,
-            upstream.sum(0) if wanted[2] else None,
-        )
+        return _gradients(context, upstream, torch.ops.kzoo.product)
 
     schema = "(Tensor x, Tensor kernel, Tensor? bias) -> Tensor"
     operation = torch.library.custom_op("kzoo::product", product, mutates_args=(), schema=schema)
