@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kzoo.interrupts import interrupted_between_steps
-from kzoo.keras_contact.adam_torch import adam_step
+from kzoo.keras_contact.adam_torch import adam_step, takes_kernel
 from kzoo.keras_contact.attributes import untracked
 
 LONGEST = 500  # characters of what Keras shows of the data in an error
@@ -68,20 +68,34 @@ class AllAtOnce:
     the step of a small model. One that has an `update_step` of its own is left to it.
     """
 
+    def _apply_weight_decay(self, variables) -> None:
+        if not self._by_kernel(variables):  # which has the decay in it
+            super()._apply_weight_decay(variables)
+
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
-        own = next(each for each in type(self).__mro__ if each.__module__.startswith("keras."))
-        on_torch = keras.config.backend() == "torch"
-        step = getattr(_class_on_torch(own), "_parallel_update_step", None) if on_torch else None
-        if step is None or type(self).update_step is not own.update_step:
+        step = self._step_on_torch()
+        if step is None:
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
         import torch
 
         with torch.no_grad():
-            if not (
-                issubclass(own, keras.optimizers.Adam) and adam_step(self, grads, trainable_variables, learning_rate)
-            ):
+            if self._by_kernel(trainable_variables):
+                adam_step(self, grads, trainable_variables, learning_rate)
+            else:
                 step(self, grads, trainable_variables, learning_rate)
+
+    def _by_kernel(self, variables):
+        of_adam = self._step_on_torch() is not None and isinstance(self, keras.optimizers.Adam)
+        return of_adam and takes_kernel(self, variables)
+
+    def _step_on_torch(self):
+        """What Keras does there for all variables of its own class; None on other backends, and with another step."""
+        if keras.config.backend() != "torch":
+            return None
+        own = next(each for each in type(self).__mro__ if each.__module__.startswith("keras."))
+        step = getattr(_class_on_torch(own), "_parallel_update_step", None)
+        return step if type(self).update_step is own.update_step else None
 
 
 @cache

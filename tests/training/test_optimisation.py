@@ -193,11 +193,11 @@ def test_a_derived_optimizer_steps_as_that_of_keras(own, of_keras):
             called.append(variable)
 
     called, found = [], []
-    options = {"learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.95, "weight_decay": 0.0}
+    options = {"learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.95, "weight_decay": 0.1}
     options |= {"epsilon": 1e-6} if own is AdamW else {}
     for make in (own, of_keras, Still):
         weights = [keras.Variable(np.full(shape, 0.5, "float32")) for shape in ((3, 2), (4,))]
-        optimizer = make(**options)
+        optimizer = make(**options | ({"weight_decay": 0.0} if make is Still else {}))
         optimizer.build(weights)
         for step in (1.0, -0.3, 0.2):
             optimizer.apply([keras.ops.full(each.shape, step) for each in weights])
