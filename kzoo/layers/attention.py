@@ -9,7 +9,7 @@ from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.changed import multiplies_plainly
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear import dense, multiplied
-from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm, reshape, where
+from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm, reshape, written
 from kzoo.layers.rotary import rotate
 from kzoo.types import Tensor
 
@@ -208,8 +208,7 @@ class Attention(CalledDirectly, Configured, keras.layers.Layer):
         Returns:
             `(output, cache)`: `(rows, 1, out_width)`, and the cache with this position.
         """
-        here = ops.expand_dims(at, -1)
-        cache = tuple(where(here, new, old) for new, old in zip(self.keys_values(x), cache))
+        cache = tuple(written(old, new, at) for new, old in zip(self.keys_values(x), cache))
         return self.read(x, cache, visible), cache
 
     def _attended(

@@ -111,11 +111,13 @@ def cast(x, dtype) -> Tensor:
     return x if ops.is_tensor(x) and keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)
 
 
-def where(condition, x, y) -> Tensor:
-    """`ops.where` of tensors, at once on torch."""
-    if keras.config.backend() == "torch" and all(map(ops.is_tensor, (condition, x, y))):
-        return x.where(condition, y)
-    return ops.where(condition, x, y)
+def written(cache, new, at) -> Tensor:
+    """`cache` `(rows, S, width)` with `new` `(rows, 1, width)` where `at` `(rows, S)` is True, once in each row."""
+    if _runs_in_torch(cache) and all(map(ops.is_tensor, (new, at))) and new.dtype == cache.dtype:
+        from kzoo.layers import kernels_torch
+
+        return kernels_torch.written(cache, new, at)
+    return ops.where(ops.expand_dims(at, -1), new, cache)
 
 
 def squared_relu(x) -> Tensor:

@@ -9,7 +9,7 @@ from shared_case import numpy, value_and_gradients
 
 from kzoo.keras_contact import outputs_shown
 from kzoo.layers.linear import Dense, multiplied
-from kzoo.layers.numerics import activation_function, layer_norm
+from kzoo.layers.numerics import activation_function, layer_norm, written
 
 # by rows, width and width of the output: few and many, as they are multiplied by one library or another
 SHAPES = {"one row": (1, 8, 6), "few": (3, 1280, 1280), "many": (48, 320, 320), "bags": (2, 45, 256, 256)}
@@ -59,6 +59,15 @@ def test_gradients_of_gradients():
     plain = twice(lambda x, kernel, bias: x @ kernel + bias, lambda x: x * torch.sigmoid(1.702 * x))
     for mine, its in zip(ours, plain):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_written_at_one_place_of_each_row():
+    cache, new = np.arange(24.0, dtype="float32").reshape(2, 4, 3), -np.ones((2, 1, 3), "float32")
+    at, want = np.eye(4, dtype="bool")[[3, 1]], cache.copy()
+    want[0, 3] = want[1, 1] = -1.0
+    before = as_tensor(cache)
+    np.testing.assert_array_equal(numpy(written(before, as_tensor(new), as_tensor(at))), want)
+    np.testing.assert_array_equal(numpy(before), cache)
 
 
 def test_of_a_quantised_layer_and_one_with_lora():
