@@ -1,6 +1,9 @@
 """Shards and samples that are damaged or hostile: said with shard and key, or left out and counted."""
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import tarfile
 
@@ -140,6 +143,16 @@ def test_files_that_are_no_tars(tmp_path, content):
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(ValueError, match="a.tar: what stands at byte 0 is no header of a tar"):
         shards(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("pack, ending", [(gzip, "gz"), (bz2, "bz2"), (lzma, "xz")])
+def test_compressed_shards(tmp_path, pack, ending):
+    for name in ("a.tar", f"b.tar.{ending}"):  # whatever they are called
+        (tmp_path / name).write_bytes(pack.compress(WHOLE))
+        with pytest.raises(ValueError, match="it is compressed, and a sample within .*; unpack it to .tar"):
+            shards(tmp_path / name)
+    with pytest.raises(ValueError, match=f"b.tar.{ending} is compressed, and .*; unpack it to .tar"):
+        shards(tmp_path)  # beside others it is not passed over
 
 
 def test_what_is_no_file(tmp_path):

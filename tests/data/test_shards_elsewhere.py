@@ -62,6 +62,17 @@ def test_fewer_shards_than_processes_that_fetch_them_are_said(served, recwarn):
         assert len(data.of_part(0, 5)) == 4
 
 
+def test_addresses_with_what_may_not_stand_in_one(served):
+    folder, address = served
+    (folder / "data-0000.tar").rename(folder / "my pairs é.tar")
+    index = folder / "names.json"
+    index.write_text('{"my pairs é.tar": 4}')
+    for name in ("my pairs é.tar", "my%20pairs%20%C3%A9.tar"):
+        assert kzoo.data.shards(f"{address}/{name}", STEPS, 2).count == 5
+        assert kzoo.data.shards(f"{address}/{name}", STEPS, 2, index=index).count == 4  # as the index has it
+    (folder / "my pairs é.tar").rename(folder / "data-0000.tar")
+
+
 def test_what_was_fetched_lies_nowhere_or_in_the_cache(served, tmp_path):
     folder, address = served
     pattern, index = f"{address}/data-{{0000..0003}}.tar", folder / "index.json"
@@ -89,7 +100,10 @@ def test_what_cannot_be_fetched_is_said_and_skipped(served):
     data = kzoo.data.shards(names, STEPS, 6, index=folder / "index.json", skip_broken=True, ids=True)
     batches = ids_of(data)
     assert all(len(set(ids.tolist())) == 6 for ids in batches) and np.concatenate(batches).max() < 11
-    assert sorted(data.broken)[0].startswith("data-0002.tar: it cannot be fetched: ")
+    assert sorted(data.broken)[0] == (
+        "data-0002.tar: it cannot be fetched: curl ended with exit 22, the server does not give it: "
+        "it is not there, or not for everybody."
+    )
     expected = hashlib.sha256((folder / "data-0003.tar").read_bytes()).hexdigest()[:12]
     assert sorted(data.broken)[1].startswith(f"data-0003.tar: its sha256 is {expected}..., but ")
     with pytest.raises(ValueError, match="data-0002.tar: it cannot be fetched"):
@@ -109,7 +123,7 @@ def test_commands_are_run_when_they_are_allowed_and_never_else(tmp_path):
     assert not (tmp_path / "run").exists() and not os.path.exists("run")
     data = kzoo.data.shards(command, STEPS, 4, allow_pipes=True)
     assert data.count == 8 and (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="cannot be fetched.*exit 3"):
+    with pytest.raises(ValueError, match="cannot be fetched: the command ended with exit 3[.]"):
         kzoo.data.shards("pipe:exit 3", STEPS, 4, allow_pipes=True)
 
 

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlparse
+from urllib.parse import quote, unquote, urlparse
 from urllib.request import url2pathname
 
 from kzoo.arguments import shown
@@ -23,8 +23,23 @@ from kzoo.files.words import on_one_line, said_by
 
 TAR, PARQUET = ".tar", ".parquet"
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
+PACKED_TARS = (".tgz", *(f"{TAR}{ending}" for ending in PACKED))
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: one is a disk of Windows
 COMMAND = "pipe"
+WEB = ("http", "https", "ftps", "sftp")  # what `webdataset` fetches with curl
+IN_A_URL = "%/:?#[]@!$&'()*+,;=~"  # what may stand in one beside letters and digits
+EXIT = re.compile(r": exit (-?\d+) \(")  # how `webdataset` says that the program which fetches has failed
+OF_CURL = {
+    3: "the address is none",
+    6: "the name of the server is unknown",
+    7: "the server takes no connection",
+    18: "it was cut off on the way",
+    22: "the server does not give it: it is not there, or not for everybody",
+    28: "the server does not answer in time",
+    35: "the connection cannot be made secure",
+    56: "the connection broke off",
+    60: "the server's certificate cannot be trusted",
+}
 PIECE = 2**20  # bytes that are fetched at a time
 PATIENCE = 0.2  # seconds between looks at what another process fetches
 
@@ -41,7 +56,7 @@ def is_shards(source) -> bool:
     if not isinstance(source, (str, os.PathLike)):
         return False
     name = os.fspath(source)
-    if scheme_of(name) == COMMAND or _ending(name) in (TAR, PARQUET):
+    if scheme_of(name) == COMMAND or _ending(name) in (TAR, PARQUET) or _is_packed(name):
         return True
     return os.path.isdir(name) and any(_ending(each) in (TAR, PARQUET) for each in os.listdir(name))
 
@@ -93,7 +108,8 @@ def _expanded(name):
 
 def _globbed(name):
     if os.path.isdir(name):
-        found = sorted(os.path.join(name, each) for each in os.listdir(name) if _ending(each) in (TAR, PARQUET))
+        wanted = [each for each in os.listdir(name) if _ending(each) in (TAR, PARQUET) or _is_packed(each)]
+        found = sorted(os.path.join(name, each) for each in wanted)
         what = f"the folder {name} holds no file that ends in {TAR} or {PARQUET}"
     elif glob.has_magic(name):
         found, what = sorted(glob.glob(name)), f"no file fits the pattern {name}"
@@ -115,6 +131,10 @@ def _ending(name):
     return os.path.splitext(path)[1].lower()
 
 
+def _is_packed(name):
+    return name.lower().endswith(PACKED_TARS)
+
+
 def is_parquet(name) -> bool:
     return _ending(name) == PARQUET
 
@@ -129,7 +149,10 @@ def local_path(name) -> str | None:
 
 def short(name) -> str:
     """What a shard is called in sentences: the last part of its path, a command as it is."""
-    return on_one_line(name if scheme_of(name) == COMMAND else os.path.basename(urlparse(name).path) or name)[:200]
+    scheme = scheme_of(name)
+    if scheme != COMMAND:
+        name = os.path.basename(name if scheme is None else unquote(urlparse(name).path)) or name
+    return on_one_line(name)[:200]
 
 
 class Opener:
@@ -212,16 +235,32 @@ def _fetch(name, file, sha256):
     """Write a shard that lies elsewhere into a file."""
     digest = hashlib.sha256()
     try:
-        with require("webdataset.gopen", "shards", "Reading shards from elsewhere").gopen(name) as stream:
+        with require("webdataset.gopen", "shards", "Reading shards from elsewhere").gopen(_address(name)) as stream:
             while piece := stream.read(PIECE):
                 digest.update(piece)
                 file.write(piece)
     except OSError as error:
         if error.errno in disk.NO_ROOM:  # of this disk, not of theirs
             raise
-        raise ValueError(f"{short(name)}: it cannot be fetched: {said_by(error)}.") from error
+        raise ValueError(f"{short(name)}: it cannot be fetched: {_why(name, error)}.") from error
     if sha256 not in (None, digest.hexdigest()):
         raise ValueError(
             f"{short(name)}: its sha256 is {digest.hexdigest()[:12]}..., but {sha256[:12]}... is recorded in the index."
         )
     file.flush()
+
+
+def _address(name):
+    """A URL as servers take it: what may not stand in one, such as a space, by its number."""
+    return quote(name, safe=IN_A_URL) if scheme_of(name) in WEB else name
+
+
+def _why(name, error):
+    """What an error of fetching says, without the call of a program that has failed."""
+    found, scheme = EXIT.search(str(error)), scheme_of(name)
+    if found is None:
+        return said_by(error)
+    code = int(found[1])
+    program = "the command" if scheme == COMMAND else "curl" if scheme in WEB else f"what fetches {scheme}: addresses"
+    reason = f", {OF_CURL[code]}" if scheme in WEB and code in OF_CURL else ""
+    return f"{program} ended with exit {code}{reason}"

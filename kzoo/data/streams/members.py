@@ -13,6 +13,13 @@ from kzoo.files import limits
 
 BLOCK = 512
 REGULAR, LONG_NAME, EXTENDED, SPARSE = b"0\x007", b"L", b"xX", b"S"  # kinds of members, by the byte that says them
+COMPRESSED = (
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ\0",
+    b"\x28\xb5\x2f\xfd",
+    b"PK\3\4",
+)  # how gzip, bzip2, xz, zstd, zip begin
 OLD_FOLDER = "/"  # how the name of a folder ends in tars that know no other kind than files
 
 
@@ -120,6 +127,11 @@ def _checked(header, place):
         told = length = None
     whole = sum(header) - sum(header[148:156]) + 8 * 32  # the sum is made as if blanks stood in its place
     if told != whole or length is None or length < 0:
+        if place == 0 and header.startswith(COMPRESSED):
+            raise Damaged(
+                "what stands at byte 0 is no header of a tar: it is compressed, and a sample within could be read only "
+                "after all before it; unpack it to .tar, which pictures lose nothing by"
+            )
         raise Damaged(f"what stands at byte {place:,} is no header of a tar, and what lies behind it cannot be read")
     return length
 

@@ -15,8 +15,9 @@ class ShardOrder:
     The shards, in an order of their own for each epoch, make one line of samples. It is cut into as many lanes as there
     are shards, 16 at most, and every batch takes its part of each lane; within a lane, windows of samples are shuffled,
     as a shuffle buffer does. So a batch mixes samples of many shards, each shard is read in one stretch of the epoch,
-    and a process that takes a part of each batch reads the shards of some lanes. Nothing is kept but numbers, and any
-    batch is found without those before it.
+    and a process that takes a part of each batch reads the shards of some lanes. The rest that fills no batch is a
+    stretch of the line, drawn for each epoch, so that none is left out more often than others, of one shard either.
+    Nothing is kept but numbers, and any batch is found without those before it.
 
     Args:
         counts: samples of each shard.
@@ -33,7 +34,7 @@ class ShardOrder:
     def __init__(self, counts, batch_size, buffer, seed, most_lanes=LANES):
         self.counts, self.batch_size, self.seed = np.asarray(counts, "int64"), batch_size, seed
         self.starts = np.cumsum(self.counts) - self.counts
-        self.batches = int(self.counts.sum()) // batch_size
+        self.batches, self.rest = divmod(int(self.counts.sum()), batch_size)
         lanes = max(1, min(most_lanes, batch_size, int((self.counts > 0).sum())))
         self.bounds = [batch_size * lane // lanes for lane in range(lanes + 1)]  # of each lane in a batch
         self.window = max(1, buffer // lanes)
@@ -58,14 +59,20 @@ class ShardOrder:
         return index + max(1, -(-self.window // share))
 
     def _numbers(self, epoch, places):
-        order, ends = self._line(epoch)
+        order, ends, left_out = self._line(epoch)
+        places = places + max(
+            0, left_out + self.rest - ends[-1]
+        )  # what of the rest lies at the beginning, over the end
+        places = places + self.rest * (places >= left_out)
         at = np.searchsorted(ends, places, side="right")
         shards = order[at]
         return self.starts[shards] + places - (ends[at] - self.counts[shards])
 
     def _line(self, epoch):
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.counts))
-        return order, np.cumsum(self.counts[order])
+        random = np.random.default_rng((self.seed, epoch))
+        order = random.permutation(len(self.counts))
+        ends = np.cumsum(self.counts[order])
+        return order, ends, int(random.integers(ends[-1]))  # where the rest begins
 
     def _shuffled(self, epoch, lane, window, length):
         size = min(self.window, length - window * self.window)
