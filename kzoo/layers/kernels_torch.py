@@ -133,11 +133,11 @@ def _operation() -> Any:
     def of_shape(x, kernel, bias):
         return x.new_empty((x.shape[0], kernel.shape[1]))
 
-    def keep(context, inputs, output):
-        context.save_for_backward(*inputs[:2])
+    def keep(ctx, inputs, output):  # torch gives it by these names
+        ctx.save_for_backward(*inputs[:2])
 
-    def backward(context, upstream):
-        return _gradients(context, upstream, torch.ops.kzoo.product)
+    def backward(ctx, upstream):
+        return _gradients(ctx, upstream, torch.ops.kzoo.product)
 
     schema = "(Tensor x, Tensor kernel, Tensor? bias) -> Tensor"
     operation = torch.library.custom_op("kzoo::product", product, mutates_args=(), schema=schema)

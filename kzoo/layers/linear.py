@@ -29,8 +29,22 @@ def multiplied(x, kernel, bias=None) -> Tensor:
         found = by_torch(value_of(x), value_of(kernel), bias if bias is None else value_of(bias))
         if found is not None:
             return found
-    x = ops.matmul(x, kernel)
+    x = _by_rows(x, kernel) if keras.config.backend() == "jax" else ops.matmul(x, kernel)
     return x if bias is None else ops.add(x, bias)
+
+
+def _by_rows(x, kernel):
+    """`x kernel` with all rows of `x` in one axis.
+
+    XLA then makes the gradient of the kernel in the layout that the optimizer wants. That of more axes it makes
+    transposed, and copies for it what came to each product: a third of a training step. Where the batch has no size
+    yet, a graph is traced to be exported, which would have the two reshapes in it.
+    """
+    lead = x.shape[:-1]
+    if len(lead) < 2 or not all(isinstance(each, int) for each in lead):
+        return ops.matmul(x, kernel)
+    rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), kernel)
+    return ops.reshape(rows, (*lead, kernel.shape[-1]))
 
 
 class Dense(CalledDirectly, keras.layers.Dense):

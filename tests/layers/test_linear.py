@@ -19,7 +19,7 @@ def case(shape):
     generator = np.random.default_rng(0)
     *rows, width, units = shape
     sizes = ((*rows, width), (width, units), (units,), (*rows, units))
-    return [generator.normal(size=size).astype("float32") / np.sqrt(width) for size in sizes]
+    return [(generator.normal(size=size) / np.sqrt(width)).astype("float32") for size in sizes]
 
 
 @pytest.mark.parametrize("biased", [True, False])
@@ -68,6 +68,40 @@ def test_what_is_written_at_one_place_of_each_row():
     before = as_tensor(cache)
     np.testing.assert_array_equal(numpy(written(before, as_tensor(new), as_tensor(at))), want)
     np.testing.assert_array_equal(numpy(before), cache)
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="the others compile the whole step")
+def test_a_product_that_is_recorded_has_the_same_gradients():
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    given = [torch.tensor(each, requires_grad=True) for each in case(SHAPES["many"])[:3]]
+    with torch.no_grad():
+        recorded = make_fx(multiplied)(*given)
+    assert "kzoo.product" in recorded.code
+    ours, plain = (
+        torch.autograd.grad(product(*given).square().sum(), given)
+        for product in (torch.compile(recorded, backend="aot_eager"), multiplied)
+    )
+    for mine, its in zip(ours, plain):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="how XLA lays out what jax derives")
+def test_the_gradient_of_a_kernel_is_made_as_it_lies_and_an_export_has_no_reshapes():
+    import jax
+    from jax import export
+
+    x, kernel, _, weight = case(SHAPES["bags"])
+    derived = jax.jit(jax.grad(lambda kernel, x, weight: ops.sum(multiplied(x, kernel) * weight)))
+    program = derived.lower(kernel, x, weight).compile().as_text()
+    assert " copy(" not in program and " transpose(" not in program
+    rows = export.symbolic_shape("rows")
+    of_rows = jax.ShapeDtypeStruct((*rows, 45, 256), "float32")
+    exported = export.export(jax.jit(multiplied))(of_rows, kernel).mlir_module()
+    assert "stablehlo.dot_general" in exported and "reshape " not in exported
 
 
 def test_of_a_quantised_layer_and_one_with_lora():
