@@ -69,33 +69,35 @@ class AllAtOnce:
     """
 
     def _apply_weight_decay(self, variables) -> None:
-        if not self._by_kernel(variables):  # which has the decay in it
+        if not _by_kernel(self, variables):  # which has the decay in it
             super()._apply_weight_decay(variables)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
-        step = self._step_on_torch()
+        step = _step_on_torch(self)
         if step is None:
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
         import torch
 
         with torch.no_grad():
-            if self._by_kernel(trainable_variables):
+            if _by_kernel(self, trainable_variables):
                 adam_step(self, grads, trainable_variables, learning_rate)
             else:
                 step(self, grads, trainable_variables, learning_rate)
 
-    def _by_kernel(self, variables):
-        of_adam = self._step_on_torch() is not None and isinstance(self, keras.optimizers.Adam)
-        return of_adam and takes_kernel(self, variables)
 
-    def _step_on_torch(self):
-        """What Keras does there for all variables of its own class; None on other backends, and with another step."""
-        if keras.config.backend() != "torch":
-            return None
-        own = next(each for each in type(self).__mro__ if each.__module__.startswith("keras."))
-        step = getattr(_class_on_torch(own), "_parallel_update_step", None)
-        return step if type(self).update_step is own.update_step else None
+def _by_kernel(optimizer, variables):
+    of_adam = _step_on_torch(optimizer) is not None and isinstance(optimizer, keras.optimizers.Adam)
+    return of_adam and takes_kernel(optimizer, variables)
+
+
+def _step_on_torch(optimizer):
+    """What Keras does there for all variables of its own class; None on other backends, and with another step."""
+    if keras.config.backend() != "torch":
+        return None
+    own = next(each for each in type(optimizer).__mro__ if each.__module__.startswith("keras."))
+    step = getattr(_class_on_torch(own), "_parallel_update_step", None)
+    return step if type(optimizer).update_step is own.update_step else None
 
 
 @cache
