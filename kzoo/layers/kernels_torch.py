@@ -86,7 +86,13 @@ def _has_operation():
 def _product(x, kernel, bias=None):
     import torch
 
-    return torch.ops.mkldnn._linear_pointwise(x, kernel.t(), bias, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(_dense(x), _dense(kernel).t(), bias, "none", [], "")
+
+
+def _dense(matrix):
+    """A matrix whose numbers lie beside each other, by rows or by columns: for one that is cut out of a wider one, as a
+    chunk of a vocabulary is, oneDNN has a kernel that takes a thousand times as long."""
+    return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
 def _gradients(context, upstream, product):

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -76,11 +77,17 @@ def _peak_of_process(run):
             "the memory of a process is measured on Linux, on a GPU, and on jax, which says it of a compiled step; "
             "measure on one of these, or try a micro_batch_size."
         )
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be taken again without a rise
+    give_back()  # what was freed before would be taken again without a rise
     before = _resident("VmRSS:")
     CLEAR.write_text("5")  # the peak begins anew
     run()
     return max(0, _resident("VmHWM:") - before)
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system, where the C library does so when it is asked."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _resident(key):

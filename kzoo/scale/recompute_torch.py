@@ -7,6 +7,7 @@ from typing import Any
 from keras import ops
 
 from kzoo.scale.micro_batches import ADDED
+from kzoo.scale.peak import give_back
 from kzoo.types import Tensor
 
 
@@ -68,6 +69,7 @@ class Run:
             for name in whole:
                 whole[name][first :: self.count] = outputs.pop(name)
         self.names = list(whole)
+        self._give_back()
         return tuple(whole.values())
 
     def backward(self, weights, upstream) -> list:
@@ -76,6 +78,7 @@ class Run:
 
         upstream = {name: each for name, each in zip(self.names, upstream) if each is not None}
         total, again = [None] * len(weights), None
+        self._give_back()  # of the loss
         for first, (rows, (state, numbers)) in enumerate(zip(self.parts, self.starts)):
             with torch.enable_grad(), _random_state_of(numbers, self.device):
                 outputs, _ = self.part(rows, state, again)
@@ -90,7 +93,15 @@ class Run:
             )
             del outputs, ends
             total = [_sum(old, new, in_place=first > 1) for old, new in zip(total, found)]
+            del found  # else it lies among the activations of the next micro-batch
+            self._give_back()
         return total
+
+    def _give_back(self):
+        """Only small tensors remain of a micro-batch, between which an allocator of the host would keep what lay there:
+        twice the memory that is ever held at a time."""
+        if self.device.type == "cpu":
+            give_back()
 
 
 @cache
