@@ -113,8 +113,12 @@ def _draw(initializer, shape, stddev, cut, dtype):
         return _nothing(shape, dtype)
     generator = np.random.default_rng(initializer.seed)
     values = generator.standard_normal(shape, dtype="float32")
-    while cut is not None and (far := np.abs(values) > cut).any():
-        values[far] = generator.standard_normal(np.count_nonzero(far), dtype="float32")
+    if cut is not None:
+        flat = values.reshape(-1)
+        far = np.flatnonzero(np.abs(flat) > cut)
+        while far.size:
+            flat[far] = again = generator.standard_normal(far.size, dtype="float32")
+            far = far[np.abs(again) > cut]
     values *= np.float32(stddev)
     return ops.convert_to_tensor(values, dtype or keras.config.floatx())
 

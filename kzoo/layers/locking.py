@@ -1,5 +1,7 @@
 """Single weights that are not trained: locked and opened by their paths, and kept in files."""
 
+import re
+
 import keras
 
 from kzoo.paths import at_paths, layers, parameters
@@ -94,9 +96,13 @@ def lock_again(model, paths) -> None:
 
 def _parts(model):
     """`(path, layer, weights that it and all within it have to train)` of a model and its layers."""
-    trained = [each for each in parameters(model) if each.trains and not _beside_lora(each)]
+    within = {}  # path of a layer -> those
+    for each in parameters(model):
+        if each.trains and not _beside_lora(each):
+            for end in (0, *(found.start() for found in re.finditer(r"\.|$", each.path))):
+                within.setdefault(each.path[:end], []).append(each)
     for path, layer, _ in layers(model):
-        yield path, layer, [each for each in trained if not path or _within(path)(each.path)]
+        yield path, layer, within.get(path, [])
 
 
 def _beside_lora(parameter):
