@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.keras_contact import carried_variables, summed_before
-from kzoo.scale.engine import averaged, shared
+from kzoo.scale.engine import averaged, count, shared
 from kzoo.training.gradients import GradientSum
 from kzoo.training.watched import all_finite
 
@@ -174,10 +174,28 @@ def apply_gradients(model, found, total=None) -> Any:
         if well:
             _apply(optimizer, found, trained)
     else:
-        import tensorflow as tf
-
-        tf.cond(well, lambda: _apply(optimizer, found, trained) or 0, lambda: 0)
+        _apply_where(well, optimizer, found, trained)
     return well
+
+
+def _apply_where(well, optimizer, found, trained):
+    """On TensorFlow, where optimizers bring replicas together, which no branch that a replica takes for itself may."""
+    import tensorflow as tf
+
+    def branch(well, apply):
+        tf.cond(well, lambda: apply() or 0, lambda: 0)
+
+    def together(strategy, well, found):
+        def of_each(found):
+            _apply(optimizer, found, trained)
+
+        first = strategy.experimental_local_results(well)[0]  # all have the loss and the gradients of the whole batch
+        branch(first, lambda: strategy.extended.call_for_each_replica(of_each, args=(found,)))
+
+    if count() == 1:
+        branch(well, lambda: _apply(optimizer, found, trained))
+    else:
+        tf.distribute.get_replica_context().merge_call(together, args=(well, found))
 
 
 def _apply(optimizer, found, trained):

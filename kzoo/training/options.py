@@ -6,7 +6,6 @@ from kzoo.arguments import RATE, check, number, one_of
 from kzoo.keras_contact import scale_rates, untracked
 from kzoo.layers.adapted import rates_of
 from kzoo.losses.parts.arguments import BLOCK
-from kzoo.scale.engine import count
 from kzoo.training.health import Health
 from kzoo.training.layer_decay import rates_by_depth
 from kzoo.training.patch_dropout import PatchDropout, check_patches
@@ -26,10 +25,6 @@ def check_options(model, options) -> None:
     check(KINDS, options)
     if options["patch_dropout"]:
         check_patches(model)
-    if options["non_finite"] == "skip" and keras.config.backend() == "tensorflow" and count() > 1:
-        raise NotImplementedError(
-            "non_finite is 'skip', which TensorFlow cannot do on several replicas; leave it out, or train on one."
-        )
 
 
 def set_options(model, options) -> dict:

@@ -50,6 +50,13 @@ def pairs(model, rows):
     return batch_of(model, rows) | {"labels": np.arange(rows) % 3}
 
 
+def with_a_hole(model, rows):
+    """Pairs whose second batch has weights that add up to no finite number."""
+    weights = np.ones(rows, "float32")
+    weights[ROWS : 2 * ROWS] = 1e38
+    return pairs(model, rows) | {"sample_weight": weights}
+
+
 def views(model, rows):
     images = np.repeat(np.repeat(toy_pairs(rows, 16)["images"], 1, 1), 1, 2)
     return {"view_1": images, "view_2": images[:, :, ::-1].copy()}
@@ -77,7 +84,7 @@ def sigmoid(block):
 CASES = {
     "pairs": (with_head, pairs, losses_of_pairs, sgd, "sum"),
     "sam": (dual, pairs, sigmoid, clipped, "sam"),
-    "pcgrad": (with_head, pairs, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
+    "pcgrad": (with_head, with_a_hole, lambda block: TokenClassification() + InfoNCE(block_size=block), sgd, "pcgrad"),
     "teacher": (
         moco,
         views,
@@ -96,7 +103,8 @@ CASES = {
 WHOLE, IN_PARTS = {}, {"block": 3, "micro_batch_size": 4 if BACKEND == "jax" else 2}
 FORMS = {
     **{name: (WHOLE, IN_PARTS) for name in ("pairs", "teacher", "coca")},
-    **{name: (WHOLE,) for name in ("sam", "pcgrad")},  # in micro-batches each of their passes is a step of those above
+    "sam": (WHOLE,),  # in micro-batches each of its passes, as those below, is a step of those above
+    "pcgrad": ({"non_finite": "skip"},),  # which leaves out the second step
     "batch_norm": (WHOLE,),  # whose statistics are those of a micro-batch
 }
 
@@ -149,7 +157,7 @@ def apart(one, other):
 
 
 def loss(name):
-    _, losses, weights = trained(name, contextlib.nullcontext)
+    _, losses, weights = trained(name, contextlib.nullcontext, non_finite=FORMS[name][0].get("non_finite", "stop"))
     found = {}
     for options in FORMS[name]:
         _, of_devices, moved = trained(name, devices, **options)
@@ -211,6 +219,10 @@ def refused():
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
+        with devices():
+            averaged = dual()
+            averaged.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_overwrite_frequency=2))
+            found["averages"] = said(lambda: averaged.fit(pairs(averaged, 4), verbose=0))
         with tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"]).scope():
             found["strategy"] = said(lambda: dual().compile("sgd"))
     return found

@@ -58,6 +58,7 @@ def test_what_devices_cannot_do_is_said(found):
     assert re.search(r"devices is 99, but (TensorFlow|jax) sees [24]", said["devices"]) and said["one"] == ""
     if BACKEND == "tensorflow":
         assert "does not train under tf.distribute.CentralStorageStrategy" in said["strategy"]
+        assert "ema_overwrite_frequency=2, which TensorFlow cannot do on several replicas" in said["averages"]
 
 
 def test_what_was_trained_on_many_devices_opens_on_one(found):
