@@ -16,7 +16,7 @@ from kzoo.scale.peak import bytes_of, free_memory, on_accelerator, peak_of
 from kzoo.scale.rows import resized
 
 MEASURED = 16  # micro-batches of which a step is measured, at most
-KEPT = 0.25  # of memory that is given back, as seen, what a process keeps
+KEPT = {"tensorflow": 0.25, "torch": 0.0}  # of memory that is given back, as seen, what a process keeps
 OF_STEP = ("batch", "gradients", "activations", "outputs", "loss")
 
 
@@ -199,7 +199,7 @@ def _followed_in_micro_batches(model, batch, batch_size, rows, of_row):
     A loss is computed where no activations are held, so of both the larger one is at the peak; but a process keeps some
     of what it gave back. What goes by the batch beside them are its arrays and the outputs with their gradients.
     """
-    some, kept = min(batch_size, MEASURED * rows), 0.0 if on_accelerator() else KEPT
+    some, kept = min(batch_size, MEASURED * rows), 0.0 if on_accelerator() else KEPT[keras.config.backend()]
     with _measuring(model, batch, batch_size) as peak:
         loss_of = loss_peaks(batch_size, of_row, partial(peak, "loss"))
         found, before, loss = peak("step", some, rows), loss_of(some), loss_of(batch_size)

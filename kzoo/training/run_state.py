@@ -77,17 +77,27 @@ def check_fits(arrays, variables, place) -> None:
                 f"{place} is of another model: for {variable.path} of shape {tuple(variable.shape)} it has {held}; "
                 "make the model as it was, or give another folder."
             )
-        if str(arrays[name].dtype) != keras.backend.standardize_dtype(variable.dtype):
+        if not _goes_into(arrays[name], keras.backend.standardize_dtype(variable.dtype)):
             raise ValueError(
                 f"{place} is of another model: {variable.path} is of {variable.dtype}, and it has "
                 f"{arrays[name].dtype}; make the model as it was, or give another folder."
             )
 
 
+def _goes_into(array, dtype):
+    """Whether a variable of this dtype takes an array as it is; whole numbers, which backends count in widths of their
+    own, of another width too."""
+    if str(array.dtype) == dtype:
+        return True
+    return "int" in dtype and array.dtype.kind in "iu" and bool((array == array.astype(dtype)).all())
+
+
 def put_back(arrays, variables) -> None:
     for name, variable in variables.items():
-        number = counted_by(variable.value)  # of which each gets its part of what is assigned
-        variable.assign(arrays[name] if number == 1 else arrays[name] * np.asarray(number, arrays[name].dtype))
+        array, number = arrays[name], counted_by(variable.value)  # of which each gets its part of what is assigned
+        if array.dtype.kind in "iu":
+            array = array.astype(keras.backend.standardize_dtype(variable.dtype))
+        variable.assign(array if number == 1 else array * np.asarray(number, array.dtype))
 
 
 def is_well(model) -> bool:

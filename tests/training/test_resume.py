@@ -18,6 +18,7 @@ import kzoo
 from kzoo.interrupts import interrupted_between_steps, leaving_noted
 from kzoo.keras_contact import untracked
 from kzoo.training import Resume
+from kzoo.training.checkpoints import Checkpoints
 
 
 def assert_same(whole, parts):
@@ -273,3 +274,18 @@ def test_data_that_cannot_be_put_back_are_refused(tmp_path):
         train(tmp_path / "run", generator, steps_per_epoch=2, epochs=2)
     with pytest.raises(ValueError, match="steps_per_epoch is 2 beside a Turned"):
         train(tmp_path / "run", DATA["another"][0], steps_per_epoch=2)
+
+
+@pytest.mark.once
+def test_whole_numbers_in_the_width_of_another_backend_go_on(tmp_path):
+    """What one counts in 64 bits another counts in 32, the steps of an optimizer among them."""
+    whole = train(tmp_path / "whole")
+    parts = [train(tmp_path / "parts", dies_after=(1, 1))]
+    checkpoints = Checkpoints(tmp_path / "parts", keep=3)
+    state, arrays = checkpoints.newest()
+    other = {"int64": "int32", "int32": "int64"}
+    changed = {name: each.astype(other.get(str(each.dtype), each.dtype)) for name, each in arrays.items()}
+    assert any(changed[name].dtype != arrays[name].dtype for name in arrays)
+    with checkpoints.open():
+        checkpoints.write({name: state[name] for name in state if name not in ("number", "kzoo_checkpoint")}, changed)
+    assert_same(whole, [*parts, train(tmp_path / "parts")])

@@ -101,9 +101,8 @@ def linear_cross_entropy(logits, labels, label_smoothing=0.0, chunk=None) -> Ten
 
             def backward(start, count, carry):
                 d_x, d_kernel, *d_bias = carry
-                softmax = ops.exp(logits_of(start, count) - ops.expand_dims(log_normalizer, -1))
-                is_label = ops.equal(ops.expand_dims(y - start, -1), ops.arange(count, dtype="int32"))
-                d_z = upstream * (softmax - ops.where(is_label, 1.0 - e + e / vocabulary, e / vocabulary))
+                z = logits_of(start, count)
+                d_z = _less_labels(z, log_normalizer, y - start, 1.0 - e + e / vocabulary, e / vocabulary, upstream)
                 if bias:
                     d_bias = [_write(d_bias[0], start, ops.sum(d_z, axis=0))]
                 d_z = ops.cast(d_z, x.dtype)  # (tokens, count)
@@ -134,6 +133,22 @@ def _loop(count, body, carry):
         (0, carry),
         parallel_iterations=1,
     )[1]
+
+
+def _less_labels(z, log_normalizer, labels, share, rest, upstream):
+    """`upstream (softmax z - target)`, where a target has `share` in the column of its label, `rest` in all others."""
+    log_normalizer, labels = (ops.expand_dims(each, -1) for each in (log_normalizer, labels))
+    if keras.config.backend() == "torch":
+        import torch
+
+        if not torch.is_grad_enabled():  # in place, to the same numbers: else three arrays as large are held at a time
+            count, softmax = z.shape[-1], z.sub_(log_normalizer).exp_()
+            place = labels.clip(0, count - 1).long()
+            of_label = softmax.gather(-1, place) - torch.where(place == labels, share, rest)
+            return softmax.sub_(rest).scatter_(-1, place, of_label).mul_(upstream)
+    softmax = ops.exp(z - log_normalizer)
+    is_label = ops.equal(labels, ops.arange(ops.shape(z)[-1], dtype="int32"))
+    return upstream * (softmax - ops.where(is_label, share, rest))
 
 
 def _write(whole, start, columns):
