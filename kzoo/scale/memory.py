@@ -114,8 +114,9 @@ def memory_estimate(model, batch_size, micro_batch_size=None, batch=None) -> Mem
         peak, parts["loss"] = _followed_in_micro_batches(model, batch, batch_size, rows, of_row)
     counted = sum(parts[name] for name in OF_STEP)
     parts["activations"] = max(0, peak - counted)
-    if peak < counted:  # not all of it is there at one time
-        parts |= {name: parts[name] * peak // counted for name in OF_STEP}
+    if peak < counted:  # not all of it is there at one time, but for the batch
+        share = max(0, peak - parts["batch"]) / max(1, counted - parts["batch"])
+        parts |= {name: int(parts[name] * share) for name in OF_STEP if name != "batch"}
     how = "" if rows == batch_size else f" in micro-batches of {rows:,}"
     return MemoryEstimate(parts, f"a step of {batch_size:,} rows{how}")
 
