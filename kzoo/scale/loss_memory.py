@@ -53,14 +53,15 @@ def step_of_loss(model, batch, batch_size) -> Callable:
         batch_size: rows of the batch that is asked for.
     """
     one_row = _outputs(model, batch)
-    given = {name: each for name, each in batch.items() if name not in one_row}
+    read = model.objective.may_read(model.any_number())
+    given = {name: each for name, each in batch.items() if name in read and name not in one_row}
     block_size = chosen(model.loss_block_size, batch_size**2)
 
     def loss_of(outputs, given):
-        read = given | model.loss_tensors(outputs) | tensors_of(model.similarity)
+        tensors = given | model.loss_tensors(outputs) | tensors_of(model.similarity)
         with blocks_of(block_size, model.few_rows and batch_size <= FEW):
-            loss = sum(model.objective.by_term(read, True, model.any_number())[0])
-            return loss, [measure(read) for measure in model.measured(model.objective).values()]
+            loss = sum(model.objective.by_term(tensors, True, model.any_number())[0])
+            return loss, [measure(tensors) for measure in model.measured(model.objective).values()]
 
     run = {"tensorflow": _with_tensorflow, "torch": _with_torch}[keras.config.backend()](loss_of)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kzoo.arguments import COUNT, TABLE, able, takes
 from kzoo.keras_contact import carried_variables, untracked
-from kzoo.scale.apart import Apart
+from kzoo.scale.apart import STEPS, Apart
 from kzoo.scale.loss_memory import loss_peaks, output_bytes, step_of_loss
 from kzoo.scale.peak import bytes_of, free_memory, on_accelerator, peak_of
 from kzoo.scale.rows import resized
@@ -222,11 +222,13 @@ def _measuring(model, batch, batch_size) -> Iterator:
     of_loss = step_of_loss(model, batch, batch_size)
 
     def peak(what, rows, micro_batch_size=None):
-        some = resized(batch, rows)
-        run = partial(of_loss, rows) if what == "loss" else partial(model.train_on_batch, some)
+        run = of_loss if what == "loss" else lambda count: model.train_on_batch(resized(batch, count))
+        # of micro-batches an allocator keeps some, in a whole step as in this one; of the small plain steps, from which
+        # a large one is reckoned, it keeps what of a large one it gives back
+        before, steps = (rows, 1) if micro_batch_size is None else (min(rows, 2 * micro_batch_size), STEPS)
         with _in_micro_batches(model, micro_batch_size):
-            run()  # what a first step makes once
-            return peak_of(run)
+            run(before)  # what a first step makes once
+            return peak_of(lambda: [run(rows) for _ in range(steps)])
 
     with _as_it_was(model):
         yield peak
