@@ -69,7 +69,7 @@ class AllAtOnce:
     """
 
     def _apply_weight_decay(self, variables) -> None:
-        if not _by_kernel(self, variables):  # which has the decay in it
+        if not _has_kernel(self):
             super()._apply_weight_decay(variables)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
@@ -80,15 +80,17 @@ class AllAtOnce:
         import torch
 
         with torch.no_grad():
-            if _by_kernel(self, trainable_variables):
-                adam_step(self, grads, trainable_variables, learning_rate)
-            else:
-                step(self, grads, trainable_variables, learning_rate)
+            if _has_kernel(self):
+                if takes_kernel(self, trainable_variables):
+                    adam_step(self, grads, trainable_variables, learning_rate)
+                    return
+                super()._apply_weight_decay(trainable_variables)
+            step(self, grads, trainable_variables, learning_rate)
 
 
-def _by_kernel(optimizer, variables):
-    of_adam = _step_on_torch(optimizer) is not None and isinstance(optimizer, keras.optimizers.Adam)
-    return of_adam and takes_kernel(optimizer, variables)
+def _has_kernel(optimizer):
+    """Whether its decay is left to its step, which a kernel may take with it."""
+    return isinstance(optimizer, keras.optimizers.Adam) and _step_on_torch(optimizer) is not None
 
 
 def _step_on_torch(optimizer):

@@ -21,15 +21,16 @@ def check_devices(model, training) -> None:
     if training or keras.config.backend() != "torch":
         check(model)
     strategy = model.distribute_strategy if keras.config.backend() == "tensorflow" else None
-    if parts_read()[1] > 1 or (strategy is not None and strategy.num_replicas_in_sync > 1):
+    has_replicas = strategy is not None and strategy.num_replicas_in_sync > 1
+    if parts_read()[1] > 1 or has_replicas:
         _check_heads(model)
-    if training and strategy is not None and strategy.num_replicas_in_sync > 1:
+    if training and has_replicas:
         _check_averages(unscaled(model.optimizer))
 
 
 def _check_averages(optimizer):
     """Keras puts averages in the place of weights by a branch that each replica takes, which TensorFlow does not do."""
-    if getattr(optimizer, "use_ema", False) and optimizer.ema_overwrite_frequency:
+    if optimizer.use_ema and optimizer.ema_overwrite_frequency:
         raise NotImplementedError(
             f"the optimizer has ema_overwrite_frequency={optimizer.ema_overwrite_frequency}, which TensorFlow cannot "
             "do on several replicas; leave it out: the averages take the place of the weights when fit ends."

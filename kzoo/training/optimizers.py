@@ -14,7 +14,7 @@ UNDECAYED = ("bias", "gamma", "beta", "gain", "logit_scale", "logit_bias", "log_
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class AdamW(AsCalled, SparesAll, AllAtOnce, keras.optimizers.AdamW):
+class AdamW(AsCalled, AllAtOnce, SparesAll, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` with CLIP's settings: no decay on gains, biases and the similarity head.
 
     `model.compile("clip_adamw")` takes this one; `"adamw"` is that of Keras, with its own settings.
@@ -47,7 +47,7 @@ class AdamW(AsCalled, SparesAll, AllAtOnce, keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Lion(AsCalled, SparesAll, AllAtOnce, keras.optimizers.Lion):
+class Lion(AsCalled, AllAtOnce, SparesAll, keras.optimizers.Lion):
     """`keras.optimizers.Lion` with no decay on gains, biases and the similarity head; `"clip_lion"` by name.
 
     It keeps one number for each weight where Adam keeps two. Its steps are signs, so its learning rate is 3 to 10 times

@@ -13,13 +13,8 @@ from kzoo.files import limits
 
 BLOCK = 512
 REGULAR, LONG_NAME, EXTENDED, SPARSE = b"0\x007", b"L", b"xX", b"S"  # kinds of members, by the byte that says them
-COMPRESSED = (
-    b"\x1f\x8b",
-    b"BZh",
-    b"\xfd7zXZ\0",
-    b"\x28\xb5\x2f\xfd",
-    b"PK\3\4",
-)  # how gzip, bzip2, xz, zstd, zip begin
+# how what gzip, bzip2, xz, zstd and zip have written begins
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\3\4")
 OLD_FOLDER = "/"  # how the name of a folder ends in tars that know no other kind than files
 
 

@@ -60,9 +60,8 @@ class ShardOrder:
 
     def _numbers(self, epoch, places):
         order, ends, left_out = self._line(epoch)
-        places = places + max(
-            0, left_out + self.rest - ends[-1]
-        )  # what of the rest lies at the beginning, over the end
+        over = max(0, left_out + self.rest - ends[-1])  # of the rest, what goes on at the beginning of the line
+        places = places + over
         places = places + self.rest * (places >= left_out)
         at = np.searchsorted(ends, places, side="right")
         shards = order[at]
