@@ -92,11 +92,13 @@ def test_a_process_that_takes_too_long_is_given_up():
         process.end()
 
 
-def test_an_engine_finds_its_backend_and_threads_and_nothing_that_speeds_up_it_alone(monkeypatch):
+def test_an_engine_finds_its_backend_and_threads_and_nothing_that_makes_it_faster_or_slower_alone(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     found = environment_of(SimpleNamespace(backend="torch"), 3, ["a", "b"], "compiled")
-    assert "XLA_FLAGS" not in found and found["KERAS_BACKEND"] == "torch"
+    assert "XLA_FLAGS" not in found and "PYTHONDONTWRITEBYTECODE" not in found
+    assert found["KERAS_BACKEND"] == "torch"
     assert found["OMP_NUM_THREADS"] == found["TF_NUM_INTRAOP_THREADS"] == "3"
     assert "KERAS_BACKEND" not in environment_of(None, 3, [], "compiled")
 
