@@ -123,10 +123,10 @@ class TowerDecoder(DecoderOutput, Configured, keras.layers.Layer):
             TypeError: another tower.
             ValueError: one of another width or depth.
         """
-        if getattr(tower, "kind", None) != "text_transformer" or tower.position_tail:
+        if tower.kind != "text_transformer" or tower.position_tail:
             raise TypeError(
                 f"{self.name} writes captions with the blocks of a TextTransformer without an appended token, but the "
-                f"text tower is a {type(tower).__name__}{' with one' if getattr(tower, 'position_tail', 0) else ''}."
+                f"text tower is a {type(tower).__name__}{' with one' if tower.position_tail else ''}."
             )
         sizes = {"width": tower.width, "depth": tower.num_blocks}
         for name, theirs in sizes.items():
