@@ -97,7 +97,7 @@ def environment_of(engine, threads, paths, cache) -> dict:
         cache: folder for what torch compiles: of this run alone, so that a first call is a first call.
     """
     ours = ("XLA_FLAGS", "KERAS_BACKEND", "PYTHONPATH", "JAX_COMPILATION_CACHE_DIR")
-    # without a bytecode of its own each process compiles the sources of kzoo, while pip has compiled those of the others
+    # kzoo alone would be compiled by each process, while pip has compiled the others
     ours += ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     kept |= {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")}

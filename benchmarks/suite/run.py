@@ -102,10 +102,8 @@ def run(cases, engines, rounds, threads, environment, gpu=None, keep=lambda resu
 
 
 def _reads(engine, case):
-    """Whether an engine has the model of a case: keras-hub and transformers have none but CLIP's transformers, and the
-    products of a convolution are counted by nobody."""
-    own = ("kzoo_model", "kzoo_export", "open_clip_clip")
-    return not case.numbers.named or engine.module in (own if case.numbers.image is None else (*own, "products"))
+    """Whether an engine has the model of a case: keras-hub and transformers have none but CLIP's transformers."""
+    return not case.numbers.named or engine.module in ("kzoo_model", "kzoo_export", "open_clip_clip", "products")
 
 
 def _made(pairs, folder, threads, cache):

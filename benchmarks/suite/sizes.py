@@ -1,6 +1,9 @@
 """Sizes of the models that are measured, in numbers that every library can be built from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from benchmarks.suite.convolutions import products_of_convnext, products_of_resnet
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Size:
         vocab_size, length: of token ids; the last id of the vocabulary ends a text.
         embed_dim: width of the embedding.
         queries: of CoCa's pool; None: this is a CLIP.
+        convolutions: function of `(batch, embed_dim)` to the products of a convolutional tower.
     """
 
     preset: str
@@ -38,6 +42,7 @@ class Size:
     length: int
     embed_dim: int
     queries: int | None = None
+    convolutions: Callable | None = None
 
     named = property(lambda self: self.queries is not None or self.image is None)  # not built from numbers in kzoo
     patches = property(lambda self: (self.image_size // self.patch_size) ** 2)
@@ -50,8 +55,12 @@ SIZES = {
     "tiny": Size("clip_nano", None, 32, 8, Stack(48, 2, 3), Stack(32, 2, 4), 512, 16, 24),
     "ViT-B/32": Size("clip_base", "ViT-B-32-quickgelu", 224, 32, BASE, Stack(512, 12, 8), 49408, 77, 512),
     "ViT-L/14": Size("clip_large_patch14", "ViT-L-14-quickgelu", 224, 14, LARGE, Stack(768, 12, 12), 49408, 77, 768),
-    "RN50": Size("clip_resnet50", "RN50-quickgelu", 224, 32, None, Stack(512, 12, 8), 49408, 77, 1024),
-    "ConvNeXt-tiny": Size("convnext_tiny", "convnext_tiny", 224, 32, None, Stack(512, 12, 8), 49408, 77, 1024),
+    "RN50": Size(
+        "clip_resnet50", "RN50-quickgelu", 224, 32, None, Stack(512, 12, 8), 49408, 77, 1024, None, products_of_resnet,
+    ),
+    "ConvNeXt-tiny": Size(
+        "convnext_tiny", "convnext_tiny", 224, 32, None, Stack(512, 12, 8), 49408, 77, 1024, None, products_of_convnext,
+    ),
     "tiny CoCa": Size("coca_nano", None, 32, 8, Stack(48, 2, 3), Stack(32, 2, 4), 512, 15, 32, queries=9),
     "CoCa-base": Size("coca_base", "coca_ViT-B-32", 224, 32, BASE, Stack(512, 12, 8), 49408, 76, 512, queries=256),
-}
+}  # fmt: skip

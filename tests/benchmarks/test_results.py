@@ -13,7 +13,7 @@ from benchmarks.suite.engines import ENGINES
 from benchmarks.suite.engines import chosen as chosen_engines
 from benchmarks.suite.report import markdown, of_limit, speeds
 from benchmarks.suite.statistics import Spread, changed, ratios, spread
-from benchmarks.suite.work import operations_of, products_of
+from benchmarks.suite.work import operations_of, passes_of, products_of
 
 pytestmark = pytest.mark.once
 MACHINE = {"processor": "A processor", "processors": 4, "memory": 8 * 10**9, "accelerator": None, "system": "Linux"}
@@ -178,3 +178,27 @@ def test_products_are_those_of_a_forward_pass():
     assert operations_of(Case("train", "ViT-B/32", 8)) == 3 * both
     with pytest.raises(ValueError, match="not counted"):
         products_of(Case("open", "tiny"))
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("RN50", 38_316_896), ("ConvNeXt-tiny", 28_606_560)])
+def test_products_of_a_convolutional_tower_have_its_weights(size, parameters):
+    weights = sum(
+        inner * columns * times
+        for (count, _, inner, columns), times in products_of(Case("image", size, 1)).items()
+        if count == 1
+    )
+    assert 0.98 < weights / parameters < 1  # the rest are norms, biases, depthwise kernels and positions
+    assert operations_of(Case("image", size, 8)) == 8 * operations_of(Case("image", size, 1))
+
+
+def test_products_of_captions_are_those_of_each_id_and_of_each_beam():
+    one, beams = Case("greedy", "tiny CoCa", 2), Case("beam", "tiny CoCa", 2)
+    (first, once), (step, ids) = passes_of(one)
+    # by hand: two blocks of the text tower and two of the decoder of width 32, with one more attention and MLP there
+    assert (once, ids) == (1, one.caption_length - 1)
+    assert {rows for count, rows, _, _ in step if count == 1} == {2} and step[1, 2, 32, 512] == 1
+    weights = sum(inner * columns * times for (count, _, inner, columns), times in step.items() if count == 1)
+    assert weights == 4 * 12 * 32**2 + 2 * 10 * 32**2 + 32 * 512
+    assert first == passes_of(beams)[0][0] and {rows for count, rows, _, _ in passes_of(beams)[1][0] if count == 1} == {
+        8
+    }

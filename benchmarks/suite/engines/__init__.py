@@ -46,7 +46,9 @@ def _hub(backend):
 
 def _products(library, package, on_accelerator=False):
     options = {"library": library}
-    return Engine(f"products {library}", "products", STEPS, (package,), options, on_accelerator=on_accelerator)
+    return Engine(
+        f"products {library}", "products", (*STEPS, *WRITING), (package,), options, on_accelerator=on_accelerator
+    )
 
 
 COMPILED = {"compiled": True}

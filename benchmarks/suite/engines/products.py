@@ -4,7 +4,7 @@ model, so that none stays in the processor's memory from one to the next."""
 import numpy as np
 
 from benchmarks.suite.cases import TRAINED
-from benchmarks.suite.work import products_of
+from benchmarks.suite.work import passes_of
 
 
 def _by_numpy(case):
@@ -60,13 +60,8 @@ LIBRARIES = {"numpy": _by_numpy, "torch": _by_torch, "oneDNN": _by_onednn, "jax"
 def prepare(case, options, about):
     library = options["library"]
     tensor, product, transposed, finished = LIBRARIES[library](case)
-    random, pairs = np.random.default_rng(0), []
-    for (count, rows, inner, columns), times in products_of(case).items():
-        lead = () if count == 1 else (count,)
-        x = tensor(random.standard_normal((*lead, rows, inner), dtype="float32"))
-        upstream = tensor(random.standard_normal((*lead, rows, columns), dtype="float32"))
-        for _ in range(times):
-            pairs.append((x, tensor(random.standard_normal((*lead, inner, columns), dtype="float32")), upstream))
+    random = np.random.default_rng(0)
+    passes = [(_factors(found, tensor, random), times) for found, times in passes_of(case)]
 
     def of(x, y, upstream):
         found = [product(x, y)]
@@ -78,10 +73,24 @@ def prepare(case, options, about):
         import jax
 
         program = jax.jit(lambda given: [of(*each) for each in given])
-        return lambda: jax.block_until_ready(program(pairs)) and None
+        return lambda: jax.block_until_ready([program(pairs) for pairs, times in passes for _ in range(times)]) and None
 
     def run():
-        for each in pairs:
-            of(*each)
+        for pairs, times in passes:
+            for _ in range(times):
+                for each in pairs:
+                    of(*each)
 
     return finished(run)
+
+
+def _factors(found, tensor, random):
+    """Both factors of each product, and an upstream gradient; what is read may be the same for all of a shape."""
+    pairs = []
+    for (count, rows, inner, columns), times in found.items():
+        lead = () if count == 1 else (count,)
+        x = tensor(random.standard_normal((*lead, rows, inner), dtype="float32"))
+        upstream = tensor(random.standard_normal((*lead, rows, columns), dtype="float32"))
+        for _ in range(times):
+            pairs.append((x, tensor(random.standard_normal((*lead, inner, columns), dtype="float32")), upstream))
+    return pairs
