@@ -7,7 +7,7 @@ from kzoo.arguments import COUNT, FINITE, FLAG, sequence
 from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD
 from kzoo.encoders.stages import StagedTower, of_stages
 from kzoo.layers.configured import Configured
-from kzoo.layers.convolution import feature_tokens
+from kzoo.layers.convolution import Conv2D, DepthwiseConv2D, feature_tokens
 from kzoo.layers.initializers import Normal
 from kzoo.layers.linear import dense
 from kzoo.layers.numerics import activation_function, layer_norm
@@ -198,7 +198,7 @@ class ConvNeXtBlock(Configured, keras.layers.Layer):
         policy = self.dtype_policy
 
         # -- layers --
-        self.depthwise = keras.layers.DepthwiseConv2D(
+        self.depthwise = DepthwiseConv2D(
             kernel_size,
             padding="same",
             data_format=_LAST,
@@ -228,6 +228,4 @@ class ConvNeXtBlock(Configured, keras.layers.Layer):
 def _reduction(side, width, policy, name):
     """A convolution of patches that do not overlap."""
     kernel = Normal(stddev=STDDEV)
-    return keras.layers.Conv2D(
-        width, side, strides=side, data_format=_LAST, kernel_initializer=kernel, dtype=policy, name=name
-    )
+    return Conv2D(width, side, strides=side, data_format=_LAST, kernel_initializer=kernel, dtype=policy, name=name)

@@ -8,7 +8,7 @@ from kzoo.encoders.pixels import CLIP_MEAN, CLIP_STD
 from kzoo.encoders.stages import StagedTower, of_stages
 from kzoo.layers.attention import BIASES
 from kzoo.layers.configured import Configured
-from kzoo.layers.convolution import feature_tokens
+from kzoo.layers.convolution import Conv2D, feature_tokens
 from kzoo.layers.initializers import Normal
 from kzoo.layers.numerics import layer_norm
 from kzoo.layers.patch_embedding import as_size, image_grid
@@ -98,7 +98,7 @@ class SwinTransformer(StagedTower):
         policy = self.dtype_policy
 
         # -- layers --
-        self.stem = keras.layers.Conv2D(
+        self.stem = Conv2D(
             width,
             patch_size,
             strides=patch_size,

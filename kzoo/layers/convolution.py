@@ -7,13 +7,85 @@ import numpy as np
 from keras import ops
 
 from kzoo.arguments import COUNT, FLAG
+from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import HeNormal
 from kzoo.layers.merging import Mergeable
-from kzoo.layers.numerics import activation_function
+from kzoo.layers.numerics import activation_function, value_of
 from kzoo.types import Tensor
 
 _LAST = "channels_last"
+
+
+class Conv2D(CalledDirectly, keras.layers.Conv2D):
+    """That of Keras, by what is fastest on each backend; of the same name, by which files know the layers of a list."""
+
+    def call(self, inputs) -> Tensor:
+        x = _by_torch(self, inputs, self.kernel, self.groups)
+        return super().call(inputs) if x is None else _finished(self, x)
+
+
+class DepthwiseConv2D(CalledDirectly, keras.layers.DepthwiseConv2D):
+    """That of Keras, as above."""
+
+    def call(self, inputs) -> Tensor:
+        rows, columns, channels, multiplier = self.kernel.shape
+        kernel = ops.reshape(self.kernel, (rows, columns, 1, channels * multiplier))  # filters of a channel in a row
+        x = _by_torch(self, inputs, kernel, channels)
+        if x is None and multiplier == 1:
+            x = _by_jax(self, inputs, kernel)
+        return super().call(inputs) if x is None else _finished(self, x)
+
+
+class BatchNormalization(keras.layers.BatchNormalization):
+    """That of Keras, as above."""
+
+    def call(self, inputs, training=None, mask=None) -> Tensor:
+        if keras.config.backend() == "torch" and not (training and self.trainable) and mask is None:
+            from kzoo.layers.convolutions_torch import normed
+
+            held = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+            x = normed(value_of(inputs), *map(value_of, held), self.epsilon)
+            if x is not None:
+                return x
+        return super().call(inputs, training=training, mask=mask)
+
+
+def _finished(layer, x):
+    """What a layer gives of what its kernel gave."""
+    x = ops.add(x, layer.bias) if layer.use_bias else x
+    return x if layer.activation is None else layer.activation(x)
+
+
+def _padding(layer):
+    """Zeros before rows and columns, as many as behind them; None where a layer is not so, or none of ours."""
+    if layer.data_format != _LAST or tuple(layer.dilation_rate) != (1, 1):
+        return None
+    if layer.padding == "valid":
+        return 0, 0
+    middle = tuple(layer.strides) == (1, 1) and all(side % 2 for side in layer.kernel_size)
+    return tuple(side // 2 for side in layer.kernel_size) if middle else None
+
+
+def _by_torch(layer, x, kernel, groups):
+    """A map under a kernel `(rows, columns, channels / groups, filters)`, or None: the operations of Keras are used."""
+    if keras.config.backend() != "torch" or (padding := _padding(layer)) is None:
+        return None
+    from kzoo.layers.convolutions_torch import convolved
+
+    return convolved(value_of(x), value_of(kernel), tuple(layer.strides), padding, groups)
+
+
+def _by_jax(layer, x, kernel):
+    """As above, of a filter for each channel."""
+    if keras.config.backend() != "jax" or (padding := _padding(layer)) is None:
+        return None
+    from kzoo.layers.depthwise_jax import convolved
+
+    (rows, columns), x = padding, value_of(x)
+    if rows or columns:
+        x = ops.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+    return convolved(x, value_of(kernel), tuple(layer.strides))
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -78,11 +150,11 @@ class ConvNorm(Mergeable, Configured, keras.layers.Layer):
             self.pad = keras.layers.ZeroPadding2D(sides, data_format=_LAST, dtype=policy, name="pad")
         initial = HeNormal(depthwise)
         if depthwise:
-            self.convolution = keras.layers.DepthwiseConv2D(
+            self.convolution = DepthwiseConv2D(
                 kernel_size, depth_multiplier=multiplier, depthwise_initializer=initial, **common
             )
         else:
-            self.convolution = keras.layers.Conv2D(filters, kernel_size, kernel_initializer=initial, **common)
+            self.convolution = Conv2D(filters, kernel_size, kernel_initializer=initial, **common)
         self.norm = None if merged else batch_norm(epsilon, momentum, "norm")
         self.depthwise, self.activation = depthwise, activation and activation_function(activation)
 
@@ -126,7 +198,7 @@ class ConvNorm(Mergeable, Configured, keras.layers.Layer):
 
 def batch_norm(epsilon, momentum, name) -> Any:
     """A batch norm whose weights and arithmetic are float32 under every dtype policy."""
-    return keras.layers.BatchNormalization(epsilon=epsilon, momentum=momentum, dtype="float32", name=name)
+    return BatchNormalization(epsilon=epsilon, momentum=momentum, dtype="float32", name=name)
 
 
 def gain_and_shift(norm) -> tuple:

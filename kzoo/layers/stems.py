@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.layers.configured import Configured
-from kzoo.layers.convolution import ConvNorm
+from kzoo.layers.convolution import Conv2D, ConvNorm, DepthwiseConv2D
 from kzoo.layers.initializers import HeNormal
 from kzoo.layers.linear import dense
 from kzoo.layers.numerics import gelu, layer_norm
@@ -38,7 +38,7 @@ def stem_layer(kind, patch_size, width, stem_width, stages, policy) -> Any:
 
 def convolution(filters, kernel_size, strides, policy, name) -> keras.layers.Conv2D:
     """A convolution with a bias and without padding."""
-    return keras.layers.Conv2D(
+    return Conv2D(
         filters, kernel_size, strides, data_format=_LAST, kernel_initializer=HeNormal(), dtype=policy, name=name
     )
 
@@ -221,7 +221,7 @@ class MBConv(Configured, keras.layers.Layer):
         # -- layers --
         self.norm = layer_norm(EPSILON, "norm")
         self.expand = dense(inside, (2 / inside) ** 0.5, policy, "expand")
-        self.depthwise = keras.layers.DepthwiseConv2D(
+        self.depthwise = DepthwiseConv2D(
             3, strides, data_format=_LAST, depthwise_initializer=HeNormal(True), dtype=policy, name="depthwise"
         )
         self.project = dense(filters_out, (2 / filters_out) ** 0.5, policy, "project")
