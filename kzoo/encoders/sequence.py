@@ -63,6 +63,17 @@ class SequenceTower(CalledDirectly, Tower):
         return ops.where(ops.expand_dims(ops.cast(mask, "bool"), -1), token, x)
 
     # -- the blocks --
+    def pools_alone(self, tokens, layers, until, **others) -> bool:
+        """Whether the last block may be run for the pooled position alone: nothing else is asked for, no position is
+        elsewhere than it was, and nothing is drawn for each position.
+
+        Args:
+            tokens, layers, until: the options.
+            **others: what there must be none of.
+        """
+        plain = not layers and until is None and all(each is None or each == {} for each in others.values())
+        return not tokens and plain and self.num_blocks > 0 and self.blocks[-1].dropout is None
+
     def _run(
         self,
         x,
@@ -76,6 +87,7 @@ class SequenceTower(CalledDirectly, Tower):
         until=None,
         training=None,
         position_biases=None,
+        alone=None,
         **of_blocks,
     ):
         """Through the blocks and out.
@@ -90,12 +102,15 @@ class SequenceTower(CalledDirectly, Tower):
             rotary: sines and cosines of the places of the tokens, as `kzoo.layers.Attention` takes them, or None.
             prompts, layers, until: the options.
             training: as ever.
+            alone: `place` and `visible` for the last block, by name, where `pools_alone` says that it may be run for
+                one position of each row; else None.
             position_biases: what each block adds to its products of queries and keys, `position_bias` of `Attention`;
                 prompts, which have no position, add nothing.
             **of_blocks: for each block.
 
         Returns:
-            dict: `"embedding"`, `"tokens"`, and where `layers` are asked for `"layers"` and `"layer_tokens"`.
+            dict: `"embedding"`, `"tokens"` but where `alone` is given, and where `layers` are asked for `"layers"` and
+            `"layer_tokens"`.
         """
         prompts, layers = prompts or {}, tuple(layers or ())
         last = self._last_block(prompts, layers, until)
@@ -115,9 +130,11 @@ class SequenceTower(CalledDirectly, Tower):
                 of_blocks["position_bias"] = with_nothing(position_biases[number], start, put)
             if rotary is not None:
                 of_blocks["rotary"] = unturned(rotary, start, put)
+            if alone is not None and number == last - 1:
+                of_blocks |= alone
             x = self.blocks[number](x, training=training, **of_blocks)
         embedding, tokens = found[last]
-        outputs = {"embedding": embedding, "tokens": tokens}
+        outputs = {"embedding": embedding} if alone is not None else {"embedding": embedding, "tokens": tokens}
         if layers:
             embeddings, tokens = zip(*(found[number] for number in layers))
             outputs |= {"layers": ops.stack(embeddings, axis=1), "layer_tokens": ops.stack(tokens, axis=1)}

@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from kzoo.arguments import COUNT, one_of
-from kzoo.encoders.sequence import SequenceTower, kept
+from kzoo.encoders.sequence import SEQUENCE_OPTIONS, SequenceTower, kept
 from kzoo.encoders.token_ids import TextTower, check_token_ids
 from kzoo.layers.initializers import Normal
 from kzoo.layers.linear import dense
 from kzoo.layers.numerics import embed, layer_norm
-from kzoo.layers.pooling import pool_end_of_text, pool_mean, until_end_of_text
+from kzoo.layers.pooling import end_of_text, pool_end_of_text, pool_mean, until_end_of_text
 from kzoo.layers.transformer import transformer_blocks
 from kzoo.types import Tensor
 
@@ -55,8 +55,8 @@ class TextTransformer(SequenceTower, TextTower):
     Inputs:
         token_ids: int tensor `(batch, length)`, `length <= context_length`.
         padding_mask: bool tensor `(batch, length)`, True where an id is real, or None; read with `mask_padding` only.
-        mask, keep, embeddings, prompts, layers, until: see `kzoo.encoders.Tower`; a position is an id. Of texts whose
-            end is pooled, `keep` must keep it.
+        mask, keep, embeddings, prompts, layers, until, tokens: see `kzoo.encoders.Tower`; a position is an id. Of
+            texts whose end is pooled, `keep` must keep it.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, length, width)`, after
@@ -78,6 +78,7 @@ class TextTransformer(SequenceTower, TextTower):
     """
 
     kind, title = "text_transformer", "text transformer"
+    options = SEQUENCE_OPTIONS | {"tokens"}
     after_stack = ("final_norm", "projection")
     position_path = "position_embedding"
     arguments = {"pool": one_of(*POOLS), "class_mask": one_of(*CLASS_MASKS), "bare_every": COUNT | None}
@@ -173,6 +174,7 @@ class TextTransformer(SequenceTower, TextTower):
         prompts=None,
         layers=(),
         until=None,
+        tokens=True,
     ) -> dict:
         length = check_token_ids(token_ids.shape, self.context_length)
         x = self.embed(token_ids) if embeddings is None else self._standing_in(embeddings, length)
@@ -192,7 +194,10 @@ class TextTransformer(SequenceTower, TextTower):
             token_ids, token_mask = (kept(each, keep) for each in (token_ids, token_mask))
             if self.causal:
                 order = ops.pad(keep, ((0, 0), (0, tail)), constant_values=length)
-        finish = partial(self._finished, token_ids, padding_mask)
+        alone = None
+        if self.pools_alone(tokens, layers, until, prompts=prompts, keep=keep):
+            alone = self._alone(token_ids)
+        finish = partial(self._finished, token_ids, padding_mask, alone)
         outputs = self._run(
             x,
             finish,
@@ -203,6 +208,7 @@ class TextTransformer(SequenceTower, TextTower):
             layers=layers,
             until=until,
             training=training,
+            alone=alone,
         )
         return outputs if token_mask is None else outputs | {"token_mask": token_mask}
 
@@ -217,16 +223,27 @@ class TextTransformer(SequenceTower, TextTower):
             return ops.not_equal(token_ids, self.pad_id)
         return given
 
-    def _finished(self, token_ids, padding_mask, x):
+    def _alone(self, token_ids):
+        """Which position is pooled and what it sees, as the last block takes it; None where many are."""
+        if self.pool != "end_of_text":
+            return {"place": -1} if self.pool in ("class_embedding", "last") else None
+        place = {"place": end_of_text(token_ids, self.eot_id)}
+        if self.causal:
+            place["visible"] = ops.expand_dims(until_end_of_text(token_ids, self.eot_id), 1)
+        return place
+
+    def _finished(self, token_ids, padding_mask, alone, x):
         """What leaves a block, `(batch, length [+ 1], width)`, as `(embedding, tokens)`."""
         if self.class_embedding is not None:
             embedding, tokens = self.final_norm(x[:, -1]), x[:, :-1]
         else:
             tokens = self.final_norm(x)
-            embedding = self._pooled(tokens, token_ids, padding_mask)
+            embedding = self._pooled(tokens, token_ids, padding_mask, alone)
         return embedding if self.projection is None else self.projection(embedding), tokens
 
-    def _pooled(self, tokens, token_ids, padding_mask):
+    def _pooled(self, tokens, token_ids, padding_mask, alone):
+        if self.pool == "end_of_text" and alone is not None:
+            return tokens[:, 0] * ops.cast(ops.sum(alone["place"], axis=-1), tokens.dtype)  # zeros without an end
         if self.pool == "end_of_text":
             return pool_end_of_text(tokens, token_ids, self.eot_id)
         if self.pool == "last":

@@ -75,6 +75,8 @@ class Tower(Configured, Layer):
               put in before that block, behind the class token or the start of the text, in place of those that were
               put in before. They have no position and are not among the tokens that come out;
             - `layers`: tuple of numbers of blocks, of which the features are given too;
+            - `tokens=False`: nothing but the embedding is wanted; no tokens come out, and where one position is pooled
+              the last block is run for that alone;
             - `until`: how many blocks are run; norm and pooling follow;
             - `context`: float tensor `(rows, S, any)` that the blocks attend to.
     """

@@ -82,7 +82,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         images: uint8 or float tensor `(batch, height, width, 3)`, values in [0, 255].
         any_size: take images of another size than `image_size`, such as the small crops of self-supervised training:
             the position table is resampled for them at each step. Otherwise they are refused.
-        mask, keep, embeddings, prompts, layers, until: see `kzoo.encoders.Tower`; a position is a patch.
+        mask, keep, embeddings, prompts, layers, until, tokens: see `kzoo.encoders.Tower`; a position is a patch.
 
     Returns:
         dict: `"embedding"` `(batch, embed_dim)`, not normalised; `"tokens"` `(batch, [1 +] patches, width)`,
@@ -107,7 +107,7 @@ class VisionTransformer(SequenceTower, ImageTower):
 
     kind, title = "vit", "vision transformer"
     after_stack = ("post_norm", "attention_pool", "query_pool", "contrastive_pool", "projection")
-    options = SequenceTower.options | {"any_size"}
+    options = SequenceTower.options | {"any_size", "tokens"}
     arguments = {
         "pool": one_of(*POOLS),
         "query_layout": one_of(*QUERY_LAYOUTS),
@@ -293,6 +293,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         prompts=None,
         layers=(),
         until=None,
+        tokens=True,
     ) -> dict:
         check_images(images.shape, self.image_size, any_size)
         rows, columns = self.embedding.grid_of(images)
@@ -309,6 +310,8 @@ class VisionTransformer(SequenceTower, ImageTower):
         places = {"rotary": self._rotary((rows, columns), keep)}
         places["position_biases"] = self._relative((rows, columns), keep, prompts)
         options = {"prompts": prompts, "layers": layers, "until": until, "training": training}
+        if self.pool == "class_token" and self.pools_alone(tokens, layers, until, prompts=prompts, **places):
+            options["alone"] = {"place": 0}
         return self._run(x, self._finished, start, **places, **options)
 
     def embed(self, images, training=None) -> Tensor:

@@ -26,10 +26,20 @@ def pool_end_of_text(tokens, token_ids, eot_id) -> Tensor:
     Returns:
         float tensor `(batch, width)`.
     """
+    one_hot = ops.cast(end_of_text(token_ids, eot_id), tokens.dtype)
+    return ops.squeeze(ops.matmul(one_hot, tokens), axis=1)
+
+
+def end_of_text(token_ids, eot_id) -> Tensor:
+    """Where the first end of text is, float32 `(batch, 1, length)`, one-hot; zeros in a row without one.
+
+    Args:
+        token_ids: int tensor `(batch, length)`.
+        eot_id: id of the end-of-text token.
+    """
     is_end = ops.cast(ops.equal(token_ids, eot_id), "float32")  # (batch, length)
     is_first_end = is_end * ops.cast(ops.equal(ops.cumsum(is_end, axis=1), 1.0), "float32")
-    one_hot = ops.cast(ops.expand_dims(is_first_end, 1), tokens.dtype)  # (batch, 1, length)
-    return ops.squeeze(ops.matmul(one_hot, tokens), axis=1)
+    return ops.expand_dims(is_first_end, 1)
 
 
 def until_end_of_text(token_ids, eot_id) -> Tensor:

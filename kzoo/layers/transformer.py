@@ -1,6 +1,7 @@
 """The pre-norm transformer block."""
 
 import keras
+from keras import ops
 
 from kzoo.arguments import one_of
 from kzoo.keras_contact import CalledDirectly
@@ -67,9 +68,12 @@ class TransformerBlock(CalledDirectly, Configured, keras.layers.Layer):
         padding_mask: bool tensor `(batch, length)`, True where a position is real, or None.
         visible: bool tensor `(batch, length, length)`, the positions that each one sees, in place of `causal`; or None.
         rotary, position_bias, causal: as of `Attention`; or None.
+        place: the one position that is wanted, an integer, or of each row, as a one-hot tensor `(batch, 1, length)` of
+            which a row may be all zeros; default all. `visible` `(batch, 1, length)` says what it sees, or None: it
+            sees all.
 
     Returns:
-        float tensor `(batch, length, width)`.
+        float tensor `(batch, length, width)`; `(batch, 1, width)` of a place.
 
     Example:
         >>> TransformerBlock(width=64, num_heads=4, mlp_dim=256)(np.zeros((2, 5, 64))).shape
@@ -188,11 +192,16 @@ class TransformerBlock(CalledDirectly, Configured, keras.layers.Layer):
         position_bias=None,
         training=None,
         causal=None,
+        place=None,
     ) -> Tensor:
         if self.norm_context is not None:
             context = self.norm_context(context)
+        normed = self._before(x, self.norm_1)
+        if place is not None:
+            context, causal = normed, False
+            normed, x = at_place(normed, place), at_place(x, place)
         mixed = self.attention(
-            self._before(x, self.norm_1),
+            normed,
             context=context,
             padding_mask=padding_mask,
             visible=visible,
@@ -242,6 +251,14 @@ class TransformerBlock(CalledDirectly, Configured, keras.layers.Layer):
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         return x if scale is None else scale(x)
+
+
+def at_place(x, place) -> Tensor:
+    """The `place` of `TransformerBlock`, of a tensor `(batch, length, width)`: `(batch, 1, width)`. A product, not a
+    gather, which exports with a dynamic batch."""
+    if isinstance(place, int):
+        return x[:, place:] if place == -1 else x[:, place : place + 1]
+    return ops.matmul(cast(place, x.dtype), x)
 
 
 def transformer_blocks(depth, policy, without_mlp=(), **options) -> list:

@@ -13,6 +13,7 @@ from kzoo.models.slots import TEACHER, bag_of
 # what a slot gives: embedding of unit length and as it comes, tokens, which of them are real, features after each
 # block, tokens as a map, and the array itself
 KINDS = ("embeddings", "features", "tokens", "token_mask", "layers", "layer_tokens", "map", "input")
+OF_TOKENS = {"tokens", "token_mask", "layers", "layer_tokens", "map"}  # those for which a tower has to give tokens
 HIDDEN, KEPT = "masked", "kept"  # `view_1_masked`, `view_1_kept`: what is hidden of a slot, and what is kept
 
 
@@ -233,6 +234,8 @@ def _run_tower(group, world, kinds, training):
             if entries[0] in batch:
                 _check_option(tower, option, entries[0])
                 options[option] = joined([batch[entry] for entry in entries])
+    if "tokens" in tower.options and not wanted & OF_TOKENS:
+        options["tokens"] = False
     if wanted & {"layers", "layer_tokens"}:
         options["layers"] = tuple(range(1, tower.num_blocks + 1))
     options["training"] = training and tower.trainable
