@@ -87,7 +87,7 @@ def test_gradients_are_the_same():
 
 def test_a_model_runs_all_only_where_tokens_are_asked_for():
     model, asked = tiny_model(), []
-    batch = {"images": np.zeros((3, 16, 16, 3), "uint8"), "token_ids": IDS}
+    batch = {"images": np.zeros((2, 16, 16, 3), "uint8"), "token_ids": IDS[:2]}
     for name, tower in model.modalities().items():
         original = tower.call
         tower.call = lambda *args, name=name, original=original, **options: (
