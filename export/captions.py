@@ -13,7 +13,7 @@ STEPS = 16  # of a caption that are compared
 
 
 class CaptionMemory(keras.layers.Layer):
-    """`image_tokens` to keys and values of the cross-attention, `(batch, blocks, length, width)`."""
+    """`image_tokens` to keys and values of the cross-attention, `(batch, blocks, heads, length, d)`."""
 
     def __init__(self, model):
         super().__init__(autocast=False, name="caption_memory_graph")
@@ -25,7 +25,7 @@ class CaptionMemory(keras.layers.Layer):
 
 
 class CaptionStep(keras.layers.Layer):
-    """One id of each row: `Captioner.caption_step` with its caches as two arrays `(batch, blocks, length, width)`."""
+    """One id of each row: `Captioner.caption_step` with its caches as two arrays, as `CaptionMemory`'s."""
 
     def __init__(self, model):
         super().__init__(autocast=False, name="caption_step_graph")
@@ -108,7 +108,8 @@ def saved_towers(model) -> list:
 def _memory_tower(model, features):
     """From the image tower's tokens to what every step of a caption needs of them."""
     samples = [{"image_tokens": each["image_tokens"]} for each in features]
-    shape = (model.text_decoder.memory_blocks, samples[0]["image_tokens"].shape[1], model.text_decoder.width)
+    keys, _ = model.caption_memory(samples[0]["image_tokens"])[0]
+    shape = (model.text_decoder.memory_blocks, *keys.shape[1:])
     return Tower("caption_memory", CaptionMemory(model), samples, dict.fromkeys(MEMORY, shape))
 
 

@@ -1,6 +1,7 @@
 """What the graphs of an export run on: sessions with the calls of onnxruntime's, whatever is below. No Keras here."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kzoo.arguments import shown
@@ -100,6 +101,19 @@ class Engine:
         """As `open`, without what a library computes to run a graph quickly."""
         self._opened(name, self.peek)
 
+    def check(self, name) -> Path:
+        """The path of a graph, whose files are there.
+
+        Raises:
+            ValueError: one is not, or is no file.
+        """
+        path = within(self.folder, self.manifest["graphs"][name]["file"], MANIFEST_FILE)
+        for each in (path, *(path.with_suffix(ending) for ending in self.beside)):
+            if not each.exists():
+                raise ValueError(f"{self.folder} lacks {each.name}; the export is incomplete.")
+            check_regular(each)
+        return path
+
     def start(self, path, graph) -> Any:
         """The session of the graph in a file."""
         raise NotImplementedError(f"{type(self).__name__} says how a graph is opened.")
@@ -113,12 +127,7 @@ class Engine:
         session.run_into(inputs, outputs)
 
     def _opened(self, name, opening):
-        graph = self.manifest["graphs"][name]
-        path = within(self.folder, graph["file"], MANIFEST_FILE)
-        for each in (path, *(path.with_suffix(ending) for ending in self.beside)):
-            if not each.exists():
-                raise ValueError(f"{self.folder} lacks {each.name}; the export is incomplete.")
-            check_regular(each)
+        graph, path = self.manifest["graphs"][name], self.check(name)
         try:
             opened = opening(path, graph)
         except Exception as error:  # each library has classes of its own for all that can be wrong

@@ -13,7 +13,8 @@ import numpy as np
 from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, takes, whole
 from kzoo.export.decoder import GraphDecoder
 from kzoo.export.formats import FORMATS
-from kzoo.export.manifest import MANIFEST_FILE, MEMORY, fingerprints, read_manifest
+from kzoo.export.manifest import MANIFEST_FILE, MEMORY, read_manifest
+from kzoo.export.sessions import Sessions
 from kzoo.files.opening import check_inside, check_regular, home_of
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
@@ -53,7 +54,8 @@ def load(folder, providers=None, threads=None, session_options=None, verify=True
         ValueError: no export, an export of another format, one with files missing or of another export; `threads` that
             is no number of threads, an option that the library does not have.
 
-    A runtime can be pickled: the process that gets it opens the folder anew.
+    Each graph is opened when it is first used, by whichever thread; its files must still be there then, unchanged. A
+    runtime can be pickled: the process that gets it opens the folder anew.
     """
     folder = readable(Path(folder).absolute())
     manifest = read_manifest(folder)
@@ -109,8 +111,7 @@ class Runtime(Embedder):
         self.embed_dim = self.manifest["embed_dim"]
         made = self.manifest["preprocessor"]
         self.preprocessor = None if made is None else Preprocessor.load(folder, made, verify)
-        with fingerprints(folder, manifest, verify):
-            self.sessions = {name: self.engine.open(name) for name in manifest["graphs"]}
+        self.sessions = Sessions(self.engine, verify)
 
     def __reduce__(self) -> tuple:
         if not isinstance(self.opened_with[3], dict | None):

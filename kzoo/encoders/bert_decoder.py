@@ -84,7 +84,7 @@ class BertDecoder(DecoderOutput, BertBody):
         return self.head_norm(self.activation(self.head_dense(x)))  # (batch, length, width)
 
     def memory(self, image_tokens) -> list:
-        """What `step` needs of the image tokens: per block keys and values, `(batch, S, width)` each."""
+        """What `step` needs of the image tokens: per block keys and values, `(batch, heads, S, d)` each."""
         return [block.memory(image_tokens) for block in self.blocks]
 
     def step(self, step, token_ids, cache, memory, copies=1) -> tuple:

@@ -44,7 +44,7 @@ class DecoderBody(DecoderOutput, Configured, keras.layers.Layer):
         return self.final_norm(x)
 
     def memory(self, image_tokens) -> list:
-        """What `step` needs of the image tokens: per cross block keys and values, `(batch, S, width)` each."""
+        """What `step` needs of the image tokens: per cross block keys and values, `(batch, heads, S, d)` each."""
         return [block.memory(image_tokens) for block in self.cross_blocks]
 
     def _stepped(self, step, x, cache, memory, copies):

@@ -75,7 +75,7 @@ class MultimodalDecoder(DecoderBody):
         Args:
             step: `kzoo.layers.step.Step`.
             text_tokens: float tensor `(rows, 1, width)`, at that position.
-            cache: per block keys and values `(rows, S, width)` of the positions before.
+            cache: per block keys and values `(rows, heads, S, width / heads)` of the positions before.
             memory: as `memory` gives it, of `rows / copies` pictures.
             copies: rows per picture, beside each other.
 

@@ -255,7 +255,7 @@ class TextTransformer(SequenceTower, TextTower):
 
         Args:
             step: `kzoo.layers.step.Step`.
-            cache: per block keys and values `(rows, S, width)` of the positions before.
+            cache: per block keys and values `(rows, heads, S, width / heads)` of the positions before.
 
         Returns:
             `(tokens, cache)`: `(rows, 1, width)`, and the cache with this position.

@@ -164,7 +164,7 @@ class TowerDecoder(DecoderOutput, Configured, keras.layers.Layer):
         return self.cross_blocks[number // self.cross_every]
 
     def memory(self, image_tokens) -> list:
-        """What `step` needs of the image tokens: per cross block keys and values, `(batch, S, width)` each."""
+        """What `step` needs of the image tokens: per cross block keys and values, `(batch, heads, S, d)` each."""
         context = self.context_projection(image_tokens)
         return [block.memory(context) for block in self.cross_blocks]
 

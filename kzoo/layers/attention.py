@@ -9,7 +9,7 @@ from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.changed import multiplies_plainly
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear import dense, multiplied
-from kzoo.layers.numerics import NEGATIVE, NORMS, layer_norm, reshape, written
+from kzoo.layers.numerics import NEGATIVE, NORMS, heads_first, layer_norm, reshape, written
 from kzoo.layers.rotary import rotate
 from kzoo.types import Tensor
 
@@ -22,7 +22,9 @@ BIASES = {  # which of the projections have one
 GATE_FORMS = ("bias", "plain")
 
 
-def attend(query, key, value, causal=False, padding_mask=None, visible=None, position_bias=None) -> Tensor:
+def attend(
+    query, key, value, causal=False, padding_mask=None, visible=None, position_bias=None, heads_first=False
+) -> Tensor:
     """Softmax attention, `softmax(q k^T / sqrt(d)) v` per head, with the softmax in float32.
 
     `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
@@ -39,6 +41,8 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None, pos
         visible: bool tensor `(batch, T, S)`, the keys that each query sees, in place of `causal`; or None.
         position_bias: float tensor `(heads, T, S)` or `(batch, heads, T, S)`, added to the scaled products of each
             query and key; or None.
+        heads_first: whether `key` and `value` are `(batch, heads, S, d)`: of a memory that is read again and again, in
+            the order in which products read it, where of the other each reading makes a copy.
 
     Returns:
         float tensor `(batch, T, heads, d)`.
@@ -46,6 +50,8 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None, pos
     mask = None
     if padding_mask is not None:
         mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
+    if heads_first:
+        return _attend_to_memory(query, key, value, mask)
     if visible is not None:
         visible = ops.expand_dims(visible, 1)  # (batch, 1, T, S)
     elif causal and mask is not None:  # torch takes one of the two only
@@ -58,7 +64,8 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None, pos
 
         if kernels_torch.chosen_here(query, key, value) and kernels_torch.on_processor(query, key, value):
             mask = mask if mask is None else ops.convert_to_tensor(mask, "bool")
-            return kernels_torch.attended(query, key, value, mask, causal)
+            heads = (each.transpose(1, 2) for each in (query, key, value))
+            return kernels_torch.attended(*heads, mask, causal).transpose(1, 2)
     has_op = backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16")
     if has_op and position_bias is None:
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
@@ -71,6 +78,23 @@ def attend(query, key, value, causal=False, padding_mask=None, visible=None, pos
         scores = scores + ops.cast(position_bias, "float32")
     if causal:
         scores = ops.add(scores, np.triu(np.full(scores.shape[-2:], NEGATIVE, "float32"), k=1))
+    if mask is not None:
+        scores = ops.where(mask, scores, NEGATIVE)
+    weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+    return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+
+
+def _attend_to_memory(query, key, value, mask):
+    """`attend` to keys and values `(batch, heads, S, d)`, of few queries: `(batch, T, heads, d)`."""
+    query = heads_first(query)  # (batch, heads, T, d)
+    if keras.config.backend() == "torch":
+        from kzoo.layers import kernels_torch
+
+        if kernels_torch.chosen_here(query, key, value) and kernels_torch.on_processor(query, key, value):
+            mask = mask if mask is None else ops.convert_to_tensor(mask, "bool")
+            return kernels_torch.attended(query, key, value, mask).transpose(1, 2)
+    scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
+    scores = ops.cast(scores, "float32")  # (batch, heads, T, S)
     if mask is not None:
         scores = ops.where(mask, scores, NEGATIVE)
     weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
@@ -189,19 +213,33 @@ class Attention(CalledDirectly, Configured, keras.layers.Layer):
         return self._attended(x, query, key, value, causal, padding_mask, visible, rotary, position_bias)
 
     def keys_values(self, context) -> tuple:
-        """Keys and values of a context, `(batch, S, width)` each, for `read`."""
-        return self.key(context), self.value(context)
+        """Keys and values of a context, `(batch, heads, S, width / heads)` each, for `read`."""
+        return self.memory_of(self.key(context), self.value(context))
+
+    def memory_of(self, key, value) -> tuple:
+        """Projected keys and values `(batch, S, width)`, as `read` takes them: by heads, and normed."""
+        key, value = self._split_heads(key), self._split_heads(value)
+        if self.key_norm is not None:
+            key = ops.cast(self.key_norm(key), value.dtype)
+        return heads_first(key), heads_first(value)
+
+    def memory_shape(self, rows, length) -> tuple:
+        """The shape of keys, and of values, of so many rows and positions."""
+        return rows, self.num_heads, length, self.width // self.num_heads
 
     def read(self, x, memory, visible=None) -> Tensor:
         """Attention of `x` `(batch, T, any)` to keys and values made before; `visible` as `padding_mask`."""
-        return self._attended(x, self.query(x), *memory, padding_mask=visible)
+        query, (key, value) = self._split_heads(self.query(x)), memory
+        if self.query_norm is not None:
+            query = ops.cast(self.query_norm(query), value.dtype)
+        return self._finished(x, self.mix_heads(query, key, value, False, visible, None, None, heads_first=True))
 
     def step(self, x, cache, at, visible) -> tuple:
         """Causal self-attention at one position of each row, whose past is in a cache.
 
         Args:
             x: float tensor `(rows, 1, any)`.
-            cache: keys and values `(rows, S, width)` of the positions before.
+            cache: keys and values `(rows, heads, S, width / heads)` of the positions before.
             at: bool tensor `(rows, S)`, True at the position of `x`.
             visible: bool tensor `(rows, S)`, True at the positions that it sees.
 
@@ -214,24 +252,26 @@ class Attention(CalledDirectly, Configured, keras.layers.Layer):
     def _attended(
         self, x, query, key, value, causal=False, padding_mask=None, visible=None, rotary=None, position_bias=None
     ):
-        length = query.shape[1]
         query, key, value = (self._split_heads(tensor) for tensor in (query, key, value))
         if self.query_norm is not None:
             query = ops.cast(self.query_norm(query), value.dtype)
             key = ops.cast(self.key_norm(key), value.dtype)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
-        mixed = self.mix_heads(query, key, value, causal, padding_mask, visible, position_bias)
-        mixed = reshape(mixed, (-1, length, self.width))
+        return self._finished(x, self.mix_heads(query, key, value, causal, padding_mask, visible, position_bias))
+
+    def _finished(self, x, mixed):
+        """What the heads mixed for `x`, `(batch, T, heads, d)`, to the output `(batch, T, out_width)`."""
+        mixed = reshape(mixed, (-1, mixed.shape[1], self.width))
         if self.inner_norm is not None:
             mixed = self.inner_norm(mixed)
         if self.gate is not None:
             mixed = mixed * ops.sigmoid(self.gate(x))
         return mixed if self.out is None else self.out(mixed)
 
-    def mix_heads(self, query, key, value, causal, padding_mask, visible, position_bias) -> Tensor:
+    def mix_heads(self, query, key, value, causal, padding_mask, visible, position_bias, heads_first=False) -> Tensor:
         """What the heads make of queries, keys and values, as `attend`; keys and values of a prefix stand beside it."""
-        return attend(query, key, value, causal, padding_mask, visible, position_bias)  # (batch, T, heads, d)
+        return attend(query, key, value, causal, padding_mask, visible, position_bias, heads_first)
 
     def _project_fused(self, x):
         parts = (self.query, self.key, self.value)

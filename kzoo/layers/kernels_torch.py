@@ -162,28 +162,28 @@ def on_processor(*tensors) -> bool:
 
 
 def attended(query, key, value, mask=None, causal=False) -> Tensor:
-    """Attention as `kzoo.layers.attention.attend`, whose kernel reads heads where they lie: Keras copies all three, of
-    a picture's memory at every word.
+    """Attention as `kzoo.layers.attention.attend`, whose kernel reads heads where they lie: Keras copies all three.
 
     Args:
-        query, key, value: float32 tensors `(batch, length, heads, d)`.
+        query, key, value: float32 tensors `(batch, heads, length, d)`.
         mask: bool tensor that broadcasts to `(batch, heads, T, S)`, or None.
         causal: as ever; not beside a mask.
+
+    Returns:
+        float32 tensor `(batch, heads, T, d)`.
     """
     import torch
 
     if mask is not None:
         mask = torch.where(mask, 0.0, LOWEST)
-    heads = (each.transpose(1, 2) for each in (query, key, value))
-    mixed = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask, is_causal=causal)
-    return mixed.transpose(1, 2)
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
 
 
 def written(cache, new, at) -> Tensor:
-    """A copy of `cache` `(rows, S, width)` with `new` `(rows, 1, width)` where `at` `(rows, S)` is True, once in each
-    row: `where`, of what broadcasts, takes four times as long."""
+    """A copy of `cache` `(rows, heads, S, d)` with `new` `(rows, heads, 1, d)` where `at` `(rows, S)` is True, once in
+    each row: `where`, of what broadcasts, takes four times as long."""
     cache = cache.clone()
-    cache[at] = new[:, 0]
+    cache.transpose(1, 2)[at] = new[:, :, 0]
     return cache
 
 

@@ -106,18 +106,25 @@ def reshape(x, shape) -> Tensor:
     return ops.reshape(x, shape)
 
 
+def heads_first(x) -> Tensor:
+    """`(batch, length, heads, d)` to `(batch, heads, length, d)`, whose numbers lie in that order."""
+    if keras.config.backend() == "torch" and ops.is_tensor(x):
+        return x.transpose(1, 2).contiguous()  # elsewhere to transpose is to move
+    return ops.transpose(x, (0, 2, 1, 3))
+
+
 def cast(x, dtype) -> Tensor:
     """`ops.cast`, where anything is to be cast."""
     return x if ops.is_tensor(x) and keras.backend.standardize_dtype(x.dtype) == dtype else ops.cast(x, dtype)
 
 
 def written(cache, new, at) -> Tensor:
-    """`cache` `(rows, S, width)` with `new` `(rows, 1, width)` where `at` `(rows, S)` is True, once in each row."""
+    """`cache` `(rows, heads, S, d)` with `new` `(rows, heads, 1, d)` where `at` `(rows, S)` is True, once a row."""
     if _runs_in_torch(cache) and all(map(ops.is_tensor, (new, at))) and new.dtype == cache.dtype:
         from kzoo.layers import kernels_torch
 
         return kernels_torch.written(cache, new, at)
-    return ops.where(ops.expand_dims(at, -1), new, cache)
+    return ops.where(ops.expand_dims(at, (1, 3)), new, cache)
 
 
 def squared_relu(x) -> Tensor:

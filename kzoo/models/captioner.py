@@ -310,15 +310,15 @@ class Captioner(Writer, EmbeddingModel):
             image_tokens: float tensor `(pictures, length, width)`.
 
         Returns:
-            list of pairs of float tensors `(pictures, length, width)`.
+            list of pairs of float tensors `(pictures, heads, length, width / heads)`.
         """
         return self.text_decoder.memory(image_tokens)
 
     def empty_cache(self, rows, length) -> list:
         """The cache of rows that no id has been read of yet: per causal block two float tensors
-        `(rows, length, width)`, of keys and of values."""
+        `(rows, heads, length, width / heads)`, of keys and of values."""
         return [
-            tuple(ops.zeros((rows, length, block.attention.width), block.compute_dtype) for _ in range(2))
+            tuple(ops.zeros(block.attention.memory_shape(rows, length), block.compute_dtype) for _ in range(2))
             for block in self._causal_blocks()
         ]
 

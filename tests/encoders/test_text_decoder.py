@@ -47,7 +47,7 @@ def test_steps_are_rows_of_a_call(decoder):
     ids[1::2] = ids[1::2, ::-1]
     states = numpy(decoder(ids, np.repeat(CONTEXT, 2, axis=0)))
     memory = decoder.memory(CONTEXT)
-    cache = [tuple(np.zeros((6, 6, 8), "float32") for _ in range(2)) for _ in range(2)]
+    cache = [tuple(np.zeros((6, 2, 6, 4), "float32") for _ in range(2)) for _ in range(2)]
     for step in range(6):
         positions = np.maximum(step - np.arange(6, dtype="int32") % 2, 0)
         each = Step(ids, positions)

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -257,6 +258,31 @@ def test_session_options_and_other_processes(exported, monkeypatch):
     ):
         with pytest.raises((ValueError, TypeError), match=sentence):
             runtime.load(folder, **arguments)
+
+
+@pytest.mark.once
+def test_graphs_are_opened_when_they_are_used(exported, tmp_path):
+    """By the first of some threads; without fingerprints at once, as nothing else says that they can be."""
+    folder = shutil.copytree(exported[1], tmp_path / "onnx")
+    served = runtime.load(folder)
+    assert served.sessions.open == [] and [*served.sessions] == ["image_encoder", "text_encoder"]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(served.encode_image, [PAIRS["images"][:2]] * 4))
+    assert served.sessions.open == ["image_encoder"] and all(np.array_equal(each, found[0]) for each in found)
+    assert len({id(each) for each in [served.sessions["image_encoder"], served.sessions["image_encoder"]]}) == 1
+    assert runtime.load(folder, verify=False).sessions.open == ["image_encoder", "text_encoder"]
+
+    text = folder / "text_encoder.onnx"
+    text.write_bytes(text.read_bytes())  # another export, perhaps, that lies where this one was
+    with pytest.raises(ValueError, match="text_encoder.onnx is not the file that it was when this export was opened"):
+        served.encode_text(["a"])
+    np.testing.assert_array_equal(served.encode_image(PAIRS["images"][:2]), found[0])
+    text.write_bytes(text.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="text_encoder.onnx is not the file that manifest.json was saved with"):
+        runtime.load(folder)
+    text.unlink()
+    with pytest.raises(ValueError, match="lacks text_encoder.onnx"):
+        runtime.load(folder)
 
 
 def test_unknown_format(exported):

@@ -85,9 +85,10 @@ def test_gradients_of_gradients():
 
 
 def test_what_is_written_at_one_place_of_each_row():
-    cache, new = np.arange(24.0, dtype="float32").reshape(2, 4, 3), -np.ones((2, 1, 3), "float32")
+    cache, new = np.arange(48.0, dtype="float32").reshape(2, 2, 4, 3), -np.ones((2, 2, 1, 3), "float32")
+    new[:, 1] = -2.0
     at, want = np.eye(4, dtype="bool")[[3, 1]], cache.copy()
-    want[0, 3] = want[1, 1] = -1.0
+    want[0, :, 3] = want[1, :, 1] = new[0, :, 0]
     before = as_tensor(cache)
     np.testing.assert_array_equal(numpy(written(before, as_tensor(new), as_tensor(at))), want)
     np.testing.assert_array_equal(numpy(before), cache)

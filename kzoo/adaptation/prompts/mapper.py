@@ -74,7 +74,7 @@ class Mapper(keras.layers.Layer):
         x = self.query(ops.reshape(prompts, (-1, prompts.shape[-1])))  # (blocks * n_ctx, width)
         keys, values = (self.norm_1(each(proxies))[None] for each in (self.key, self.value))  # (1, blocks, width)
         attention = self.attention
-        memory = attention.key(keys), attention.value(values)  # which `keys_values` would make of one context
+        memory = attention.memory_of(attention.key(keys), attention.value(values))
         x = x + attention.read(self.norm_1(x)[None], memory)[0]
         x = x + self.mlp_down(quick_gelu(self.mlp_up(self.norm_2(x))))
         return ops.reshape(x, prompts.shape)

@@ -199,7 +199,7 @@ class MultiLane(PromptedClassifier):
                 prompts = zip(*(lane.prompts[number] for lane in self.lanes))
                 put = [ops.concatenate([self._for_each(each, begin) for each in of_lanes]) for of_lanes in prompts]
                 memory = [ops.concatenate([each, known], axis=1) for each, known in zip(put, memory)]
-            mixed = block.attention.read(x, memory)
+            mixed = block.attention.read(x, block.attention.memory_of(*memory))
             # summaries are dropped, and selectors go on in their place
             lanes = block._after(lanes, ops.concatenate([mixed[:, :1], own[:, 1:]], axis=1))
         last = l2_normalize(tower.post_norm(lanes[:, 0]))
