@@ -47,10 +47,17 @@ def token_tower_of(row) -> dict | None:
     return row.get(f"text{TOWER}") or row.get(DECODER)
 
 
-def build(row, dtype=None, preprocessor=None) -> Any:
-    """The model of a complete row, with random weights."""
+def build(row, dtype=None, preprocessor=None, towers=None) -> Any:
+    """The model of a complete row, with random weights.
+
+    Args:
+        row: complete row.
+        dtype: as in `from_preset`.
+        preprocessor: of the model; None for one without a vocabulary.
+        towers: what `build_towers` gives, where it was asked before.
+    """
     owner = MODELS[row.get("model", DualEncoder.kind)]
-    towers = {name: build_tower(config, name, dtype) for name, config in parts_of(row).items()}
+    towers = build_towers(row, dtype) if towers is None else towers
     given = {name: row[name] for name in preset_folder.LAYERS if row.get(name) or row.get(name) is False}
     options = {name: keras.saving.deserialize_keras_object(part) for name, part in given.items()}
     if row.get("similarity") is not None:
@@ -161,6 +168,11 @@ def _copied(model, config, layers):
     copy.source, copy.loss_spec = model.source, tuple(kept_loss(model))
     keras_contact.untracked(copy, "trainings", model.trainings)
     return copy
+
+
+def build_towers(row, dtype=None) -> dict:
+    """Name -> tower or decoder of a complete row, with random weights."""
+    return {name: build_tower(config, name, dtype) for name, config in parts_of(row).items()}
 
 
 def build_tower(config, name, dtype=None) -> Any:

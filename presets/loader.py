@@ -16,13 +16,13 @@ from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import change_again
-from kzoo.layers.initializers import TooMany, at_most, empty_weights, without_values
+from kzoo.layers.initializers import TooMany, at_most, built_together, empty_weights, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.models.any_model import AnyModel
 from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept
-from kzoo.presets.build import build, parts_of, with_own_vocabulary
+from kzoo.presets.build import build, build_towers, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.other_names import means_repository, without_scheme
 from kzoo.presets.table import is_preset, read_row
@@ -101,7 +101,8 @@ def from_preset(
         row = read_row(name)  # raises for an unknown name, with the nearest ones
         if not load_weights:
             row = row if vocab_size is None else with_own_vocabulary(row, vocab_size)
-            return _untrained(build(sized(row, image_size, context_length), dtype), name)
+            row = sized(row, image_size, context_length)
+            return _untrained(build(row, dtype, towers=built_together(build_towers, row, dtype)), name)
         path = _fetched(row)
     else:
         path, title = readable(path), path.resolve().name

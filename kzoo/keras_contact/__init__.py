@@ -20,6 +20,7 @@ from kzoo.keras_contact.attributes import (
 )
 from kzoo.keras_contact.direct import CalledDirectly
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
+from kzoo.keras_contact.later import built_without_values, can_be_given_later, give_values, initializer_of
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
 from kzoo.keras_contact.saving import (
@@ -69,16 +70,20 @@ __all__ = [
     "batch_norms",
     "batches_placed",
     "build_without_values",
+    "built_without_values",
     "call_directly",
     "call_through",
     "called_by_compiled_loss",
+    "can_be_given_later",
     "carried_variables",
     "children_of",
     "decide_direction",
     "found_anew",
     "give_parts",
     "give_state",
+    "give_values",
     "global_seed",
+    "initializer_of",
     "layers_within",
     "left_over",
     "memory_unsearched",

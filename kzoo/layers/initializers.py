@@ -8,9 +8,10 @@ from contextvars import ContextVar
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from kzoo.keras_contact import built_without_values, can_be_given_later, give_values, initializer_of
+from kzoo.layers.drawing import drawn_ahead, processors, taken
 from kzoo.types import Tensor
 
 _empty = ContextVar("empty_weights", default=False)  # whether weights start with nothing, in this thread alone
@@ -105,22 +106,45 @@ def _nothing(shape, dtype):
     return ops.zeros(shape, dtype)
 
 
-def _draw(initializer, shape, stddev, cut, dtype):
-    """Random numbers of NumPy's: one seed gives the same weights on each backend, and no shape has to be compiled."""
+def built_together(build, *args) -> dict:
+    """Name -> layer of a function that builds layers, with random weights that are drawn together, by as many threads
+    as there are processors: each has a seed of its own, so they are the same as if they were drawn one by one.
+
+    Args:
+        build: function that gives a dict of layers, all of whose weights have initializers.
+        *args: what it is called with.
+
+    Example:
+        >>> towers = built_together(build_towers, row)
+    """
+    if processors() == 1 or _empty.get() or _most.get() is not None or not can_be_given_later():
+        return build(*args)
+    layers, variables, scope = built_without_values(build, *args)
+    starts = [(initializer_of(each), tuple(each.shape)) for each in variables]
+    draws = [
+        (start.seed, shape, *start.spread(shape)) for start, shape in starts if isinstance(start, Normal | HeNormal)
+    ]
+    with drawn_ahead(draws):
+        give_values([*layers.values()], variables, scope)
+    return layers
+
+
+def _draw(initializer, shape, dtype):
     if _most.get() is not None:
         _most.get().take(shape)
     if _empty.get():
         return _nothing(shape, dtype)
-    generator = np.random.default_rng(initializer.seed)
-    values = generator.standard_normal(shape, dtype="float32")
-    if cut is not None:
-        flat = values.reshape(-1)
-        far = np.flatnonzero(np.abs(flat) > cut)
-        while far.size:
-            flat[far] = again = generator.standard_normal(far.size, dtype="float32")
-            far = far[np.abs(again) > cut]
-    values *= np.float32(stddev)
-    return ops.convert_to_tensor(values, dtype or keras.config.floatx())
+    values = taken(initializer.seed, tuple(shape), *initializer.spread(shape))
+    return _tensor(values, dtype or keras.config.floatx())
+
+
+def _tensor(values, dtype):
+    """A tensor of an array that nobody else has: on torch in its memory, where Keras would copy it once more."""
+    if keras.config.backend() == "torch":
+        import torch
+
+        values = torch.from_numpy(values)
+    return ops.convert_to_tensor(values, dtype)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -128,7 +152,11 @@ class Normal(keras.initializers.RandomNormal):
     """`N(0, stddev^2)`."""
 
     def __call__(self, shape, dtype=None) -> Tensor:
-        return _draw(self, shape, self.stddev, None, dtype)
+        return _draw(self, shape, dtype)
+
+    def spread(self, shape) -> tuple:
+        """The standard deviation of a weight of this shape, and where its distribution is cut off: nowhere."""
+        return self.stddev, None
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -147,9 +175,13 @@ class HeNormal(keras.initializers.HeNormal):
         self.depthwise = depthwise
 
     def __call__(self, shape, dtype=None) -> Tensor:
+        return _draw(self, shape, dtype)
+
+    def spread(self, shape) -> tuple:
+        """The standard deviation of a kernel of this shape before it is cut, and where it is, in such deviations."""
         # an output of a depthwise kernel (height, width, channels, 1) reads one channel
         fan_in = math.prod(shape[:-2] if self.depthwise else shape[:-1])
-        return _draw(self, shape, math.sqrt(2.0 / fan_in) / self.LEFT, 2.0, dtype)
+        return math.sqrt(2.0 / fan_in) / self.LEFT, 2.0
 
     def get_config(self) -> dict:
         return {"depthwise": self.depthwise, "seed": super().get_config()["seed"]}

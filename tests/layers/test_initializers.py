@@ -1,6 +1,7 @@
 """How weights start."""
 
 import hashlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -9,7 +10,8 @@ import pytest
 from shared_case import numpy
 
 import kzoo
-from kzoo.layers.initializers import HeNormal, Normal, empty_weights, without_values
+from kzoo.layers import drawing, initializers
+from kzoo.layers.initializers import HeNormal, Normal, TooMany, at_most, empty_weights, without_values
 from kzoo.presets.build import build
 from kzoo.presets.table import read_row
 
@@ -68,3 +70,91 @@ def test_a_model_that_another_thread_builds_meanwhile_gets_its_numbers():
     with ThreadPoolExecutor(1) as thread, empty_weights():
         values = numpy(thread.submit(Normal(stddev=0.3, seed=1), (4, 5)).result())
     assert np.array_equal(values, numpy(Normal(stddev=0.3, seed=1)((4, 5))))
+
+
+def shared_among(monkeypatch, count):
+    """What is built from here on is drawn by so many threads."""
+    for place in (initializers, drawing):
+        monkeypatch.setattr(place, "processors", lambda: count)
+
+
+def built(preset, **options):
+    """What there is to compare of a model that a seed has started."""
+    keras.utils.set_random_seed(3)
+    keras.utils.clear_session(free_memory=False)  # numbers in the names of layers go on from model to model
+    model = kzoo.from_preset(preset, load_weights=False, **options)
+    weights = [(each.path, tuple(each.shape), str(each.dtype), each.trainable) for each in model.variables]
+    tracked = []
+    if keras.config.backend() == "torch":
+        tracked = [(name, tuple(each.shape), each.requires_grad) for name, each in model.named_parameters()]
+    return weights, tracked, digest([keras.ops.cast(each, "float32") for each in model.weights])
+
+
+CASES = [
+    ("clip_nano", {}),
+    ("siglip_nano", {"dtype": "bfloat16"}),
+    ("coca_nano", {"dtype": "mixed_bfloat16"}),
+    ("clip_resnet_nano", {}),
+    ("convnext_nano", {}),
+    ("moco_v3_nano", {}),  # whose teacher starts as its student
+]
+
+
+@pytest.mark.parametrize(("preset", "options"), CASES)
+def test_threads_draw_what_one_draws(preset, options, monkeypatch):
+    shared_among(monkeypatch, 1)
+    alone = built(preset, **options)
+    shared_among(monkeypatch, 3)
+    before = threading.active_count()
+    assert built(preset, **options) == alone
+    assert threading.active_count() == before  # so that a process that forks afterwards leaves none behind
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(built, preset, **options).result() == alone
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, ValueError])
+def test_what_stops_a_thread_stops_the_build(error, monkeypatch):
+    shared_among(monkeypatch, 3)
+    alone, before, drawn = built("clip_nano"), threading.active_count(), []
+
+    def numbers(*draw):
+        drawn.append(draw)
+        if len(drawn) > 20:
+            raise error("stopped")
+        return own(*draw)
+
+    own = drawing.numbers
+    monkeypatch.setattr(drawing, "numbers", numbers)
+    with pytest.raises(error, match="stopped"):
+        built("clip_nano")
+    assert threading.active_count() == before
+    monkeypatch.setattr(drawing, "numbers", own)
+    with (
+        keras.StatelessScope()
+    ):  # at whose end Keras would go on where the build has stopped, had it been left anything
+        keras.ops.zeros(1)
+    assert built("clip_nano") == alone
+
+
+def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
+    shared_among(monkeypatch, 2)
+    drawn, draws = [], [(seed, (2, 3), 0.1, None) for seed in range(40)]
+    own = drawing.numbers
+    monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
+    with drawing.drawn_ahead(draws):
+        for count, draw in enumerate(draws):
+            assert len(drawn) <= count + 2 * drawing.AHEAD
+            assert np.array_equal(drawing.taken(*draw), own(*draw))
+        assert len(drawn) == len(draws)  # each once
+        assert np.array_equal(drawing.taken(*draws[3]), own(*draws[3]))  # and again, where somebody asks
+
+
+def test_within_a_budget_or_a_scope_weights_are_drawn_as_they_are_made(monkeypatch):
+    monkeypatch.setattr(initializers, "drawn_ahead", None)
+    shared_among(monkeypatch, 3)
+    with at_most(1000, "a file"), pytest.raises(TooMany, match="1,000 numbers"):
+        built("clip_nano")
+    with keras.StatelessScope(initialize_variables=False):
+        model = kzoo.from_preset("clip_nano", load_weights=False)
+    assert model.image_encoder.count_params() > 0
+    keras.utils.clear_session(free_memory=False)

@@ -1,0 +1,92 @@
+"""The random numbers of weights, for a whole model by several threads."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+
+from kzoo.types import Array
+
+MOST = 8  # threads: more wait for memory
+AHEAD = 2  # arrays for each thread that are drawn before they are taken, so that few are held beside the weights
+
+_ahead = ContextVar("drawn_ahead", default=None)  # of this thread alone
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def numbers(seed, shape, stddev, cut) -> Array:
+    """Numbers of a normal distribution, float32: the same on each backend, and no shape has to be compiled.
+
+    Args:
+        seed: integer.
+        shape: tuple.
+        stddev: standard deviation, a float.
+        cut: where it is cut off, in standard deviations before the cut; None for nowhere.
+    """
+    generator = np.random.default_rng(seed)
+    values = generator.standard_normal(shape, dtype="float32")
+    if cut is not None:
+        flat = values.reshape(-1)
+        far = np.flatnonzero(np.abs(flat) > cut)
+        while far.size:
+            flat[far] = again = generator.standard_normal(far.size, dtype="float32")
+            far = far[np.abs(again) > cut]
+    values *= np.float32(stddev)
+    return values
+
+
+def taken(*draw) -> Array:
+    """As `numbers`, of which another thread may have drawn them."""
+    ahead = _ahead.get()
+    found = None if ahead is None else ahead.take(draw)
+    return numbers(*draw) if found is None else found
+
+
+@contextmanager
+def drawn_ahead(draws) -> Iterator:
+    """Inside, the numbers that `taken` gives are drawn by threads, a few arrays ahead.
+
+    NumPy draws without holding up other threads. What fails in a thread is raised where its numbers are taken, and no
+    thread is left at the end.
+
+    Args:
+        draws: list of tuples of arguments of `numbers`, in the order in which they will be taken.
+    """
+    with ThreadPoolExecutor(min(processors(), MOST)) as threads:
+        ahead = _Ahead(draws, threads.submit, AHEAD * min(processors(), MOST))
+        token = _ahead.set(ahead)
+        try:
+            yield
+        finally:
+            _ahead.reset(token)
+            threads.shutdown(wait=False, cancel_futures=True)  # waited for where the block ends
+
+
+class _Ahead:
+    """Draws in their order, of which the next few have begun."""
+
+    def __init__(self, draws, submit: Callable, count):
+        self.draws, self.submit, self.begun = iter(draws), submit, deque()
+        for _ in range(count):
+            self.begin()
+
+    def begin(self) -> None:
+        draw = next(self.draws, None)
+        if draw is not None:
+            self.begun.append((draw, self.submit(numbers, *draw)))
+
+    def take(self, draw) -> Array | None:
+        """The numbers of a draw if it is the next; None for any other."""
+        if not self.begun or self.begun[0][0] != draw:
+            return None
+        _, future = self.begun.popleft()
+        self.begin()
+        return future.result()
