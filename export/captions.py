@@ -5,15 +5,16 @@ import numpy as np
 from keras import ops
 
 from kzoo.decoding.options import MAX_LENGTH
-from kzoo.export.manifest import MEMORY, PAST
+from kzoo.export.manifest import NEXT, carried
 from kzoo.export.towers import Tower, towers_of, writes_captions
 from kzoo.export.verify import ExportError, reference
 
 STEPS = 16  # of a caption that are compared
+MEMORY = "memory_"  # begins the names of keys and values of the picture
 
 
 class CaptionMemory(keras.layers.Layer):
-    """`image_tokens` to keys and values of the cross-attention, `(batch, blocks, heads, length, d)`."""
+    """`image_tokens` to keys and values of the cross-attention, `(batch, heads, length, d)` each, for each block."""
 
     def __init__(self, model):
         super().__init__(autocast=False, name="caption_memory_graph")
@@ -21,31 +22,34 @@ class CaptionMemory(keras.layers.Layer):
         self.built = True
 
     def call(self, image_tokens) -> dict:
-        return dict(zip(MEMORY, _stack(self.decoder.memory(image_tokens))))
+        return _named(self.decoder.memory(image_tokens), MEMORY)
 
 
 class CaptionStep(keras.layers.Layer):
-    """One id of each row: `Captioner.caption_step` with its caches as two arrays, as `CaptionMemory`'s."""
+    """One id of each row: `Captioner.caption_step`, keys and values of each block as arrays of their own.
+
+    In one array of all blocks a graph would copy each block's out of it, and all into the next one, at every id.
+    """
 
     def __init__(self, model):
         super().__init__(autocast=False, name="caption_step_graph")
         self.model = model
         self.built = True
 
-    def call(self, token_ids, positions, keys, values, memory_keys, memory_values) -> dict:
-        logits, states, cache = self.model.caption_step(
-            token_ids, positions, _unstack(keys, values), _unstack(memory_keys, memory_values)
-        )
-        return {"logits": logits, "states": ops.cast(states, "float32")} | dict(zip(PAST.values(), _stack(cache)))
+    def call(self, token_ids, positions, *held) -> dict:
+        memory = len(held) - 2 * self.model.text_decoder.memory_blocks  # behind the cache
+        cache, memory = (list(zip(each[::2], each[1::2])) for each in (held[:memory], held[memory:]))
+        logits, states, cache = self.model.caption_step(token_ids, positions, cache, memory)
+        return {"logits": logits, "states": ops.cast(states, "float32")} | _named(cache, NEXT)
 
 
-def _stack(cache):
-    """Keys and values of all blocks as two tensors."""
-    return [ops.stack(each, axis=1) for each in zip(*cache)]
-
-
-def _unstack(keys, values):
-    return [(keys[:, block], values[:, block]) for block in range(keys.shape[1])]
+def _named(of_blocks, start=""):
+    """Keys and values of blocks by names, such as `keys_0`, `values_0` and `keys_1`."""
+    return {
+        f"{start}{what}_{block}": array
+        for block, pair in enumerate(of_blocks)
+        for what, array in zip(("keys", "values"), pair)
+    }
 
 
 class CaptionLoop(keras.layers.Layer):
@@ -108,27 +112,27 @@ def saved_towers(model) -> list:
 def _memory_tower(model, features):
     """From the image tower's tokens to what every step of a caption needs of them."""
     samples = [{"image_tokens": each["image_tokens"]} for each in features]
-    keys, _ = model.caption_memory(samples[0]["image_tokens"])[0]
-    shape = (model.text_decoder.memory_blocks, *keys.shape[1:])
-    return Tower("caption_memory", CaptionMemory(model), samples, dict.fromkeys(MEMORY, shape))
+    graph = CaptionMemory(model)
+    found = graph(samples[0]["image_tokens"])
+    return Tower("caption_memory", graph, samples, {name: tuple(each.shape[1:]) for name, each in found.items()})
 
 
 def _step_tower(model, memories):
     """One id of each row to the next: verified step by step, with the rows at different positions."""
     random, samples = np.random.default_rng(0), []
     length = model.token_tower().context_length
-    caches = ops.convert_to_numpy(_stack(model.empty_cache(1, length))[0])
+    caches = {name: ops.convert_to_numpy(each) for name, each in _named(model.empty_cache(1, length)).items()}
     for memory in memories:
-        rows = len(memory[MEMORY[0]])
+        rows = len(next(iter(memory.values())))
         ids = random.integers(0, model.caption_vocab_size, (rows, length)).astype("int32")
-        past = {name: np.repeat(caches, rows, axis=0) for name in PAST}
+        past = {name: np.repeat(each, rows, axis=0) for name, each in caches.items()}
         for step in range(min(STEPS, length)):
             positions = np.maximum(step - np.arange(rows, dtype="int32"), 0)  # each row starts a step later
             samples.append({"token_ids": ids, "positions": positions, **past, **memory})
             past = {}
     shapes = {"logits": (model.caption_vocab_size,), "states": (model.text_decoder.width,)}
-    shapes |= {name: caches.shape[1:] for name in PAST.values()}
-    return Tower("caption_step", CaptionStep(model), samples, shapes, carried=PAST)
+    shapes |= {f"{NEXT}{name}": each.shape[1:] for name, each in caches.items()}
+    return Tower("caption_step", CaptionStep(model), samples, shapes, carried=carried(caches, shapes))
 
 
 def _caption_tower(model, image_tower):

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from kzoo.export.manifest import PAST
+from kzoo.export.manifest import carried
 
 
 class GraphDecoder:
     """The decoder of `kzoo.decoding.generate` for a batch of pictures and the graphs of an export.
 
-    Two pairs of caches take turns as input and output of a step: nothing is allocated or copied between
+    Two sets of caches take turns as input and output of a step: nothing is allocated or copied between
     steps, but where beams move.
 
     Args:
         step: the session of `caption_step`.
         run_into: function of a session and dicts of its inputs and outputs, see `kzoo.export.engine.Engine`.
-        memory: arrays `memory_keys`, `memory_values` of the pictures, from `caption_memory`.
+        memory: name -> array, what `caption_memory` gives for the pictures.
         context_length: most ids of a row, the length of the graph's caches.
         pad_id: fills rows behind their end.
     """
@@ -27,23 +27,27 @@ class GraphDecoder:
     def begin(self, copies, length) -> None:
         """Start afresh with `copies` rows for each picture."""
         rows = self.pictures * copies
-        shapes = {each.name: each.shape[1:] for each in (*self.session.get_inputs(), *self.session.get_outputs())}
+        of_graph = (self.session.get_inputs(), self.session.get_outputs())
+        inputs, outputs = ({each.name: each.shape[1:] for each in ports} for ports in of_graph)
+        self.next = carried(inputs, outputs)
         self.token_ids = np.full((rows, self.context_length), self.pad_id, "int32")
         self.positions = np.zeros(rows, "int32")
-        self.now, self.then = ({name: np.zeros((rows, *shapes[name]), "float32") for name in PAST} for _ in range(2))
-        self.outputs = {name: np.empty((rows, *shapes[name]), "float32") for name in ("logits", "states")}
+        self.now, self.then = (
+            {name: np.zeros((rows, *inputs[name]), "float32") for name in self.next} for _ in range(2)
+        )
+        self.outputs = {name: np.empty((rows, *outputs[name]), "float32") for name in ("logits", "states")}
         self.memory = {name: np.repeat(array, copies, axis=0) for name, array in self.of_pictures.items()}
 
     def step(self, token_ids, position, parents=None) -> tuple:
         """Logits `(rows, vocab_size)` of the next id and states `(rows, width)`; valid until the next step."""
         if parents is not None:
-            for name in PAST:
+            for name in self.next:
                 np.take(self.now[name], parents, axis=0, out=self.then[name])
             self.now, self.then = self.then, self.now
         self.token_ids[:, : token_ids.shape[1]] = token_ids
         self.positions[:] = position
         given = {"token_ids": self.token_ids, "positions": self.positions, **self.now, **self.memory}
-        found = self.outputs | {PAST[name]: array for name, array in self.then.items()}
+        found = self.outputs | {self.next[name]: array for name, array in self.then.items()}
         self.run_into(self.session, given, found)
         self.now, self.then = self.then, self.now
         return self.outputs["logits"], self.outputs["states"]

@@ -81,10 +81,12 @@ class Engine:
     Attributes:
         title: of the library, for a sentence.
         beside: endings of files that may lie beside a graph's own, such as those of its weights.
+        untried: whether options are known to be good only once a graph was opened with them.
     """
 
     title: str
     beside: tuple = ()
+    untried = False
 
     def __init__(self, folder, manifest, providers=None, threads=None, session_options=None):
         self.folder, self.manifest = folder, manifest

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kzoo.export.manifest import MEMORY, PAST
+from kzoo.export.manifest import carried, names
 from kzoo.inference.embed import BATCH_SIZE
 
 ALONE = 8  # rows that are also tried each by itself
@@ -37,10 +37,10 @@ def _lacking(sources, what):
 
 
 def _encoded(served, name, sources, encode):
-    names, feeds = [each["name"] for each in served.manifest["graphs"][name]["inputs"]], []
+    inputs, feeds = names(served.manifest["graphs"][name]["inputs"]), []
     for start in range(0, len(sources), BATCH_SIZE):
         arrays = encode(sources[start : start + BATCH_SIZE])
-        feeds.append({key: arrays[key] for key in names})
+        feeds.append({key: arrays[key] for key in inputs})
     return feeds + _alone(feeds)
 
 
@@ -60,13 +60,16 @@ def _memory(served, pictures):
 def _steps(served, pictures):
     """Every step of the captions that the export in float32 writes, with its own caches."""
     token_ids = served.generate(pictures)[0]
-    memory = dict(zip(MEMORY, served.run_graph("caption_memory", _memory(served, pictures)[0], list(MEMORY))))
-    shapes = {each["name"]: each["shape"][1:] for each in served.manifest["graphs"]["caption_step"]["inputs"]}
+    graphs = served.manifest["graphs"]
+    made, graph = names(graphs["caption_memory"]["outputs"]), graphs["caption_step"]
+    memory = dict(zip(made, served.run_graph("caption_memory", _memory(served, pictures)[0], made)))
+    shapes = {each["name"]: each["shape"][1:] for each in graph["inputs"]}
+    following = carried(shapes, names(graph["outputs"]))
     rows, length = len(pictures), served.manifest["captions"]["context_length"]
     ids = np.full((rows, length), served.manifest["captions"]["pad_id"], "int32")
     ids[:, : token_ids.shape[1]] = token_ids[:, :length]
-    past, feeds = {name: np.zeros((rows, *shapes[name]), "float32") for name in PAST}, []
+    past, feeds = {name: np.zeros((rows, *shapes[name]), "float32") for name in following}, []
     for step in range(min(STEPS, token_ids.shape[1] - 1, length)):
         feeds.append({"token_ids": ids, "positions": np.full(rows, step, "int32"), **past, **memory})
-        past = dict(zip(PAST, served.run_graph("caption_step", feeds[-1], list(PAST.values()))))
+        past = dict(zip(following, served.run_graph("caption_step", feeds[-1], [*following.values()])))
     return feeds

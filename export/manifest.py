@@ -25,7 +25,7 @@ from kzoo.preprocessing.schema import PREPROCESSOR
 
 FIRST_OPSET = 13  # of ONNX: the first with what our graphs are made of
 MANIFEST_FILE = "manifest.json"
-PAST = {"keys": "next_keys", "values": "next_values"}  # inputs of a caption's step -> outputs, the next one's inputs
+NEXT = "next_"  # begins the name of an output of a caption's step that is the input of that name of the next one
 ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
 COSINE, SHARE, COUNT = number(-1.001, 1.001), number(0.0, 1.0), number(0.0, 1e15)
 QUANTIZED = Object(
@@ -78,13 +78,30 @@ MANIFEST = Object(
     },
     ("kzoo", "format", "preset", "embed_dim", "similarity", "graphs", "preprocessor"),
 )
-MEMORY = ("memory_keys", "memory_values")  # what every step needs of a picture
 
 
 def signature_of(name) -> str:
     """The signature of a graph in a SavedModel: `encode_image` of `image_encoder`, others by their own name."""
     stem = name.removesuffix("_encoder")
     return name if stem == name else f"encode_{stem}"
+
+
+def names(ports) -> list[str]:
+    """Those of the inputs or outputs of a graph in a manifest."""
+    return [each["name"] for each in ports]
+
+
+def carried(inputs, outputs) -> dict:
+    """What a caption's step hands on to the next one: name of an input -> name of the output that it is next.
+
+    Args:
+        inputs, outputs: lists of names.
+
+    Example:
+        >>> carried(["token_ids", "keys_0", "memory_keys_0"], ["logits", "next_keys_0"])
+        {'keys_0': 'next_keys_0'}
+    """
+    return {name: f"{NEXT}{name}" for name in inputs if f"{NEXT}{name}" in outputs}
 
 
 def describe_towers(towers, format) -> dict:

@@ -11,6 +11,7 @@ from kzoo.files.opening import within
 
 FOLDING = "optimization.constant_folding_max_output_size_in_bytes"  # of onnxruntime, for each node
 LARGEST_FOLDED = 2**30  # its own default
+WEIGHTS_APART = "session.use_device_allocator_for_initializers"
 
 
 class OnnxEngine(Engine):
@@ -24,8 +25,11 @@ class OnnxEngine(Engine):
         _check_providers(self.library, providers)
         self.providers = providers or ["CPUExecutionProvider"]
         self.options = _options(self.library, threads, session_options)
+        self.untried = bool(providers) or self.options is session_options
         if self.options is not session_options:  # which whoever made them has thought about
             bound_folding(self.options, folder, manifest)
+            # an arena takes weights in pieces that double in size: half as much again as they have
+            self.options.add_session_config_entry(WEIGHTS_APART, "1")
 
     def start(self, path, graph) -> Any:
         return self.library.InferenceSession(str(path), self.options, providers=self.providers)

@@ -61,6 +61,7 @@ class OpenVinoEngine(Engine):
         if session_options is not None and not isinstance(session_options, dict):
             raise TypeError(f"session_options is {shown(session_options)}; of OpenVINO, give a dict of its properties.")
         self.properties |= session_options or {}
+        self.untried = bool(providers or session_options)
 
     def start(self, path, graph) -> "OpenVinoSession":
         model = self.core.read_model(path)

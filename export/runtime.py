@@ -13,7 +13,7 @@ import numpy as np
 from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, takes, whole
 from kzoo.export.decoder import GraphDecoder
 from kzoo.export.formats import FORMATS
-from kzoo.export.manifest import MANIFEST_FILE, MEMORY, read_manifest
+from kzoo.export.manifest import MANIFEST_FILE, names, read_manifest
 from kzoo.export.sessions import Sessions
 from kzoo.files.opening import check_inside, check_regular, home_of
 from kzoo.files.words import said_by
@@ -128,12 +128,13 @@ class Runtime(Embedder):
 
     def run_graph(self, name, arrays, outputs) -> list:
         """What a graph gives for a dict that holds its inputs: a list of arrays, those called `outputs`."""
-        inputs = [each["name"] for each in self.manifest["graphs"][name]["inputs"]]
+        inputs = names(self.manifest["graphs"][name]["inputs"])
         lacking = [key for key in inputs if key not in arrays]
         if lacking:
             raise ValueError(f"{name} reads {', '.join(inputs)}, but {', '.join(lacking)} is not given.")
+        session = self.sessions[name]
         try:
-            return self.sessions[name].run(outputs, {key: arrays[key] for key in inputs})
+            return session.run(outputs, {key: arrays[key] for key in inputs})
         except Exception as error:  # each library has classes of its own for all that can be wrong
             raise ValueError(f"{name} cannot be run on what it was given: {said_by(error)}") from error
 
@@ -184,7 +185,8 @@ class CaptionRuntime(Writer, Runtime):
 
     def open_decoder(self, batch) -> GraphDecoder:
         (tokens,) = self.run_graph("image_encoder", batch, ["image_tokens"])
-        memory = dict(zip(MEMORY, self.run_graph("caption_memory", {"image_tokens": tokens}, list(MEMORY))))
+        made = names(self.manifest["graphs"]["caption_memory"]["outputs"])
+        memory = dict(zip(made, self.run_graph("caption_memory", {"image_tokens": tokens}, made)))
         known = self.manifest["captions"]
         session, run_into = self.sessions["caption_step"], self.engine.run_into
         return GraphDecoder(session, run_into, memory, known["context_length"], known["pad_id"])

@@ -12,7 +12,7 @@ class Sessions(Mapping):
     """Name -> session of the graphs of an export: whoever encodes pictures alone holds no weights of texts.
 
     That the files are there, and are those of the export, is seen at once. A graph that no fingerprint vouches for is
-    opened at once, too, to see whether it can be.
+    opened at once, too, to see whether it can be, and so are all with options that only that tries.
 
     Args:
         engine: `kzoo.export.engine.Engine` of the export.
@@ -31,7 +31,7 @@ class Sessions(Mapping):
         with fingerprints(folder, manifest, verify):
             for name, graph in manifest["graphs"].items():
                 engine.check(name)
-                if graph["file"] not in vouched:
+                if engine.untried or graph["file"] not in vouched:
                     self._opened[name] = engine.open(name)
 
     def __getitem__(self, name) -> Any:

@@ -49,10 +49,13 @@ def test_the_graphs(exported):
     assert max(manifest["worst_difference"].values()) < 5e-6
     assert manifest["captions"] == {"context_length": 15, "vocab_size": 512, "pad_id": 0, "start_id": None}
     step = manifest["graphs"]["caption_step"]
-    assert [each["name"] for each in step["inputs"]] == [
-        *("token_ids", "positions", "keys", "values", "memory_keys", "memory_values"),
-    ]
-    assert [each["name"] for each in step["outputs"]] == ["logits", "states", "next_keys", "next_values"]
+    cache, memory = (
+        [f"{of}{what}_{block}" for block in range(blocks) for what in ("keys", "values")]
+        for of, blocks in (("", len(model.empty_cache(1, 15))), ("memory_", model.text_decoder.memory_blocks))
+    )
+    assert [each["name"] for each in step["inputs"]] == ["token_ids", "positions", *cache, *memory]
+    assert [each["name"] for each in step["outputs"]] == ["logits", "states", *(f"next_{each}" for each in cache)]
+    assert [each["name"] for each in manifest["graphs"]["caption_memory"]["outputs"]] == memory
     assert step["outputs"][0]["shape"] == ["batch", 512]
     proto = onnx.load(folder / "caption_step.onnx")
     assert {each.type.tensor_type.shape.dim[0].dim_param for each in (*proto.graph.input, *proto.graph.output)} == {
