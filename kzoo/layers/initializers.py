@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.handed_over import handed_over
 from kzoo.keras_contact import built_without_values, can_be_given_later, give_values, initializer_of
 from kzoo.layers.drawing import drawn_ahead, processors, taken
 from kzoo.types import Tensor
@@ -135,16 +136,7 @@ def _draw(initializer, shape, dtype):
     if _empty.get():
         return _nothing(shape, dtype)
     values = taken(initializer.seed, tuple(shape), *initializer.spread(shape))
-    return _tensor(values, dtype or keras.config.floatx())
-
-
-def _tensor(values, dtype):
-    """A tensor of an array that nobody else has: on torch in its memory, where Keras would copy it once more."""
-    if keras.config.backend() == "torch":
-        import torch
-
-        values = torch.from_numpy(values)
-    return ops.convert_to_tensor(values, dtype)
+    return handed_over(values, dtype or keras.config.floatx())
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

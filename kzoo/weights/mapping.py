@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from kzoo.handed_over import handed_over
 from kzoo.paths import at
 
 LISTED = 8  # problems of a kind that a report spells out
@@ -189,8 +190,8 @@ def load_tensors(entries, model, tensors, adapt) -> None:
         parts = list(transform.to_parameters(tensors.read(name)))
         for path, variable in zip(paths, variables):
             part = parts.pop(0)
-            part = keras.ops.convert_to_tensor(adapt[path](part) if path in adapt else part, variable.dtype)
-            variable.assign(part)  # a backend may copy it once more; the array of the file is gone by now
+            part = handed_over(adapt[path](part) if path in adapt else part, variable.dtype)
+            variable.assign(part)  # torch copies it; the array of the file is gone by now where another has
 
 
 def collect_tensors(entries, model, put) -> dict:
