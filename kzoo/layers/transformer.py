@@ -257,7 +257,9 @@ def at_place(x, place) -> Tensor:
     """The `place` of `TransformerBlock`, of a tensor `(batch, length, width)`: `(batch, 1, width)`. A product, not a
     gather, which exports with a dynamic batch."""
     if isinstance(place, int):
-        return x[:, place:] if place == -1 else x[:, place : place + 1]
+        x = x[:, place:] if place == -1 else x[:, place : place + 1]
+        # torch rounds another way where rows do not lie beside each other
+        return x.contiguous() if keras.config.backend() == "torch" and ops.is_tensor(x) else x
     return ops.matmul(cast(place, x.dtype), x)
 
 
