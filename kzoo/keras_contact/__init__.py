@@ -21,6 +21,7 @@ from kzoo.keras_contact.attributes import (
 from kzoo.keras_contact.direct import CalledDirectly
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.later import built_without_values, can_be_given_later, give_values, initializer_of
+from kzoo.keras_contact.likeness import likeness
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
 from kzoo.keras_contact.saving import (
@@ -86,6 +87,7 @@ __all__ = [
     "initializer_of",
     "layers_within",
     "left_over",
+    "likeness",
     "memory_unsearched",
     "moments_taken",
     "optimized",

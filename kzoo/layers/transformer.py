@@ -9,6 +9,7 @@ from kzoo.layers.attention import BIASES, GATE_FORMS, Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear import dense
 from kzoo.layers.numerics import NORMS, activation_function, cast, layer_norm
+from kzoo.layers.repeated import Repeated
 from kzoo.types import Tensor
 
 GATES = {"plain": None, "swiglu": "silu", "geglu": "gelu", "none": None}  # MLP -> the activation of its gate
@@ -35,7 +36,7 @@ class LayerScale(CalledDirectly, Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class TransformerBlock(CalledDirectly, Configured, keras.layers.Layer):
+class TransformerBlock(Repeated, CalledDirectly, Configured, keras.layers.Layer):
     """Pre-norm block: `x + attention(norm(x))`, then `x + mlp(norm(x))`.
 
     Args:

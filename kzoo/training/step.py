@@ -51,10 +51,16 @@ def predict_step(model, *arguments) -> Any:
             return forward(model, batch, names, training=False)[0]
         part = part_of(batch)  # every process gives all rows
         return part.gathered(forward(model, part.batch, names, training=False)[0], model.batch_axes)
-    groups = keras_contact.carried_variables(model, 2)  # on jax
-    pairs = [pair for group, values in zip(groups, state[0]) for pair in zip(group, values, strict=True)]
+    programs = vars(model).get("predict_programs") or partial(predicted, model)  # on jax
+    return programs(state[0], batch)
+
+
+def predicted(model, state, batch) -> tuple:
+    """What `predict_step` gives on jax, of the values of all variables: outputs, and states as they are then."""
+    groups = keras_contact.carried_variables(model, 2)
+    pairs = [pair for group, values in zip(groups, state) for pair in zip(group, values, strict=True)]
     with keras.StatelessScope(pairs) as scope:
-        outputs, _ = forward(model, batch, names, training=False)
+        outputs, _ = forward(model, batch, tuple(model.predicted(batch)), training=False)
     return whole(outputs), [scope.get_current_value(each) for each in model.non_trainable_variables]
 
 

@@ -1,0 +1,39 @@
+"""Whether a prediction is one program or several: of large towers of many blocks several are ready sooner."""
+
+from functools import partial
+from typing import Any
+
+import keras
+
+from kzoo.keras_contact import layers_within
+from kzoo.layers.repeated import Repeated
+from kzoo.scale.engine import parts_read
+from kzoo.training.step import predicted
+
+FEWEST_BLOCKS = 4
+FEWEST_WEIGHTS = 250_000  # of a block: to start a program takes about 20 microseconds
+
+
+def programs_of(model) -> Any:
+    """What runs a prediction of a model in several programs, `kzoo.models.programs_jax.Programs`.
+
+    Only on processors: there XLA takes longer to compile a large tower than to run it, and starts a program at once.
+
+    Returns:
+        A function of values of variables and a batch; None where it is to be one program, or none.
+    """
+    if keras.config.backend() != "jax" or not model.jit_compile or model.run_eagerly or not _has_many_blocks(model):
+        return None
+    import jax
+
+    apart = keras.distribution.distribution() is not None or parts_read()[1] > 1 or model.micro_batch_size is not None
+    if apart or jax.default_backend() != "cpu":
+        return None
+    from kzoo.models.programs_jax import Programs
+
+    return Programs(partial(predicted, model))
+
+
+def _has_many_blocks(model):
+    blocks = (each for each in layers_within(model) if isinstance(each, Repeated))
+    return sum(each.count_params() >= FEWEST_WEIGHTS for each in blocks) >= FEWEST_BLOCKS

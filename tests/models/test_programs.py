@@ -1,0 +1,179 @@
+"""Predictions on jax: blocks that are alike are compiled once, and say what they say in one program."""
+
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from shared_case import tiny_model
+
+from kzoo.keras_contact import likeness, untracked
+from kzoo.layers.transformer import TransformerBlock
+from kzoo.models import programs
+
+pytestmark = pytest.mark.skipif(keras.config.backend() != "jax", reason="the others have one program, or none")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks_too(monkeypatch):
+    monkeypatch.setattr(programs, "FEWEST_WEIGHTS", 0)
+    monkeypatch.setattr(programs, "FEWEST_BLOCKS", 2)
+
+
+def images(rows=3):
+    return {"images": np.random.default_rng(0).integers(0, 256, (rows, 16, 16, 3), "uint8")}
+
+
+def texts(rows=3):
+    ids = np.random.default_rng(1).integers(3, 320, (rows, 10), "int32")
+    ids[:, -1] = 2
+    return {"token_ids": ids}
+
+
+def plain(model, batch):
+    (found,) = model(batch, training=False).values()
+    return ops.convert_to_numpy(found)
+
+
+@contextmanager
+def compilations():
+    """List that grows with each program that XLA compiles."""
+    import jax
+
+    found, active = [], [True]
+
+    def heard(event, seconds, **about):
+        if active[0] and event == "/jax/core/compile/backend_compile_duration":
+            found.append(about.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    yield found
+    active[0] = False
+
+
+def compiled_for(depth):
+    model, batch = tiny_model(depth=depth), images()
+    with compilations() as found:
+        model.embed_batch(batch)
+        first = len(found)
+        model.embed_batch(batch)
+        assert len(found) == first
+        model.embed_batch(images(4))
+        assert len(found) == 2 * first, found
+    return first
+
+
+def test_a_deep_tower_has_no_more_programs_than_a_shallow_one():
+    tiny_model().embed_batch(images())  # with what is compiled once for all
+    assert compiled_for(2) == compiled_for(5) == 4  # before the blocks, a block, the last one, behind them
+
+
+MODELS = {
+    "plain": {},
+    "with gains": {"layer_scale": 0.5},
+    "with dropout": {"dropout": 0.2},
+    "fused": {"fused": True},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_embeddings_are_those_of_a_plain_call(name):
+    model = tiny_model(depth=3, **MODELS[name])
+    for batch in (images(), texts()):
+        np.testing.assert_allclose(model.embed_batch(batch), plain(model, batch), atol=1e-6)
+    assert model.predict_programs is not None
+
+
+def test_what_was_changed_since_is_seen():
+    model, batch = tiny_model(depth=3), images()
+    before = model.embed_batch(batch)
+    kernel = model.image_encoder.blocks[1].mlp_up.kernel
+    kernel.assign(2.0 * kernel)
+    of_weights = model.embed_batch(batch)
+    assert np.abs(of_weights - before).max() > 1e-4
+    np.testing.assert_allclose(of_weights, plain(model, batch), atol=1e-6)
+    layer = model.image_encoder.blocks[2].mlp_up
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+    of_lora = model.embed_batch(batch)
+    assert np.abs(of_lora - of_weights).max() > 1e-4
+    np.testing.assert_allclose(of_lora, plain(model, batch), atol=1e-6)
+
+
+def test_a_prediction_within_a_precision_is_traced_for_it():
+    import jax
+
+    model, batch = tiny_model(depth=2), images()
+    model.embed_batch(batch)
+    with jax.default_matmul_precision("highest"):
+        model.embed_batch(batch)
+    assert len(model.predict_programs.made) == 2
+
+
+def test_a_prediction_in_micro_batches_or_not_compiled_is_left_to_keras():
+    model = tiny_model(depth=2)
+    for options in ({"micro_batch_size": 2}, {"jit_compile": False}, {"run_eagerly": True}):
+        model.compile("sgd", **options)
+        model.make_predict_function()
+        assert model.predict_programs is None, options
+    model.compile("sgd")
+    np.testing.assert_allclose(model.predict(images(5), batch_size=2, verbose=0)["image_embeddings"].shape, (5, 12))
+    assert model.predict_programs is not None and model.jit_compile
+
+
+def block(**options):
+    built = TransformerBlock(8, 2, 16, **options)
+    built.build((None, 5, 8))
+    return built
+
+
+def with_lora():
+    built = block()
+    built.mlp_up.enable_lora(2)
+    return built
+
+
+def replaced_call():
+    built = block()
+    built.attention.call = lambda x, **options: x
+    return built
+
+
+def shared_weight():
+    built = block()
+    untracked(built.mlp_up, "bias", built.mlp_up.kernel)
+    return built
+
+
+OTHERS = {
+    "activation": lambda: block(activation="quick_gelu"),
+    "mask": lambda: block(causal=True),
+    "epsilon": lambda: block(epsilon=1e-6),
+    "sizes": lambda: TransformerBlock(8, 2, 32),
+    "gains": lambda: block(layer_scale=0.1),
+    "heads": lambda: block(head_norm="rms"),
+    "policy": lambda: block(dtype="mixed_bfloat16"),
+    "LoRA": with_lora,
+    "a call of its own": replaced_call,
+    "an attribute of its own": lambda: _with(block(), "prefix", object()),
+    "a weight twice": shared_weight,
+}
+
+
+def _with(layer, name, value):
+    setattr(layer, name, value)
+    return layer
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_blocks_that_compute_something_else_are_not_alike(name):
+    other = OTHERS[name]()
+    if not other.built:
+        other.build((None, 5, 8))
+    assert likeness(other) != likeness(block())
+
+
+def test_blocks_of_the_same_numbers_are_alike():
+    assert likeness(block(name="one")) == likeness(block(name="two"))
+    assert hash(likeness(with_lora())) == hash(likeness(with_lora()))
