@@ -99,6 +99,7 @@ PRIVATE = {
     "_var_key": (lambda: compiled().optimizer, None),
     "_parallel_update_step": (lambda: keras.optimizers.AdamW(), "torch"),
     "_backend_update_step": (lambda: compiled().optimizer, None),
+    "_distributed_tf_update_step": (lambda: compiled().optimizer, "tensorflow"),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
     "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),
     "_distribute_data": (lambda: import_module("keras.src.backend.jax.trainer"), "jax"),
