@@ -99,7 +99,6 @@ PRIVATE = {
     "_var_key": (lambda: compiled().optimizer, None),
     "_parallel_update_step": (lambda: keras.optimizers.AdamW(), "torch"),
     "_backend_update_step": (lambda: compiled().optimizer, None),
-    "_distributed_tf_update_step": (lambda: compiled().optimizer, "tensorflow"),
     "_use_weight_decay": (lambda: compiled().optimizer, None),
     "_all_reduce_sum_gradients": (lambda: compiled().optimizer, "tensorflow"),
     "_distribute_data": (lambda: import_module("keras.src.backend.jax.trainer"), "jax"),
@@ -120,6 +119,7 @@ PRIVATE = {
 UNDOCUMENTED = {
     "_maybe_symbolic_build": (compiled, "tensorflow"),  # which a model of kzoo overrides
     "_should_torch_compile": (compiled, "torch"),
+    "_distributed_tf_update_step": (lambda: compiled().optimizer, "tensorflow"),  # as is this of an optimizer
     "get_device": (lambda: import_module("keras.src.backend.torch.core"), "torch"),
     "current_call_ctx": (lambda: Constants(keras.layers.Layer._get_call_context), None),
     "set_value": (lambda: import_module("keras.src.layers.layer").CallContext, None),
