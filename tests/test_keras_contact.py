@@ -119,6 +119,7 @@ PRIVATE = {
 UNDOCUMENTED = {
     "_maybe_symbolic_build": (compiled, "tensorflow"),  # which a model of kzoo overrides
     "_should_torch_compile": (compiled, "torch"),
+    "_distributed_tf_update_step": (lambda: compiled().optimizer, "tensorflow"),  # as is this of an optimizer
     "get_device": (lambda: import_module("keras.src.backend.torch.core"), "torch"),
     "current_call_ctx": (lambda: Constants(keras.layers.Layer._get_call_context), None),
     "set_value": (lambda: import_module("keras.src.layers.layer").CallContext, None),

@@ -11,6 +11,7 @@ import keras
 from kzoo.interrupts import interrupted_between_steps
 from kzoo.keras_contact.adam_torch import adam_step, takes_kernel
 from kzoo.keras_contact.attributes import untracked
+from kzoo.keras_contact.step_tensorflow import take_steps
 
 LONGEST = 500  # characters of what Keras shows of the data in an error
 
@@ -65,12 +66,16 @@ class AllAtOnce:
     """Mixin of an optimizer that is derived from one of Keras: on torch it takes a step for all variables at once, too.
 
     Keras does so for its own classes alone; those of a derived one it goes through one by one, which is a large part of
-    the step of a small model. One that has an `update_step` of its own is left to it.
+    the step of a small model. One that has an `update_step` of its own is left to it. On TensorFlow each variable
+    decays in its step, see `take_steps`.
     """
 
     def _apply_weight_decay(self, variables) -> None:
-        if not _has_kernel(self):
+        if not _has_kernel(self) and keras.config.backend() != "tensorflow":
             super()._apply_weight_decay(variables)
+
+    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate) -> None:
+        take_steps(self, distribution, grads_and_vars, learning_rate)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
         step = _step_on_torch(self)

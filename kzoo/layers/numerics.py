@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import keras
@@ -157,7 +158,36 @@ def embed(table, ids) -> Tensor:
     """
     if keras.config.backend() == "tensorflow":
         table = 1.0 * ops.convert_to_tensor(table)  # the gradient of a product is dense
+    elif keras.config.backend() == "jax" and not isinstance(ids, keras.KerasTensor):
+        return _embed_on_jax()(value_of(table), value_of(ids))
     return ops.take(table, ids, axis=0)
+
+
+@cache
+def _embed_on_jax() -> Callable:
+    """The gradient begins as zeros of the size of the table, which the compiler would make when the step begins, and
+    hold while all else is computed. These hang on what comes from above, so that they are made where they are needed.
+    """
+    import jax
+    from jax import numpy
+
+    @jax.custom_vjp
+    def taken(table, ids):
+        return numpy.take(table, ids, axis=0)
+
+    def forward(table, ids):
+        return taken(table, ids), (ids, numpy.zeros((table.shape[0], 0), table.dtype))
+
+    def gradient(kept, upstream):
+        ids, of_rows = kept
+        number = upstream.ravel()[:1].sum()
+        never = numpy.logical_and(numpy.isnan(number), number == 0)
+        shape = (of_rows.shape[0], *upstream.shape[ids.ndim :])
+        zeros = numpy.broadcast_to(numpy.where(never, 1, 0).astype(of_rows.dtype), shape)
+        return zeros.at[ids].add(upstream.astype(of_rows.dtype)), None
+
+    taken.defvjp(forward, gradient)
+    return taken
 
 
 class LayerNormalization(CalledDirectly, keras.layers.LayerNormalization):

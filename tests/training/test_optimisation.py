@@ -206,3 +206,43 @@ def test_a_derived_optimizer_steps_as_that_of_keras(own, of_keras):
         np.testing.assert_allclose(one, other, rtol=2e-6)
         assert np.abs(one - start).max() > 0.05 and np.all(start == 0.5)
     assert len(called) == 6
+
+
+def test_a_step_of_adamw_is_that_of_keras_in_place(deep):
+    """Of two steps, so that the moments count."""
+    batch, model = batch_of(deep, 8), deep
+    start = [numpy(each).copy() for each in model.trainable_variables]
+    ends = []
+    for make in (AdamW, keras.optimizers.AdamW):
+        for variable, value in zip(model.trainable_variables, start):
+            variable.assign(value)
+        optimizer = make(0.01, weight_decay=0.3, beta_1=0.9, beta_2=0.98, epsilon=1e-6)
+        optimizer.exclude_from_weight_decay(var_names=[rf"(^|/){name}(:\d+)?$" for name in UNDECAYED])
+        model.compile(optimizer, loss=InfoNCE(temperature=0.2))
+        for _ in range(2):
+            model.train_on_batch(batch)
+        ends.append([numpy(each).copy() for each in model.trainable_variables])
+    for variable, one, other in zip(model.trainable_variables, *ends, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5, err_msg=variable.path)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="a graph of TensorFlow")
+def test_weights_on_tensorflow_wait_with_their_decay_for_their_gradient():
+    import tensorflow as tf
+
+    weight = keras.Variable(np.ones((3, 2), "float32"), name="kernel")
+    for optimizer, kernels in ((AdamW(0.01), 1), (Lion(0.01), 0)):
+        optimizer.build([weight])
+
+        @tf.function
+        def step(gradient, optimizer=optimizer):
+            optimizer.apply_gradients([(2.0 * gradient, weight)])
+
+        graph = step.get_concrete_function(tf.TensorSpec((3, 2))).graph
+        (decay, *_) = [each for each in graph.get_operations() if each.type == "AssignSubVariableOp"]
+        before = [decay]
+        for each in before:
+            new = [*(tensor.op for tensor in each.inputs), *each.control_inputs]
+            before += [one for one in new if one not in before]
+        assert graph.inputs[0].op in before
+        assert sum(each.type == "ResourceApplyAdam" for each in graph.get_operations()) == kernels
