@@ -4,6 +4,7 @@ XLA compiles each operation of one large program anew, twelve times for a tower 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -60,11 +61,14 @@ def _made(function, arguments) -> Callable:
         whole = jax.jit(function)
         return lambda leaves: whole(*jax.tree.unflatten(jax.tree.structure(arguments), leaves))
     constants, parts = dict(zip(graph.constvars, traced.consts)), _parts(graph)
+    done = _done(parts, graph.outvars)
 
     def run(leaves):
         values = constants | dict(zip(graph.invars, leaves))
-        for program, taken, given in parts:
+        for (program, taken, given), over in zip(parts, done):
             values.update(zip(given, program(*(_value(each, values) for each in taken))))
+            for each in over:
+                del values[each]
         return jax.tree.unflatten(tree, [_value(each, values) for each in graph.outvars])
 
     return run
@@ -74,13 +78,25 @@ def _value(each, values):
     return each.val if hasattr(each, "val") else values[each]  # a literal, or a variable
 
 
+def _done(parts, outputs):
+    """For each part the variables that nothing reads behind it, whose memory is then free."""
+    kept, found = {each for each in outputs if not hasattr(each, "val")}, []
+    for _, taken, given in reversed(parts):
+        named = dict.fromkeys(each for each in (*taken, *given) if not hasattr(each, "val"))
+        found.append([each for each in named if each not in kept])
+        kept.update(named)
+    return found[::-1]
+
+
 def _parts(graph):
     """List of `(program, variables that it takes, variables that it gives)`."""
     from jax.extend import core
 
-    pieces = []
+    blocks = [each for each in graph.eqns if each.params.get("name") == BLOCK and "jaxpr" in each.params]
+    often, pieces = Counter(id(each.params["jaxpr"]) for each in blocks), []
     for equation in graph.eqns:
-        is_block = equation.params.get("name") == BLOCK and "jaxpr" in equation.params
+        # one that is unlike all others, as that which is run for one token, is a program with what follows
+        is_block = equation in blocks and often[id(equation.params["jaxpr"])] > 1
         if is_block or not pieces or pieces[-1][0]:
             pieces.append((is_block, []))
         pieces[-1][1].append(equation)
