@@ -23,6 +23,7 @@ from kzoo.models.intake import Intake
 from kzoo.models.programs import programs_of
 from kzoo.models.reading import EndOfData, check_own, expect_rows, to_test, to_train, to_validate
 from kzoo.scale.engine import begun, dealt, ended, feeding, parts_read, scope_of
+from kzoo.scale.peak import freed_after_compiling
 from kzoo.training.callbacks import StopOnNonFinite
 from kzoo.training.engines import check_devices
 from kzoo.training.epochs import EpochOrder
@@ -136,7 +137,7 @@ class Fitting(keras_contact.CompiledInParts):
             *callbacks,
         ]
         try:
-            with keras_contact.weights_kept(self), feeding(), intake, validation:
+            with keras_contact.weights_kept(self), feeding(), intake, validation, freed_after_compiling():
                 begun(self, training=True)
                 if resume is not None:
                     self.make_train_function()  # and the optimizer's variables, which a checkpoint fills
@@ -267,7 +268,7 @@ class Fitting(keras_contact.CompiledInParts):
         if not self.begun_together:  # once, as such a loop is many calls
             begun(self, training=True)
             keras_contact.untracked(self, "begun_together", True)
-        with keras_contact.weights_kept(self), feeding():
+        with keras_contact.weights_kept(self), feeding(), freed_after_compiling():
             return super().train_on_batch(dealt(self, x), return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:

@@ -8,12 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # of Linux
 CGROUP, OLD = Path("/sys/fs/cgroup"), "memory/memory"  # of containers, and how their first version named them
+COMPILED, LONG = "/jax/core/compile/backend_compile_duration", 1.0  # what jax says of a program, with its seconds
 
 
 def bytes_of(variable) -> int:
@@ -88,6 +91,26 @@ def give_back() -> None:
     """Give memory that was freed back to the system, where the C library does so when it is asked."""
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
+
+
+@contextmanager
+def freed_after_compiling() -> Iterator:
+    """Within it what XLA took on jax to compile a large program goes back to the system before the program first runs:
+    of a training step it is as much as the step itself takes, and would stand beside it."""
+    if keras.config.backend() != "jax" or on_accelerator():
+        yield
+        return
+    import jax
+
+    def heard(event, seconds, **about):
+        if event == COMPILED and seconds >= LONG:
+            give_back()
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        yield
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
 
 
 def _resident(key):

@@ -6,7 +6,7 @@ import pytest
 from shared_case import batch_of, numpy, tiny_model
 
 from kzoo.losses import InfoNCE, SupCon
-from kzoo.scale import memory, memory_estimate
+from kzoo.scale import memory, memory_estimate, peak
 from kzoo.scale.apart import Apart
 from kzoo.scale.memory import fitting_micro_batch
 from kzoo.scale.peak import free_memory, peak_of
@@ -110,3 +110,17 @@ def test_a_system_that_says_nothing_of_memory_is_told(monkeypatch, tmp_path):
     with pytest.raises(NotImplementedError, match="measured on Linux, on a GPU, and on jax"):
         peak_of(lambda: None)
     assert free_memory() > 0
+
+
+@by_compiler
+def test_what_a_compiler_took_is_given_back_before_the_step(compiled, monkeypatch):
+    given = []
+    monkeypatch.setattr(peak, "LONG", 0.0)
+    monkeypatch.setattr(peak, "give_back", lambda: given.append(True))
+    batch = batch_of(compiled, 5)
+    compiled.train_on_batch(batch)
+    count = len(given)
+    assert count
+    compiled.train_on_batch(batch)  # which is compiled by now
+    keras.ops.arange(1234)
+    assert len(given) == count
