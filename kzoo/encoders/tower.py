@@ -8,7 +8,7 @@ from kzoo.layers.configured import Configured
 from kzoo.paths import at
 from kzoo.types import Tensor
 
-OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "context")
+OPTIONS = ("any_size", "mask", "keep", "embeddings", "prompts", "layers", "until", "tokens", "context")
 
 FIRST = {"image": "images", "text": "token_ids"}  # modality -> what a batch calls its first array, if not alike
 
