@@ -63,15 +63,15 @@ class SequenceTower(CalledDirectly, Tower):
         return ops.where(ops.expand_dims(ops.cast(mask, "bool"), -1), token, x)
 
     # -- the blocks --
-    def pools_alone(self, tokens, layers, until, **others) -> bool:
+    def pools_alone(self, tokens, layers, until, prompts, **others) -> bool:
         """Whether the last block may be run for the pooled position alone: nothing else is asked for, no position is
         elsewhere than it was, and nothing is drawn for each position.
 
         Args:
-            tokens, layers, until: the options.
+            tokens, layers, until, prompts: the options.
             **others: what there must be none of.
         """
-        plain = not layers and until is None and all(each is None or each == {} for each in others.values())
+        plain = not layers and until is None and not prompts and all(each is None for each in others.values())
         return not tokens and plain and self.num_blocks > 0 and self.blocks[-1].dropout is None
 
     def _run(

@@ -195,7 +195,7 @@ class TextTransformer(SequenceTower, TextTower):
             if self.causal:
                 order = ops.pad(keep, ((0, 0), (0, tail)), constant_values=length)
         alone = None
-        if self.pools_alone(tokens, layers, until, prompts=prompts, keep=keep):
+        if self.pools_alone(tokens, layers, until, prompts, keep=keep):
             alone = self._alone(token_ids)
         finish = partial(self._finished, token_ids, padding_mask, alone)
         outputs = self._run(

@@ -310,7 +310,7 @@ class VisionTransformer(SequenceTower, ImageTower):
         places = {"rotary": self._rotary((rows, columns), keep)}
         places["position_biases"] = self._relative((rows, columns), keep, prompts)
         options = {"prompts": prompts, "layers": layers, "until": until, "training": training}
-        if self.pool == "class_token" and self.pools_alone(tokens, layers, until, prompts=prompts, **places):
+        if self.pool == "class_token" and self.pools_alone(tokens, layers, until, prompts, **places):
             options["alone"] = {"place": 0}
         return self._run(x, self._finished, start, **places, **options)
 
