@@ -55,7 +55,7 @@ def test_each_batch_of_a_generator_is_trained_on_once(model, batches, start):
     model.fit((given.append(len(given)) or each for each in batches), verbose=0)
     assert given == [0, 1, 2] and steps(model) == 6
     for found, wanted in zip(model.get_weights(), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_a_generator_without_end_gives_each_epoch_its_steps(model, batches):
