@@ -7,6 +7,7 @@
 What went wrong is the answer too, `{"error": ...}`. The first line says who this process is, see `begin`.
 """
 
+import gc
 import json
 import os
 import sys
@@ -52,6 +53,7 @@ class Worker:
         return {"prepare": prepared["wall"], "first": first["wall"], "shape": shape, "before": before} | about
 
     def measure(self) -> dict:
+        gc.collect()  # models are cycles: one that was built before would be freed within what is timed
         return timed(self.run, self.repeats)
 
     def peak(self) -> dict:
