@@ -50,8 +50,6 @@ def attend(
     mask = None
     if padding_mask is not None:
         mask = ops.expand_dims(ops.cast(padding_mask, "bool"), (1, 2))  # (batch, 1, 1, S)
-    if heads_first:
-        return _attend_to_memory(query, key, value, mask)
     if visible is not None:
         visible = ops.expand_dims(visible, 1)  # (batch, 1, T, S)
     elif causal and mask is not None:  # torch takes one of the two only
@@ -64,37 +62,21 @@ def attend(
 
         if kernels_torch.chosen_here(query, key, value) and kernels_torch.on_processor(query, key, value):
             mask = mask if mask is None else ops.convert_to_tensor(mask, "bool")
-            heads = (each.transpose(1, 2) for each in (query, key, value))
-            return kernels_torch.attended(*heads, mask, causal).transpose(1, 2)
+            if not heads_first:
+                key, value = key.transpose(1, 2), value.transpose(1, 2)
+            return kernels_torch.attended(query.transpose(1, 2), key, value, mask, causal).transpose(1, 2)
     has_op = backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16")
-    if has_op and position_bias is None:
+    if has_op and position_bias is None and not heads_first:
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
 
     query = ops.transpose(query * query.shape[-1] ** -0.5, (0, 2, 1, 3))  # (batch, heads, T, d)
-    key = ops.transpose(key, (0, 2, 3, 1))  # (batch, heads, d, S)
-    value = ops.transpose(value, (0, 2, 1, 3))  # (batch, heads, S, d)
+    key = ops.transpose(key, (0, 1, 3, 2) if heads_first else (0, 2, 3, 1))  # (batch, heads, d, S)
+    value = value if heads_first else ops.transpose(value, (0, 2, 1, 3))  # (batch, heads, S, d)
     scores = ops.cast(ops.matmul(query, key), "float32")  # (batch, heads, T, S)
     if position_bias is not None:
         scores = scores + ops.cast(position_bias, "float32")
     if causal:
         scores = ops.add(scores, np.triu(np.full(scores.shape[-2:], NEGATIVE, "float32"), k=1))
-    if mask is not None:
-        scores = ops.where(mask, scores, NEGATIVE)
-    weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
-    return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-
-
-def _attend_to_memory(query, key, value, mask):
-    """`attend` to keys and values `(batch, heads, S, d)`, of few queries: `(batch, T, heads, d)`."""
-    query = heads_first(query)  # (batch, heads, T, d)
-    if keras.config.backend() == "torch":
-        from kzoo.layers import kernels_torch
-
-        if kernels_torch.chosen_here(query, key, value) and kernels_torch.on_processor(query, key, value):
-            mask = mask if mask is None else ops.convert_to_tensor(mask, "bool")
-            return kernels_torch.attended(query, key, value, mask).transpose(1, 2)
-    scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
-    scores = ops.cast(scores, "float32")  # (batch, heads, T, S)
     if mask is not None:
         scores = ops.where(mask, scores, NEGATIVE)
     weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
