@@ -21,7 +21,7 @@ class Conv2D(CalledDirectly, keras.layers.Conv2D):
     """That of Keras, by what is fastest on each backend; of the same name, by which files know the layers of a list."""
 
     def call(self, inputs) -> Tensor:
-        x = _by_torch(self, inputs, self.kernel, self.groups)
+        x = _by_torch(self, inputs, self.groups)
         return super().call(inputs) if x is None else _finished(self, x)
 
 
@@ -29,11 +29,9 @@ class DepthwiseConv2D(CalledDirectly, keras.layers.DepthwiseConv2D):
     """That of Keras, as above."""
 
     def call(self, inputs) -> Tensor:
-        rows, columns, channels, multiplier = self.kernel.shape
-        kernel = ops.reshape(self.kernel, (rows, columns, 1, channels * multiplier))  # filters of a channel in a row
-        x = _by_torch(self, inputs, kernel, channels)
-        if x is None and multiplier == 1:
-            x = _by_jax(self, inputs, kernel)
+        x = _by_torch(self, inputs, inputs.shape[-1])
+        if x is None and self.depth_multiplier == 1:
+            x = _by_jax(self, inputs)
         return super().call(inputs) if x is None else _finished(self, x)
 
 
@@ -67,16 +65,16 @@ def _padding(layer):
     return tuple(side // 2 for side in layer.kernel_size) if middle else None
 
 
-def _by_torch(layer, x, kernel, groups):
-    """A map under a kernel `(rows, columns, channels / groups, filters)`, or None: the operations of Keras are used."""
+def _by_torch(layer, x, groups):
+    """A map under the kernel of a layer, or None: the operations of Keras are used."""
     if keras.config.backend() != "torch" or (padding := _padding(layer)) is None:
         return None
     from kzoo.layers.convolutions_torch import convolved
 
-    return convolved(value_of(x), value_of(kernel), tuple(layer.strides), padding, groups)
+    return convolved(value_of(x), value_of(layer.kernel), tuple(layer.strides), padding, groups)
 
 
-def _by_jax(layer, x, kernel):
+def _by_jax(layer, x):
     """As above, of a filter for each channel."""
     if keras.config.backend() != "jax" or (padding := _padding(layer)) is None:
         return None
@@ -85,7 +83,7 @@ def _by_jax(layer, x, kernel):
     (rows, columns), x = padding, value_of(x)
     if rows or columns:
         x = ops.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
-    return convolved(x, value_of(kernel), tuple(layer.strides))
+    return convolved(x, value_of(layer.kernel), tuple(layer.strides))
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -13,7 +13,8 @@ def convolved(x, kernel, strides, padding, groups=1) -> Tensor | None:
 
     Args:
         x: tensor `(batch, height, width, channels)`.
-        kernel: tensor `(rows, columns, channels / groups, filters)`.
+        kernel: tensor `(rows, columns, channels / groups, filters)`, or `(rows, columns, channels, multiplier)` of as
+            many groups as channels.
         strides, padding: pairs of integers; zeros on both sides.
         groups: of channels, each with filters of its own.
 
@@ -26,6 +27,7 @@ def convolved(x, kernel, strides, padding, groups=1) -> Tensor | None:
         return None
     if kernel.shape[:2] == (1, 1) and tuple(strides) == (1, 1) and groups == 1 and not any(padding):
         return multiplied(x, kernel[0, 0])
+    kernel = kernel.reshape(*kernel.shape[:2], x.shape[-1] // groups, -1)
     kernel = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     x = x.contiguous().permute(0, 3, 1, 2)
     return torch.nn.functional.conv2d(x, kernel, None, strides, padding, 1, groups).permute(0, 2, 3, 1)

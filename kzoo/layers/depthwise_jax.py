@@ -18,7 +18,7 @@ def convolved(x, kernel, strides) -> Tensor | None:
 
     Args:
         x: tensor `(batch, height, width, channels)`, with its padding.
-        kernel: tensor `(rows, columns, 1, channels)`, of the same type.
+        kernel: tensor `(rows, columns, channels, 1)`, of the same type.
         strides: pair of integers.
 
     Returns:
@@ -37,7 +37,7 @@ def _program() -> Any:
     import jax
 
     def run(x, kernel, strides):
-        return own_gradient(lambda x, kernel: _by_taps(x, kernel[:, :, 0], strides))(x, kernel)
+        return own_gradient(lambda x, kernel: _by_taps(x, kernel[..., 0], strides))(x, kernel)
 
     return jax.jit(run, static_argnums=2)
 
@@ -63,6 +63,6 @@ def _by_taps(x, kernel, strides):
         turned = kernel[::-1, ::-1]
         of_x = sum(wide[:, i : i + x.shape[1], j : j + x.shape[2]] * turned[i, j] for i, j in taps)
         of_kernel = jnp.stack([jnp.sum(seen(x, tap) * upstream, (0, 1, 2)) for tap in taps])
-        return of_x, of_kernel.reshape(*sides, 1, -1)
+        return of_x, of_kernel.reshape(*sides, -1, 1)
 
     return sum(seen(x, tap) * kernel[tap] for tap in taps), gradients
