@@ -39,8 +39,8 @@ class Programs:
     def __call__(self, *arguments) -> Any:
         import jax
 
-        leaves, tree = jax.tree.flatten(arguments)
-        shapes = tuple((each.shape, each.dtype) if hasattr(each, "dtype") else type(each) for each in leaves)
+        (leaves, tree), arrays = jax.tree.flatten(arguments), (jax.Array, np.ndarray, np.generic)
+        shapes = tuple((each.shape, each.dtype) if isinstance(each, arrays) else type(each) for each in leaves)
         key = tree, shapes, jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64
         if key not in self.made:
             self.made[key] = _made(self.function, arguments)
@@ -49,6 +49,7 @@ class Programs:
 
 def _made(function, arguments) -> Callable:
     import jax
+    from jax.extend import core
 
     def compiled(block):
         block.__name__ = BLOCK
@@ -63,26 +64,27 @@ def _made(function, arguments) -> Callable:
     constants, parts = dict(zip(graph.constvars, traced.consts)), _parts(graph)
     done = _done(parts, graph.outvars)
 
+    def value_of(each, values):
+        return each.val if isinstance(each, core.Literal) else values[each]
+
     def run(leaves):
         values = constants | dict(zip(graph.invars, leaves))
         for (program, taken, given), over in zip(parts, done):
-            values.update(zip(given, program(*(_value(each, values) for each in taken))))
+            values.update(zip(given, program(*(value_of(each, values) for each in taken))))
             for each in over:
                 del values[each]
-        return jax.tree.unflatten(tree, [_value(each, values) for each in graph.outvars])
+        return jax.tree.unflatten(tree, [value_of(each, values) for each in graph.outvars])
 
     return run
 
 
-def _value(each, values):
-    return each.val if hasattr(each, "val") else values[each]  # a literal, or a variable
-
-
 def _done(parts, outputs):
     """For each part the variables that nothing reads behind it, whose memory is then free."""
-    kept, found = {each for each in outputs if not hasattr(each, "val")}, []
+    from jax.extend import core
+
+    kept, found = {each for each in outputs if isinstance(each, core.Var)}, []
     for _, taken, given in reversed(parts):
-        named = dict.fromkeys(each for each in (*taken, *given) if not hasattr(each, "val"))
+        named = dict.fromkeys(each for each in (*taken, *given) if isinstance(each, core.Var))
         found.append([each for each in named if each not in kept])
         kept.update(named)
     return found[::-1]
