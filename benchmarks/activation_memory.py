@@ -10,8 +10,6 @@ processor, the median of them. Losses are in blocks, so that memory is that of t
 3 GB.
 """
 
-import ctypes
-import gc
 import json
 import os
 import statistics
@@ -43,16 +41,10 @@ def compiled(preset, micro):
     return model
 
 
-def _give_back():
-    """What was freed goes back to the system."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-
-
 def measure(preset, rows, micro):
     """Prints the seconds and the memory of a step for each line that is read."""
     import keras
-    from load import resident
+    from load import give_back, resident
 
     model = compiled(preset, micro)
     batch = batch_of(model, rows)
@@ -60,10 +52,10 @@ def measure(preset, rows, micro):
     few = {"jax": [rows], "tensorflow": [2, 3, 4]}.get(keras.config.backend(), [2 * (micro or 32)])
     for count in few:
         model.train_on_batch({name: each[:count] for name, each in batch.items()})
-    _give_back()
+    give_back()
     before = resident()
     while sys.stdin.readline().strip():
-        _give_back()
+        give_back()
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         start = time.process_time()
         model.train_on_batch(batch)

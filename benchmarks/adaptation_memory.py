@@ -10,8 +10,6 @@ values of the image tower.
 Needs 9 GB for all 24 blocks.
 """
 
-import ctypes
-import gc
 import json
 import math
 import os
@@ -21,12 +19,6 @@ import time
 
 DEPTH, ROWS, STEPS = 24, 2, 1
 FORMS = ("full", "lora", "qlora")
-
-
-def _give_back():
-    """What was freed goes back to the system."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 def prepared(form, depth):
@@ -49,7 +41,7 @@ def prepared(form, depth):
 
 
 def measured(form, depth, rows):
-    from load import resident
+    from load import give_back, resident
 
     import kzoo.adaptation.lora
     import kzoo.encoders  # noqa: F401
@@ -57,7 +49,7 @@ def measured(form, depth, rows):
 
     before = resident()
     model = prepared(form, depth)
-    _give_back()
+    give_back()
     held, seconds, losses = resident() - before, [], []
     batch = model.image_encoder.samples(rows) | model.text_encoder.samples(rows)
 
@@ -68,7 +60,7 @@ def measured(form, depth, rows):
             seconds.append(time.process_time() - begun)
 
     steps()
-    _give_back()
+    give_back()
     resting = resident() - before
     rise = peak_of(steps)
     trained = sum(math.prod(each.shape) for each in model.trainable_variables)

@@ -9,6 +9,8 @@ that folder with `verify=False` and with its fingerprints checked; and by how mu
 the imports took, in units of the weights. Needs 5.4 GB of disk for ViT-L/14, which are freed.
 """
 
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -31,6 +33,12 @@ def resident(peak=False):
         if line.startswith(key):
             return 1024 * int(line.split()[1])
     raise RuntimeError("this system does not say how much memory a process uses")
+
+
+def give_back():
+    """What was freed goes back to the system; without kzoo, as processes of other libraries call it, too."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def measured(work):

@@ -11,8 +11,6 @@ gradients are not those of the whole loss, a line says so.
 """
 
 import argparse
-import ctypes
-import gc
 import os
 import statistics
 import time
@@ -21,7 +19,7 @@ from pathlib import Path
 import losses
 import numpy as np
 import peer_losses
-from load import resident
+from load import give_back, resident
 from losses import step_of
 
 EXACT = 1e-5
@@ -38,8 +36,7 @@ def measured(engine, name, rows, block_size):
             return {"missing": str(error)}
     step_of(engine, name, WARM_UP, block_size and 256)()
     step = step_of(engine, name, rows, block_size)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps would hide some of what the step needs
+    give_back()  # what the allocator keeps would hide some of what the step needs
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = resident()
     value, gradients = step()

@@ -14,8 +14,6 @@ are not run there. A peer takes part where it can be imported; where value or gr
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import os
 import statistics
@@ -27,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import peer_losses
-from load import resident
+from load import give_back, resident
 from peer_losses import DIM, HEAD, PROTOTYPES, QUEUE, lightly, metric_learning
 
 VOCABULARY, LENGTH, PATCHES = 1000, 8, 8
@@ -260,8 +258,7 @@ def measured(engine, name, rows, block_size):
             return {"missing": " ".join(str(error).split())}
     step_of(engine, "InfoNCE" if engine == "kzoo" else name, 8, None)()  # imports, starts threads
     step = step_of(engine, name, rows, block_size)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps would hide some of what the step needs
+    give_back()  # what the allocator keeps would hide some of what the step needs
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = resident()
     value, gradients = step()  # the first: TensorFlow keeps for the next ones what it took
