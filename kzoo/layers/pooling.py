@@ -8,7 +8,7 @@ from kzoo.layers.attention import Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.linear import dense
-from kzoo.layers.numerics import NEGATIVE, activation_function, layer_norm
+from kzoo.layers.numerics import NEGATIVE, activation_function, cast, layer_norm
 from kzoo.types import Tensor
 
 
@@ -26,8 +26,22 @@ def pool_end_of_text(tokens, token_ids, eot_id) -> Tensor:
     Returns:
         float tensor `(batch, width)`.
     """
-    one_hot = ops.cast(end_of_text(token_ids, eot_id), tokens.dtype)
-    return ops.squeeze(ops.matmul(one_hot, tokens), axis=1)
+    return ops.squeeze(at_place(tokens, end_of_text(token_ids, eot_id)), axis=1)
+
+
+def at_place(x, place) -> Tensor:
+    """One position of each row of a tensor `(batch, length, width)`: `(batch, 1, width)`.
+
+    Args:
+        x: float tensor.
+        place: an integer, or one of each row, as a one-hot tensor `(batch, 1, length)`: a product, which exports with a
+            dynamic batch as a gather does not. A row of zeros gives zeros.
+    """
+    if not isinstance(place, int):
+        return ops.matmul(cast(place, x.dtype), x)
+    x = x[:, place:] if place == -1 else x[:, place : place + 1]
+    # torch rounds another way where rows do not lie beside each other
+    return x.contiguous() if keras.config.backend() == "torch" and ops.is_tensor(x) else x
 
 
 def end_of_text(token_ids, eot_id) -> Tensor:

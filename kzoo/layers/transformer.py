@@ -1,7 +1,6 @@
 """The pre-norm transformer block."""
 
 import keras
-from keras import ops
 
 from kzoo.arguments import one_of
 from kzoo.keras_contact import CalledDirectly
@@ -9,6 +8,7 @@ from kzoo.layers.attention import BIASES, GATE_FORMS, Attention
 from kzoo.layers.configured import Configured
 from kzoo.layers.linear import dense
 from kzoo.layers.numerics import NORMS, activation_function, cast, layer_norm
+from kzoo.layers.pooling import at_place
 from kzoo.layers.repeated import Repeated
 from kzoo.types import Tensor
 
@@ -252,16 +252,6 @@ class TransformerBlock(Repeated, CalledDirectly, Configured, keras.layers.Layer)
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         return x if scale is None else scale(x)
-
-
-def at_place(x, place) -> Tensor:
-    """The `place` of `TransformerBlock`, of a tensor `(batch, length, width)`: `(batch, 1, width)`. A product, not a
-    gather, which exports with a dynamic batch."""
-    if isinstance(place, int):
-        x = x[:, place:] if place == -1 else x[:, place : place + 1]
-        # torch rounds another way where rows do not lie beside each other
-        return x.contiguous() if keras.config.backend() == "torch" and ops.is_tensor(x) else x
-    return ops.matmul(cast(place, x.dtype), x)
 
 
 def transformer_blocks(depth, policy, without_mlp=(), **options) -> list:
