@@ -34,7 +34,7 @@ fuzz: $(TEST)/ready  ## files made by chance for each reader: SECONDS=600 for te
 	PYTHONPATH=tests KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python tests/hostile/fuzz.py --seconds $(SECONDS)
 
 browser: $(TEST)/ready  ## the page of kzoo.export.web_page in Chromium, see CONTRIBUTING.md; BROWSER="--engine node_modules"
-	PYTHONPATH=tests KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python -W ignore tests/browser/check_page.py $(BROWSER)
+	PYTHONPATH=tests:tests/preprocessing KERAS_BACKEND=$(FIRST) $(QUICK) $(TEST)/bin/python -W ignore tests/browser/check_page.py $(BROWSER)
 
 bench: $(TEST)/ready  ## kzoo beside other libraries: BENCH="--quick" for small towers, see docs/speed.md
 	$(TEST)/bin/python -m benchmarks $(BENCH)

@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from string import Template
@@ -17,29 +19,39 @@ from kzoo.arguments import FLAG, PATH, able, instance, takes
 from kzoo.export import runtime
 from kzoo.export.manifest import fingerprints
 from kzoo.export.web_classes import of_classifier, of_labels
-from kzoo.export.web_engine import PACKAGE, engine_files
+from kzoo.export.web_engine import ENGINE, package_files
+from kzoo.export.web_texts import GRAPH as TEXT_GRAPH
+from kzoo.export.web_texts import text_parts
 from kzoo.files import disk
 from kzoo.files.opening import within
 from kzoo.files.writing import readable, try_folder, writing
+from kzoo.inference.embed import BATCH_SIZE
 
-LAYOUT, ABOUT_FILE, SCRIPT_FILE = "web_page", "page.json", "onnxruntime.js"
+LAYOUT, ABOUT_FILE, SCRIPT_FILE, LICENCE_FILE = "web_page", "page.json", "onnxruntime.js", "tokenizers.LICENSE"
 SOURCES = Path(__file__).parent / "page"
 SCRIPTS = ("resampling.js", "decoding.js", "page.js")
+TEXT_SCRIPTS = ("texts.js", "typing.js")  # where classes can be typed
 PIECE = 12 * 2**20  # bytes of a piece, a multiple of 3: a browser holds the text of one at a time
-LARGEST = 2**30  # bytes of a graph, of which the memory of WebAssembly, 4 GiB, takes several times that
+LARGEST = 2**30  # bytes of all graphs, of which the memory of WebAssembly, 4 GiB, takes several times that
 GRAPH = "image_encoder"
+TEXT_FILES = ("tokenizers", "vocabulary", "texts")  # which are read when a class is typed
 MODEL = PATH | instance(AdaptedClassifier, "an AdaptedClassifier") | able("encode_image embed_dim")
 MODEL = MODEL.said("the folder of an export, such an export opened, a model of kzoo, or an AdaptedClassifier")
 
 
-@takes(model=MODEL, folder=PATH, engine=PATH | None, overwrite=FLAG)
-def web_page(model, folder, labels=None, templates="a photo of a {}.", engine=None, overwrite=False) -> dict:
+@takes(model=MODEL, folder=PATH, engine=PATH | None, overwrite=FLAG, text_tower=FLAG)
+def web_page(
+    model, folder, labels=None, templates="a photo of a {}.", engine=None, overwrite=False, text_tower=False
+) -> dict:
     """Write a folder with a page, `index.html`, that classifies the pictures which are put into it.
 
     The page opens by a double click or from any host of files, and needs nothing but its folder: the graph of the
     image tower, the numbers of the classes and onnxruntime-web, the engine, lie in it as scripts. No server computes,
     and the page's own policy has the browser refuse to send anything. It reads pictures, resizes and crops them as
     `kzoo.preprocessing.ImageSteps` does, and its shares are those of `classify`.
+
+    With `text_tower=True` who looks at the page may type other classes there: the graph of the text tower and its
+    vocabulary are in the folder too, and are opened when they are first asked for.
 
     Args:
         model: folder of an export to ONNX, such an export opened by `kzoo.export.runtime.load`, or a model, which is
@@ -48,17 +60,21 @@ def web_page(model, folder, labels=None, templates="a photo of a {}.", engine=No
         folder: path to write. An earlier page there is replaced.
         labels: list of class names. None takes the classifier that `kzoo.adapt` left: of an `AdaptedClassifier`, or
             beside an export.
-        templates: of the labels, as in `classify`.
-        engine: folder of onnxruntime-web as npm installs it. None lets npm fetch the version that is tested.
+        templates: of the labels, as in `classify`; with the text tower what the page begins with.
+        engine: folder of onnxruntime-web as npm installs it, or `node_modules`. None lets npm fetch the version that is
+            tested. With the text tower also of @huggingface/tokenizers, which makes ids of texts in the browser.
         overwrite: whether to write into a folder that holds something else, as in `model.export`.
+        text_tower: whether classes can be typed in the page, which becomes larger by the text tower.
 
     Returns:
         dict: the content of `page.json`: versions, the model's name, labels, and the files with their sizes.
 
     Raises:
-        ValueError: no labels and no classifier; a model without a picture tower, texts or a preprocessor; a graph too
-            large for a browser; an export of another format; a folder without the engine.
-        NotImplementedError: a tower that takes patches or further inputs; a classifier that is not plane.
+        ValueError: no labels and no classifier; a model without a picture tower, texts or a preprocessor; graphs too
+            large for a browser; an export of another format; a folder without the engine; a text tower beside the
+            classes of a classifier.
+        NotImplementedError: a tower that takes patches or further inputs; a classifier that is not plane; with the text
+            tower a vocabulary whose ids the page would not make as kzoo does.
         FileExistsError: the folder holds something else than a page.
         OSError: the folder cannot be written, or npm cannot fetch the engine.
 
@@ -68,12 +84,17 @@ def web_page(model, folder, labels=None, templates="a photo of a {}.", engine=No
         ['cat', 'dog']
     """
     try_folder(folder, LAYOUT, overwrite)
+    if text_tower and labels is None:
+        raise ValueError(
+            "text_tower is True, but labels is missing: what a classifier has learned from pictures cannot be typed; "
+            "give class names for the page to begin with, or leave text_tower out."
+        )
     model, classifier = _parts(model, labels is None)
     if not isinstance(model, runtime.Runtime):
         with TemporaryDirectory() as place:
             model.export(place)
-            return _page(runtime.load(place), classifier, folder, labels, templates, engine, overwrite)
-    return _page(model, classifier, folder, labels, templates, engine, overwrite)
+            return _page(runtime.load(place), classifier, folder, labels, templates, engine, overwrite, text_tower)
+    return _page(model, classifier, folder, labels, templates, engine, overwrite, text_tower)
 
 
 def _parts(model, adapted):
@@ -90,7 +111,7 @@ def _parts(model, adapted):
     return model, None
 
 
-def _page(served, classifier, folder, labels, templates, engine, overwrite):
+def _page(served, classifier, folder, labels, templates, engine, overwrite, text_tower):
     """Write the page of an opened export."""
     home, _, _, _, verify = served.opened_with
     manifest, steps = served.manifest, _steps(served)
@@ -99,40 +120,66 @@ def _page(served, classifier, folder, labels, templates, engine, overwrite):
             f"{home} is an export of format {manifest['format']}, and the engine of a page runs ONNX alone; export it "
             "with format='onnx'."
         )
-    graph = within(home, manifest["graphs"][GRAPH]["file"], GRAPH)
-    size = graph.stat().st_size
-    if size > LARGEST or graph.with_name(f"{graph.name}.data").exists():
-        raise ValueError(
-            f"{graph.name} has more than {LARGEST:,} bytes, which browsers have no room for; export it with "
-            "dtype='float16' or to int8, or take a smaller model."
-        )
-    classes = of_labels(served, labels, templates) if classifier is None else of_classifier(classifier)
-    found = engine_files(engine)
-    numbers, votes = classes.numbers(), classes.votes
-    sizes = {"loader": len(found["loader"]), "engine": len(found["engine"]), "classes": len(numbers), "graph": size}
+    graphs = {"graph": _graph(home, manifest, GRAPH)}
+    if classifier is None:
+        labels, templates = (list(each) if isinstance(each, Iterator) else each for each in (labels, templates))
+        # in int8 what is embedded depends on what is beside it: one by one, as they are typed
+        classes = of_labels(served, labels, templates, 1 if text_tower else BATCH_SIZE)
+    else:
+        classes = of_classifier(classifier)
+    contents = {"classes": classes.numbers()}
+    found = package_files(ENGINE, engine)
+    contents |= {"loader": found["loader"], "engine": found["engine"]}
     about = {
         "kzoo": kzoo.__version__,
         "page": "index.html",
         "preset": manifest["preset"],
-        "dtype": _precision(manifest),
-        "engine": f"{PACKAGE} {found['version']}",
+        "dtype": _precision(manifest, GRAPH),
+        "engine": f"{ENGINE.name} {found['version']}",
         "labels": list(classes.names),
         "steps": steps.get_config(),
-        "files": {name: {"size": each, "count": -(-each // PIECE)} for name, each in sizes.items()},
     }
-    if votes is not None:
+    if classes.votes is not None:
+        votes = classes.votes
         about["votes"] = {"labels": votes.labels.tolist(), "alpha": votes.alpha, "beta": votes.beta}
+    whole = {SCRIPT_FILE: found["script"]}
+    if text_tower:
+        texts = text_parts(
+            served, classes.names, [templates] if isinstance(templates, str) else list(templates), engine
+        )
+        about["texts"] = {"dtype": _precision(manifest, TEXT_GRAPH)} | texts.about
+        graphs["texts"] = _graph(home, manifest, TEXT_GRAPH)
+        contents |= {"vocabulary": texts.vocabulary, "tokenizers": texts.tokenizers}
+        whole[LICENCE_FILE] = texts.licence
+    sizes = {name: len(content) for name, content in contents.items()}
+    sizes |= {name: path.stat().st_size for name, path in graphs.items()}
+    _check_size(graphs, sizes)
+    about["files"] = {name: {"size": each, "count": -(-each // PIECE)} for name, each in sizes.items()}
     with writing(folder, LAYOUT, overwrite) as place, fingerprints(home, manifest, verify):
         disk.write(place / "index.html", _html(about).encode())
-        disk.write(place / SCRIPT_FILE, found["script"])
-        for name, content in (("loader", found["loader"]), ("engine", found["engine"]), ("classes", numbers)):
-            for number in range(about["files"][name]["count"]):
-                _piece(place, name, number, content[number * PIECE : (number + 1) * PIECE])
-        with open(graph, "rb") as file:
-            for number in range(about["files"]["graph"]["count"]):
-                _piece(place, "graph", number, file.read(PIECE))
+        for name, content in whole.items():
+            disk.write(place / name, content)
+        for name, content in contents.items():
+            _pieces(place, name, io.BytesIO(content))
+        for name, path in graphs.items():
+            with open(path, "rb") as file:
+                _pieces(place, name, file)
         disk.write(place / ABOUT_FILE, (json.dumps(about, indent=2) + "\n").encode())
     return about
+
+
+def _graph(home, manifest, name):
+    """The path of a graph."""
+    return within(home, manifest["graphs"][name]["file"], name)
+
+
+def _check_size(graphs, sizes):
+    total, names = sum(sizes[name] for name in graphs), " and ".join(path.name for path in graphs.values())
+    if total > LARGEST or any(path.with_name(f"{path.name}.data").exists() for path in graphs.values()):
+        raise ValueError(
+            f"{names} {'have' if len(graphs) > 1 else 'has'} more than {LARGEST:,} bytes, which browsers have no room "
+            "for; export it with dtype='float16' or to int8, or take a smaller model."
+        )
 
 
 def _steps(served):
@@ -151,21 +198,24 @@ def _steps(served):
     return steps
 
 
-def _precision(manifest):
-    """In what the image tower computes: the level that a quantised export settled for, or its dtype."""
+def _precision(manifest, graph):
+    """In what a tower computes: the level that a quantised export settled for, or its dtype."""
     quantized = (manifest.get("quantized") or {}).get("graphs", {})
-    return quantized.get(GRAPH, {}).get("level", manifest.get("dtype", "float32"))
+    return quantized.get(graph, {}).get("level", manifest.get("dtype", "float32"))
 
 
-def _piece(place, name, number, content):
-    """A script that hands bytes to the page."""
-    text = f'piece("{name}","{base64.b64encode(content).decode()}");\n'
-    disk.write(place / f"{name}-{number:03}.js", text.encode())
+def _pieces(place, name, file):
+    """Scripts that hand the bytes of a file to the page."""
+    for number, content in enumerate(iter(lambda: file.read(PIECE), b"")):
+        text = f'piece("{name}","{base64.b64encode(content).decode()}");\n'
+        disk.write(place / f"{name}-{number:03}.js", text.encode())
 
 
 def _html(about):
     """The page itself, which says what it may do: run its own scripts, and connect to nothing."""
-    script = "\n".join(re.sub(r'^"use strict";\n', "", (SOURCES / name).read_text("utf-8")) for name in SCRIPTS)
+    texts = about.get("texts")
+    names = SCRIPTS if texts is None else SCRIPTS + TEXT_SCRIPTS
+    script = "\n".join(re.sub(r'^"use strict";\n', "", (SOURCES / name).read_text("utf-8")) for name in names)
     script = f'"use strict";\n{script}'
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     allowed = {
@@ -177,16 +227,23 @@ def _html(about):
         "form-action": "'none'",
     }
     count, megabytes = len(about["labels"]), about["files"]["graph"]["size"] / 1e6
-    what = f"{about['preset']} ({about['dtype']}, {megabytes:.3g} MB) chooses among {count} classes."
+    classes = "1 class" if count == 1 else f"{count} classes"
+    if texts is None:
+        part, known = "known.html", {"labels": escape(", ".join(about["labels"]))}
+    else:
+        part, known = "typed.html", {"labels": escape("\n".join(about["labels"]))}
+        known["templates"] = escape("\n".join(texts["templates"]))
+        known["megabytes"] = f"{sum(about['files'][name]['size'] for name in TEXT_FILES) / 1e6:.3g}"
+        known["tokens"] = str(texts["contextLength"])
     # within a script nothing is escaped but by JSON itself, and HTML looks for tags alone
     said = json.dumps(about).replace("<", "\\u003c")
     return Template((SOURCES / "index.html").read_text("utf-8")).substitute(
         policy="; ".join(f"{name} {value}" for name, value in allowed.items()),
         name=escape(about["preset"]),
         style=(SOURCES / "style.css").read_text("utf-8"),
-        what=escape(what),
-        classes="1 class" if count == 1 else f"{count} classes",
-        labels=escape(", ".join(about["labels"])),
+        what=escape(f"{about['preset']} ({about['dtype']}, {megabytes:.3g} MB)"),
+        classes=classes,
+        known=Template((SOURCES / part).read_text("utf-8")).substitute(known, classes=classes),
         about=said,
         script=script,
     )

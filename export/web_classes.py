@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kzoo.evaluation.zero_shot import class_embeddings, fill_templates
+from kzoo.inference.embed import BATCH_SIZE
 from kzoo.types import Array
 
 CHECKED, SEED = 64, 0  # directions at which a classifier is compared with its plane form
@@ -44,8 +45,8 @@ class Classes:
         return b"".join(np.ascontiguousarray(each, "<f4").tobytes() for each in (self.weights, self.bias, *keys))
 
 
-def of_labels(model, labels, templates) -> Classes:
-    """Those that `model.classify(images, labels, templates)` has.
+def of_labels(model, labels, templates, batch_size=BATCH_SIZE) -> Classes:
+    """Those that `model.classify(images, labels, templates, batch_size)` has.
 
     Raises:
         ValueError: no labels, one of them twice, a template without `{}`; as `encode_text`.
@@ -57,7 +58,7 @@ def of_labels(model, labels, templates) -> Classes:
     if twice is not None:
         raise ValueError(f"labels has {twice!r} twice; give each class once.")
     scale, bias = model.scale_and_bias()
-    weights = scale * class_embeddings(model.encode_text(texts), len(names))
+    weights = scale * class_embeddings(model.encode_text(texts, batch_size), len(names))
     return Classes(names, weights.astype("float32"), np.full(len(names), bias, "float32"))
 
 

@@ -23,6 +23,14 @@ function loaded(source) {
   });
 }
 
+// The bytes of several files; `progress` is told which part of them is there.
+async function fetchedAll(names, progress) {
+  const total = names.reduce((sum, name) => sum + ABOUT.files[name].size, 0), found = {};
+  let done = 0;
+  for (const name of names) found[name] = await fetched(name, (size) => progress((done += size) / total));
+  return found;
+}
+
 async function fetched(name, progress) {
   const { count, size } = ABOUT.files[name], whole = new Uint8Array(size);
   let at = 0;
@@ -39,31 +47,27 @@ async function fetched(name, progress) {
   return whole;
 }
 
-// The session of the graph and the numbers of the classes.
+const sessionOf = (graph) => ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
+
+// The session of the image tower; from then on there are classes.
 async function opened() {
-  const total = Object.values(ABOUT.files).reduce((sum, { size }) => sum + size, 0);
-  let done = 0;
-  const progress = (size) => {
-    done += size;
-    element("loading").value = done / total;
-  };
   await loaded("onnxruntime.js");
-  const loader = await fetched("loader", progress);
+  const names = ["loader", "engine", "classes", "graph"];
+  const found = await fetchedAll(names, (part) => (element("loading").value = part));
   ort.env.wasm.numThreads = 1; // more need memory that is shared, which a page from a disk does not get
-  ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([loader], { type: "text/javascript" })) };
-  ort.env.wasm.wasmBinary = await fetched("engine", progress);
-  const numbers = new Float32Array((await fetched("classes", progress)).buffer);
-  const session = await ort.InferenceSession.create(await fetched("graph", progress), { executionProviders: ["wasm"] });
-  return { session, numbers };
+  ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([found.loader], { type: "text/javascript" })) };
+  ort.env.wasm.wasmBinary = found.engine;
+  classes = { labels: ABOUT.labels, numbers: new Float32Array(found.classes.buffer), votes: ABOUT.votes };
+  return sessionOf(found.graph);
 }
 
-// Scores of the classes for an embedding of unit length.
-function scored(embedding, numbers) {
-  const { labels, votes } = ABOUT, dim = embedding.length, classes = labels.length;
+// Scores of classes for an embedding of unit length.
+function scored(embedding, { labels, numbers, votes }) {
+  const dim = embedding.length, count = labels.length;
   const dot = (start) => embedding.reduce((sum, each, place) => sum + each * numbers[start + place], 0);
-  const scores = labels.map((_, row) => dot(row * dim) + numbers[classes * dim + row]);
+  const scores = labels.map((_, row) => dot(row * dim) + numbers[count * dim + row]);
   votes?.labels.forEach((label, row) => {
-    const nearness = dot(classes * (dim + 1) + row * dim);
+    const nearness = dot(count * (dim + 1) + row * dim);
     scores[label] += votes.alpha * Math.exp(votes.beta * (nearness - 1));
   });
   return scores;
@@ -80,24 +84,30 @@ async function seen(file) {
   return stepped(await decoded(file, ABOUT.steps), ABOUT.steps);
 }
 
-// The share of each class, in the order of ABOUT.labels.
-async function classified(picture) {
-  const { session, numbers } = await ready;
-  const pixels = new ort.Tensor("uint8", new Uint8Array(picture.data), [1, picture.height, picture.width, 3]);
-  const found = await session.run({ images: pixels }, ["image_embeddings"]);
-  const raw = Array.from(await found.image_embeddings.getData()), length = Math.hypot(...raw);
-  if (!(length > 0 && length < Infinity)) throw new Error("the model finds nothing in it that it could compare");
-  return shares(scored(raw.map((each) => each / length), numbers));
+// At unit length, an array; `what` has none where no number says where it points.
+function direction(numbers, what) {
+  const length = Math.hypot(...numbers);
+  if (!(length > 0 && length < Infinity)) throw new Error(`the model finds nothing in ${what} that it could compare`);
+  return Array.from(numbers, (each) => each / length);
 }
 
-function shown(found, seconds) {
+async function embedded(picture) {
+  const session = await ready;
+  const pixels = new ort.Tensor("uint8", new Uint8Array(picture.data), [1, picture.height, picture.width, 3]);
+  const found = await session.run({ images: pixels }, ["image_embeddings"]);
+  return direction(await found.image_embeddings.getData(), "it");
+}
+
+// What the classes say of the picture that was seen last.
+function shown() {
+  const found = shares(scored(last, classes)), percent = (place) => `${(100 * found[place]).toFixed(1)} %`;
   const order = found.map((_, place) => place).sort((a, b) => found[b] - found[a]).slice(0, SHOWN);
   element("classes").replaceChildren(
     ...order.map((place) => {
       const row = document.createElement("li"), name = document.createElement("span");
       const share = document.createElement("span"), bar = document.createElement("div");
-      name.textContent = ABOUT.labels[place];
-      share.textContent = `${(100 * found[place]).toFixed(1)} %`;
+      name.textContent = classes.labels[place];
+      share.textContent = percent(place);
       bar.append(document.createElement("div"));
       bar.firstChild.style.width = `${100 * found[place]}%`;
       row.dataset.share = found[place];
@@ -105,15 +115,18 @@ function shown(found, seconds) {
       return row;
     }),
   );
-  element("said").textContent = `${ABOUT.labels[order[0]]}, ${(100 * found[order[0]]).toFixed(1)} %`;
-  element("time").textContent = `${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`} on this device`;
+  element("said").textContent = `${classes.labels[order[0]]}, ${percent(order[0])}`;
 }
 
+const timed = (seconds) => (seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`);
 const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 let asked = 0; // only the picture that was given last is answered
+let classes; // {labels, numbers, votes} that pictures are compared with
+let last = null; // the embedding of the picture that is shown
 
 async function answer(file) {
   const number = ++asked, wanted = () => number === asked;
+  last = null;
   element("wrong").textContent = element("said").textContent = element("time").textContent = "";
   element("classes").replaceChildren();
   URL.revokeObjectURL(element("picture").src);
@@ -123,8 +136,11 @@ async function answer(file) {
   try {
     await ready;
     await painted();
-    const begun = performance.now(), found = await classified(await seen(file));
-    if (wanted()) shown(found, (performance.now() - begun) / 1000);
+    const begun = performance.now(), found = await embedded(await seen(file));
+    if (!wanted()) return;
+    last = found;
+    shown();
+    element("time").textContent = `${timed((performance.now() - begun) / 1000)} on this device`;
   } catch (error) {
     if (!wanted()) return;
     element("picture").hidden = true;
@@ -154,6 +170,7 @@ element("file").addEventListener("change", ({ target }) => {
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
+    if (event.target.tagName === "TEXTAREA" && !event.dataTransfer.types.includes("Files")) return; // a text for it
     event.preventDefault();
     element("place").classList.toggle("over", kind === "dragover");
     if (kind === "drop") offered(event.dataTransfer);

@@ -96,7 +96,8 @@ LAYOUTS = {
         "page",
         (
             *("index.html", "page.json", "onnxruntime.js", "loader-???.js", "engine-???.js"),
-            *("classes-???.js", "graph-???.js"),
+            *("classes-???.js", "graph-???.js", "texts-???.js", "vocabulary-???.js", "tokenizers-???.js"),
+            "tokenizers.LICENSE",
         ),
     ),
     "openvino": Layout(

@@ -23,6 +23,9 @@ class Charsmap:
     Args:
         blob: the bytes `precompiled_charsmap` of a sentencepiece model.
 
+    Attributes:
+        blob: the same.
+
     Example:
         >>> Charsmap(model.charsmap)("ﬁne\\u3000№ ②")
         'fine No 2'
@@ -35,6 +38,7 @@ class Charsmap:
         size = int.from_bytes(blob[:4], "little")
         if size % 4 or size < 4 or 4 + size > len(blob):
             raise ValueError(f"{DAMAGED}.")
+        self.blob = blob
         self.units = struct.unpack_from(f"<{size // 4}I", blob, 4)
         self.texts = blob[4 + size :]
         # most texts are ASCII, and no released map has a key that begins with two ASCII characters

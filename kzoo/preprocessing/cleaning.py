@@ -16,7 +16,7 @@ _FULL_WIDTH = {code: unicodedata.normalize("NFKC", chr(code)) for code in (0x300
 _CONTROLS = dict.fromkeys((*range(0x09), 0x0B, *range(0x0E, 0x20), 0x7F, 0xFEFF, *range(0x206A, 0x2070)))
 _CONTROLS |= dict.fromkeys(range(0xFFF9, 0xFFFD))
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_TABLE = _QUOTES | _LIGATURES | _FULL_WIDTH | _CONTROLS
+REPAIRS = _QUOTES | _LIGATURES | _FULL_WIDTH | _CONTROLS  # code point -> what stands for it
 
 
 def repair(text) -> str:
@@ -27,7 +27,7 @@ def repair(text) -> str:
     decoded with a wrong encoding. That repair is not made here: an exported model reads a text as its training
     did, without a library to install.
     """
-    return unicodedata.normalize("NFC", html.unescape(html.unescape(text)).translate(_TABLE))
+    return unicodedata.normalize("NFC", html.unescape(html.unescape(text)).translate(REPAIRS))
 
 
 def clean_whitespace(text) -> str:

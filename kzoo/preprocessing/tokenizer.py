@@ -38,6 +38,9 @@ class Tokenizer(Checked):
 
     Attributes:
         start_id, eot_id: ids before and after each text, None where there is none.
+        charsmap: the `Charsmap` that a text goes through before the vocabulary reads it, or None.
+        specials: list of the special tokens between which `clean="siglip"` cleans.
+        renamed: pair of a special token and the one that a text has in its place, or None.
 
     Inputs:
         texts: list of strings.
@@ -77,7 +80,7 @@ class Tokenizer(Checked):
         vocabulary.decoder = _decoder(vocabulary)
         vocabulary.encode_special_tokens = not self.reads_specials
         steps = steps_of(vocabulary)
-        self._charsmap = charsmap.lift(vocabulary)
+        self.charsmap = charsmap.lift(vocabulary)
         clean_within(vocabulary, clean)
         self._file_steps = steps if steps_of(vocabulary) != steps else {}
         with in_words("the vocabulary cannot read a text"):
@@ -86,9 +89,9 @@ class Tokenizer(Checked):
         self.start_id = probe.ids[0] if special[0] else None
         self.eot_id = probe.ids[-1] if special[-1] else None
         end = None if self.eot_id is None else vocabulary.id_to_token(self.eot_id)
-        self._specials = [end, "<unk>"] if self.reads_specials and end else []
+        self.specials = [end, "<unk>"] if self.reads_specials and end else []
         # CLIPA ends texts with padding: open_clip puts it where BERT has its end, also where a text has spelt that
-        self._renamed = ("[SEP]", "[PAD]") if self.reads_specials and end == "[PAD]" else None
+        self.renamed = ("[SEP]", "[PAD]") if self.reads_specials and end == "[PAD]" else None
         vocabulary.enable_truncation(max_length=context_length)
         vocabulary.enable_padding(pad_id=pad_id, pad_token=pad_token, length=context_length)
 
@@ -247,13 +250,13 @@ class Tokenizer(Checked):
     def _rows(self, texts):
         texts = [CLEANERS[self.clean](text) for text in texts]
         if self.clean == "siglip":
-            texts = [between(text, self._specials) for text in texts]
-        if self._renamed:
-            texts = [text.replace(*self._renamed) for text in texts]
-        if self._charsmap is not None:
-            texts = [self._charsmap(text) for text in texts]
+            texts = [between(text, self.specials) for text in texts]
+        if self.renamed:
+            texts = [text.replace(*self.renamed) for text in texts]
+        if self.charsmap is not None:
+            texts = [self.charsmap(text) for text in texts]
         if self.clean == "siglip":
-            texts = [marked(text, self._specials) for text in texts]
+            texts = [marked(text, self.specials) for text in texts]
         with in_words("the vocabulary cannot read these texts"):
             return self.vocabulary.encode_batch(texts)
 

@@ -17,6 +17,7 @@ import numpy as np
 from chromium import Chromium
 from pictures import LOSSY, SIZES, WITHOUT_LOSS, files, noise, saved, scene, steps
 from shared_case import spread, tiny_model, toy_pairs
+from typed import check_field, check_ids, check_typed
 
 from kzoo.adaptation import AdaptedClassifier, GaussianDiscriminant, TipAdapter
 from kzoo.export import runtime, web_page
@@ -47,6 +48,9 @@ def main():
         opened(browser, home)
         check_pixels(browser)
         check_shares(browser, pages, photos)
+        check_ids(browser, opened, options.output / "float32")
+        check_typed(browser, opened, asked, options.output, photos)
+        check_field(browser, opened, asked, options.output / "float32", photos)
         check_manners(browser, home, photos[0])
         check_served(browser, home, photos[0])
         check_refusals(browser, home, options.output)
@@ -67,8 +71,9 @@ def written(output, engine) -> dict:
     assert "int8" in graphs["image_encoder"]["level"], graphs["image_encoder"]
     for name in ("float32", "float16", "int8"):
         served = runtime.load(output / f"{name}_onnx")
-        web_page(output / f"{name}_onnx", output / name, LABELS, ["a {}.", "{}"], engine)
-        pages[output / name] = partial(served.classify, labels=LABELS, templates=["a {}.", "{}"])
+        web_page(output / f"{name}_onnx", output / name, LABELS, ["a {}.", "{}"], engine, text_tower=True)
+        # int8 scales by what is in a batch, and what is typed stands on its own
+        pages[output / name] = partial(served.classify, labels=LABELS, templates=["a {}.", "{}"], batch_size=1)
     served = runtime.load(output / "float32_onnx")
     shots = served.encode_image(toy_pairs(24)["images"])
     labels, texts = np.arange(24) % 4, served.encode_text(["red", "green", "blue", "grey"])

@@ -1,6 +1,7 @@
 """The folder of a page: what is written, and what is refused. `make browser` opens it in a browser."""
 
 import base64
+import dataclasses
 import hashlib
 import io
 import json
@@ -10,10 +11,9 @@ import stat
 import tarfile
 
 import numpy as np
-import onnx
 import pytest
 from cli_case import run
-from onnx import TensorProto, helper, numpy_helper
+from web_case import DIM, ENGINE, LABELS, LOADER, SCRIPT, SIDES, brought, told, write_export, write_packages
 
 from kzoo.adaptation import (
     AdaptedClassifier,
@@ -29,93 +29,20 @@ from kzoo.evaluation.zero_shot import softmax
 from kzoo.export import runtime, web, web_engine, web_page
 from kzoo.export.web_classes import of_classifier, of_labels
 from kzoo.files import limits
-from kzoo.preprocessing import ImageSteps, PatchSteps, Preprocessor, images
+from kzoo.preprocessing import ImageSteps, PatchSteps, images
 from kzoo.preprocessing.decoding import DECODINGS
 
 pytestmark = pytest.mark.once
-DIM, SIDES = 6, (8, 12)
-LABELS = ["red", "</script><b>blue</b>", "grün & <!-- grey", "$name ${about}", 'a"b']
-SCRIPT, LOADER, ENGINE = b"/*! MIT */var ort;", b"export default 1;", bytes(range(256)) * 9
-
-
-def graph(path, name, dtype, shape, nodes, tensors, output):
-    """A graph of one tower."""
-    proto = helper.make_graph(
-        [*nodes, helper.make_node("LpNormalization", ["raw"], [output], axis=-1, p=2)],
-        path.stem,
-        [helper.make_tensor_value_info(name, dtype, ["batch", *shape])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", DIM])],
-        [numpy_helper.from_array(array, key) for key, array in tensors.items()],
-    )
-    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, path)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The folder of an export of two small towers, which Keras takes no part in."""
-    folder, random = tmp_path_factory.mktemp("web") / "onnx", np.random.default_rng(0)
-    folder.mkdir()
-    steps = Preprocessor(ImageSteps(SIDES), vocabulary={"train": 270, "context_length": 32})
-    steps.adapt(LABELS)
-    nodes = [
-        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
-        helper.make_node("MatMul", ["means", "kernel"], ["raw"]),
-    ]
-    tensors = {"axes": np.array([1, 2]), "kernel": random.normal(size=(3, DIM)).astype("float32")}
-    graph(folder / "image_encoder.onnx", "images", TensorProto.UINT8, [*SIDES, 3], nodes, tensors, "image_embeddings")
-    nodes = [
-        helper.make_node("Gather", ["table", "token_ids"], ["rows"]),
-        helper.make_node("ReduceMean", ["rows", "axes"], ["raw"], keepdims=0),
-    ]
-    tensors = {"axes": np.array([1]), "table": random.normal(size=(270, DIM)).astype("float32")}
-    graph(folder / "text_encoder.onnx", "token_ids", TensorProto.INT32, [32], nodes, tensors, "text_embeddings")
-    towers = {"image": ("images", "uint8", [*SIDES, 3]), "text": ("token_ids", "int32", [32])}
-    manifest = {
-        "kzoo": "0.1.0",
-        "format": "onnx",
-        "dtype": "float32",
-        "preset": "toy <model>",
-        "embed_dim": DIM,
-        "similarity": {"scale": 20.0, "bias": -3.0},
-        "graphs": {
-            f"{tower}_encoder": {
-                "file": f"{tower}_encoder.onnx",
-                "inputs": [{"name": name, "dtype": dtype, "shape": ["batch", *shape]}],
-                "outputs": [{"name": f"{tower}_embeddings", "dtype": "float32", "shape": ["batch", DIM]}],
-            }
-            for tower, (name, dtype, shape) in towers.items()
-        },
-        "preprocessor": steps.save(folder),
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    return write_export(tmp_path_factory.mktemp("web") / "onnx")
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A folder as npm has installed onnxruntime-web in it."""
-    folder = tmp_path_factory.mktemp("npm")
-    dist = folder / "node_modules" / "onnxruntime-web" / "dist"
-    dist.mkdir(parents=True)
-    (dist.parent / "package.json").write_text(json.dumps({"name": "onnxruntime-web", "version": "1.30.0"}))
-    names = {web_engine.SCRIPT: SCRIPT, web_engine.LOADER: LOADER, web_engine.ENGINE: ENGINE}
-    for name, content in names.items():
-        (dist / name).write_bytes(content)
-    return folder
-
-
-def brought(folder, name):
-    """The bytes that the scripts of a page hand over, in order."""
-    texts = [path.read_text() for path in sorted(folder.glob(f"{name}-???.js"))]
-    return b"".join(base64.b64decode(re.fullmatch(rf'piece\("{name}","(.*)"\);\n', text)[1]) for text in texts)
-
-
-def told(folder):
-    """What the page is told of itself, as a browser finds it between the tags."""
-    text = (folder / "index.html").read_text("utf-8")
-    return text, json.loads(re.search(r'<script type="application/json" id="about">(.*?)</script>', text, re.S)[1])
+    return write_packages(tmp_path_factory.mktemp("npm"))
 
 
 def test_a_page_is_a_folder(exported, package, tmp_path, monkeypatch):
@@ -152,7 +79,7 @@ def test_a_page_is_a_folder(exported, package, tmp_path, monkeypatch):
 def test_the_scripts_know_every_step_that_there_is():
     """What they make of a picture only a browser can tell, but not that a step was added, or a number changed."""
     scripts = {path.name: path.read_text("utf-8") for path in web.SOURCES.glob("*.js")}
-    assert set(scripts) == set(web.SCRIPTS)
+    assert set(scripts) == {*web.SCRIPTS, *web.TEXT_SCRIPTS}
     numbers = dict(re.findall(r"(\w+) = (\d+)[,;]", scripts["resampling.js"] + scripts["decoding.js"]))
     assert int(numbers["REACH"]) == images.REACH and int(numbers["LONG"]) == images.LONG
     assert int(numbers["PIXELS"]) == limits.PIXELS
@@ -260,10 +187,10 @@ def test_an_engine_without_a_file(package, tmp_path):
     for said in ({"name": "other"}, {"name": "onnxruntime-web"}, []):
         (tmp_path / "package.json").write_text(json.dumps(said))
         with pytest.raises(ValueError, match="is not that of onnxruntime-web"):
-            web_engine.engine_files(tmp_path)
+            web_engine.package_files(web_engine.ENGINE, tmp_path)
     (tmp_path / "package.json").write_text(json.dumps({"name": "onnxruntime-web", "version": "1.2.0"}))
     with pytest.raises(ValueError, match="is onnxruntime-web 1.2.0, which has no dist/ort.wasm.min.js"):
-        web_engine.engine_files(tmp_path)
+        web_engine.package_files(web_engine.ENGINE, tmp_path)
 
 
 def test_npm_fetches_the_engine(package, tmp_path, monkeypatch):
@@ -276,7 +203,7 @@ def test_npm_fetches_the_engine(package, tmp_path, monkeypatch):
     npm = tmp_path / "npm"
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="npm, which would fetch it, is not installed; .* engine='node_modules"):
-        web_engine.engine_files()
+        web_engine.package_files(web_engine.ENGINE)
     for script, error, match in (
         (
             "echo 'npm error network is down' >&2; exit 1",
@@ -290,12 +217,11 @@ def test_npm_fetches_the_engine(package, tmp_path, monkeypatch):
         npm.write_text(f"#!/bin/sh\n{script}\n")
         npm.chmod(npm.stat().st_mode | stat.S_IEXEC)
         if error is None:
-            monkeypatch.setattr(web_engine, "SHA512", digest)
-            found = web_engine.engine_files()
+            found = web_engine.package_files(dataclasses.replace(web_engine.ENGINE, sha512=digest))
             assert found == {"version": "1.30.0", "script": SCRIPT, "loader": LOADER, "engine": ENGINE}
         else:
             with pytest.raises(error, match=match):
-                web_engine.engine_files()
+                web_engine.package_files(web_engine.ENGINE)
 
 
 def test_the_command(exported, package, tmp_path):
