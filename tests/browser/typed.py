@@ -13,7 +13,7 @@ from kzoo.export import runtime
 from kzoo.export.web_vocabulary import page_vocabulary
 from kzoo.preprocessing import Tokenizer
 
-CLOSE = {"float32": 1e-5, "float16": 1e-3, "int8": 1e-4}  # of shares
+CLOSE = {"float32": 1e-5, "float16": 1e-3, "int8": 1e-4, "masked": 1e-5}  # of shares
 LABELS = [
     "</textarea><b>red</b>",
     "green & blue",
@@ -116,9 +116,12 @@ def check_typed(browser, opened, asked, output, photos):
         served, worst, moved = runtime.load(output / f"{name}_onnx"), 0.0, []
         opened(browser, output / name)
         said, wrong = type_in(browser, LABELS, TEMPLATES)
-        _, cut = served.preprocessor.tokenizer.encode(fill_templates(LABELS, TEMPLATES))
+        tokenizer = served.preprocessor.tokenizer
+        _, cut = tokenizer.encode(fill_templates(LABELS, TEMPLATES))
         assert not wrong and 1 < cut < 14, (cut, wrong)
-        assert said == f"7 classes in use; {cut} of 14 texts are longer than 10 tokens and cut.", said
+        assert (
+            said == f"7 classes in use; {cut} of 14 texts are longer than {tokenizer.context_length} tokens and cut."
+        ), said
         for path in photos[:8]:
             (meant,), (rows, wrong) = served.classify([path], LABELS, TEMPLATES, batch_size=1), asked(browser, path)
             assert not wrong and len(rows) == 5, (rows, wrong)
@@ -151,4 +154,8 @@ def check_field(browser, opened, asked, page, photos):
         assert wrong == expected and not said and len(rows_of(browser)) == 3, (said, wrong)
     said, wrong = type_in(browser, ["red", "a new one"], ["a {}.", "{}"])
     assert said.startswith("2 classes in use") and not wrong and len(rows_of(browser)) == 2, (said, wrong)
+    browser.ask("element('labels').value = 'red'")
+    pressed = "new KeyboardEvent('keydown', { key: 'Enter', ctrlKey: true, bubbles: true })"
+    browser.ask(f"element('labels').dispatchEvent({pressed})")
+    browser.until("element('count').textContent === '1 class'")
     print("of the page's own classes no text tower is opened; what is wrong is said")
