@@ -68,7 +68,7 @@ async function read(labels, templates, current) {
   const fresh = labels.filter((label) => !rows.has(keyOf(label, templates)));
   const say = (text) => (element("read").textContent = text);
   if (fresh.length) {
-    element("reading").hidden = false;
+    [element("reading").value, element("reading").hidden] = [0, false];
     if (!texts) say("Opening the text tower");
     await painted();
     texts ??= openedTexts();
