@@ -73,6 +73,7 @@ def written(output, engine) -> dict:
     masked = kzoo.from_preset("lit_nano", load_weights=False)  # whose text tower reads a mask, too
     masked.preprocessor.adapt(toy_pairs(24)["captions"])
     spread(masked)
+    masked.similarity.log_scale.assign(np.log(100.0))  # so that shares move
     masked.export(output / "masked_onnx")
     for name in ("float32", "float16", "int8", "masked"):
         served = runtime.load(output / f"{name}_onnx")
