@@ -122,6 +122,7 @@ UNDOCUMENTED = {
     "_distributed_tf_update_step": (lambda: compiled().optimizer, "tensorflow"),  # as is this of an optimizer
     "get_device": (lambda: import_module("keras.src.backend.torch.core"), "torch"),
     "current_call_ctx": (lambda: Constants(keras.layers.Layer._get_call_context), None),
+    "get_value": (lambda: import_module("keras.src.layers.layer").CallContext, None),
     "set_value": (lambda: import_module("keras.src.layers.layer").CallContext, None),
     "jax_state_sync": (compiled, "jax"),
     "train_function": (compiled, None),

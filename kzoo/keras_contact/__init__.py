@@ -18,7 +18,7 @@ from kzoo.keras_contact.attributes import (
     unscaled,
     untracked,
 )
-from kzoo.keras_contact.direct import CalledDirectly
+from kzoo.keras_contact.direct import CalledDirectly, is_training
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.later import built_without_values, can_be_given_later, give_values, initializer_of
 from kzoo.keras_contact.likeness import likeness
@@ -85,6 +85,7 @@ __all__ = [
     "give_values",
     "global_seed",
     "initializer_of",
+    "is_training",
     "layers_within",
     "left_over",
     "likeness",

@@ -29,6 +29,12 @@ class CalledDirectly:
         return super().__call__(*args, **kwargs)
 
 
+def is_training() -> bool:
+    """Whether Keras calls its layers to train them."""
+    context = keras.src.backend.common.global_state.get_global_attribute("current_call_ctx")
+    return context is not None and bool(context.get_value("training"))
+
+
 def _is_plain(layer, args, kwargs):
     import torch
     from torch.nn.modules.module import _has_any_global_hook

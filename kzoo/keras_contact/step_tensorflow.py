@@ -21,7 +21,8 @@ def take_steps(optimizer, strategy, pairs, rate) -> None:
         decay = optimizer.weight_decay if optimizer.weight_decay and optimizer._use_weight_decay(variable) else None
 
         def step(variable, gradient, rate, decay=decay):
-            with tf.control_dependencies([gradient]):
+            # a function's output itself: once it is inlined, its operation stands for its inputs alone
+            with tf.control_dependencies([tf.identity(gradient)]):
                 if decay is not None:
                     by = tf.cast(decay, variable.dtype) * tf.cast(rate, variable.dtype)
                     variable.assign_sub(variable * by)

@@ -8,7 +8,7 @@ from keras import ops
 from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.initializers import Normal
 from kzoo.layers.int8 import int8_product, needs_order
-from kzoo.layers.numerics import value_of
+from kzoo.layers.numerics import keeps_less, value_of
 from kzoo.types import Tensor
 
 
@@ -29,8 +29,20 @@ def multiplied(x, kernel, bias=None) -> Tensor:
         found = by_torch(value_of(x), value_of(kernel), bias if bias is None else value_of(bias))
         if found is not None:
             return found
+    if _is_trained(x, kernel, bias):
+        from kzoo.layers.kernels_tensorflow import product
+
+        weights = [value_of(each) for each in (kernel, bias) if each is not None]
+        if all(each.dtype == x.dtype for each in weights):
+            return product(bias is not None)(x, *weights)
     x = _by_rows(x, kernel) if keras.config.backend() == "jax" else ops.matmul(x, kernel)
     return x if bias is None else ops.add(x, bias)
+
+
+def _is_trained(x, *weights):
+    """Whether a product is of weights that all get a gradient: of others it would be computed for nothing."""
+    trained = (each is None or (isinstance(each, keras.Variable) and each.trainable) for each in weights)
+    return keeps_less(x) and all(trained) and len(x.shape) > 1
 
 
 def _by_rows(x, kernel):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.keras_contact import CalledDirectly
+from kzoo.keras_contact import CalledDirectly, is_training
 from kzoo.types import Tensor
 
 NORM_FLOOR = 1e-12  # of the squared length: a zero vector stays zero and its gradient stays finite
@@ -64,6 +64,10 @@ def quick_gelu(x) -> Tensor:
         from kzoo.layers import kernels_torch
 
         return kernels_torch.quick_gelu(x)
+    if keeps_less(x):
+        from kzoo.layers import kernels_tensorflow
+
+        return kernels_tensorflow.activation("quick_gelu")(x)
     return x * ops.sigmoid(1.702 * x)
 
 
@@ -77,11 +81,19 @@ def gelu(x) -> Tensor:
         from kzoo.layers import kernels_torch
 
         return kernels_torch.gelu(x)
+    if keeps_less(x):
+        from kzoo.layers import kernels_tensorflow
+
+        return kernels_tensorflow.activation("gelu")(x)
     return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))
 
 
 def gelu_tanh(x) -> Tensor:
     """The tanh form of GELU, the default of JAX and of SigLIP's towers."""
+    if keeps_less(x):
+        from kzoo.layers import kernels_tensorflow
+
+        return kernels_tensorflow.activation("gelu_tanh")(x)
     return ops.gelu(x, approximate=True)
 
 
@@ -91,6 +103,16 @@ def _runs_in_torch(x):
     from kzoo.layers.kernels_torch import runs_now
 
     return runs_now(x)
+
+
+def keeps_less(*tensors) -> bool:
+    """Whether tensors are of a training step that TensorFlow traces, whose gradients `kernels_tensorflow` writes out; a
+    graph that is exported is not."""
+    if keras.config.backend() != "tensorflow" or not is_training():
+        return False
+    from kzoo.layers.kernels_tensorflow import in_graph
+
+    return in_graph(*tensors)
 
 
 def value_of(x) -> Tensor:
@@ -200,6 +222,13 @@ class LayerNormalization(CalledDirectly, keras.layers.LayerNormalization):
             if kernels_torch.on_processor(inputs):
                 weights = (each if each is None else value_of(each) for each in (self.gamma, self.beta))
                 return kernels_torch.layer_norm(inputs, *weights, self.epsilon)
+        weighted = self.gamma is not None and self.beta is not None
+        plain = self.axis == [-1] and self.compute_dtype == "float32" and weighted
+        if plain and keeps_less(inputs) and inputs.dtype == "float32":
+            from kzoo.layers import kernels_tensorflow
+
+            weights = (value_of(each) for each in (self.gamma, self.beta))
+            return kernels_tensorflow.layer_norm(self.epsilon)(inputs, *weights)
         return super().call(inputs)
 
 

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 NAME = "kzoo_own_gradient"  # the one that TensorFlow knows
+FUNCTIONS = "kzoo_functions"  # attribute of a graph: what was traced in it before
 KEPT = "kzoo_own_gradients"  # attribute of a graph: name of an operation -> what computes its gradient
 _REGISTERED, _REGISTERING = [], Lock()  # a second time would be an error, and threads trace beside each other
 
@@ -41,15 +42,23 @@ def own_gradient(function) -> Callable:
             graph = tf.compat.v1.get_default_graph()
             with graph.gradient_override_map({"IdentityN": _registered()}):
                 marked = tf.identity_n([*found, *inputs])
-            if not hasattr(graph, KEPT):
-                setattr(graph, KEPT, {})
-            getattr(graph, KEPT)[marked[0].op.name] = len(found), gradients
+            _of_graph(graph, KEPT)[marked[0].op.name] = len(found), gradients
             return tf.nest.pack_sequence_as(outputs, marked[: len(found)])
 
-        # a tape asks a function for the gradient of its graph, and there the name is heeded
-        return tf.function(named, autograph=False)(*inputs)
+        # a tape asks a function for the gradient of its graph, and there the name is heeded; one for all that is alike
+        traced = _of_graph(tf.compat.v1.get_default_graph(), FUNCTIONS)
+        key = function, *((each.dtype, str(each.shape)) for each in inputs)
+        if key not in traced:
+            traced[key] = tf.function(named, autograph=False)
+        return traced[key](*inputs)
 
     return called
+
+
+def _of_graph(graph, name):
+    if not hasattr(graph, name):
+        setattr(graph, name, {})
+    return getattr(graph, name)
 
 
 def recomputed(function) -> Callable:

@@ -14,6 +14,7 @@ from kzoo.training import EMATeacher, MetaStep
 pytestmark = pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow alone has graphs")
 BATCH = {name: np.full((4, 8, 8, 3), 9.0, "float32") for name in ("view_1", "view_2")}
 AUGMENTED = ("view_1_augmented", "view_2_augmented")
+CHANGES = ("AssignSubVariableOp", "ResourceApplyAdam")  # decay and step
 
 
 def model(teacher=None):
@@ -22,7 +23,7 @@ def model(teacher=None):
     return kzoo.SelfSupervised(tower, Projector((5,)), *([teacher] if teacher else []), heads=heads)
 
 
-def optimized(compiled):
+def optimized(compiled, *passes):
     """The graph of a train step as TensorFlow runs it: nodes, and names in the order of the program."""
     import tensorflow as tf
     from tensorflow.core.protobuf import config_pb2
@@ -35,7 +36,7 @@ def optimized(compiled):
         meta.collection_def["train_op"].node_list.value.append(each.name)
     config = config_pb2.ConfigProto()
     config.graph_options.rewrite_options.min_graph_nodes = -1
-    config.graph_options.rewrite_options.optimizers.append("dependency")
+    config.graph_options.rewrite_options.optimizers.extend([*passes, "dependency"])
     nodes = {node.name: node for node in tf_optimizer.OptimizeGraph(config, meta).node}
     return nodes, [each.name for each in graph.get_operations() if each.name in nodes]
 
@@ -76,3 +77,25 @@ def test_reads_and_assignments_are_in_order(options, teacher):
             if nodes[read].input[0] == nodes[assign].input[0]:
                 earlier = place[read] < place[assign]
                 assert read in before if earlier else assign in ancestors(nodes, read), (read, assign)
+
+
+def test_a_kernel_is_changed_once_nothing_reads_it():
+    """Or TensorFlow would make a copy of it for those who still read, of every weight of the model at a time."""
+    compiled = model()
+    compiled.compile(kzoo.training.AdamW(0.1), loss=NTXent(), jit_compile=False)
+    compiled.optimizer.build(compiled.trainable_variables)
+    nodes, _ = optimized(compiled, "function")
+    changes = [(node.input[0], name) for name, node in nodes.items() if node.op in CHANGES]
+    changed = {variable for variable, _ in changes}
+
+    def read_by(name):
+        while nodes[name].op == "Identity":
+            name = nodes[name].input[0].split(":")[0]
+        return nodes[name].input[0] if nodes[name].op == "ReadVariableOp" else None
+
+    products = {name: read_by(nodes[name].input[1].split(":")[0]) for name in nodes if nodes[name].op == "MatMul"}
+    of_kernels = {name: variable for name, variable in products.items() if variable in changed}
+    assert len(of_kernels) == 2 * 7  # of a block and the projector, forwards and backwards
+    for variable, change in changes:
+        before = ancestors(nodes, change)
+        assert all(product in before for product, read in of_kernels.items() if read == variable)
