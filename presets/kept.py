@@ -10,6 +10,7 @@ from kzoo.files.numbers import check_finite
 from kzoo.files.tensor_file import write_tensors
 from kzoo.files.tensor_reading import Safetensors
 from kzoo.files.words import said_by
+from kzoo.handed_over import memory_for
 from kzoo.keras_contact import OF_METRICS, give_state, take_state
 from kzoo.layers.changed import revive_lora
 from kzoo.losses.base import snake_case
@@ -213,7 +214,7 @@ class Tensors(Safetensors):
         check_found(self.path, self.found.text(), self.recorded, RECORD, error)
 
     def _summed(self, name):
-        array = super().read(name)
+        array = super().read(name, memory_for)
         if self.recorded is not None:
             self.found.add(name, array)
         return array

@@ -16,13 +16,13 @@ from kzoo.files.words import said_by
 from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import change_again
-from kzoo.layers.initializers import TooMany, at_most, built_together, empty_weights, without_values
+from kzoo.layers.initializers import TooMany, at_most, built_together, filling, unfilled, without_values
 from kzoo.layers.patch_embedding import as_size
 from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.models.any_model import AnyModel
 from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept
-from kzoo.presets.build import build, build_towers, parts_of, with_own_vocabulary
+from kzoo.presets.build import build, build_tower, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.other_names import means_repository, without_scheme
 from kzoo.presets.table import is_preset, read_row
@@ -102,7 +102,7 @@ def from_preset(
         if not load_weights:
             row = row if vocab_size is None else with_own_vocabulary(row, vocab_size)
             row = sized(row, image_size, context_length)
-            return _untrained(build(row, dtype, towers=built_together(build_towers, row, dtype)), name)
+            return _untrained(build(row, dtype, towers=built_together(build_tower, parts_of(row), dtype)), name)
         path = _fetched(row)
     else:
         path, title = readable(path), path.resolve().name
@@ -136,13 +136,37 @@ def from_preset(
 def _filled(checkpoint, row, wanted, dtype, preprocessor):
     """The model of a checkpoint, in memory once: names and shapes are compared before anything is allocated."""
     tensors = checkpoint.tensors()
-    stored = described(checkpoint.folder, row, None, len(tensors), dtype)
+    check_depth(row, len(tensors), checkpoint.folder)
+    made, stored = unfilled_as_stored(build, checkpoint.folder, row, wanted, dtype, preprocessor)
     checkpoint.check_tensors(tensors, stored)
-    with empty_weights():
-        model = build(wanted, dtype, preprocessor)
-    checkpoint.fill(tensors, model, resampling(stored, model))
+    with filling(made) as model:
+        checkpoint.fill(tensors, model, resampling(stored, model))
     check_ranges(model, checkpoint.folder)
     return model
+
+
+def unfilled_as_stored(function, folder, row, wanted, *args) -> tuple:
+    """What is to get its values from a folder, in names and shapes alone.
+
+    Args:
+        function: that builds it of a row and of `args`.
+        folder: path.
+        row: what the config of the folder describes.
+        wanted: the row in the size that is wanted.
+        *args: of the function.
+
+    Returns:
+        tuple of `Unfilled`, in the wanted size, and what it builds in the size that is stored: the same, if that is
+        wanted.
+
+    Raises:
+        ValueError: it cannot be built.
+    """
+    if wanted == row:
+        made = unfilled(built_by, function, folder, row, *args)
+        return made, made.built
+    stored = without_values(built_by, function, folder, row, *args)
+    return unfilled(function, wanted, *args), stored
 
 
 def described(folder, row, preprocessor=None, count=None, dtype=None) -> Any:
@@ -200,38 +224,45 @@ def check_depth(row, count, folder) -> None:
 def _opened(file, path, row, wanted, dtype, preprocessor):
     """The model of a kzoo folder; where it is to have another size, through one of the size that was saved."""
     check_depth(row, len(file.shapes), path)
-    count = file.count() * (2 if row.get("quantised") else 1)  # two numbers of int4 are one in the file
-    if any(map(row.get, preset_folder.LAYERS)):
-        _check_size(described(path, row, preprocessor, len(file.shapes), dtype), count, file.path)
-    with empty_weights():
-        model = _bounded(path, count, file.path.name, row, dtype, preprocessor)
-    _apply(path, change_again, model, row)
+    made = unfilled(_built, path, row, dtype, preprocessor)
+    if row.get("quantised"):
+        _check_size(made.built, file, path)
     goes_on = "compile" in row and wanted == row
-    if goes_on:
+    with filling(made) as model:
+        _apply(path, change_again, model, row)
+        if not goes_on:
+            _read(model, file, row)
+    if goes_on:  # an optimizer is made for weights that have values
         _apply(path, model.compile_from_config, row["compile"])
         kept.check_state(file)
-    check_kinds(file, model.variables)
-    kept.read_weights(model, file, row, partly="compile" in row and not goes_on)
+        _read(model, file, row)
     check_ranges(model, file.path)
     if wanted == row:
         return model
-    stored = model
-    with empty_weights():
-        model = build(wanted, dtype, preprocessor)
-    change_again(model, row)
-    adapt = resampling(stored, model)
-    tables = {id(table_of(part)): path for path, part in _with_table(stored)}
-    for old, new in zip(stored.weights, model.weights, strict=True):
-        array = keras.ops.convert_to_numpy(old)
-        new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
+    stored, tables = model, {id(table_of(part)): path for path, part in _with_table(model)}
+    with filling(unfilled(build, wanted, dtype, preprocessor)) as model:
+        change_again(model, row)
+        adapt = resampling(stored, model)
+        for old, new in zip(stored.weights, model.weights, strict=True):
+            array = keras.ops.convert_to_numpy(old)
+            new.assign(adapt[tables[id(old)]](array) if id(old) in tables else array)
     return model
 
 
-def _check_size(model, count, path):
-    """Stops where a model of shapes only, with layers whose weights nothing else bounds, is larger than its file."""
+def _read(model, file, row):
+    check_kinds(file, model.variables)
+    kept.read_weights(model, file, row, partly="compile" in row and not model.compiled)
+
+
+def _check_size(model, file, path):
+    """Stops where a model is larger than its file, before its weights are looked at to quantise them."""
+    count = 2 * file.count()  # two numbers of int4 are one in the file
     needed = sum(math.prod(weight.shape) for weight in model.weights)
     if needed > count:
-        raise ValueError(f"the config beside {path} describes {needed:,} parameters, but the file holds {count:,}.")
+        raise ValueError(
+            f"the weights in {path} do not fit the model of config.json beside them: it has {needed:,} parameters, but "
+            f"{file.path.name} holds {count:,} numbers."
+        )
 
 
 def _apply(folder, change, *args):

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from kzoo.files.strict_json import check_content
 from kzoo.files.writing import readable
-from kzoo.layers.initializers import empty_weights, without_values
+from kzoo.layers.initializers import filling
 from kzoo.presets.build import TOWER, build_tower
 from kzoo.presets.foreign import read_json, steps_of, weight_files
-from kzoo.presets.loader import built_by, check_depth, from_hub, from_preset, resampling, sized
+from kzoo.presets.loader import check_depth, from_hub, from_preset, resampling, sized, unfilled_as_stored
 from kzoo.types import Array
 from kzoo.weights import TensorFiles, check_links, check_tensors, hub, load_tensors
 from kzoo.weights.single_tower import CLASSES, class_of, head_names
@@ -57,13 +57,15 @@ def open_tower(name, tower=None, load_weights=True, image_size=None, context_len
         return build_tower(wanted[single.tower], single.tower, dtype)
     tensors = TensorFiles(folder, WEIGHTS, single.renames)
     check_depth(row, len(tensors), folder)
-    described = without_values(built_by, build_tower, folder, row[single.tower], single.tower, dtype)
+    made, described = unfilled_as_stored(
+        build_tower, folder, row[single.tower], wanted[single.tower], single.tower, dtype
+    )
     stored = Alone(single.tower, described)
     entries = single.entries(config)
     check_tensors(entries, single.drop, stored, tensors, folder)
-    with empty_weights():
-        opened = Alone(single.tower, build_tower(wanted[single.tower], single.tower, dtype))
-    load_tensors(entries, opened, tensors, resampling(stored, opened))
+    with filling(made) as built:
+        opened = Alone(single.tower, built)
+        load_tensors(entries, opened, tensors, resampling(stored, opened))
     if single.classifies:
         logger.info("the layer of classes of %s is no part of its tower; class_head_from_checkpoint gives it.", name)
     return opened.towers()[single.tower]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from shared_case import numpy
 
-from kzoo.handed_over import handed_over, in_order
+from kzoo.handed_over import Scratch, handed_over, memory_for, owned
 
 NUMBERS = np.arange(1500 * 180, dtype="float32").reshape(1500, 180)  # more than a few strips, and a part of one
 
@@ -34,7 +34,7 @@ CASES = {
 def test_a_tensor_has_the_numbers_of_its_array(case):
     make, wanted = CASES[case]
     array = make(np.asarray(wanted))
-    assert np.array_equal(in_order(array), wanted) and in_order(array).flags.c_contiguous
+    assert np.array_equal(owned(array), wanted) and owned(array).flags.c_contiguous
     tensor = handed_over(array)
     assert np.array_equal(numpy(tensor), wanted) and tuple(tensor.shape) == wanted.shape
     assert keras.backend.standardize_dtype(tensor.dtype) == array.dtype.name
@@ -56,3 +56,29 @@ def test_a_weight_changes_without_what_was_made_of_it_before():
     other.assign(handed_over(NUMBERS.copy()))
     other.assign(2 * other.value)
     assert np.array_equal(numpy(other), 2 * NUMBERS)
+
+
+@pytest.mark.parametrize("shape", [(1500, 180), (3, 2, 4), (7,), (), (0, 5)])
+def test_new_memory_becomes_a_tensor_of_what_was_written_to_it(shape):
+    wanted = np.resize(NUMBERS, shape)
+    memory = memory_for(shape)
+    memory[...] = wanted
+    tensor = handed_over(memory)
+    part = memory[..., :1].copy() if shape else memory.copy()
+    del memory
+    assert np.array_equal(numpy(tensor), wanted) and tuple(tensor.shape) == shape
+    assert np.array_equal(numpy(handed_over(part)), wanted[..., :1] if shape else wanted)
+
+
+def test_tensors_are_not_in_the_memory_of_what_is_read_next():
+    scratch, tensors = Scratch(), []
+    for shape in ((200, 300), (100, 300), (3,), (300, 200)):
+        array = scratch(shape, "float32")
+        array[...] = np.resize(NUMBERS, shape)
+        array.flags.writeable = False
+        tensors += [
+            (handed_over(array), np.resize(NUMBERS, shape)),
+            (handed_over(array.T), np.resize(NUMBERS, shape).T),
+        ]
+    for tensor, wanted in tensors:
+        assert np.array_equal(numpy(tensor), wanted)

@@ -91,6 +91,7 @@ PRIVATE = {
     "_remat_mode": (lambda: compiled().dense, None),
     "_call_has_training_arg": (lambda: compiled().dense, None),
     "_keras_mask": (lambda: Constants(import_module("keras.src.backend.common.masking").set_keras_mask), None),
+    "_initialize": (lambda: compiled().dense.kernel, None),
     "_initializer": (lambda: compiled().dense.kernel, None),
     "_deferred_initialize": (lambda: compiled().dense.kernel, None),
     "_momentums": (built_adam, None),

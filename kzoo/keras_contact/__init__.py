@@ -20,7 +20,7 @@ from kzoo.keras_contact.attributes import (
 )
 from kzoo.keras_contact.direct import CalledDirectly, is_training
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
-from kzoo.keras_contact.later import built_without_values, can_be_given_later, give_values, initializer_of
+from kzoo.keras_contact.later import Unfilled, can_be_given_later, initializer_of
 from kzoo.keras_contact.likeness import likeness
 from kzoo.keras_contact.randomness import global_seed
 from kzoo.keras_contact.rates import scale_rates
@@ -65,13 +65,13 @@ __all__ = [
     "CalledDirectly",
     "CompiledInParts",
     "SparesAll",
+    "Unfilled",
     "as_said",
     "attach",
     "attributes_of",
     "batch_norms",
     "batches_placed",
     "build_without_values",
-    "built_without_values",
     "call_directly",
     "call_through",
     "called_by_compiled_loss",
@@ -82,7 +82,6 @@ __all__ = [
     "found_anew",
     "give_parts",
     "give_state",
-    "give_values",
     "global_seed",
     "initializer_of",
     "is_training",

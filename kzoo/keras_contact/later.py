@@ -1,6 +1,8 @@
 """Layers whose variables get their values after all of them are built, by the way in which Keras itself builds a layer
 that it first asks for its shapes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -15,40 +17,87 @@ def can_be_given_later() -> bool:
     return not stateless_scope.in_stateless_scope() and not keras.config.is_nnx_enabled()
 
 
-def built_without_values(build, *args) -> tuple[Any, list, Any]:
-    """What a function builds, with variables that have names and shapes, and no values yet.
-
-    Returns:
-        tuple of what it returns, the variables in the order in which they were made, and what `give_values` is to be
-        told.
-    """
-    noted = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
-    before = len(noted)
-    with keras.StatelessScope(initialize_variables=False) as scope:
-        try:
-            built = build(*args)
-        finally:  # else Keras gives them values when the next scope ends, whoever has opened that
-            made = noted[before:]
-            del noted[before:]
-    return built, made, scope
-
-
 def initializer_of(variable) -> Any:
     """The function that makes the value of a variable which has none yet."""
     return variable._initializer
 
 
-def give_values(layers, variables, scope) -> None:
-    """Values for what was built without, by the initializers of the variables, in their order.
+class Unfilled:
+    """What a function builds, with variables that have names and shapes, and no values yet.
 
     Args:
-        layers: list of those that hold the variables.
-        variables, scope: as of `built_without_values`.
+        build: function that gives a layer.
+        *args: what it is called with.
+
+    Attributes:
+        built: what it has given.
+        variables: those without values, in the order in which they were made.
+        scope: which keeps what is assigned to them.
+
+    Example:
+        >>> unfilled = Unfilled(build, row)
+        >>> with unfilled.filling() as model:
+        ...     load_tensors(entries, model, tensors, {})
     """
-    for each in variables:
-        each._deferred_initialize()
-    for each in variables:
-        assigned = scope.get_current_value(each)  # while it was built
-        if assigned is not None:
-            each.assign(assigned)
-    found_anew([each for layer in layers for each in layers_within(layer) if each.built])
+
+    def __init__(self, build, *args):
+        self.scope, self.variables = keras.StatelessScope(initialize_variables=False), []
+        with self.noting():
+            self.built = build(*args)
+
+    def without_value(self) -> list:
+        """The variables that nothing was assigned to, in the order in which they were made."""
+        return [each for each in self.variables if self.scope.get_current_value(each) is None]
+
+    @contextmanager
+    def filling(self) -> Iterator:
+        """Inside, what is assigned to a variable is kept for it; at the end it becomes its value, without a copy. What
+        is assigned nothing gets the value of its initializer. Where something stops inside, none gets any. Variables
+        may be made inside, too.
+
+        Yields:
+            what was built.
+        """
+        with _outside_scopes():  # of another, which would keep the values for itself
+            with self.noting():
+                yield self.built
+            self.fill()
+
+    def fill(self) -> None:
+        """Give each variable its value."""
+        while self.variables:  # one by one: what nobody else has any longer takes no memory
+            _give(self.variables.pop(0), self.scope)
+        within = layers_within(self.built)
+        found_anew([each for each in within if each.built and each.path])  # else Keras has not built it
+
+    @contextmanager
+    def noting(self) -> Iterator:
+        """Inside, variables are made without values, which are given to them when they have been filled."""
+        noted = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
+        before = len(noted)
+        with self.scope:
+            try:
+                yield
+            finally:  # else Keras gives them values when the next scope ends, whoever has opened that
+                self.variables += noted[before:]
+                del noted[before:]
+
+
+def _give(variable, scope):
+    """The value that a variable was assigned within a scope, or that of its initializer."""
+    value = scope.state_mapping.pop(id(variable), None)
+    if value is None:
+        variable._deferred_initialize()
+    else:
+        variable._initialize(value)
+        variable._initializer = None
+
+
+@contextmanager
+def _outside_scopes():
+    outer = stateless_scope.get_stateless_scope()
+    global_state.set_global_attribute("stateless_scope", None)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("stateless_scope", outer)

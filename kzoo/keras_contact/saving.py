@@ -10,6 +10,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
 
+from kzoo.handed_over import handed_over
 from kzoo.keras_contact.attributes import untracked
 
 # what `compile` attaches, as the walk calls it: beginnings of the names of tensors that belong to a training
@@ -205,7 +206,7 @@ class _Store(saving_lib.H5IOStore):
     def __getitem__(self, key) -> Any:
         name = self.places[self.at][key]
         self.read.add(name)
-        return self.tensors.read(name)
+        return handed_over(self.tensors.read(name))
 
     def __setitem__(self, key, value) -> None:
         self.give(f"{self.at}/vars/{key}".removeprefix("/"), keras.ops.convert_to_numpy(value))

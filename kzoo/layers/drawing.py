@@ -9,6 +9,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from kzoo.handed_over import memory_for
 from kzoo.types import Array
 
 MOST = 8  # threads: more wait for memory
@@ -32,7 +33,7 @@ def numbers(seed, shape, stddev, cut) -> Array:
         cut: where it is cut off, in standard deviations before the cut; None for nowhere.
     """
     generator = np.random.default_rng(seed)
-    values = generator.standard_normal(shape, dtype="float32")
+    values = generator.standard_normal(dtype="float32", out=memory_for(shape))
     if cut is not None:
         flat = values.reshape(-1)
         far = np.flatnonzero(np.abs(flat) > cut)
@@ -51,20 +52,20 @@ def taken(*draw) -> Array:
 
 
 @contextmanager
-def drawn_ahead(draws) -> Iterator:
+def drawn_ahead() -> Iterator:
     """Inside, the numbers that `taken` gives are drawn by threads, a few arrays ahead.
 
     NumPy draws without holding up other threads. What fails in a thread is raised where its numbers are taken, and no
     thread is left at the end.
 
-    Args:
-        draws: list of tuples of arguments of `numbers`, in the order in which they will be taken.
+    Yields:
+        what is told, by its method `add`, of draws that will be taken.
     """
     with ThreadPoolExecutor(min(processors(), MOST)) as threads:
-        ahead = _Ahead(draws, threads.submit, AHEAD * min(processors(), MOST))
+        ahead = _Ahead(threads.submit, AHEAD * min(processors(), MOST))
         token = _ahead.set(ahead)
         try:
-            yield
+            yield ahead
         finally:
             _ahead.reset(token)
             threads.shutdown(wait=False, cancel_futures=True)  # waited for where the block ends
@@ -73,14 +74,17 @@ def drawn_ahead(draws) -> Iterator:
 class _Ahead:
     """Draws in their order, of which the next few have begun."""
 
-    def __init__(self, draws, submit: Callable, count):
-        self.draws, self.submit, self.begun = iter(draws), submit, deque()
-        for _ in range(count):
-            self.begin()
+    def __init__(self, submit: Callable, count):
+        self.waiting, self.submit, self.begun, self.count = deque(), submit, deque(), count
+
+    def add(self, draws) -> None:
+        """Draws, a list of tuples of arguments of `numbers`, which will be taken in this order after those before."""
+        self.waiting += draws
+        self.begin()
 
     def begin(self) -> None:
-        draw = next(self.draws, None)
-        if draw is not None:
+        while self.waiting and len(self.begun) < self.count:
+            draw = self.waiting.popleft()
             self.begun.append((draw, self.submit(numbers, *draw)))
 
     def take(self, draw) -> Array | None:

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from kzoo.handed_over import handed_over
-from kzoo.keras_contact import built_without_values, can_be_given_later, give_values, initializer_of
+from kzoo.keras_contact import Unfilled, can_be_given_later, initializer_of
 from kzoo.layers.drawing import drawn_ahead, processors, taken
 from kzoo.types import Tensor
 
@@ -80,17 +80,32 @@ class _Budget:
 def without_values(build, *args) -> Any:
     """What `build(*args)` returns, with weights that have names and shapes but no values and take no memory.
 
-    Keras keeps a list, by thread, of the weights that were made without values, and gives them values as soon as it
-    can: in a thread of its own nothing of them stays behind. On torch a layer looks at each weight as it takes it,
-    which would draw it.
+    It is built in a thread of its own, so that the numbers in the names of layers, which Keras counts by thread, do not
+    go on for what is built later.
     """
-
-    def described():
-        with keras.StatelessScope(initialize_variables=False), empty_weights():
-            return build(*args)
-
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(described).result()
+        return thread.submit(unfilled, build, *args).result().built
+
+
+def unfilled(build, *args) -> Unfilled:
+    """What `build(*args)` builds, with weights that have names and shapes, for a file to give them values.
+
+    On torch a layer looks at each weight as it takes it, which is shown nothing rather than what would be drawn.
+
+    Example:
+        >>> made = unfilled(build, row)
+        >>> with filling(made) as model:
+        ...     load_tensors(entries, model, tensors, {})
+    """
+    with empty_weights():
+        return Unfilled(build, *args)
+
+
+@contextmanager
+def filling(made) -> Iterator:
+    """`Unfilled.filling`, where weights that are assigned nothing start with nothing, see `empty_weights`."""
+    with empty_weights(), made.filling() as built:
+        yield built
 
 
 def _nothing(shape, dtype):
@@ -107,27 +122,31 @@ def _nothing(shape, dtype):
     return ops.zeros(shape, dtype)
 
 
-def built_together(build, *args) -> dict:
-    """Name -> layer of a function that builds layers, with random weights that are drawn together, by as many threads
-    as there are processors: each has a seed of its own, so they are the same as if they were drawn one by one.
+def built_together(build, parts, *args) -> dict:
+    """Name -> layer, with random weights that are drawn together, by as many threads as there are processors: each has
+    a seed of its own, so they are the same as if they were drawn one by one. Those of a layer are drawn while the next
+    is built.
 
     Args:
-        build: function that gives a dict of layers, all of whose weights have initializers.
-        *args: what it is called with.
+        build: function of a config, a name and `args` that gives a layer, all of whose weights have initializers.
+        parts: dict, name -> config.
+        *args: what it is called with besides.
 
     Example:
-        >>> towers = built_together(build_towers, row)
+        >>> towers = built_together(build_tower, parts_of(row))
     """
     if processors() == 1 or _empty.get() or _most.get() is not None or not can_be_given_later():
-        return build(*args)
-    layers, variables, scope = built_without_values(build, *args)
-    starts = [(initializer_of(each), tuple(each.shape)) for each in variables]
-    draws = [
-        (start.seed, shape, *start.spread(shape)) for start, shape in starts if isinstance(start, Normal | HeNormal)
-    ]
-    with drawn_ahead(draws):
-        give_values([*layers.values()], variables, scope)
-    return layers
+        return {name: build(config, name, *args) for name, config in parts.items()}
+    made = {}
+    with drawn_ahead() as ahead:
+        for name, config in parts.items():
+            made[name] = Unfilled(build, config, name, *args)
+            starts = [(initializer_of(each), tuple(each.shape)) for each in made[name].without_value()]
+            draws = [(start, shape) for start, shape in starts if isinstance(start, Normal | HeNormal)]
+            ahead.add([(start.seed, shape, *start.spread(shape)) for start, shape in draws])
+        for each in made.values():
+            each.fill()
+    return {name: each.built for name, each in made.items()}
 
 
 def _draw(initializer, shape, dtype):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from kzoo.handed_over import handed_over
+from kzoo.handed_over import Scratch, handed_over, memory_for
 from kzoo.paths import at
 
 LISTED = 8  # problems of a kind that a report spells out
@@ -186,12 +186,14 @@ def load_tensors(entries, model, tensors, adapt) -> None:
     """
     # the largest last: it is held more than once while it is converted, and by then little else is to come
     by_size = sorted(expand(entries, model), key=lambda line: math.prod(tensors.shape(line[0])))
+    scratch = Scratch()
     for name, paths, variables, transform in by_size:
-        parts = list(transform.to_parameters(tensors.read(name)))
-        for path, variable in zip(paths, variables):
-            part = parts.pop(0)
-            part = handed_over(adapt[path](part) if path in adapt else part, variable.dtype)
-            variable.assign(part)  # torch copies it; the array of the file is gone by now where another has
+        as_it_is = transform is COPY and paths[0] not in adapt
+        array = tensors.read(name, memory_for if as_it_is else scratch)
+        if not as_it_is:
+            array.flags.writeable = False  # so that tensors of its parts are copies
+        for path, variable, part in zip(paths, variables, transform.to_parameters(array), strict=True):
+            variable.assign(handed_over(adapt[path](part) if path in adapt else part, variable.dtype))
 
 
 def collect_tensors(entries, model, put) -> dict:

@@ -79,14 +79,18 @@ class TensorFiles:
         reader, stored = self._places[name]
         return str(reader.dtypes[stored])
 
-    def read(self, name) -> Array:
+    def read(self, name, memory=np.empty) -> Array:
         """A tensor as a numpy array, half precision as float32.
+
+        Args:
+            name: of the tensor.
+            memory: function of a shape and a dtype that gives an array to read into, where a file is not packed.
 
         Raises:
             ValueError: NaN or an infinity in it; a tensor that its file does not hold as its header says.
         """
         reader, stored = self._places[name]
-        array = reader.read(stored)
+        array = reader.read(stored, memory)
         array = array.astype("float32") if array.dtype.kind in "fV" and array.dtype.itemsize < 4 else array
         check_finite(array, f"{name} in {reader.path}")
         return array
@@ -191,7 +195,7 @@ class Arrays:
         self.shapes[name], self.dtypes[name] = shape, dtype
         self._members[name] = member
 
-    def read(self, name) -> Array:
+    def read(self, name, memory=None) -> Array:
         try:
             with self._file.open(self._members[name]) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)

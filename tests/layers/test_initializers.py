@@ -141,7 +141,9 @@ def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
     drawn, draws = [], [(seed, (2, 3), 0.1, None) for seed in range(40)]
     own = drawing.numbers
     monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
-    with drawing.drawn_ahead(draws):
+    with drawing.drawn_ahead() as ahead:
+        ahead.add(draws[:10])
+        ahead.add(draws[10:])
         for count, draw in enumerate(draws):
             assert len(drawn) <= count + 2 * drawing.AHEAD
             assert np.array_equal(drawing.taken(*draw), own(*draw))

@@ -3,9 +3,10 @@
 import json
 import logging
 
+import keras
 import numpy as np
 import pytest
-from shared_case import tiny_model, toy_pairs
+from shared_case import numpy, tiny_model, toy_pairs
 
 import kzoo
 from kzoo.presets.table import read_row
@@ -131,12 +132,52 @@ def test_incomplete_folders(folder):
         kzoo.from_preset(folder)
 
 
-def test_weights_that_do_not_fit_the_config(folder):
+def change_width(folder):
     config = json.loads((folder / "config.json").read_text())
     config["text_encoder"]["width"] = 32
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_weights_that_do_not_fit_the_config(folder):
+    change_width(folder)
     with pytest.raises(ValueError, match="do not fit the model of config.json"):
         kzoo.from_preset(folder)
+
+
+def test_opening_draws_no_number_and_leaves_none_to_be_drawn(folder, monkeypatch):
+    def refused(seed):
+        raise AssertionError("a number was drawn")
+
+    monkeypatch.setattr(np.random, "default_rng", refused)
+    kzoo.from_preset(folder)
+    change_width(folder)
+    with pytest.raises(ValueError, match="do not fit the model of config.json"):
+        kzoo.from_preset(folder)
+    with keras.StatelessScope():  # at whose end Keras gives values to what waits for them
+        keras.ops.zeros(1)
+
+
+def test_what_is_opened_in_a_scope_of_another_has_its_weights(folder, model):
+    with keras.StatelessScope():
+        again = kzoo.from_preset(folder)
+    assert np.array_equal(again.encode_text(TEXTS), model.encode_text(TEXTS))
+
+
+def test_a_quantised_folder(tmp_path):
+    model = tiny_model()
+    for block in model.image_encoder.blocks:
+        block.mlp_up.quantize("int8")
+    model.save_to_preset(tmp_path)
+    images = toy_pairs(3)["images"]
+    again = kzoo.from_preset(tmp_path)
+    assert np.array_equal(again.encode_image(images), model.encode_image(images))
+    if keras.config.backend() == "torch":  # which had kept the floats beside them
+        held = {name: str(each.dtype) for name, each in again.image_encoder.named_parameters()}
+        assert {held[name] for name in held if name.endswith("mlp_up/kernel")} == {"torch.int8"}
+    larger = kzoo.from_preset(tmp_path, image_size=24)
+    assert larger.image_encoder.blocks[0].mlp_up.quantization_mode == "int8"
+    kernels = [each.image_encoder.blocks[1].mlp_up.kernel for each in (larger, model)]
+    assert np.array_equal(*map(numpy, kernels)) and larger.encode_image(images).shape == (3, 12)
 
 
 def test_truncated_weights(folder):
