@@ -82,7 +82,8 @@ def on_processor() -> list[Case]:
         *(Case("image", size, 8) for size in ("RN50", "ConvNeXt-tiny")),
         *(Case("train", base, batch) for batch in (8, 32)),
         *(Case(kind, written, batch) for kind in WRITTEN for batch in (1, 16)),
-        *(Case(kind, base) for kind in ("open", "build", *STARTS)),
+        *(Case("open", size) for size in (base, "ViT-L/14")),
+        *(Case(kind, base) for kind in ("build", *STARTS)),
     ]
 
 
