@@ -54,7 +54,7 @@ def test_the_graphs(exported):
         for of, blocks in (("", len(model.empty_cache(1, 15))), ("memory_", model.text_decoder.memory_blocks))
     )
     assert [each["name"] for each in step["inputs"]] == ["token_ids", "positions", *cache, *memory]
-    assert [each["name"] for each in step["outputs"]] == ["logits", "states", *(f"next_{each}" for each in cache)]
+    assert [each["name"] for each in step["outputs"]] == ["logits", "states", *(f"new_{each}" for each in cache)]
     assert [each["name"] for each in manifest["graphs"]["caption_memory"]["outputs"]] == memory
     assert step["outputs"][0]["shape"] == ["batch", 512]
     proto = onnx.load(folder / "caption_step.onnx")
