@@ -5,9 +5,10 @@ import numpy as np
 from keras import ops
 
 from kzoo.decoding.options import MAX_LENGTH
-from kzoo.export.manifest import NEXT, carried
+from kzoo.export.manifest import NEW, carried
 from kzoo.export.towers import Tower, towers_of, writes_captions
 from kzoo.export.verify import ExportError, reference
+from kzoo.layers.step import Past
 
 STEPS = 16  # of a caption that are compared
 MEMORY = "memory_"  # begins the names of keys and values of the picture
@@ -28,7 +29,8 @@ class CaptionMemory(keras.layers.Layer):
 class CaptionStep(keras.layers.Layer):
     """One id of each row: `Captioner.caption_step`, keys and values of each block as arrays of their own.
 
-    In one array of all blocks a graph would copy each block's out of it, and all into the next one, at every id.
+    In one array of all blocks a graph would copy each block's out of it, and all into the next one, at every id. It
+    gives those of its position alone, which whoever runs it writes where they belong: in the graph that writes all.
     """
 
     def __init__(self, model):
@@ -39,8 +41,8 @@ class CaptionStep(keras.layers.Layer):
     def call(self, token_ids, positions, *held) -> dict:
         memory = len(held) - 2 * self.model.text_decoder.memory_blocks  # behind the cache
         cache, memory = (list(zip(each[::2], each[1::2])) for each in (held[:memory], held[memory:]))
-        logits, states, cache = self.model.caption_step(token_ids, positions, cache, memory)
-        return {"logits": logits, "states": ops.cast(states, "float32")} | _named(cache, NEXT)
+        logits, states, new = self.model.caption_step(token_ids, positions, [*map(Past, cache)], memory)
+        return {"logits": logits, "states": ops.cast(states, "float32")} | _named(new, NEW)
 
 
 def _named(of_blocks, start=""):
@@ -130,8 +132,9 @@ def _step_tower(model, memories):
             positions = np.maximum(step - np.arange(rows, dtype="int32"), 0)  # each row starts a step later
             samples.append({"token_ids": ids, "positions": positions, **past, **memory})
             past = {}
+    of_caches = {name: each.shape for name, each in caches.items()}
     shapes = {"logits": (model.caption_vocab_size,), "states": (model.text_decoder.width,)}
-    shapes |= {f"{NEXT}{name}": each.shape[1:] for name, each in caches.items()}
+    shapes |= {f"{NEW}{name}": (heads, 1, width) for name, (_, heads, _, width) in of_caches.items()}
     return Tower("caption_step", CaptionStep(model), samples, shapes, carried=carried(caches, shapes))
 
 

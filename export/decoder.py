@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from kzoo.export.manifest import carried
+from kzoo.export.manifest import NEW, carried
 
 
 class GraphDecoder:
     """The decoder of `kzoo.decoding.generate` for a batch of pictures and the graphs of an export.
 
-    Two sets of caches take turns as input and output of a step: nothing is allocated or copied between
-    steps, but where beams move.
+    A step gives keys and values of its position, which are written into the cache here. One of an export before gives
+    all of the cache: two of them take turns as its input and output.
 
     Args:
         step: the session of `caption_step`.
@@ -29,25 +29,35 @@ class GraphDecoder:
         rows = self.pictures * copies
         of_graph = (self.session.get_inputs(), self.session.get_outputs())
         inputs, outputs = ({each.name: each.shape[1:] for each in ports} for ports in of_graph)
-        self.next = carried(inputs, outputs)
+        self.given = carried(inputs, outputs)  # name of a cache -> name of what a step gives for it
         self.token_ids = np.full((rows, self.context_length), self.pad_id, "int32")
         self.positions = np.zeros(rows, "int32")
-        self.now, self.then = (
-            {name: np.zeros((rows, *inputs[name]), "float32") for name in self.next} for _ in range(2)
-        )
-        self.outputs = {name: np.empty((rows, *outputs[name]), "float32") for name in ("logits", "states")}
+        self.cache = {name: np.zeros((rows, *inputs[name]), "float32") for name in self.given}
+        self.outputs = {
+            name: np.empty((rows, *outputs[name]), "float32") for name in ("logits", "states", *self.given.values())
+        }
         self.memory = {name: np.repeat(array, copies, axis=0) for name, array in self.of_pictures.items()}
 
     def step(self, token_ids, position, parents=None) -> tuple:
         """Logits `(rows, vocab_size)` of the next id and states `(rows, width)`; valid until the next step."""
         if parents is not None:
-            for name in self.next:
-                np.take(self.now[name], parents, axis=0, out=self.then[name])
-            self.now, self.then = self.then, self.now
+            self._follow(parents, position)
         self.token_ids[:, : token_ids.shape[1]] = token_ids
         self.positions[:] = position
-        given = {"token_ids": self.token_ids, "positions": self.positions, **self.now, **self.memory}
-        found = self.outputs | {self.next[name]: array for name, array in self.then.items()}
-        self.run_into(self.session, given, found)
-        self.now, self.then = self.then, self.now
+        given = {"token_ids": self.token_ids, "positions": self.positions, **self.cache, **self.memory}
+        self.run_into(self.session, given, self.outputs)
+        for name, output in self.given.items():
+            if output.startswith(NEW):
+                self.cache[name][:, :, position] = self.outputs[output][:, :, 0]
+            else:
+                self.cache[name], self.outputs[output] = self.outputs[output], self.cache[name]
         return self.outputs["logits"], self.outputs["states"]
+
+    def _follow(self, parents, position):
+        """Let rows go on from the past of others: of what was written, as far as it is another."""
+        moved = np.flatnonzero(parents != np.arange(len(parents)))
+        for name, output in self.given.items():
+            if output.startswith(NEW):
+                self.cache[name][moved, :, :position] = self.cache[name][parents[moved], :, :position]
+            else:
+                self.cache[name][moved] = self.cache[name][parents[moved]]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kzoo.export.manifest import carried, names
+from kzoo.export.manifest import carried, following, names
 from kzoo.inference.embed import BATCH_SIZE
 
 ALONE = 8  # rows that are also tried each by itself
@@ -64,12 +64,13 @@ def _steps(served, pictures):
     made, graph = names(graphs["caption_memory"]["outputs"]), graphs["caption_step"]
     memory = dict(zip(made, served.run_graph("caption_memory", _memory(served, pictures)[0], made)))
     shapes = {each["name"]: each["shape"][1:] for each in graph["inputs"]}
-    following = carried(shapes, names(graph["outputs"]))
+    handed_on = carried(shapes, names(graph["outputs"]))
     rows, length = len(pictures), served.manifest["captions"]["context_length"]
     ids = np.full((rows, length), served.manifest["captions"]["pad_id"], "int32")
     ids[:, : token_ids.shape[1]] = token_ids[:, :length]
-    past, feeds = {name: np.zeros((rows, *shapes[name]), "float32") for name in following}, []
+    past, feeds = {name: np.zeros((rows, *shapes[name]), "float32") for name in handed_on}, []
     for step in range(min(STEPS, token_ids.shape[1] - 1, length)):
         feeds.append({"token_ids": ids, "positions": np.full(rows, step, "int32"), **past, **memory})
-        past = dict(zip(following, served.run_graph("caption_step", feeds[-1], [*following.values()])))
+        found = served.run_graph("caption_step", feeds[-1], [*handed_on.values()])
+        past = following(feeds[-1], dict(zip(handed_on.values(), found)), handed_on)
     return feeds

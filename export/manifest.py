@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from kzoo.export.formats import FORMATS
 from kzoo.files.fingerprint import Fingerprints
 from kzoo.files.opening import within
@@ -25,7 +27,9 @@ from kzoo.preprocessing.schema import PREPROCESSOR
 
 FIRST_OPSET = 13  # of ONNX: the first with what our graphs are made of
 MANIFEST_FILE = "manifest.json"
-NEXT = "next_"  # begins the name of an output of a caption's step that is the input of that name of the next one
+# begin the names of outputs of a caption's step: NEW what is written into the input of that name, at the position that
+# was read, for the next one; NEXT, of exports before, all of that input
+NEW, NEXT = "new_", "next_"
 ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
 COSINE, SHARE, COUNT = number(-1.001, 1.001), number(0.0, 1.0), number(0.0, 1e15)
 QUANTIZED = Object(
@@ -98,10 +102,29 @@ def carried(inputs, outputs) -> dict:
         inputs, outputs: lists of names.
 
     Example:
-        >>> carried(["token_ids", "keys_0", "memory_keys_0"], ["logits", "next_keys_0"])
-        {'keys_0': 'next_keys_0'}
+        >>> carried(["token_ids", "keys_0", "memory_keys_0"], ["logits", "new_keys_0"])
+        {'keys_0': 'new_keys_0'}
     """
-    return {name: f"{NEXT}{name}" for name in inputs if f"{NEXT}{name}" in outputs}
+    return {name: f"{start}{name}" for name in inputs for start in (NEW, NEXT) if f"{start}{name}" in outputs}
+
+
+def following(given, found, carried) -> dict:
+    """What a caption's step reads of the past after one that was `given` arrays by name and `found` others.
+
+    Args:
+        given, found: dicts of arrays.
+        carried: as `carried` gives it.
+
+    Returns:
+        dict: name of an input -> array.
+    """
+    past = {}
+    for name, output in carried.items():
+        past[name] = found[output]
+        if output.startswith(NEW):
+            past[name] = given[name].copy()
+            past[name][np.arange(len(past[name])), :, given["positions"]] = found[output][:, :, 0]
+    return past
 
 
 def describe_towers(towers, format) -> dict:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageDraw
 
+from kzoo.export.manifest import following
 from kzoo.models import Captioner
 from kzoo.models.slots import names_of
 
@@ -47,7 +48,7 @@ class Tower:
         samples: real inputs, for each of `BATCHES` a dict of arrays in the order of the graph's arguments.
         outputs: name -> shape of one row.
         output_dtype: of all outputs.
-        carried: name of an input -> name of the output that it takes from the sample before, where it has none.
+        carried: name of an input -> name of the output by which it follows from the sample before, where it has none.
     """
 
     name: str
@@ -74,10 +75,11 @@ class Tower:
         Args:
             graph: function of a dict of arrays, in the order of the graph's arguments, to such a dict.
         """
-        found = {}
+        past = {}
         for sample in self.samples:
-            inputs = {name: sample[name] if name in sample else found[self.carried[name]] for name in self.inputs}
+            inputs = {name: sample[name] if name in sample else past[name] for name in self.inputs}
             found = graph(inputs)
+            past = following(inputs, found, self.carried)
             yield found
 
 

@@ -11,6 +11,7 @@ from kzoo.layers.configured import Configured
 from kzoo.layers.linear import dense, multiplied
 from kzoo.layers.numerics import NEGATIVE, NORMS, heads_first, layer_norm, reshape, written
 from kzoo.layers.rotary import rotate
+from kzoo.layers.step import Past, beside
 from kzoo.types import Tensor
 
 BIASES = {  # which of the projections have one
@@ -221,13 +222,19 @@ class Attention(CalledDirectly, Configured, keras.layers.Layer):
 
         Args:
             x: float tensor `(rows, 1, any)`.
-            cache: keys and values `(rows, heads, S, width / heads)` of the positions before.
+            cache: keys and values `(rows, heads, S, width / heads)` of the positions before; a `Past` of them is not
+                written.
             at: bool tensor `(rows, S)`, True at the position of `x`.
             visible: bool tensor `(rows, S)`, True at the positions that it sees.
 
         Returns:
-            `(output, cache)`: `(rows, 1, out_width)`, and the cache with this position.
+            `(output, cache)`: `(rows, 1, out_width)`, and the cache with this position; of a `Past` the keys and
+            values of this position, `(rows, heads, 1, width / heads)`.
         """
+        if isinstance(cache, Past):
+            new = tuple(ops.cast(each, old.dtype) for each, old in zip(self.keys_values(x), cache))
+            memory = tuple(ops.concatenate(pair, axis=2) for pair in zip(cache, new))
+            return self.read(x, memory, beside(at, visible)), new
         cache = tuple(written(old, new, at) for new, old in zip(self.keys_values(x), cache))
         return self.read(x, cache, visible), cache
 

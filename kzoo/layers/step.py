@@ -41,6 +41,20 @@ class Step:
         return ops.expand_dims(ops.matmul(ops.cast(self.at, table.dtype), table), 1)
 
 
+class Past(tuple):
+    """Keys and values of the positions before, of one block, that a step reads and gives back unwritten.
+
+    The step gives those of its own position alone, for whoever holds the cache to write into it: what writes one row of
+    a cache within a graph reads and writes all of it.
+    """
+
+
+def beside(at, visible) -> Tensor:
+    """Of `visible` `(rows, S)` what is seen of a past, and behind it whether the position `at` is: `(rows, S + 1)`."""
+    own = ops.sum(ops.cast(ops.logical_and(visible, at), "float32"), axis=1, keepdims=True)
+    return ops.concatenate([ops.logical_and(visible, ops.logical_not(at)), ops.greater(own, 0.0)], axis=1)
+
+
 def fold(x, copies) -> Tensor:
     """`(pictures * copies, 1, width)` to `(pictures, copies, width)`.
 

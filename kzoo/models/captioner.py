@@ -331,7 +331,8 @@ class Captioner(Writer, EmbeddingModel):
             token_ids: int tensor `(rows, length)`: every id up to and including the position; what follows is not
                 looked at.
             positions: int tensor `(rows,)`; rows need not be at the same one.
-            cache: as `empty_cache` or the step before gave it.
+            cache: as `empty_cache` or the step before gave it; each pair a `kzoo.layers.step.Past` where the step is
+                to give keys and values of this position alone.
             memory: of the pictures, as `caption_memory` gives it.
             copies: rows per picture, beside each other.
 

@@ -1,6 +1,7 @@
 """Exported captioners: the four graphs and the runtime's captions, the SavedModel's search."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -54,7 +55,7 @@ def test_the_graphs(exported):
         for of, blocks in (("", len(model.empty_cache(1, 15))), ("memory_", model.text_decoder.memory_blocks))
     )
     assert [each["name"] for each in step["inputs"]] == ["token_ids", "positions", *cache, *memory]
-    assert [each["name"] for each in step["outputs"]] == ["logits", "states", *(f"next_{each}" for each in cache)]
+    assert [each["name"] for each in step["outputs"]] == ["logits", "states", *(f"new_{each}" for each in cache)]
     assert [each["name"] for each in manifest["graphs"]["caption_memory"]["outputs"]] == memory
     assert step["outputs"][0]["shape"] == ["batch", 512]
     proto = onnx.load(folder / "caption_step.onnx")
@@ -79,6 +80,34 @@ def test_the_runtime_writes_the_models_captions(exported, strategy):
     np.testing.assert_allclose(found_scores, scores, rtol=1e-4, atol=1e-5)
     assert served.caption(PICTURES, batch_size=2, **options)[0] == captions
     np.testing.assert_allclose(served.encode_image(PICTURES), model.encode_image(PICTURES), atol=5e-6)
+
+
+@pytest.mark.one_other("jax")
+def test_an_export_whose_step_gives_all_of_the_cache_still_runs(exported, tmp_path):
+    model, folder, manifest = exported
+    older = tmp_path / "older"
+    shutil.copytree(folder, older)
+    proto, step = onnx.load(older / "caption_step.onnx"), manifest["graphs"]["caption_step"]
+    caches = {each["name"]: each["shape"][1:] for each in step["inputs"] if each["name"].startswith(("keys", "values"))}
+    initializers = {"places": np.arange(15, dtype="int32")[:, None], "axes": np.array([1, 2, 3])}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(each, name) for name, each in initializers.items())
+    for kind, read, made in (("Unsqueeze", ["positions", "axes"], "place"), ("Equal", ["place", "places"], "at")):
+        proto.graph.node.append(onnx.helper.make_node(kind, read, [made]))
+    for name, shape in caches.items():
+        proto.graph.node.append(onnx.helper.make_node("Where", ["at", f"new_{name}", name], [f"next_{name}"]))
+        output = next(each for each in proto.graph.output if each.name == f"new_{name}")
+        proto.graph.output.remove(output)
+        proto.graph.output.append(onnx.helper.make_tensor_value_info(f"next_{name}", 1, ["batch", *shape]))
+    onnx.save(proto, older / "caption_step.onnx")
+    said = json.loads((older / "manifest.json").read_text())
+    for each in said["graphs"]["caption_step"]["outputs"]:
+        name = each["name"].removeprefix("new_")
+        if name in caches:
+            each |= {"name": f"next_{name}", "shape": ["batch", *caches[name]]}
+    (older / "manifest.json").write_text(json.dumps(said))
+    served = runtime.load(older, verify=False)
+    for options in ({}, {"strategy": "beam", "num_beams": 3}):
+        assert served.caption(PICTURES, **options) == model.caption(PICTURES, **options)
 
 
 def test_the_runtime_reports_bad_input_as_the_model_does(exported):
