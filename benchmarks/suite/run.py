@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.suite.cases import STARTS
 from benchmarks.suite.machine import described, idlest
-from benchmarks.suite.making import EXPORTS, needed, wanted
+from benchmarks.suite.making import needed, wanted
 from benchmarks.suite.peers import Peers
 from benchmarks.suite.process import EngineError, Process, environment_of
 from benchmarks.suite.rounds import measure
@@ -107,8 +107,8 @@ def _reads(engine, case):
 
 
 def _made(pairs, folder, threads, cache):
-    """Options for engines: where exports and checkpoints lie, and why one could not be made."""
-    options = {"exports": {}, "failed": {}}
+    """Options for engines: where exports and checkpoints of each size lie, and why one could not be made."""
+    options = {"made": {}, "failed": {}}
     for number, (what, size) in enumerate(pairs):
         logger.info("%s of %s is made", what, size)
         place = folder / f"{number}-{what}"
@@ -122,8 +122,6 @@ def _made(pairs, folder, threads, cache):
         if done.returncode:
             options["failed"][what, size] = next(iter(done.stderr.strip().splitlines()[-1:]), "it says nothing")
             logger.warning("%s of %s: %s", what, size, options["failed"][what, size])
-        elif what in EXPORTS:
-            options["exports"].setdefault(what, {})[size] = str(place)
         else:
-            options[what] = str(place)
+            options["made"].setdefault(what, {})[size] = str(place)
     return options

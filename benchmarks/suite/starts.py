@@ -33,7 +33,7 @@ def words_of(engine, case, options) -> list[str]:
     if case.kind == "help":
         return ["-c", "import sys; sys.argv = ['kzoo', '--help']; from kzoo.cli import main; main()"]
     size = case.numbers
-    return ["-c", RUNTIME, options["exports"]["export"][case.size], str(options["threads"]), str(size.image_size)]
+    return ["-c", RUNTIME, options["made"]["export"][case.size], str(options["threads"]), str(size.image_size)]
 
 
 class Started:

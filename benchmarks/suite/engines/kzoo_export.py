@@ -10,7 +10,7 @@ from benchmarks.suite.inputs import pixels, token_ids
 def prepare(case, options, about):
     from kzoo.export import runtime
 
-    whole = options["exports"][options.get("export", "export")][case.size]
+    whole = options["made"][options.get("export", "export")][case.size]
     model = runtime.load(whole, threads=options["threads"])
     if case.kind in WRITTEN:
         return written(model, case)

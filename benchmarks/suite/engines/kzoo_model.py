@@ -59,7 +59,7 @@ def prepare(case, options, about):
     if case.kind == "build":
         return lambda: kzoo.from_preset(case.numbers.preset, load_weights=False)
     if case.kind == "open":
-        return lambda: kzoo.from_preset(options["checkpoint"])
+        return lambda: kzoo.from_preset(options["made"]["checkpoint"][case.size])
     model = built(case)
     about["parameters"] = model.count_params()
     if case.kind in WRITTEN:

@@ -54,7 +54,7 @@ def prepare(case, options, about):
     if case.kind == "build":
         return lambda: built(case)
     if case.kind == "open":
-        return lambda: _opened(options["open_clip_checkpoint"])
+        return lambda: _opened(options["made"]["open_clip_checkpoint"][case.size])
     own, model = Torch(case), built(case)
     about["parameters"] = sum(each.numel() for each in model.parameters())
     model = own.placed(model, case.kind in TRAINED)

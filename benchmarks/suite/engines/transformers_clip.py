@@ -39,7 +39,7 @@ def prepare(case, options, about):
     if case.kind == "build":
         return lambda: built(case)
     if case.kind == "open":
-        return lambda: _opened(options["checkpoint"])
+        return lambda: _opened(options["made"]["checkpoint"][case.size])
     own, model = Torch(case), built(case)
     about["parameters"] = sum(each.numel() for each in model.parameters())
     own.placed(model, case.kind in TRAINED)
