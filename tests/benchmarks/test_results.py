@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from shared_case import TESTS
 
 from benchmarks.suite import command
 from benchmarks.suite.cases import Case, chosen, on_accelerator, on_processor, quick
 from benchmarks.suite.comparing import compared
-from benchmarks.suite.engines import ENGINES
+from benchmarks.suite.engines import ENGINES, kzoo_model
 from benchmarks.suite.engines import chosen as chosen_engines
 from benchmarks.suite.report import markdown, of_limit, speeds
 from benchmarks.suite.statistics import Spread, changed, ratios, spread
@@ -202,3 +203,9 @@ def test_products_of_captions_are_those_of_each_id_and_of_each_beam():
     assert first == passes_of(beams)[0][0] and {rows for count, rows, _, _ in passes_of(beams)[1][0] if count == 1} == {
         8
     }
+
+
+def test_a_case_opens_the_checkpoint_of_its_size():
+    tiny = TESTS / "fixtures" / "hf_clip_tiny"
+    options = {"made": {"checkpoint": {"ViT-L/14": "nowhere", "tiny": str(tiny)}}}
+    assert kzoo_model.prepare(Case("open", "tiny"), options, {})().name == "hf_clip_tiny"
