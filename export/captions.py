@@ -11,6 +11,7 @@ from kzoo.export.verify import ExportError, reference
 from kzoo.layers.step import Past
 
 STEPS = 16  # of a caption that are compared
+BEAMS = 3  # rows that read the memory of one picture
 MEMORY = "memory_"  # begins the names of keys and values of the picture
 
 
@@ -40,8 +41,10 @@ class CaptionStep(keras.layers.Layer):
 
     def call(self, token_ids, positions, *held) -> dict:
         memory = len(held) - 2 * self.model.text_decoder.memory_blocks  # behind the cache
+        rows, pictures = token_ids.shape[0], held[memory].shape[0]
+        copies = rows // pictures if isinstance(rows, int) and isinstance(pictures, int) else 1  # a graph spreads one
         cache, memory = (list(zip(each[::2], each[1::2])) for each in (held[:memory], held[memory:]))
-        logits, states, new = self.model.caption_step(token_ids, positions, [*map(Past, cache)], memory)
+        logits, states, new = self.model.caption_step(token_ids, positions, [*map(Past, cache)], memory, copies)
         return {"logits": logits, "states": ops.cast(states, "float32")} | _named(new, NEW)
 
 
@@ -88,13 +91,18 @@ class CaptionLoop(keras.layers.Layer):
         return {"token_ids": token_ids}
 
 
-def onnx_towers(model) -> list:
-    """The graphs of a model in ONNX: its towers, and a captioner's memory and step."""
+def onnx_towers(model, shared=True) -> list:
+    """The graphs of a model in ONNX: its towers, and a captioner's memory and step.
+
+    Args:
+        model: the model.
+        shared: whether all rows of a step may read the memory of one picture, which they then hold once.
+    """
     towers = towers_of(model)
     if not writes_captions(model):
         return towers
     memory = _memory_tower(model, reference(towers[0]))
-    return [*towers, memory, _step_tower(model, reference(memory))]
+    return [*towers, memory, _step_tower(model, [*reference(memory)], shared)]
 
 
 def saved_towers(model) -> list:
@@ -119,13 +127,15 @@ def _memory_tower(model, features):
     return Tower("caption_memory", graph, samples, {name: tuple(each.shape[1:]) for name, each in found.items()})
 
 
-def _step_tower(model, memories):
+def _step_tower(model, memories, shared):
     """One id of each row to the next: verified step by step, with the rows at different positions."""
+    readers = [(memory, len(next(iter(memory.values())))) for memory in memories]
+    if shared:
+        readers += [(memory, BEAMS) for memory, rows in readers if rows == 1]
     random, samples = np.random.default_rng(0), []
     length = model.token_tower().context_length
     caches = {name: ops.convert_to_numpy(each) for name, each in _named(model.empty_cache(1, length)).items()}
-    for memory in memories:
-        rows = len(next(iter(memory.values())))
+    for memory, rows in readers:
         ids = random.integers(0, model.caption_vocab_size, (rows, length)).astype("int32")
         past = {name: np.repeat(each, rows, axis=0) for name, each in caches.items()}
         for step in range(min(STEPS, length)):
@@ -135,7 +145,8 @@ def _step_tower(model, memories):
     of_caches = {name: each.shape for name, each in caches.items()}
     shapes = {"logits": (model.caption_vocab_size,), "states": (model.text_decoder.width,)}
     shapes |= {f"{NEW}{name}": (heads, 1, width) for name, (_, heads, _, width) in of_caches.items()}
-    return Tower("caption_step", CaptionStep(model), samples, shapes, carried=carried(caches, shapes))
+    names = tuple(memories[0]) if shared else ()
+    return Tower("caption_step", CaptionStep(model), samples, shapes, carried=carried(caches, shapes), shared=names)
 
 
 def _caption_tower(model, image_tower):

@@ -15,14 +15,15 @@ class GraphDecoder:
         step: the session of `caption_step`.
         run_into: function of a session and dicts of its inputs and outputs, see `kzoo.export.engine.Engine`.
         memory: name -> array, what `caption_memory` gives for the pictures.
+        shared: whether the graph spreads the memory of one picture over all rows.
         context_length: most ids of a row, the length of the graph's caches.
         pad_id: fills rows behind their end.
     """
 
-    def __init__(self, step, run_into, memory, context_length, pad_id):
+    def __init__(self, step, run_into, memory, context_length, pad_id, shared=False):
         self.session, self.run_into = step, run_into
         self.pictures, self.of_pictures = len(next(iter(memory.values()))), memory
-        self.context_length, self.pad_id = context_length, pad_id
+        self.context_length, self.pad_id, self.shared = context_length, pad_id, shared
 
     def begin(self, copies, length) -> None:
         """Start afresh with `copies` rows for each picture."""
@@ -36,7 +37,8 @@ class GraphDecoder:
         self.outputs = {
             name: np.empty((rows, *outputs[name]), "float32") for name in ("logits", "states", *self.given.values())
         }
-        self.memory = {name: np.repeat(array, copies, axis=0) for name, array in self.of_pictures.items()}
+        held = 1 if self.shared and self.pictures == 1 else copies
+        self.memory = {name: np.repeat(array, held, axis=0) for name, array in self.of_pictures.items()}
 
     def step(self, token_ids, position, parents=None) -> tuple:
         """Logits `(rows, vocab_size)` of the next id and states `(rows, width)`; valid until the next step."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.arguments import shown
-from kzoo.export.manifest import MANIFEST_FILE
+from kzoo.export.manifest import MANIFEST_FILE, shared_inputs
 from kzoo.files.opening import check_regular, within
 from kzoo.files.words import on_one_line, said_by
 
@@ -24,10 +24,13 @@ class Session:
 
     Args:
         inputs, outputs: lists of `Port`.
+
+    Attributes:
+        shared: names of inputs that may have one row for those of all others.
     """
 
     def __init__(self, inputs, outputs):
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.outputs, self.shared = inputs, outputs, ()
 
     def get_inputs(self) -> list[Port]:
         return self.inputs
@@ -49,7 +52,8 @@ class Session:
         for port in self.inputs:
             array = inputs[port.name]
             rows = len(array) if rows is None and array.ndim else rows
-            if str(array.dtype) != port.dtype or array.shape != (rows, *port.shape[1:]):
+            own = 1 if port.name in self.shared and array.shape[:1] == (1,) else rows
+            if str(array.dtype) != port.dtype or array.shape != (own, *port.shape[1:]):
                 raise ValueError(
                     f"{port.name} is {array.dtype} of shape {array.shape}, but the graph reads {port.dtype} of shape "
                     f"(batch, {', '.join(map(str, port.shape[1:]))}), with as many rows of each."
@@ -142,6 +146,8 @@ class Engine:
                     f"{path} has the {kind} {on_one_line(', '.join(own))}, but {MANIFEST_FILE} says "
                     f"{on_one_line(', '.join(sorted(lacking)))} of {name}; it is the graph of another model."
                 )
+        if isinstance(opened, Session):
+            opened.shared = shared_inputs(graph)
         return opened
 
     def refuse(self, **given) -> None:

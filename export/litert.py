@@ -13,7 +13,7 @@ PURPOSE = "Exporting to LiteRT"
 def write_litert_graphs(model, folder, verified) -> dict:
     """All graphs of a model, with a batch that the interpreter resizes; see
     `kzoo.export.onnx_graphs.write_onnx_graphs`."""
-    return written_together("litert", model, onnx_towers(model), folder, write_litert, verified)
+    return written_together("litert", model, onnx_towers(model, shared=False), folder, write_litert, verified)
 
 
 def write_litert(model, towers, folder) -> str:

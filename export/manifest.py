@@ -30,6 +30,7 @@ MANIFEST_FILE = "manifest.json"
 # begin the names of outputs of a caption's step: NEW what is written into the input of that name, at the position that
 # was read, for the next one; NEXT, of exports before, all of that input
 NEW, NEXT = "new_", "next_"
+SHARED = "pictures"  # rows of an input that are as many as those of the others, or one which all of them read
 ARRAYS = Items(Object({"name": TEXT, "dtype": TEXT, "shape": LIST}, ("name",)))
 COSINE, SHARE, COUNT = number(-1.001, 1.001), number(0.0, 1.0), number(0.0, 1e15)
 QUANTIZED = Object(
@@ -134,14 +135,22 @@ def describe_towers(towers, format) -> dict:
         graphs[tower.name] = {
             "file": FORMATS[format].file.format(tower.name),
             "signature": signature_of(tower.name) if format == "tf_saved_model" else None,
-            "inputs": [_array(name, dtype, shape) for name, (shape, dtype) in tower.inputs.items()],
+            "inputs": [
+                _array(name, dtype, shape, SHARED if name in tower.shared else "batch")
+                for name, (shape, dtype) in tower.inputs.items()
+            ],
             "outputs": [_array(name, tower.output_dtype, shape) for name, shape in tower.outputs.items()],
         }
     return graphs
 
 
-def _array(name, dtype, shape):
-    return {"name": name, "dtype": dtype, "shape": ["batch", *shape]}
+def shared_inputs(graph) -> list[str]:
+    """Names of those inputs of a graph in a manifest that have a row for each of the others', or one for all."""
+    return [each["name"] for each in graph["inputs"] if (each.get("shape") or [None])[0] == SHARED]
+
+
+def _array(name, dtype, shape, rows="batch"):
+    return {"name": name, "dtype": dtype, "shape": [rows, *shape]}
 
 
 def is_export(folder) -> bool:

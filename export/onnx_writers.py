@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kzoo.export.formats import OPSET
+from kzoo.export.manifest import SHARED
 from kzoo.export.onnx_files import names_read, save
 from kzoo.export.optimization import optimized
 from kzoo.extras import require
@@ -60,7 +61,7 @@ def write_onnx(tower, path, opset=OPSET) -> str:
     with quiet_exporters():
         proto = optimized(proto)
     _forget_sources(proto.graph)
-    _name_batch(proto)
+    _name_batch(proto, tower.shared)
     proto.producer_name = "kzoo"
     onnx.helper.set_model_props(proto, {"exporter": exporter, "backend": backend})
     save(proto, path)
@@ -217,9 +218,12 @@ def _forget_sources(graph):
                 _forget_sources(attribute.g)
 
 
-def _name_batch(proto):
-    """Call the leading dimension of every input and output `batch`."""
+def _name_batch(proto, shared):
+    """Call the leading dimension of every input and output `batch`, of `shared` ones by their own name: a product
+    spreads a row that they have alone over all others."""
+    if shared:
+        del proto.graph.value_info[:]  # which says `batch` within
     for value in (*proto.graph.input, *proto.graph.output):
         dimension = value.type.tensor_type.shape.dim[0]
         dimension.Clear()
-        dimension.dim_param = "batch"
+        dimension.dim_param = SHARED if value.name in shared else "batch"

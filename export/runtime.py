@@ -13,7 +13,7 @@ import numpy as np
 from kzoo.arguments import FLAG, NAME, PATH, able, instance, sequence, takes, whole
 from kzoo.export.decoder import GraphDecoder
 from kzoo.export.formats import FORMATS
-from kzoo.export.manifest import MANIFEST_FILE, names, read_manifest
+from kzoo.export.manifest import MANIFEST_FILE, names, read_manifest, shared_inputs
 from kzoo.export.sessions import Sessions
 from kzoo.files.opening import check_inside, check_regular, home_of
 from kzoo.files.words import said_by
@@ -189,4 +189,5 @@ class CaptionRuntime(Writer, Runtime):
         memory = dict(zip(made, self.run_graph("caption_memory", {"image_tokens": tokens}, made)))
         known = self.manifest["captions"]
         session, run_into = self.sessions["caption_step"], self.engine.run_into
-        return GraphDecoder(session, run_into, memory, known["context_length"], known["pad_id"])
+        shared = {*made} <= {*shared_inputs(self.manifest["graphs"]["caption_step"])}
+        return GraphDecoder(session, run_into, memory, known["context_length"], known["pad_id"], shared)

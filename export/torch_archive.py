@@ -16,7 +16,8 @@ KINDS = ("inputs", "outputs")
 
 def write_torch_graphs(model, folder, verified) -> dict:
     """All graphs of a model, with a batch of any size; see `kzoo.export.onnx_graphs.write_onnx_graphs`."""
-    return written_together("torch_export", model, onnx_towers(model), folder, write_torch_archives, verified)
+    towers = onnx_towers(model, shared=False)
+    return written_together("torch_export", model, towers, folder, write_torch_archives, verified)
 
 
 def write_torch_archives(model, towers, folder) -> str:

@@ -49,6 +49,7 @@ class Tower:
         outputs: name -> shape of one row.
         output_dtype: of all outputs.
         carried: name of an input -> name of the output by which it follows from the sample before, where it has none.
+        shared: names of inputs that have a row for each, or one for all.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Tower:
     outputs: dict
     output_dtype: str = "float32"
     carried: dict = field(default_factory=dict)
+    shared: tuple = ()
 
     @property
     def inputs(self) -> dict:

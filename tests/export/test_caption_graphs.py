@@ -59,9 +59,10 @@ def test_the_graphs(exported):
     assert [each["name"] for each in manifest["graphs"]["caption_memory"]["outputs"]] == memory
     assert step["outputs"][0]["shape"] == ["batch", 512]
     proto = onnx.load(folder / "caption_step.onnx")
-    assert {each.type.tensor_type.shape.dim[0].dim_param for each in (*proto.graph.input, *proto.graph.output)} == {
-        "batch"
-    }
+    for each in (*proto.graph.input, *proto.graph.output):
+        rows = "pictures" if each.name in memory else "batch"
+        assert each.type.tensor_type.shape.dim[0].dim_param == rows
+    assert [each["name"] for each in step["inputs"] if each["shape"][0] == "pictures"] == memory
     images = model.preprocessor.encode_images(PICTURES)["images"]
     session = onnxruntime.InferenceSession(str(folder / "image_encoder.onnx"))
     (tokens,) = session.run(["image_tokens"], {"images": images})
@@ -80,6 +81,17 @@ def test_the_runtime_writes_the_models_captions(exported, strategy):
     np.testing.assert_allclose(found_scores, scores, rtol=1e-4, atol=1e-5)
     assert served.caption(PICTURES, batch_size=2, **options)[0] == captions
     np.testing.assert_allclose(served.encode_image(PICTURES), model.encode_image(PICTURES), atol=5e-6)
+
+
+def test_beams_hold_the_memory_of_one_picture_once(exported):
+    model, folder, _ = exported
+    served, images = runtime.load(folder), model.preprocessor.encode_images(PICTURES)["images"]
+    for pictures, rows in ((1, 1), (2, 6)):
+        decoder = served.open_decoder({"images": images[:pictures]})
+        decoder.begin(3, 15)
+        assert {len(each) for each in decoder.memory.values()} == {rows}
+    for options in (STRATEGIES["beam"] | {"strategy": "beam"}, STRATEGIES["contrastive"] | {"strategy": "contrastive"}):
+        assert served.caption(PICTURES, batch_size=1, **options) == model.caption(PICTURES, batch_size=1, **options)
 
 
 @pytest.mark.one_other("jax")
