@@ -17,11 +17,28 @@ def blocks_once() -> Any:
         return nullcontext()
 
     def compiled(block):
-        function = tf.function(block, autograph=False, experimental_attributes=CALLED)
+        likes = []
+
+        def of_handles(handles, tensors):
+            return block([_read(each, like) for each, like in zip(handles, likes, strict=True)], tensors)
+
+        function = tf.function(of_handles, autograph=False, experimental_attributes=CALLED)
 
         def called(values, tensors):  # variables themselves would belong to one block
-            return function([tf.convert_to_tensor(each) for each in values], tensors)
+            likes[:] = [(each.dtype, each.shape) for each in values]
+            return function([each.handle if isinstance(each, tf.Variable) else each for each in values], tensors)
 
         return called
 
     return one_program_each(BlockPrograms(compiled))
+
+
+def _read(handle, like):
+    """The value of a variable, which the block reads, so that the graph has an operation less for each."""
+    import tensorflow as tf
+
+    if handle.dtype != tf.resource:
+        return handle
+    value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=like[0])
+    value.set_shape(like[1])
+    return value
