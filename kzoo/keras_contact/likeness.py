@@ -63,5 +63,8 @@ def _of(value, numbers) -> Any:
 
 @cache
 def _of_every_layer():
-    """Names of what Keras keeps in each layer to know it by: its name, what it is part of, how it is called."""
-    return frozenset(vars(keras.layers.Layer()))
+    """Names of what is kept in each layer to know it by: its name, what it is part of, how it is called, and what
+    TensorFlow writes of its parts."""
+    layer = keras.layers.Layer()
+    layer.part = keras.layers.Layer()
+    return frozenset(vars(layer)) - {"part"}

@@ -31,8 +31,8 @@ def attend(
     `keras.ops.dot_product_attention` (flash attention where the device has it) on jax and torch. On
     TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
     which makes a causal training step 1.3 times slower (`benchmarks/attention.py`) and doubles the
-    nodes of the exported graph. So they are for float16 on jax, whose op does not run on CPUs, and where a bias is
-    added, which torch's op does not take.
+    nodes of the exported graph. So they are on jax for float16, whose op does not run on CPUs, and for float32 on CPUs,
+    where XLA makes fewer kernels of them than of the op; and where a bias is added, which torch's op does not take.
 
     Args:
         query: float tensor `(batch, T, heads, d)`.
@@ -66,8 +66,7 @@ def attend(
             if not heads_first:
                 key, value = key.transpose(1, 2), value.transpose(1, 2)
             return kernels_torch.attended(query.transpose(1, 2), key, value, mask, causal).transpose(1, 2)
-    has_op = backend == "torch" or (backend == "jax" and keras.backend.standardize_dtype(query.dtype) != "float16")
-    if has_op and position_bias is None and not heads_first:
+    if position_bias is None and not heads_first and _has_op(query):
         return ops.dot_product_attention(query, key, value, mask=mask, is_causal=causal)
 
     query = ops.transpose(query * query.shape[-1] ** -0.5, (0, 2, 1, 3))  # (batch, heads, T, d)
@@ -82,6 +81,18 @@ def attend(
         scores = ops.where(mask, scores, NEGATIVE)
     weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
     return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+
+
+def _has_op(query):
+    """Whether the op of the backend is taken; of a graph that is exported on jax too, whose batch has no size yet."""
+    if keras.config.backend() != "jax":
+        return keras.config.backend() == "torch"
+    dtype = keras.backend.standardize_dtype(query.dtype)
+    if dtype != "float32" or not isinstance(query.shape[0], int):
+        return dtype != "float16"
+    import jax
+
+    return jax.default_backend() != "cpu"
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

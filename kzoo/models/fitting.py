@@ -20,7 +20,7 @@ from kzoo.models.checks import (
 )
 from kzoo.models.compiled_towers import CompiledTowers
 from kzoo.models.intake import Intake
-from kzoo.models.programs import programs_of
+from kzoo.models.programs import blocks_of, programs_of
 from kzoo.models.reading import EndOfData, check_own, expect_rows, to_test, to_train, to_validate
 from kzoo.scale.engine import begun, dealt, ended, feeding, parts_read, scope_of
 from kzoo.scale.peak import freed_after_compiling
@@ -160,10 +160,11 @@ class Fitting(keras_contact.CompiledInParts):
         return super().make_train_function(force)
 
     def make_predict_function(self, force=False) -> Any:
-        """As in Keras, but on jax with a program for blocks that are alike where that is ready sooner."""
+        """As in Keras, but on jax and TensorFlow blocks that are alike have one program where that is ready sooner."""
         if self.predict_function is not None and not force:
             return self.predict_function
         keras_contact.untracked(self, "predict_programs", programs_of(self))
+        keras_contact.untracked(self, "predict_blocks", blocks_of(self))
         if self.predict_programs is None:
             return super().make_predict_function(force)
         kept, self.jit_compile = self.jit_compile, False  # or Keras makes one program of it all

@@ -1,5 +1,6 @@
 """Whether a prediction is one program or several: of large towers of many blocks several are ready sooner."""
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,20 @@ def programs_of(model) -> Any:
     from kzoo.models.programs_jax import Programs
 
     return Programs(partial(predicted, model))
+
+
+def blocks_of(model) -> Any:
+    """A context in which a prediction of a model is traced on TensorFlow, that blocks which are alike are so once.
+
+    Returns:
+        `kzoo.models.programs_tensorflow.blocks_once`; or one that changes nothing, as where XLA compiles the graph.
+    """
+    apart = model.jit_compile or model.run_eagerly or model.micro_batch_size is not None
+    if keras.config.backend() != "tensorflow" or apart or not _has_many_blocks(model):
+        return nullcontext
+    from kzoo.models.programs_tensorflow import blocks_once
+
+    return blocks_once
 
 
 def _has_many_blocks(model):

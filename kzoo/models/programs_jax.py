@@ -6,7 +6,9 @@ XLA compiles each operation of one large program anew, twelve times for a tower 
 import os
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ QUICK = {
     "xla_cpu_parallel_codegen_split_count": 1,
     "xla_backend_optimization_level": 1,
 }
+# in a third of the time that takes, for parts that are run once and have little to do but products
+QUICKEST = QUICK | {"xla_backend_optimization_level": 0}
 
 
 class Programs:
@@ -58,7 +62,7 @@ def _made(function, arguments) -> Callable:
     with one_program_each(BlockPrograms(compiled)):
         traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
     graph, tree = traced.jaxpr, jax.tree.structure(shapes)
-    if graph.effects:  # whose order a program keeps
+    if graph.effects or _are_bound(arguments):  # whose order a program keeps; whose device a program is compiled for
         whole = jax.jit(function)
         return lambda leaves: whole(*jax.tree.unflatten(jax.tree.structure(arguments), leaves))
     constants, parts = dict(zip(graph.constvars, traced.consts)), _parts(graph)
@@ -78,6 +82,13 @@ def _made(function, arguments) -> Callable:
     return run
 
 
+def _are_bound(arguments):
+    """Whether some arrays were put on a device by name."""
+    import jax
+
+    return any(isinstance(each, jax.Array) and each.committed for each in jax.tree.leaves(arguments))
+
+
 def _done(parts, outputs):
     """For each part the variables that nothing reads behind it, whose memory is then free."""
     from jax.extend import core
@@ -92,8 +103,6 @@ def _done(parts, outputs):
 
 def _parts(graph):
     """List of `(program, variables that it takes, variables that it gives)`."""
-    from jax.extend import core
-
     blocks = [each for each in graph.eqns if each.params.get("name") == BLOCK and "jaxpr" in each.params]
     often, pieces = Counter(id(each.params["jaxpr"]) for each in blocks), []
     for equation in graph.eqns:
@@ -102,20 +111,42 @@ def _parts(graph):
         if is_block or not pieces or pieces[-1][0]:
             pieces.append((is_block, []))
         pieces[-1][1].append(equation)
-    needed, parts, programs = {each for each in graph.outvars if isinstance(each, core.Var)}, [], {}
-    for is_block, equations in reversed(pieces):
-        given = [each for equation in equations for each in equation.outvars if each in needed]
+    return [*_compiled(pieces, graph)]
+
+
+def _compiled(pieces, graph):
+    """The parts, whose programs come into being as they are needed, so that the first runs while others are made."""
+    from jax.extend import core
+
+    needed, given = {each for each in graph.outvars if isinstance(each, core.Var)}, []
+    for _, equations in reversed(pieces):
+        given.append([each for equation in equations for each in equation.outvars if each in needed])
         needed.update(each for equation in equations for each in equation.invars if isinstance(each, core.Var))
-        if is_block:
-            inner = equations[0].params["jaxpr"]
-            if id(inner) not in programs:
-                programs[id(inner)] = _compiled(inner)
-            parts.append((programs[id(inner)], equations[0].invars, equations[0].outvars))
-        else:
-            taken, about = _taken(equations), graph.debug_info.with_unknown_names()
-            between = core.Jaxpr((), taken, given, equations, debug_info=about)
-            parts.append((_compiled(core.ClosedJaxpr(between, ())), taken, given))
-    return parts[::-1]
+    few = min((_written(equations) for is_block, equations in pieces if is_block), default=0) / 2
+    compilers, programs, about = ThreadPoolExecutor(), {}, graph.debug_info.with_unknown_names()
+    for (is_block, equations), outputs in zip(pieces, reversed(given)):
+        first = equations[0]
+        if not is_block:
+            taken = _taken(equations)
+            between = core.ClosedJaxpr(core.Jaxpr((), taken, outputs, equations, debug_info=about), ())
+            options = QUICKEST if _written(equations) < few else QUICK
+            yield Program(core.jaxpr_as_fun(between), taken, options, compilers), taken, outputs
+            continue
+        key = id(first.params["jaxpr"])
+        if key not in programs:
+            programs[key] = Program(partial(first.primitive.bind, **first.params), first.invars, QUICK, compilers)
+        yield programs[key], first.invars, first.outvars
+    compilers.shutdown(wait=False)
+
+
+def _written(equations):
+    """How many numbers equations make, the operations within them counted one by one."""
+    count = 0
+    for equation in equations:
+        inner = equation.params.get("jaxpr")
+        made = (prod(getattr(each.aval, "shape", ())) for each in equation.outvars)
+        count += sum(made) if inner is None else _written(getattr(inner, "jaxpr", inner).eqns)
+    return count
 
 
 def _taken(equations):
@@ -127,22 +158,36 @@ def _taken(equations):
     return [each for each in dict.fromkeys(read) if each not in made]
 
 
-def _compiled(graph):
-    import jax
-    from jax.extend import core
+class Program:
+    """A function that other threads compile, while this one traces the next and runs what stands before it.
 
-    return jax.jit(core.jaxpr_as_fun(graph), compiler_options=_quick_options())
+    Args:
+        function: of arrays.
+        like: variables of a trace, whose shapes and types those arrays have.
+        options: of XLA; without those that the user has set, and without any where this XLA does not know them.
+        compilers: the threads.
+    """
 
+    def __init__(self, function, like, options, compilers):
+        import jax
 
-@cache
-def _quick_options() -> dict | None:
-    """Those of `QUICK` that the user has not set otherwise; None where this XLA has not all of them."""
-    import jax
+        set_by_user = os.environ.get("XLA_FLAGS", "")
+        options = {name: value for name, value in options.items() if name not in set_by_user}
+        self.function, self.compiled = function, jax.jit(function, compiler_options=options)
+        shapes = (each.aval for each in like)
+        shapes = [jax.ShapeDtypeStruct(each.shape, each.dtype, weak_type=each.weak_type) for each in shapes]
+        self.compiling = compilers.submit(self.compiled.lower(*shapes).compile)
 
-    set_by_user = os.environ.get("XLA_FLAGS", "")
-    options = {name: value for name, value in QUICK.items() if name not in set_by_user}
-    try:
-        jax.jit(lambda x: x, compiler_options=options).lower(np.float32(0)).compile()
-    except jax.errors.JaxRuntimeError:
-        return None
-    return options
+    def __call__(self, *arrays) -> Any:
+        if self.compiling is not None:
+            self._wait()
+        return self.compiled(*arrays)
+
+    def _wait(self):
+        import jax
+
+        try:
+            self.compiling.result()
+        except jax.errors.JaxRuntimeError:
+            self.compiled = jax.jit(self.function)
+        self.compiling = None

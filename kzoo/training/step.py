@@ -48,7 +48,8 @@ def predict_step(model, *arguments) -> Any:
     names = tuple(model.predicted(batch))
     if not state:
         if parts_read()[1] == 1:
-            return forward(model, batch, names, training=False)[0]
+            with vars(model).get("predict_blocks", nullcontext)():
+                return forward(model, batch, names, training=False)[0]
         part = part_of(batch)  # every process gives all rows
         return part.gathered(forward(model, part.batch, names, training=False)[0], model.batch_axes)
     programs = vars(model).get("predict_programs") or partial(predicted, model)  # on jax

@@ -1,4 +1,4 @@
-"""Predictions on jax: blocks that are alike are compiled once, and say what they say in one program."""
+"""Predictions on jax and TensorFlow: blocks that are alike are made once, and say what they say in one program."""
 
 from contextlib import contextmanager
 
@@ -12,7 +12,9 @@ from kzoo.keras_contact import likeness, untracked
 from kzoo.layers.transformer import TransformerBlock
 from kzoo.models import programs
 
-pytestmark = pytest.mark.skipif(keras.config.backend() != "jax", reason="the others have one program, or none")
+BACKEND = keras.config.backend()
+pytestmark = pytest.mark.skipif(BACKEND == "torch", reason="runs each operation as it comes")
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="of programs of XLA")
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +66,46 @@ def compiled_for(depth):
     return first
 
 
+@on_jax
 def test_a_deep_tower_has_no_more_programs_than_a_shallow_one():
     tiny_model().embed_batch(images())  # with what is compiled once for all
     assert compiled_for(3) == compiled_for(6) == 3  # before the blocks, a block, behind them, with the last one
+
+
+@pytest.mark.parametrize("batch", (images, texts))
+def test_blocks_that_are_alike_are_traced_once(batch, monkeypatch):
+    traced, call = [], TransformerBlock.call
+
+    def noted(self, *arguments, **options):
+        traced.append(self)
+        return call(self, *arguments, **options)
+
+    monkeypatch.setattr(TransformerBlock, "call", noted)
+    model = tiny_model(depth=5)
+    model.embed_batch(batch())
+    model.embed_batch(batch())
+    assert len(traced) == 2  # and the last one, of one token
+    model.embed_batch(batch(5))
+    assert len(traced) == 4
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of its graphs")
+def test_the_graph_calls_a_block_and_has_no_copies():
+    model = tiny_model(depth=5)
+    model.embed_batch(images())
+    found = model.predict_function.get_concrete_function([(images(),)]).graph.as_graph_def()
+    called = [node.attr["f"].func.name for node in found.node if node.op.endswith("PartitionedCall")]
+    assert len(called) == 5 and len(set(called)) == 2
+    assert all(each.attr["_noinline"].b for each in found.library.function if each.signature.name in called)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of its graphs")
+@pytest.mark.parametrize("options", ({"jit_compile": True}, {"micro_batch_size": 2}, {"run_eagerly": True}))
+def test_where_blocks_are_not_made_once_a_prediction_is_the_same(options):
+    model = tiny_model(depth=3)
+    before = model.embed_batch(images(4))
+    model.compile("sgd", **options)
+    np.testing.assert_allclose(model.embed_batch(images(4)), before, atol=1e-6)
 
 
 MODELS = {
@@ -82,7 +121,7 @@ def test_embeddings_are_those_of_a_plain_call(name):
     model = tiny_model(depth=3, **MODELS[name])
     for batch in (images(), texts()):
         np.testing.assert_allclose(model.embed_batch(batch), plain(model, batch), atol=1e-6)
-    assert model.predict_programs is not None
+    assert BACKEND != "jax" or model.predict_programs is not None
 
 
 def test_what_was_changed_since_is_seen():
@@ -101,6 +140,7 @@ def test_what_was_changed_since_is_seen():
     np.testing.assert_allclose(of_lora, plain(model, batch), atol=1e-6)
 
 
+@on_jax
 def test_a_prediction_within_a_precision_is_traced_for_it():
     import jax
 
@@ -111,6 +151,7 @@ def test_a_prediction_within_a_precision_is_traced_for_it():
     assert len(model.predict_programs.made) == 2
 
 
+@on_jax
 def test_a_prediction_in_micro_batches_or_not_compiled_is_left_to_keras():
     model = tiny_model(depth=2)
     for options in ({"micro_batch_size": 2}, {"jit_compile": False}, {"run_eagerly": True}):
