@@ -179,15 +179,16 @@ class Program:
         self.compiling = compilers.submit(self.compiled.lower(*shapes).compile)
 
     def __call__(self, *arrays) -> Any:
-        if self.compiling is not None:
-            self._wait()
+        compiling = self.compiling  # of which another thread may meanwhile have seen the end
+        if compiling is not None:
+            self._wait(compiling)
         return self.compiled(*arrays)
 
-    def _wait(self):
+    def _wait(self, compiling):
         import jax
 
         try:
-            self.compiling.result()
+            compiling.result()
         except jax.errors.JaxRuntimeError:
             self.compiled = jax.jit(self.function)
         self.compiling = None
