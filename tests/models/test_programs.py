@@ -152,6 +152,29 @@ def test_a_prediction_within_a_precision_is_traced_for_it():
 
 
 @on_jax
+def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
+    from kzoo.models import programs_jax
+
+    for name in ("QUICK", "QUICKEST"):
+        monkeypatch.setattr(programs_jax, name, {"xla_no_such_option": True})
+    model, batch = tiny_model(depth=2), images()
+    np.testing.assert_allclose(model.embed_batch(batch), plain(model, batch), atol=1e-6)
+
+
+@on_jax
+def test_weights_that_were_put_on_a_device_stay_there():
+    import jax
+
+    model, batch = tiny_model(depth=2), images()
+    for each in model.variables:
+        each.assign(jax.device_put(each.value, jax.devices()[0]))
+    assert model.variables[0].value.committed
+    with compilations() as found:
+        np.testing.assert_allclose(model.embed_batch(batch), plain(model, batch), atol=1e-6)
+    assert found.count("jit(predicted)") == 1  # and no programs for arrays that lie elsewhere
+
+
+@on_jax
 def test_a_prediction_in_micro_batches_or_not_compiled_is_left_to_keras():
     model = tiny_model(depth=2)
     for options in ({"micro_batch_size": 2}, {"jit_compile": False}, {"run_eagerly": True}):
