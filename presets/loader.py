@@ -2,12 +2,10 @@
 
 import logging
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from kzoo.arguments import COUNT, FLAG, PATH, SIZE, shown, takes
 from kzoo.encoders.tower import table_of
@@ -17,14 +15,13 @@ from kzoo.files.writing import readable
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import change_again
 from kzoo.layers.initializers import TooMany, at_most, built_together, filling, unfilled, without_values
-from kzoo.layers.patch_embedding import as_size
-from kzoo.layers.positions import resize_grid, resize_sequence
 from kzoo.models.any_model import AnyModel
 from kzoo.presets import folder as preset_folder
 from kzoo.presets import kept
 from kzoo.presets.build import build, build_tower, parts_of, with_own_vocabulary
 from kzoo.presets.foreign import recognise, weight_files
 from kzoo.presets.other_names import means_repository, without_scheme
+from kzoo.presets.sizes import resampling, sized, with_table
 from kzoo.presets.table import is_preset, read_row
 from kzoo.weights import hub, pickles
 from kzoo.weights.blocks import check_blocks
@@ -239,7 +236,7 @@ def _opened(file, path, row, wanted, dtype, preprocessor):
     check_ranges(model, file.path)
     if wanted == row:
         return model
-    stored, tables = model, {id(table_of(part)): path for path, part in _with_table(model)}
+    stored, tables = model, {id(table_of(part)): path for path, part in with_table(model)}
     with filling(unfilled(build, wanted, dtype, preprocessor)) as model:
         change_again(model, row)
         adapt = resampling(stored, model)
@@ -273,49 +270,6 @@ def _apply(folder, change, *args):
         raise ValueError(f"the config in {folder} asks for what cannot be done: {said_by(error)}.") from error
 
 
-def _with_table(model):
-    """`(path of its position table, part)` of every tower and decoder of a model that has one."""
-    for name, part in model.towers().items():
-        if part.position_path is not None:
-            yield f"{name}.{part.position_path}", part
-
-
-def resampling(stored, model) -> dict:
-    """Path of a position table -> function that resamples it from the size that is stored to the model's."""
-    tables = {id(table_of(part)) for _, part in _with_table(stored)}
-    for old, new in zip(stored.weights, model.weights, strict=True):
-        if id(old) not in tables and tuple(old.shape) != tuple(new.shape):  # windows of Swin, where a map is too small
-            raise ValueError(
-                f"in the size that is asked for, {new.path} has shape {tuple(new.shape)}, but {tuple(old.shape)} is "
-                "stored, and it is no table of positions that could be resampled; choose another image_size."
-            )
-    functions = {}
-    for (path, old), (_, new) in zip(_with_table(stored), _with_table(model)):
-        if old.position_grid is not None:
-            functions[path] = partial(resize_grid, grid=old.position_grid, new_grid=new.position_grid)
-        else:
-            functions[path] = partial(resize_sequence, length=table_of(new).shape[0], extra=new.position_tail)
-    return functions
-
-
-def sized(row, image_size, context_length) -> dict:
-    """The row with another image size and context length, where they are given and differ."""
-    _check_limit("image_size", max(np.ravel(image_size or 1)), limits.SIDE, "SIDE")
-    _check_limit("context_length", context_length or 1, limits.LENGTH, "LENGTH")
-    row = row | {name: dict(part) for name, part in parts_of(row).items()}
-    image = row.get("image_encoder", {})
-    if image_size is not None:
-        if "image_size" not in image:
-            raise ValueError(f"{row['preset']} takes pictures of any shape, so image_size={image_size} has no meaning.")
-        if as_size(image_size) != as_size(image["image_size"]):
-            image["image_size"] = image_size
-    if context_length is not None:
-        for part in parts_of(row).values():
-            if "context_length" in part:
-                part["context_length"] = context_length
-    return row
-
-
 def _check_dtype(dtype):
     if dtype is None:
         return
@@ -336,11 +290,6 @@ def _nameable(name):
     except OSError as error:  # too long for every disk, or in a folder that may not be looked into
         raise ValueError(f"there is no preset, and no folder, {name[:60]!r}...: {said_by(error.strerror)}.") from error
     return path
-
-
-def _check_limit(name, value, limit, held_by):
-    if value > limit:
-        raise ValueError(f"{name} is {value:,}; at most {limit:,} is taken, which kzoo.files.limits.{held_by} raises.")
 
 
 def _untrained(model, name):

@@ -9,7 +9,8 @@ from kzoo.files.writing import readable
 from kzoo.layers.initializers import filling
 from kzoo.presets.build import TOWER, build_tower
 from kzoo.presets.foreign import read_json, steps_of, weight_files
-from kzoo.presets.loader import check_depth, from_hub, from_preset, resampling, sized, unfilled_as_stored
+from kzoo.presets.loader import check_depth, from_hub, from_preset, unfilled_as_stored
+from kzoo.presets.sizes import resampling, sized
 from kzoo.types import Array
 from kzoo.weights import TensorFiles, check_links, check_tensors, hub, load_tensors
 from kzoo.weights.single_tower import CLASSES, class_of, head_names
