@@ -1,5 +1,6 @@
 """The random numbers of weights, for a whole model by several threads."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from kzoo.handed_over import memory_for
 from kzoo.types import Array
 
 MOST = 8  # threads: more wait for memory
-AHEAD = 2  # arrays for each thread that are drawn before they are taken, so that few are held beside the weights
+AHEAD = 2**25  # numbers that are drawn before they are taken, 0.13 GB: what may be held twice where a backend copies them
 
 _ahead = ContextVar("drawn_ahead", default=None)  # of this thread alone
 
@@ -62,7 +63,7 @@ def drawn_ahead() -> Iterator:
         what is told, by its method `add`, of draws that will be taken.
     """
     with ThreadPoolExecutor(min(processors(), MOST)) as threads:
-        ahead = _Ahead(threads.submit, AHEAD * min(processors(), MOST))
+        ahead = _Ahead(threads.submit)
         token = _ahead.set(ahead)
         try:
             yield ahead
@@ -74,8 +75,8 @@ def drawn_ahead() -> Iterator:
 class _Ahead:
     """Draws in their order, of which the next few have begun."""
 
-    def __init__(self, submit: Callable, count):
-        self.waiting, self.submit, self.begun, self.count = deque(), submit, deque(), count
+    def __init__(self, submit: Callable):
+        self.waiting, self.submit, self.begun, self.count = deque(), submit, deque(), 0
 
     def add(self, draws) -> None:
         """Draws, a list of tuples of arguments of `numbers`, which will be taken in this order after those before."""
@@ -83,14 +84,21 @@ class _Ahead:
         self.begin()
 
     def begin(self) -> None:
-        while self.waiting and len(self.begun) < self.count:
+        while self.waiting and self.count < AHEAD:
             draw = self.waiting.popleft()
             self.begun.append((draw, self.submit(numbers, *draw)))
+            self.count += _count(draw)
 
     def take(self, draw) -> Array | None:
         """The numbers of a draw if it is the next; None for any other."""
         if not self.begun or self.begun[0][0] != draw:
             return None
         _, future = self.begun.popleft()
+        self.count -= _count(draw)
         self.begin()
         return future.result()
+
+
+def _count(draw):
+    _, shape, *_ = draw
+    return math.prod(shape)

@@ -138,6 +138,7 @@ def test_what_stops_a_thread_stops_the_build(error, monkeypatch):
 
 def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
     shared_among(monkeypatch, 2)
+    monkeypatch.setattr(drawing, "AHEAD", 20)  # numbers, of which an array has six
     drawn, draws = [], [(seed, (2, 3), 0.1, None) for seed in range(40)]
     own = drawing.numbers
     monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
@@ -145,7 +146,7 @@ def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
         ahead.add(draws[:10])
         ahead.add(draws[10:])
         for count, draw in enumerate(draws):
-            assert len(drawn) <= count + 2 * drawing.AHEAD
+            assert len(drawn) <= count + 4
             assert np.array_equal(drawing.taken(*draw), own(*draw))
         assert len(drawn) == len(draws)  # each once
         assert np.array_equal(drawing.taken(*draws[3]), own(*draws[3]))  # and again, where somebody asks
