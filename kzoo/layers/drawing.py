@@ -14,7 +14,7 @@ from kzoo.handed_over import memory_for
 from kzoo.types import Array
 
 MOST = 8  # threads: more wait for memory
-AHEAD = 2**25  # numbers that are drawn before they are taken, 0.13 GB: what may be held twice where a backend copies them
+AHEAD = 2**25  # numbers that are drawn before they are taken, 0.13 GB: so much is held twice where a backend copies
 
 _ahead = ContextVar("drawn_ahead", default=None)  # of this thread alone
 
