@@ -11,6 +11,8 @@ from keras.src.backend.common import global_state, stateless_scope
 from kzoo.keras_contact.adapted import found_anew
 from kzoo.keras_contact.attributes import layers_within
 
+NOTED = "uninitialized_variables"  # by thread
+
 
 def can_be_given_later() -> bool:
     """Whether variables that are made here may get their values later: not within a scope of another."""
@@ -28,6 +30,7 @@ class Unfilled:
     Args:
         build: function that gives a layer.
         *args: what it is called with.
+        told: function that is called with each variable as it is made, None for nothing.
 
     Attributes:
         built: what it has given.
@@ -40,14 +43,10 @@ class Unfilled:
         ...     load_tensors(entries, model, tensors, {})
     """
 
-    def __init__(self, build, *args):
-        self.scope, self.variables = keras.StatelessScope(initialize_variables=False), []
+    def __init__(self, build, *args, told=None):
+        self.scope, self.variables, self.told = keras.StatelessScope(initialize_variables=False), [], told
         with self.noting():
             self.built = build(*args)
-
-    def without_value(self) -> list:
-        """The variables that nothing was assigned to, in the order in which they were made."""
-        return [each for each in self.variables if self.scope.get_current_value(each) is None]
 
     @contextmanager
     def filling(self) -> Iterator:
@@ -73,14 +72,27 @@ class Unfilled:
     @contextmanager
     def noting(self) -> Iterator:
         """Inside, variables are made without values, which are given to them when they have been filled."""
-        noted = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
-        before = len(noted)
+        outer, noted = global_state.get_global_attribute(NOTED), _Noted(self.told)
+        global_state.set_global_attribute(NOTED, noted)
         with self.scope:
             try:
                 yield
             finally:  # else Keras gives them values when the next scope ends, whoever has opened that
-                self.variables += noted[before:]
-                del noted[before:]
+                self.variables += noted
+                global_state.set_global_attribute(NOTED, outer)
+
+
+class _Noted(list):
+    """The list in which Keras notes variables without values, each of which is told of."""
+
+    def __init__(self, told):
+        super().__init__()
+        self.told = told
+
+    def append(self, variable) -> None:
+        super().append(variable)
+        if self.told is not None:
+            self.told(variable)
 
 
 def _give(variable, scope):

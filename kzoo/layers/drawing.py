@@ -78,9 +78,9 @@ class _Ahead:
     def __init__(self, submit: Callable):
         self.waiting, self.submit, self.begun, self.count = deque(), submit, deque(), 0
 
-    def add(self, draws) -> None:
-        """Draws, a list of tuples of arguments of `numbers`, which will be taken in this order after those before."""
-        self.waiting += draws
+    def add(self, *draw) -> None:
+        """A draw, arguments of `numbers`, which will be taken after those before, if at all."""
+        self.waiting.append(draw)
         self.begin()
 
     def begin(self) -> None:
@@ -90,11 +90,13 @@ class _Ahead:
             self.count += _count(draw)
 
     def take(self, draw) -> Array | None:
-        """The numbers of a draw if it is the next; None for any other."""
-        if not self.begun or self.begun[0][0] != draw:
+        """The numbers of a draw that has begun, in place of which none before it will be taken; None for any other."""
+        if all(draw != each for each, _ in self.begun):
             return None
-        _, future = self.begun.popleft()
-        self.count -= _count(draw)
+        taken = future = None
+        while taken != draw:
+            taken, future = self.begun.popleft()
+            self.count -= _count(taken)
         self.begin()
         return future.result()
 

@@ -124,8 +124,7 @@ def _nothing(shape, dtype):
 
 def built_together(build, parts, *args) -> dict:
     """Name -> layer, with random weights that are drawn together, by as many threads as there are processors: each has
-    a seed of its own, so they are the same as if they were drawn one by one. Those of a layer are drawn while the next
-    is built.
+    a seed of its own, so they are the same as if they were drawn one by one. They are drawn while layers are built.
 
     Args:
         build: function of a config, a name and `args` that gives a layer, all of whose weights have initializers.
@@ -139,11 +138,14 @@ def built_together(build, parts, *args) -> dict:
         return {name: build(config, name, *args) for name, config in parts.items()}
     made = {}
     with drawn_ahead() as ahead:
+
+        def drawn(variable):
+            start, shape = initializer_of(variable), tuple(variable.shape)
+            if isinstance(start, Normal | HeNormal):
+                ahead.add(start.seed, shape, *start.spread(shape))
+
         for name, config in parts.items():
-            made[name] = Unfilled(build, config, name, *args)
-            starts = [(initializer_of(each), tuple(each.shape)) for each in made[name].without_value()]
-            draws = [(start, shape) for start, shape in starts if isinstance(start, Normal | HeNormal)]
-            ahead.add([(start.seed, shape, *start.spread(shape)) for start, shape in draws])
+            made[name] = Unfilled(build, config, name, *args, told=drawn)
         for each in made.values():
             each.fill()
     return {name: each.built for name, each in made.items()}

@@ -143,13 +143,27 @@ def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
     own = drawing.numbers
     monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
     with drawing.drawn_ahead() as ahead:
-        ahead.add(draws[:10])
-        ahead.add(draws[10:])
+        for draw in draws:
+            ahead.add(*draw)
         for count, draw in enumerate(draws):
             assert len(drawn) <= count + 4
             assert np.array_equal(drawing.taken(*draw), own(*draw))
         assert len(drawn) == len(draws)  # each once
         assert np.array_equal(drawing.taken(*draws[3]), own(*draws[3]))  # and again, where somebody asks
+
+
+def test_numbers_that_nobody_takes_hold_up_none_behind_them(monkeypatch):
+    shared_among(monkeypatch, 2)
+    monkeypatch.setattr(drawing, "AHEAD", 20)
+    drawn, draws = [], [(seed, (2, 3), 0.1, None) for seed in range(6)]
+    own = drawing.numbers
+    monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
+    with drawing.drawn_ahead() as ahead:
+        for draw in draws:
+            ahead.add(*draw)
+        for place in (2, 5):
+            assert np.array_equal(drawing.taken(*draws[place]), own(*draws[place]))
+    assert sorted(drawn) == draws
 
 
 def test_within_a_budget_or_a_scope_weights_are_drawn_as_they_are_made(monkeypatch):
