@@ -13,7 +13,7 @@ import tarfile
 import numpy as np
 import pytest
 from cli_case import run
-from web_case import DIM, ENGINE, LABELS, LOADER, SCRIPT, SIDES, brought, told, write_export, write_packages
+from web_case import DIM, ENGINE, LABELS, LOADER, SCRIPT, SIDES, brought, told
 
 from kzoo.adaptation import (
     AdaptedClassifier,
@@ -33,16 +33,6 @@ from kzoo.preprocessing import ImageSteps, PatchSteps, images
 from kzoo.preprocessing.decoding import DECODINGS
 
 pytestmark = pytest.mark.once
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return write_export(tmp_path_factory.mktemp("web") / "onnx")
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    return write_packages(tmp_path_factory.mktemp("npm"))
 
 
 def test_a_page_is_a_folder(exported, package, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 from cli_case import run
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
-from web_case import LABELS, TOKENIZERS, brought, told, write_export, write_packages
+from web_case import LABELS, TOKENIZERS, brought, told, write_packages
 
 from kzoo.adaptation import AdaptedClassifier, ZeroShot
 from kzoo.export import runtime, web, web_letters, web_page
@@ -18,16 +18,6 @@ from kzoo.preprocessing.cleaning import CLEANERS, REPAIRS
 
 pytestmark = pytest.mark.once
 TEMPLATES = ["a {}.", "{}"]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return write_export(tmp_path_factory.mktemp("web") / "onnx")
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    return write_packages(tmp_path_factory.mktemp("npm"))
 
 
 def test_a_page_in_which_classes_are_typed(exported, package, tmp_path):

@@ -136,28 +136,29 @@ def test_what_stops_a_thread_stops_the_build(error, monkeypatch):
     assert built("clip_nano") == alone
 
 
-def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
+def counted(monkeypatch):
+    """What is drawn from here on, by two threads, as far ahead as 20 numbers; and the function that draws."""
+    drawn, own = [], drawing.numbers
     shared_among(monkeypatch, 2)
-    monkeypatch.setattr(drawing, "AHEAD", 20)  # numbers, of which an array has six
-    drawn, draws = [], [(seed, (2, 3), 0.1, None) for seed in range(40)]
-    own = drawing.numbers
+    monkeypatch.setattr(drawing, "AHEAD", 20)
     monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
+    return drawn, own
+
+
+def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
+    (drawn, own), draws = counted(monkeypatch), [(seed, (2, 3), 0.1, None) for seed in range(40)]
     with drawing.drawn_ahead() as ahead:
         for draw in draws:
             ahead.add(*draw)
         for count, draw in enumerate(draws):
-            assert len(drawn) <= count + 4
+            assert len(drawn) <= count + 4  # of six numbers each
             assert np.array_equal(drawing.taken(*draw), own(*draw))
         assert len(drawn) == len(draws)  # each once
         assert np.array_equal(drawing.taken(*draws[3]), own(*draws[3]))  # and again, where somebody asks
 
 
 def test_numbers_that_nobody_takes_hold_up_none_behind_them(monkeypatch):
-    shared_among(monkeypatch, 2)
-    monkeypatch.setattr(drawing, "AHEAD", 20)
-    drawn, draws = [], [(seed, (2, 3), 0.1, None) for seed in range(6)]
-    own = drawing.numbers
-    monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
+    (drawn, own), draws = counted(monkeypatch), [(seed, (2, 3), 0.1, None) for seed in range(6)]
     with drawing.drawn_ahead() as ahead:
         for draw in draws:
             ahead.add(*draw)
