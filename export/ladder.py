@@ -89,7 +89,7 @@ class Ladder:
             middle = (low + high) // 2
             low, high = (low, middle) if self._try(proto, order[middle:]) is None else (middle, high)
         if high > 3 * len(order) // 4:
-            return f"with three quarters of its products in float32 its cosine is still below {self.bound:g}"
+            return f"with three quarters of its products in float32 its cosine is still below {self.bound}"
         self.kept = order[:high]
         return self._try(proto, order[high:])
 
@@ -170,7 +170,7 @@ class Ladder:
             least = min(least, *(float(each.min()) for each in rows))
             means.append(min(float(each.mean()) for each in rows))
             if not least >= self.bound:
-                return f"its cosine to float32 is {least:.4f} on the samples, below {self.bound:g}"
+                return f"its cosine to float32 is {below(least, self.bound)} on the samples, below {self.bound}"
         self.cosine, self.mean = least, float(np.mean(means))
         return None
 
@@ -215,6 +215,12 @@ def cosines(name, wanted, found) -> np.ndarray:
     same = (wanted == found).all(axis=1)
     found = np.sum(wanted * found, axis=1) / np.where(lengths > 0, lengths, 1.0)
     return np.where(same, 1.0, np.nan_to_num(found, nan=-1.0))
+
+
+def below(cosine, bound) -> str:
+    """A cosine in as many digits as say that it is below a bound."""
+    texts = (f"{cosine:.{digits}f}" for digits in range(4, 17))
+    return next((text for text in texts if float(text) < bound), repr(cosine))
 
 
 def _session(path, threads=None):

@@ -7,7 +7,7 @@ from kzoo.arguments import INNER, SHARE, instance, one_of
 from kzoo.evaluation import recall_at_k
 from kzoo.export import runtime
 from kzoo.export.feeds import feeds_of
-from kzoo.export.ladder import Ladder
+from kzoo.export.ladder import Ladder, below, cosines
 from kzoo.export.samples import WANTED, read_samples
 from kzoo.export.verify import ExportError
 from kzoo.files import disk
@@ -106,9 +106,9 @@ class Gate:
 
     def _told(self, wanted, asked):
         """What the manifest says of an export as a whole."""
-        cosines = {name: float((wanted[name] * asked[name]).sum(-1).min()) for name in wanted if name != "captions"}
-        told = {"asked": cosines}
-        if self.samples.image_ids is not None and len(cosines) == 2:
+        least = {name: float(cosines(name, wanted[name], asked[name]).min()) for name in wanted if name != "captions"}
+        told = {"asked": least}
+        if self.samples.image_ids is not None and len(least) == 2:
             before, after = (self._recall(each) for each in (wanted, asked))
             told["recall"] = {name: {"float32": before[name], self.kind: after[name]} for name in before}
         if "captions" in wanted:
@@ -123,7 +123,8 @@ class Gate:
         """Names of the graphs that are to blame for what is beyond a bound, and the sentence; `None` twice for none."""
         for name, cosine in told["asked"].items():
             if not cosine >= self.min_cosine:
-                return [f"{name.removeprefix('encode_')}_encoder"], f"asked as a user asks, its cosine is {cosine:.4f}"
+                why = f"asked as a user asks, its cosine is {below(cosine, self.min_cosine)}, below {self.min_cosine}"
+                return [f"{name.removeprefix('encode_')}_encoder"], why
         for name, recall in told.get("recall", {}).items():
             drop = recall["float32"] - recall[self.kind]
             if drop > self.max_recall_drop + 1e-9:

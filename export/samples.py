@@ -21,6 +21,7 @@ WANTED = (
     "a folder or list of pictures, a dict with 'images', 'texts' or both, or pairs: a table, a folder with captions, "
     "or kzoo.data.pairs(...)"
 )
+OF_IMAGES = "give a folder or list of pictures"
 
 
 @dataclass
@@ -48,8 +49,9 @@ def read_samples(given, preprocessor) -> Samples:
 
     Args:
         given: path of a folder of pictures, or list of pictures and texts: a string that ends as files of pictures do
-            is a path, another one a text. Or a dict of such lists, `"images"`, `"texts"` or both. Or pairs, by which
-            recall is measured too: a path, list of records or dict as `kzoo.data.pairs` takes them, or its data set.
+            is a path, another one a text. Or a dict of `"images"`, such a folder or a list, `"texts"`, a list, or both.
+            Or pairs, by which recall is measured too: a path, list of records or dict as `kzoo.data.pairs` takes them,
+            or its data set.
         preprocessor: of the model.
 
     Raises:
@@ -84,12 +86,33 @@ def _read(given, preprocessor):
         unknown = [name for name in given if name not in ("images", "texts")]
         if unknown or not given:
             raise ValueError(f"samples has {shown(unknown[0]) if unknown else 'nothing in it'}; give {WANTED}.")
-        return _some(list(given.get("images", ())), list(given.get("texts", ())))
+        return _some(_pictures(given.get("images", ())), _texts(given.get("texts", ())))
     if isinstance(given, (bytes, Image.Image)) or not hasattr(given, "__len__") or not hasattr(given, "__iter__"):
         raise TypeError(f"samples is {shown(given, typed=True)}; give {WANTED}.")
     if len(given) and all(isinstance(each, Mapping) for each in given):
         return _read_pairs(list(given), preprocessor)
     return _some([each for each in given if not _is_text(each)], [each for each in given if _is_text(each)])
+
+
+def _pictures(given):
+    """Those of a dict: a list, or a path as it may stand by itself."""
+    if isinstance(given, (str, os.PathLike)):
+        path = Path(given)
+        if not path.exists():
+            raise ValueError(f"images of the samples is {shown(str(path))}, where nothing is; {OF_IMAGES}.")
+        return pictures_of(path) if path.is_dir() else [path]
+    return _listed(given, "images", OF_IMAGES)
+
+
+def _texts(given):
+    return _listed(given, "texts", "give a list of strings")
+
+
+def _listed(given, name, wanted):
+    """A list of what is one, for the letters of a string are no texts."""
+    if isinstance(given, (str, bytes, Image.Image, Mapping)) or not hasattr(given, "__iter__"):
+        raise TypeError(f"{name} of the samples is {shown(given, typed=True)}; {wanted}.")
+    return list(given)
 
 
 def _is_text(each):

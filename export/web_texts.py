@@ -10,6 +10,7 @@ from kzoo.files.opening import within
 
 GRAPH = "text_encoder"
 INPUTS = {"token_ids": "int32", "padding_mask": "bool"}
+MARK = "\ufeff"  # white space to JavaScript, not to Python
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,7 @@ def text_parts(served, labels, templates, engine=None) -> TextParts:
             f"the text tower of {name} reads {reads}, but a page gives ids in int32 and their mask alone; write the "
             "page without text_tower."
         )
-    for text in (*labels, *templates):
-        if len(text.splitlines()) > 1 or text != text.strip():
-            raise ValueError(
-                f"{text!r} is given as a label or template, but where these can be typed, one is a line, without white "
-                "space around it; leave that out."
-            )
+    _check_lines(labels, templates)
     tokenizer = served.preprocessor.tokenizer
     vocabulary = page_vocabulary(tokenizer, name)
     found = package_files(TOKENIZERS, engine)
@@ -73,3 +69,18 @@ def text_parts(served, labels, templates, engine=None) -> TextParts:
     content = json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")).encode()
     path = within(served.opened_with[0], graph["file"], GRAPH)
     return TextParts(path, content, found["tokenizers"], found["licence"], about)
+
+
+def _check_lines(labels, templates):
+    """Stops at what the page would read otherwise out of its own fields, where it stands to be changed."""
+    for text in (*labels, *templates):
+        if len(text.splitlines()) != 1 or text != text.strip().strip(MARK) or "\0" in text:
+            raise ValueError(
+                f"{text!r} is given as a label or template, but where these can be typed, one is a line with something "
+                "in it, without white space around it; leave that out."
+            )
+    if len(labels) == 1 and "," in labels[0]:
+        raise ValueError(
+            f"{labels[0]!r} is the one label, but where classes can be typed, commas part those of a single line; give "
+            "further labels, or write the page without text_tower."
+        )

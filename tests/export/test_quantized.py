@@ -1,6 +1,7 @@
 """Quantised exports: the levels and their bounds on pictures and texts of the user, and what is said of them."""
 
 import json
+import re
 import shutil
 
 import keras
@@ -103,6 +104,18 @@ def test_rescaling_changes_no_bit_and_lessens_the_error(exported):
 
 
 @pytest.mark.once
+def test_a_bound_that_nothing_but_float32_keeps(exported, tmp_path, caplog):
+    for quantize, refused in (("int8", ["int8", "int8_rescaled", "int8_mixed", "float16"]), ("float16", ["float16"])):
+        found = quantised(exported, tmp_path / quantize, quantize=quantize, min_cosine=1.0 - 1e-12)
+        assert [graph["level"] for graph in found["graphs"].values()] == ["float32", "float32"]
+        assert all(list(graph["refused"]) == refused for graph in found["graphs"].values())
+        assert found["asked"] == {"encode_image": 1.0, "encode_text": 1.0}
+        assert re.search(
+            r"image_encoder is exported in float32; .* is 0.9999\d* on the samples, below 0.9999\d*", caplog.text
+        )
+
+
+@pytest.mark.once
 def test_recall_that_falls_takes_a_milder_level(exported, tmp_path):
     pairs = {"images": GIVEN["images"], "captions": GIVEN["texts"]}
     found = quantised(exported, tmp_path / "int8", samples=pairs, min_cosine=0.1, max_recall_drop=0.0)
@@ -168,6 +181,9 @@ def test_a_captioner(tmp_path):
         ({"quantize": "int8", "samples": 3}, "samples is 3 .int.; give a folder"),
         ({"quantize": "int8", "samples": {"texts": [3]}}, "text 0 of the samples is 3 .int.; give a string"),
         ({"quantize": "int8", "samples": {"image": []}}, "samples has 'image'; give a folder"),
+        ({"quantize": "int8", "samples": {"texts": "cats"}}, "texts of the samples is 'cats' .str.; give a list"),
+        ({"quantize": "int8", "samples": {"images": None}}, "images of the samples is None; give a folder"),
+        ({"quantize": "int8", "samples": {"images": "nowhere"}}, "images of the samples is 'nowhere', where"),
         ({"quantize": "int8", "samples": ["a.png"]}, "image 0 of the samples: there is no image file a.png"),
     ],
 )
@@ -186,6 +202,8 @@ def test_what_samples_may_be(tmp_path, exported):
     cases = [
         (["a red circle", str(tmp_path / "0.png"), GIVEN["images"][0]], (2, 1, None)),
         ({"texts": ["a"]}, (0, 1, None)),
+        ({"images": str(tmp_path), "texts": ("a",)}, (3, 1, None)),
+        ({"images": tmp_path / "0.png"}, (1, 0, None)),
         (tmp_path, (3, 0, None)),
         (str(table), (2, 3, [0, 0, 1])),
         (

@@ -74,6 +74,9 @@ def test_what_cannot_be_typed(exported, package, tmp_path, monkeypatch):
     refused("text_tower is True, but labels is missing", adapted, labels=None)
     refused(r"'a\\nb' is given as a label or template, but .* one is a line", labels=["a\nb", "c"])
     refused("' a {}' is given as a label or template", templates=[" a {}"])
+    for label in ("", "\ufeffb", "b\0", "b\v"):  # of which the page's own field gives something else back
+        refused("is given as a label or template, but .* with something in it", labels=["a", label])
+    refused("'a, b' is the one label, but .* commas part those of a single line", labels=["a, b"])
     graph = served.manifest["graphs"]["text_encoder"]
     ports = [*graph["inputs"], {"name": "segment_ids", "dtype": "int32", "shape": ["batch", 32]}]
     monkeypatch.setitem(graph, "inputs", ports)
