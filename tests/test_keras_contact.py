@@ -147,6 +147,7 @@ UNDOCUMENTED = {
         lambda: Constants(import_module("keras.src.backend.common.variables").initialize_all_variables),
         None,
     ),
+    "KerasVariable": (lambda: import_module("keras.src.backend.common"), None),
     "get_global_attribute": (lambda: import_module("keras.src.backend.common.global_state"), None),
     "add_variable_from_reference": (lambda: compiled().optimizer, None),
     "save_model": (lambda: saving_lib, None),

@@ -10,8 +10,15 @@ from benchmarks.suite import cases, engines
 from benchmarks.suite.comparing import compared
 from benchmarks.suite.machine import accelerator, processors
 from benchmarks.suite.report import markdown
+from kzoo.drawing import can_draw
+from kzoo.files.single import replacing, try_file
+from kzoo.files.strict_json import read_object
+from kzoo.files.words import said_by
+
+logger = logging.getLogger("benchmarks")
 
 ROUNDS, QUICK_ROUNDS = 15, 3
+NUMBERS, TABLES = "results.json", "results.md"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +43,7 @@ def main(words=None) -> int:
     """
     asked = parser().parse_args(words)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("benchmarks").setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
     try:
         old = _read(asked.compare) if asked.compare else None
         results = _read(asked.results) if asked.results else _measured(asked)
@@ -52,15 +59,15 @@ def main(words=None) -> int:
 
 
 def write(results, folder) -> None:
-    """`results.json`, `results.md`, and a picture of each case."""
+    """`results.json`, `results.md`, and a picture of each case where matplotlib is installed."""
     from benchmarks.suite.plots import draw
-    from kzoo.files.single import replacing
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"results.json": json.dumps(results, indent=1), "results.md": markdown(results)}.items():
+    for name, text in {NUMBERS: json.dumps(results, indent=1), TABLES: markdown(results)}.items():
         with replacing(folder / name) as file:
             file.write(f"{text}\n".encode())
-    draw(results, folder)
+    if can_draw():
+        draw(results, folder)
 
 
 def _measured(asked):
@@ -73,6 +80,9 @@ def _measured(asked):
     if threads > len(processors()):
         raise ValueError(f"--threads is {threads}, but there are {len(processors())} processors.")
     rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS)
+    _try_folder(asked.output)
+    if not can_draw():
+        logger.warning("matplotlib is not installed, so there will be no pictures")
 
     def keep(results):
         write(results, asked.output)  # after each case, so that what was measured is there whatever comes
@@ -80,16 +90,28 @@ def _measured(asked):
     return run(chosen, by, rounds, threads, asked.environment, gpu, keep)
 
 
+def _try_folder(folder):
+    """Stops where results could not be written, before hours go into them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (NUMBERS, TABLES):
+            try_file(folder / name)
+    except OSError as error:
+        raise ValueError(f"--output is {folder}, where no results can be written: {said_by(error)}.") from error
+
+
 def _read(path):
     """Raises ValueError unless a file is what `write` wrote."""
     try:
-        results = json.loads(path.read_text())
+        results = read_object(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}.") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no results.json of the suite: {error}.") from None
-    if not isinstance(results, dict) or not {"cases", "clock", "machine"} <= results.keys():
+    if not {"cases", "clock", "machine"} <= results.keys():
         raise ValueError(f"{path} is no results.json of the suite; it lacks cases, clock or machine.")
+    try:
+        markdown(results)  # else it is found out once a new run is over
+    except Exception as error:  # whatever a part of another kind makes it stumble over
+        raise ValueError(f"{path} is no results.json of this suite, or is damaged: {said_by(error)}.") from error
     return results
 
 

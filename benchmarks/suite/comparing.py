@@ -1,7 +1,7 @@
 """Two runs: what became slower, beyond the noise."""
 
 from benchmarks.suite.report import base_name, seconds, speeds
-from benchmarks.suite.statistics import MORE_MEMORY, Spread, changed
+from benchmarks.suite.statistics import FEWEST_ROUNDS, MORE_MEMORY, Spread, changed
 
 
 def compared(old, new) -> tuple[list[str], bool]:
@@ -26,7 +26,11 @@ def compared(old, new) -> tuple[list[str], bool]:
             place = f"{case['name']}, {name}"
             if name in case["failed"]:
                 worse.append(f"- {place} does not run any more: {case['failed'][name].rstrip('.')}.")
-            elif name in of_old and name in of_new and (change := changed(of_old[name], of_new[name])):
+            elif name not in of_old or name not in of_new:
+                pass
+            elif min(of_old[name].count, of_new[name].count) < FEWEST_ROUNDS:
+                words.append(f"- {place} cannot be compared: fewer than {FEWEST_ROUNDS} rounds do not show the noise.")
+            elif change := changed(of_old[name], of_new[name]):
                 line = f"- {place} is {_said(change)}: {measure(of_old[name])} before, now {measure(of_new[name])}."
                 (worse if change < 0 else better).append(line)
             worse += _memory(place, earlier["engines"][name], case["engines"].get(name, {}))

@@ -5,11 +5,14 @@ All engines thereby have one torch, one jax and one Keras, and the packages of t
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
 from pathlib import Path
+
+from kzoo.files.words import said_by
 
 logger = logging.getLogger("benchmarks")
 
@@ -39,7 +42,13 @@ class Peers:
         """Install what is not there yet, and note what cannot be."""
         if not self.python.exists():
             logger.info("making %s for the other libraries", self.folder)
-            venv.EnvBuilder(with_pip=True).create(self.folder)
+            try:
+                self._create()
+            except (OSError, ValueError, subprocess.CalledProcessError) as error:  # a system without pip, a full disk
+                why = f"the environment {self.folder} cannot be made ({said_by(error)})"
+                self.failed = dict.fromkeys((*PACKAGES, OLDER), why)
+                logger.warning("the other libraries take no part: %s", why)
+                return
         self._seen("kzoo_environment.pth").write_text("\n".join(_packages_of_kzoo()) + "\n")
         for package, module in PACKAGES.items():
             if self._finds(module):
@@ -51,6 +60,15 @@ class Peers:
     def paths(self, engine) -> list:
         """Folders that an engine's modules are found in first."""
         return [self.folder / OLDER] if engine.module == "open_clip_clip" and OLDER not in self.failed else []
+
+    def _create(self):
+        was_there = self.folder.exists()
+        try:
+            venv.EnvBuilder(with_pip=True).create(self.folder)
+        except BaseException:
+            if not was_there:  # half of it would pass for all of it in the next run
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def _seen(self, name):
         (folder,) = self.folder.glob("lib/python*/site-packages")

@@ -40,7 +40,7 @@ class Process:
         threading.Thread(target=self._read, daemon=True).start()
         try:
             self.versions = self.ask(**first)["versions"]
-        except EngineError:
+        except BaseException:  # Ctrl-C, too: nobody else knows of it yet
             self.end()
             raise
 

@@ -72,7 +72,7 @@ def markdown(results) -> str:
     ]
     for case in results["cases"]:
         lines += ["", f"## {case['name']}: {case['title']}", "", *table(results, case)]
-        lines += ["", *(f"- {name} took no part: {why.rstrip('.')}." for name, why in case["failed"].items())]
+        lines += ["", *(f"- {name} {_part(case, name)}: {why.rstrip('.')}." for name, why in case["failed"].items())]
     for package, why in results["not_installed"].items():
         lines += ["", f"- {package} cannot be installed: {why}"]
     return "\n".join([*lines, "", f"Versions: {versions(results)}."])
@@ -96,7 +96,7 @@ def table(results, case) -> list[str]:
     order = sorted(spent, key=lambda name: (-fast[name].median if name in fast else 0.0, spent[name].median))
     for name in order:
         said = case["engines"].get(name, {})
-        cells = [_named(name, said, case), str(fast.get(name, "")), _milliseconds(spent[name])]
+        cells = [_named(name, said, case, results["clock"]), str(fast.get(name, "")), _milliseconds(spent[name])]
         cells += [f"{share[name].median:.0%}" if name in share else ""]
         cells += [f"{said[key]:.2f}" if said.get(key) else "" for key in ("first", "prepare")]
         cells += [f"{said['peak'] / MEGA:.0f}" if said.get("peak") else ""]
@@ -113,10 +113,16 @@ def versions(results) -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items())) or "none"
 
 
-def _named(name, said, case):
+def _part(case, name):
+    """What part an engine took that failed."""
+    count = sum(name in seconds for seconds in case["rounds"])
+    return f"stopped after {count} of {len(case['rounds'])} rounds" if count else "took no part"
+
+
+def _named(name, said, case, clock):
     """With the cosine of what is rounded, and with the library that was most often the fastest for the products."""
     if name == LIMIT_NAME:
-        rounds = [{each: took["wall"] for each, took in seconds.items() if each in LIMIT} for seconds in case["rounds"]]
+        rounds = [{each: took[clock] for each, took in seconds.items() if each in LIMIT} for seconds in case["rounds"]]
         winners = Counter(min(each, key=each.get) for each in rounds if each)
         return f"{name}, by {winners.most_common(1)[0][0].split()[-1]}"
     return f"{name} (cosine to float32 at least {said['cosine']:.4f})" if "cosine" in said else name

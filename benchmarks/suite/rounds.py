@@ -76,6 +76,10 @@ def _begin(found, group, engine, start):
         found.engines[engine.name] |= process.ask(do="peak")
     except EngineError as error:
         _fails(found, group, engine.name, process, error)
+    except BaseException:  # Ctrl-C while a compiler is at work
+        if process is not None:
+            process.end()
+        raise
 
 
 def _check_alike(found, said):

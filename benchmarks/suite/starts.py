@@ -74,8 +74,14 @@ class Started:
                 os.sched_setaffinity(child.pid, self.processors)
             watch = threading.Timer(self.longest, child.kill)
             watch.start()
-            _, status, used = os.wait4(child.pid, 0)
-            watch.cancel()
+            try:
+                _, status, used = os.wait4(child.pid, 0)
+            except BaseException:  # Ctrl-C
+                child.kill()
+                child.wait()
+                raise
+            finally:
+                watch.cancel()  # else the run would wait for it
             child.returncode = os.waitstatus_to_exitcode(status)
             wall = time.perf_counter() - start
             if child.returncode:

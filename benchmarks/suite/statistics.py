@@ -6,6 +6,7 @@ import numpy as np
 
 FEWEST = 0.03  # by which two measurements of the same may differ, whatever their spread says
 MORE_MEMORY = 0.1
+FEWEST_ROUNDS = 3  # whose quartiles say something of the noise
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@ that it first asks for its shapes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import keras
-from keras.src.backend.common import global_state, stateless_scope
+from keras.src.backend.common import KerasVariable, global_state, stateless_scope
 
 from kzoo.keras_contact.adapted import found_anew
 from kzoo.keras_contact.attributes import layers_within
@@ -95,11 +96,39 @@ class _Noted(list):
             self.told(variable)
 
 
+class _Given:
+    """The value that a variable is made of, in the form of an initializer."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, shape, dtype=None) -> Any:
+        return self.value
+
+
+def _made_of_values(make):
+    @wraps(make)
+    def made(variable, initializer, shape=None, dtype=None, *arguments, **options):
+        noted = isinstance(global_state.get_global_attribute(NOTED), _Noted) and stateless_scope.in_stateless_scope()
+        if noted and not callable(initializer) and not isinstance(initializer, str):
+            initializer = _Given(keras.ops.convert_to_tensor(initializer, dtype))
+            shape, dtype = initializer.value.shape, dtype or initializer.value.dtype
+        make(variable, initializer, shape, dtype, *arguments, **options)
+
+    return made
+
+
+# within a scope Keras makes variables of functions alone, but a layer of somebody else may make one of an array
+KerasVariable.__init__ = _made_of_values(KerasVariable.__init__)
+
+
 def _give(variable, scope):
     """The value that a variable was assigned within a scope, or that of its initializer."""
     value = scope.state_mapping.pop(id(variable), None)
-    if value is None:
+    if value is None or isinstance(variable._initializer, _Given):  # whose tensor somebody may read beside the variable
         variable._deferred_initialize()
+        if value is not None:
+            variable.assign(value)
     else:
         variable._initialize(value)
         variable._initializer = None

@@ -57,6 +57,26 @@ def test_an_engine_of_such_a_package_takes_no_part_and_those_of_kzoo_do(peers):
     assert peers.paths(by_name["open_clip"]) == []  # it could not be had
 
 
+def test_an_environment_that_cannot_be_made_is_reported_and_nothing_of_it_is_left(tmp_path, monkeypatch):
+    class Without:
+        def __init__(self, with_pip):
+            assert with_pip
+
+        def create(self, folder):
+            (folder / "bin").mkdir(parents=True)
+            (folder / "bin" / "python").touch()
+            raise module.subprocess.CalledProcessError(1, ["python", "-m", "ensurepip"])
+
+    monkeypatch.setattr(module.venv, "EnvBuilder", Without)
+    found = Peers(tmp_path / "peers")
+    found.make()
+    assert set(found.failed) == {*PACKAGES, OLDER} and "ensurepip" in found.failed["timm"]
+    assert not found.folder.exists()
+    found.folder.write_text("a file")
+    found.make()
+    assert "cannot be made" in found.failed["timm"] and found.folder.read_text() == "a file"
+
+
 def test_every_engine_has_its_module():
     folder = module.Path(module.__file__).parent / "engines"
     for name in {each.module for each in ENGINES}:

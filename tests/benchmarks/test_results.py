@@ -148,6 +148,51 @@ def test_the_command_compares_files_and_says_what_it_cannot_read(tmp_path, capsy
     assert command.main(["--quick", "--cases", "dance"]) == command.main(["--quick", "--engines", "dance"]) == 2
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"{", b"[" * 10**5, b"[]", b'{"cases": 3, "clock": "cpu", "machine": {}}', b'{"a": 1, "a": 2}', None],
+)
+def test_a_damaged_file_is_refused_before_anything_is_measured(content, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_measured", None)
+    old = tmp_path / "old.json"
+    if content is not None:
+        old.write_bytes(content)
+    assert command.main(["--quick", "--compare", str(old)]) == 2
+    said = capsys.readouterr().err
+    assert str(old) in said and said.count("\n") == 1
+    without_rounds = results(ROUNDS)
+    without_rounds["cases"][0].pop("rounds")
+    old.write_text(json.dumps(without_rounds))
+    assert command.main(["--results", str(old)]) == 2 and "rounds" in capsys.readouterr().err
+
+
+def test_a_folder_that_takes_no_results_is_refused_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "results.json").mkdir(parents=True)
+    for name in ("file", "file/below", "taken"):
+        assert command.main(["--quick", "--output", str(tmp_path / name)]) == 2
+        assert f"--output is {tmp_path / name}, where no results can be written" in capsys.readouterr().err
+
+
+def test_without_matplotlib_there_are_tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "can_draw", lambda: False)
+    command.write(results(ROUNDS), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md"]
+
+
+def test_what_stopped_in_the_middle_says_after_how_many_rounds():
+    text = markdown(results([*ROUNDS, {"open_clip": 1.0}], failed={"kzoo torch": "killed.", "timm": "absent."}))
+    assert "- kzoo torch stopped after 4 of 5 rounds: killed.\n- timm took no part: absent.\n" in text
+
+
+def test_a_round_or_two_do_not_show_the_noise():
+    old, new = results([{"kzoo onnx": 1.0}] * 3), results([{"kzoo onnx": 2.0}] * 2)
+    lines, worse = compared(old, new)
+    assert not worse and lines == [
+        "- image-8, kzoo onnx cannot be compared: fewer than 3 rounds do not show the noise."
+    ]
+
+
 def test_cases_and_engines_have_names_of_their_own_and_are_chosen_by_them():
     for cases in (on_processor(), on_accelerator(), quick()):
         names = [each.name for each in cases]

@@ -88,15 +88,16 @@ def test_where_all_fail_there_are_no_rounds():
     assert not found.rounds and set(found.failed) == set(OURS)
 
 
-def test_processes_end_where_the_run_is_stopped():
+@pytest.mark.parametrize(("at", "begun"), [("run", OURS), ("prepare", OURS[:1])])
+def test_processes_end_where_the_run_is_stopped(at, begun):
     log = []
 
     class Stopped(Fake):
         def ask(self, do, case=None):
-            if do == "run":
+            if do == at:
                 raise KeyboardInterrupt
             return super().ask(do, case)
 
     with pytest.raises(KeyboardInterrupt):
         measure(CASE, [BY_NAME[name] for name in OURS], lambda engine: Stopped(log, engine.name, {}), 1)
-    assert set(log) == {f"end {name}" for name in OURS}
+    assert set(log) == {f"end {name}" for name in begun}

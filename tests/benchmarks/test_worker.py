@@ -2,14 +2,18 @@
 
 import io
 import json
+import os
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks.suite.cases import Case
+from benchmarks.suite.machine import processors
 from benchmarks.suite.process import EngineError, Process, environment_of
+from benchmarks.suite.starts import Started
 from benchmarks.suite.worker import Worker, serve, versions
 
 pytestmark = pytest.mark.once
@@ -80,6 +84,35 @@ def test_a_process_answers_and_says_why_it_ended():
                 process.ask(do="die")
     finally:
         process.end()
+
+
+def test_a_process_that_is_interrupted_as_it_starts_is_ended(monkeypatch):
+    made = []
+
+    def interrupted(process, **request):
+        made.append(process.child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Process, "ask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        started()
+    assert made[0].returncode is not None
+
+
+def test_a_start_that_is_interrupted_leaves_neither_a_process_nor_a_thread(monkeypatch):
+    made, before = [], threading.active_count()
+
+    def interrupted(number, options):
+        made.append(number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "wait4", interrupted)
+    start = Started(sys.executable, ["-c", "import time; time.sleep(60)"], dict(os.environ), ".", processors())
+    with pytest.raises(KeyboardInterrupt):
+        start.ask("run")
+    with pytest.raises(ProcessLookupError):
+        os.kill(made[0], 0)
+    assert threading.active_count() == before
 
 
 def test_a_process_that_takes_too_long_is_given_up():

@@ -163,6 +163,42 @@ def test_what_is_opened_in_a_scope_of_another_has_its_weights(folder, model):
     assert np.array_equal(again.encode_text(TEXTS), model.encode_text(TEXTS))
 
 
+@keras.saving.register_keras_serializable("kzoo_tests")
+class OfArrays(keras.layers.Layer):
+    """Makes variables in the ways that there are."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.kernel = self.add_weight(shape=(3, 4), initializer=keras.initializers.Constant(0.5))
+        self.table = keras.Variable(np.arange(4, dtype="float32"), trainable=False)
+        self.count = keras.Variable(7, trainable=False)
+        self.assigned = self.add_weight(shape=(4,), initializer="zeros")
+        self.assigned.assign(self.table * 2.0)
+        self.built = True
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.kernel) + self.table + self.assigned
+
+
+def test_a_layer_of_somebody_else_may_make_variables_of_arrays(tmp_path):
+    def tower(name):
+        tower_inputs = [kzoo.encoders.Input(name, (3,), "float32")]
+        return kzoo.encoders.as_tower(OfArrays(), name, inputs=tower_inputs, embed_dim=4)
+
+    model = kzoo.MultiEncoder({"audio": tower("audio"), "gene": tower("gene")})
+    model.save_to_preset(tmp_path / "as_made")
+    model.towers()["gene_encoder"].layer.table.assign([4.0, 3.0, 2.0, 1.0])
+    model.save_to_preset(tmp_path / "changed")
+    for name in ("changed", "as_made"):
+        again = kzoo.from_preset(tmp_path / name)
+        wanted = [0.0, 1.0, 2.0, 3.0] if name == "as_made" else [4.0, 3.0, 2.0, 1.0]
+        layer = again.towers()["gene_encoder"].layer
+        assert numpy(layer.table).tolist() == wanted and numpy(layer.count) == 7 and layer.count.dtype == "int32"
+        assert numpy(layer.assigned).tolist() == [0.0, 2.0, 4.0, 6.0]
+        layer.table.assign(layer.table + 1.0)
+    assert len(again.weights) == len(model.weights)
+
+
 def test_a_quantised_folder(tmp_path):
     model = tiny_model()
     for block in model.image_encoder.blocks:
