@@ -7,6 +7,7 @@ from kzoo.encoders.tower import Tower
 from kzoo.keras_contact import CalledDirectly
 from kzoo.layers.initializers import Normal
 from kzoo.layers.pooling import per_row
+from kzoo.layers.transformer import TransformerBlock
 from kzoo.types import Tensor
 
 SEQUENCE_OPTIONS = frozenset({"keep", "embeddings", "prompts", "layers", "until"})
@@ -72,7 +73,13 @@ class SequenceTower(CalledDirectly, Tower):
             **others: what there must be none of.
         """
         plain = not layers and until is None and not prompts and all(each is None for each in others.values())
-        return not tokens and plain and self.num_blocks > 0 and self.blocks[-1].dropout is None
+        return not tokens and plain and self.num_blocks > 0 and self._can_run_alone(self.blocks[-1])
+
+    def _can_run_alone(self, block):
+        """Whether a block is as the tower made it: what a subclass adds at each position has no place to be added to,
+        and a mask of its own is not the tower's."""
+        as_made = type(block).call is TransformerBlock.call and block.attention.causal == getattr(self, "causal", False)
+        return as_made and block.dropout is None
 
     def _run(
         self,

@@ -18,6 +18,7 @@ from kzoo.keras_contact.attributes import (
     unscaled,
     untracked,
 )
+from kzoo.keras_contact.changes import SaysChanges
 from kzoo.keras_contact.direct import CalledDirectly, is_training
 from kzoo.keras_contact.errors import as_said, called_by_compiled_loss
 from kzoo.keras_contact.later import Unfilled, can_be_given_later, initializer_of
@@ -41,6 +42,7 @@ from kzoo.keras_contact.steps import (
     batches_placed,
     carried_variables,
     decide_direction,
+    forget_stale_steps,
     steps_run,
     sync_state,
     track_loss,
@@ -64,6 +66,7 @@ __all__ = [
     "BuiltAlready",
     "CalledDirectly",
     "CompiledInParts",
+    "SaysChanges",
     "SparesAll",
     "Unfilled",
     "as_said",
@@ -79,6 +82,7 @@ __all__ = [
     "carried_variables",
     "children_of",
     "decide_direction",
+    "forget_stale_steps",
     "found_anew",
     "give_parts",
     "give_state",

@@ -4,10 +4,12 @@ from typing import Any
 
 import keras
 
+from kzoo.keras_contact.changes import SaysChanges
+
 PLAIN = "float32"  # name of the policy by which nothing is cast and nothing quantised
 
 
-class CalledDirectly:
+class CalledDirectly(SaysChanges):
     """Mixin of a built layer: on torch its operations run at once where nothing else happens around them.
 
     What Keras does there (signatures, scopes, masks, types) takes ten times as long as a product of a few rows, and a

@@ -5,7 +5,11 @@ from typing import Any
 
 import keras
 
+from kzoo.keras_contact.changes import COUNT
+
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type)
+# whose layers compute by what they hold: others may go by their name, or by a table elsewhere
+KNOWN = ("kzoo", "keras")
 
 
 def likeness(layer) -> tuple:
@@ -40,6 +44,8 @@ def _of_layer(layer, numbers):
     own = {name: value for name, value in vars(layer).items() if name not in _of_every_layer()}
     own |= vars(layer).get("_modules", {})
     said = (type(layer), layer.dtype_policy.name, layer.quantization_mode, layer.autocast, layer._remat_mode)
+    if type(layer).__module__.partition(".")[0] not in KNOWN:
+        said = (*said, id(layer))
     return (*said, *((name, _of(value, numbers)) for name, value in sorted(own.items())))
 
 
@@ -67,4 +73,4 @@ def _of_every_layer():
     TensorFlow writes of its parts."""
     layer = keras.layers.Layer()
     layer.part = keras.layers.Layer()
-    return frozenset(vars(layer)) - {"part"}
+    return frozenset({*vars(layer), COUNT}) - {"part"}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 from typing import Any
 
 import keras
@@ -11,8 +12,10 @@ import keras
 from kzoo.interrupts import interrupted_between_steps
 from kzoo.keras_contact.adam_torch import adam_step, takes_kernel
 from kzoo.keras_contact.attributes import untracked
+from kzoo.keras_contact.changes import Structure
 from kzoo.keras_contact.step_tensorflow import take_steps
 
+_ONE_BY_ONE = RLock()  # several threads may ask a model at once, and the first to come follows its steps
 LONGEST = 500  # characters of what Keras shows of the data in an error
 
 
@@ -169,17 +172,23 @@ def weights_kept(model) -> Iterator:
         >>> with weights_kept(model):
         ...     model.fit(data)
     """
-    _forget_stale_steps(model)
-    if steps_run(model):
+    forget_stale_steps(model)
+    with _ONE_BY_ONE:
+        followed = None if steps_run(model) else _steps_of(model)
+    if followed is None:
         with _as_if_not_asked(model), _without_values():
             yield
         return
-    followed = _StepsOfJax(model) if keras.config.backend() == "jax" else _Steps(model)
     try:
         with _without_values():
             yield
     finally:
-        followed.leave()
+        with _ONE_BY_ONE:
+            followed.leave()
+
+
+def _steps_of(model):
+    return _StepsOfJax(model) if keras.config.backend() == "jax" else _Steps(model)
 
 
 def steps_run(model) -> bool:
@@ -222,13 +231,26 @@ def _without_values():
         raise type(error)(cut) from None
 
 
-def _forget_stale_steps(model):
-    """A layer that was quantised or given LoRA since has other weights than a compiled step knows."""
-    count = len(model.weights)
-    if vars(model).get("weights_in_steps", count) != count:
-        model.train_function = model.test_function = model.predict_function = None
+def forget_stale_steps(model) -> None:
+    """Has a model compile anew what was compiled before its layers were others, had other variables or attributes, or,
+    on jax, others of them were trained. A training that runs goes on with the step that it has.
+
+    Args:
+        model: a built model of kzoo.
+    """
+    known = vars(model)
+    if keras.config.backend() == "torch" and known.get("compiled_towers") is None:
+        return  # nothing is compiled
+    now = Structure(model)
+    if known.get("structure_asked", now) != now:
+        model.test_function = model.predict_function = None
+        known["compiled_functions"].clear()
         model.forget_compiled()
-    untracked(model, "weights_in_steps", count)
+    untracked(model, "structure_asked", now)
+    if not steps_run(model):
+        if known.get("structure_trained", now) != now:
+            model.train_function = None
+        untracked(model, "structure_trained", now)
 
 
 class _Steps:

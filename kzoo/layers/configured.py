@@ -6,14 +6,14 @@ from typing import Any, Self
 import keras
 
 from kzoo.arguments import check, declared, defaults_of
-from kzoo.keras_contact import as_said, untracked
+from kzoo.keras_contact import SaysChanges, as_said, untracked
 from kzoo.layers.arguments import BY_NAME
 from kzoo.shown import as_called
 
 _KERAS_ARGUMENTS = {"name", "dtype", "trainable"}
 
 
-class Configured:
+class Configured(SaysChanges):
     """Mixin for layers, losses and models: the config is the constructor's arguments, defaults included.
 
     Defaults are written into the config, so a file saved today opens the same after a default changes.

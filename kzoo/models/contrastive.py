@@ -197,6 +197,8 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
     def __call__(self, batch, *args, **kwargs) -> dict[str, Tensor]:
         check_replica(self)
         self.check_batch(batch)
+        if vars(self).get("compiled_towers") is not None and not keras_contact.steps_run(self):
+            keras_contact.forget_stale_steps(self)
         look_once(self, batch)
         return marked(super().__call__(batch, *args, **kwargs))
 
@@ -372,7 +374,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
 
     def compiled_once(self, key, make) -> Callable:
         """A function of this model's layers, `make(model)`, compiled once for all batches; see `compiled`."""
-        key = key, len(self.weights)  # which LoRA and quantisation change
+        keras_contact.forget_stale_steps(self)
         if key not in self.compiled_functions:
             self.compiled_functions[key] = compiled(self, make(self))
         return self.compiled_functions[key]

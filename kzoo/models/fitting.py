@@ -1,6 +1,7 @@
 """`fit`, `evaluate` and `predict` of every model: Keras' own, with what they are given looked at first."""
 
 from collections.abc import Iterator
+from threading import RLock
 from typing import Any
 
 import keras
@@ -36,6 +37,8 @@ from kzoo.training.resume import taken_from
 from kzoo.training.run_data import split
 from kzoo.training.together import Together, of_first, of_process
 from kzoo.types import Array
+
+_ONE_BY_ONE = RLock()
 
 
 class Fitting(keras_contact.CompiledInParts):
@@ -161,17 +164,18 @@ class Fitting(keras_contact.CompiledInParts):
 
     def make_predict_function(self, force=False) -> Any:
         """As in Keras, but on jax and TensorFlow blocks that are alike have one program where that is ready sooner."""
-        if self.predict_function is not None and not force:
-            return self.predict_function
-        keras_contact.untracked(self, "predict_programs", programs_of(self))
-        keras_contact.untracked(self, "predict_blocks", blocks_of(self))
-        if self.predict_programs is None:
-            return super().make_predict_function(force)
-        kept, self.jit_compile = self.jit_compile, False  # or Keras makes one program of it all
-        try:
-            return super().make_predict_function(force)
-        finally:
-            self.jit_compile = kept
+        with _ONE_BY_ONE:  # of several threads that ask at once another would find `jit_compile` as it is meanwhile
+            if self.predict_function is not None and not force:
+                return self.predict_function
+            keras_contact.untracked(self, "predict_programs", programs_of(self))
+            keras_contact.untracked(self, "predict_blocks", blocks_of(self))
+            if self.predict_programs is None:
+                return super().make_predict_function(force)
+            kept, self.jit_compile = self.jit_compile, False  # or Keras makes one program of it all
+            try:
+                return super().make_predict_function(force)
+            finally:
+                self.jit_compile = kept
 
     def evaluate(
         self,

@@ -16,20 +16,23 @@ FEWEST_WEIGHTS = 250_000  # of a block: to start a program takes about 20 micros
 
 
 def programs_of(model) -> Any:
-    """What runs a prediction of a model in several programs, `kzoo.models.programs_jax.Programs`.
+    """What runs a prediction of a model on jax: several programs, `kzoo.models.programs_jax.Programs`, or one.
 
-    Only on processors: there XLA takes longer to compile a large tower than to run it, and starts a program at once.
+    Several on processors alone: there XLA takes longer to compile a large tower than to run it, and starts a program at
+    once. Neither takes the memory of the weights, as the program of Keras does, with which threads that ask at the same
+    time would find none.
 
     Returns:
-        A function of values of variables and a batch; None where it is to be one program, or none.
+        A function of values of variables and a batch; None where a prediction is left to Keras.
     """
-    if keras.config.backend() != "jax" or not model.jit_compile or model.run_eagerly or not _has_many_blocks(model):
+    if keras.config.backend() != "jax" or not model.jit_compile or model.run_eagerly:
         return None
     import jax
 
-    apart = keras.distribution.distribution() is not None or parts_read()[1] > 1 or model.micro_batch_size is not None
-    if apart or jax.default_backend() != "cpu":
+    if keras.distribution.distribution() is not None or parts_read()[1] > 1:
         return None
+    if model.micro_batch_size is not None or jax.default_backend() != "cpu" or not _has_many_blocks(model):
+        return jax.jit(lambda state, batch: predicted(model, state, batch))  # a new one, which jax has not met before
     from kzoo.models.programs_jax import Programs
 
     return Programs(partial(predicted, model))

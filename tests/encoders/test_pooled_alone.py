@@ -7,6 +7,7 @@ from keras.ops import convert_to_tensor as as_tensor
 from shared_case import fill, numpy, tiny_model, value_and_gradients
 
 from kzoo.encoders import TextTransformer, VisionTransformer
+from kzoo.layers.transformer import TransformerBlock
 
 IDS = np.array([[1, 7, 8, 2, 2, 0], [1, 2, 0, 0, 0, 0], [1, 3, 4, 5, 6, 7]], "int32")  # the last one has no end
 TEXT = {"vocab_size": 12, "context_length": 6, "width": 16, "depth": 2, "num_heads": 2, "embed_dim": 8, "eot_id": 2}
@@ -99,3 +100,31 @@ def test_a_model_runs_all_only_where_tokens_are_asked_for():
     found = model(batch, outputs=("image_tokens", "text_embeddings", "image_embeddings"))
     assert set(asked) == {("image", True), ("text", False)} and "image_tokens" in found
     np.testing.assert_allclose(numpy(found["image_embeddings"]), numpy(plain["image_embeddings"]), atol=1e-6)
+
+
+class Added(TransformerBlock):
+    """Of somebody else, who adds something at each position."""
+
+    def call(self, x, **options):
+        return super().call(x, **options) + 0.5 * x
+
+
+def of_somebody_else(block):
+    block.__class__ = Added
+
+
+def of_another_mask(block):
+    block.attention.causal = not block.attention.causal
+
+
+@pytest.mark.parametrize("change", (of_somebody_else, of_another_mask))
+def test_a_last_block_that_is_not_as_it_was_made_is_run_as_a_whole(change):
+    text, image = TextTransformer(**TEXT), VisionTransformer(**IMAGE)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("uint8")
+    for tower, array in ((text, IDS), (image, pixels)):
+        fill(tower)
+        before = numpy(tower(as_tensor(array))["embedding"])
+        change(tower.blocks[-1])
+        whole, alone = both(tower, as_tensor(array))
+        np.testing.assert_allclose(numpy(alone["embedding"]), numpy(whole["embedding"]), atol=1e-6)
+        assert np.abs(numpy(whole["embedding"]) - before).max() > 1e-3

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from shared_case import tiny_model
+from shared_case import fill, tiny_model
 
 from kzoo.encoders import ResNet, TextTransformer
 from kzoo.models import DualEncoder
@@ -83,6 +83,28 @@ def test_what_was_locked_or_changed_since(recorded):
     for one in (plain, model):
         one.image_encoder.blocks[0].attention.query.quantize("int8")
     np.testing.assert_allclose(model.embed_batch(batch), plain.embed_batch(batch), atol=1e-6)
+
+
+def test_what_was_changed_since_is_seen_by_a_call(recorded):
+    plain, model = copies(tiny_model)
+    model.compile("sgd", jit_compile=True)
+    batch = {"images": batch_of(4)["images"]}
+
+    def embedded(one):
+        return keras.ops.convert_to_numpy(one(batch, training=False)["image_embeddings"])
+
+    before = embedded(model)
+    for one in (plain, model):
+        layer = one.image_encoder.blocks[1].mlp_up
+        layer.enable_lora(2)
+        fill(layer)
+    of_lora = embedded(model)
+    assert np.abs(of_lora - before).max() > 1e-4
+    np.testing.assert_allclose(of_lora, embedded(plain), atol=1e-6)
+    for one in (plain, model):
+        one.image_encoder.mean = (0.0, 0.0, 0.0)
+    np.testing.assert_allclose(embedded(model), embedded(plain), atol=1e-6)
+    assert np.abs(embedded(model) - of_lora).max() > 1e-4
 
 
 def test_micro_batches_and_a_layer_that_is_not_finite(recorded):

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from shared_case import tiny_model
+from shared_case import fill, tiny_model
 
 from kzoo.keras_contact import likeness, untracked
 from kzoo.layers.transformer import TransformerBlock
 from kzoo.models import programs
+from kzoo.models.programs_jax import Programs
 
 BACKEND = keras.config.backend()
 pytestmark = pytest.mark.skipif(BACKEND == "torch", reason="runs each operation as it comes")
@@ -141,6 +142,47 @@ def test_what_was_changed_since_is_seen():
 
 
 @on_jax
+def test_values_stay_with_their_weights_where_others_are_trained():
+    model, batch = tiny_model(depth=3), images()
+    blocks = model.image_encoder.blocks
+    fill(model.image_encoder)
+    before = model.embed_batch(batch)
+    for locked in blocks[:2]:  # as many weights of the same shapes, one block and then the other
+        for each in blocks:
+            each.trainable = each is not locked
+        np.testing.assert_allclose(model.embed_batch(batch), before, atol=1e-6)
+
+
+def test_an_attribute_that_was_set_since_is_seen():
+    model, batch = tiny_model(depth=2), images()
+    before, made = model.embed_batch(batch), model.predict_function
+    model.embed_batch(batch)
+    assert model.predict_function is made  # nothing was set
+    model.image_encoder.mean = (0.0, 0.0, 0.0)
+    after = model.embed_batch(batch)
+    assert np.abs(after - before).max() > 1e-4
+    np.testing.assert_allclose(after, plain(model, batch), atol=1e-6)
+
+
+GAINS = {"block_0": 3.0}
+
+
+class ByName(TransformerBlock):
+    """Of somebody else, who keeps elsewhere what a block does."""
+
+    def call(self, x, **options):
+        return GAINS.get(self.name, 1.0) * super().call(x, **options)
+
+
+@on_jax
+def test_blocks_of_a_class_that_is_not_known_are_each_their_own():
+    model = tiny_model(depth=3)
+    for each in (*model.image_encoder.blocks, *model.text_encoder.blocks):
+        each.__class__ = ByName
+    np.testing.assert_allclose(model.embed_batch(images()), plain(model, images()), atol=1e-6)
+
+
+@on_jax
 def test_a_prediction_within_a_precision_is_traced_for_it():
     import jax
 
@@ -175,12 +217,15 @@ def test_weights_that_were_put_on_a_device_stay_there():
 
 
 @on_jax
-def test_a_prediction_in_micro_batches_or_not_compiled_is_left_to_keras():
+def test_a_prediction_in_micro_batches_is_one_program_and_one_not_compiled_is_left_to_keras():
     model = tiny_model(depth=2)
-    for options in ({"micro_batch_size": 2}, {"jit_compile": False}, {"run_eagerly": True}):
+    for options in ({"jit_compile": False}, {"run_eagerly": True}):
         model.compile("sgd", **options)
         model.make_predict_function()
         assert model.predict_programs is None, options
+    model.compile("sgd", micro_batch_size=2)
+    model.make_predict_function()
+    assert not isinstance(model.predict_programs, Programs) and model.jit_compile
     model.compile("sgd")
     np.testing.assert_allclose(model.predict(images(5), batch_size=2, verbose=0)["image_embeddings"].shape, (5, 12))
     assert model.predict_programs is not None and model.jit_compile
