@@ -6,11 +6,13 @@ a release of Keras without it is found by that name, not by a model that trains 
 
 from kzoo.keras_contact.adapted import call_directly, call_through, found_anew, give_parts
 from kzoo.keras_contact.attributes import (
+    are_noted,
     attach,
     batch_norms,
     layers_within,
     memory_unsearched,
     moments_taken,
+    noted,
     optimized,
     replaced,
     shapes_shown,
@@ -66,6 +68,7 @@ __all__ = [
     "CompiledInParts",
     "SparesAll",
     "Unfilled",
+    "are_noted",
     "as_said",
     "attach",
     "attributes_of",
@@ -90,6 +93,7 @@ __all__ = [
     "likeness",
     "memory_unsearched",
     "moments_taken",
+    "noted",
     "optimized",
     "outputs_hidden",
     "outputs_shown",

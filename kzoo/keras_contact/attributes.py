@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from weakref import ref
 
 import keras
 
@@ -23,6 +24,19 @@ def untracked(owner, name, value) -> None:
         >>> untracked(model, "layout", {"text_encoder": "fused"})
     """
     object.__setattr__(owner, name, value)
+
+
+def noted(variables) -> tuple:
+    """Variables to be known again by `are_noted`, which may go meanwhile."""
+    return tuple(map(ref, variables))
+
+
+def are_noted(notes, variables) -> bool:
+    """Whether variables are those that were `noted`, in the same order: what was compiled for the one is for the other.
+
+    As many of them are not enough: an adapter in the place of another has as many, and another scale or another layer.
+    """
+    return len(notes) == len(variables) and all(note() is each for note, each in zip(notes, variables))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import keras
 
 from kzoo.interrupts import interrupted_between_steps
 from kzoo.keras_contact.adam_torch import adam_step, takes_kernel
-from kzoo.keras_contact.attributes import untracked
+from kzoo.keras_contact.attributes import are_noted, noted, untracked
 from kzoo.keras_contact.step_tensorflow import take_steps
 
 LONGEST = 500  # characters of what Keras shows of the data in an error
@@ -224,11 +224,13 @@ def _without_values():
 
 def _forget_stale_steps(model):
     """A layer that was quantised or given LoRA since has other weights than a compiled step knows."""
-    count = len(model.weights)
-    if vars(model).get("weights_in_steps", count) != count:
+    weights, notes = model.weights, vars(model).get("weights_in_steps")
+    if notes is not None and are_noted(notes, weights):
+        return
+    if notes is not None:
         model.train_function = model.test_function = model.predict_function = None
         model.forget_compiled()
-    untracked(model, "weights_in_steps", count)
+    untracked(model, "weights_in_steps", noted(weights))
 
 
 class _Steps:

@@ -2,7 +2,7 @@
 
 import keras
 
-from kzoo.keras_contact import outputs_hidden, show_outputs
+from kzoo.keras_contact import are_noted, noted, outputs_hidden, show_outputs
 
 
 class CompiledTowers:
@@ -35,9 +35,9 @@ class CompiledTowers:
         tensors = {name: keras.ops.convert_to_tensor(each) for name, each in named.items() if name not in rest}
         shapes = ((name, tuple(each.shape), each.dtype, each.device) for name, each in tensors.items())
         key = (id(tower), bool(training), *shapes, *((name, repr(each)) for name, each in rest.items()))
-        if key not in self.programs:
-            self.programs[key] = _Program(tower, bool(training), tensors, rest, len(arrays))
-        program = self.programs[key]
+        program = self.programs.get(key)
+        if program is None or not are_noted(program.notes, tower.variables):  # LoRA and quantisation bring others
+            program = self.programs[key] = _Program(tower, bool(training), tensors, rest, len(arrays))
         if program.adds_losses:
             return tower(*arrays, training=training, **options)
         found = program(tensors)
@@ -64,7 +64,7 @@ class _Program:
         import torch
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        self.tower, self.variables = tower, tower.variables
+        self.tower, self.variables, self.notes = tower, tower.variables, noted(tower.variables)
         self.outputs, self.moved, self.adds_losses = [], [], False
 
         def plain(*given):

@@ -372,10 +372,11 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
 
     def compiled_once(self, key, make) -> Callable:
         """A function of this model's layers, `make(model)`, compiled once for all batches; see `compiled`."""
-        key = key, len(self.weights)  # which LoRA and quantisation change
-        if key not in self.compiled_functions:
-            self.compiled_functions[key] = compiled(self, make(self))
-        return self.compiled_functions[key]
+        notes, function = self.compiled_functions.get(key, ((), None))
+        if not keras_contact.are_noted(notes, self.weights):  # LoRA and quantisation change them
+            function = compiled(self, make(self))
+            self.compiled_functions[key] = keras_contact.noted(self.weights), function
+        return function
 
     # -- config --
     def get_config(self) -> dict:
