@@ -2,6 +2,8 @@
 
 import math
 
+from keras import ops
+
 
 def takes_kernel(optimizer, variables) -> bool:
     """Whether `adam_step` takes the step of these variables, with their decay.
@@ -39,7 +41,7 @@ def adam_step(optimizer, gradients, variables, rate) -> None:
     import torch
     from torch.optim.adamw import adamw
 
-    before = float(optimizer.iterations.value)
+    before = float(ops.convert_to_tensor(optimizer.iterations))  # of an optimizer that sums gradients no variable
     # torch divides the root by what Keras multiplies the rate by, and adds epsilon afterwards
     epsilon = optimizer.epsilon / math.sqrt(1.0 - optimizer.beta_2 ** (before + 1.0))
     decay = optimizer.weight_decay or 0.0

@@ -1,7 +1,7 @@
 """What compiled steps take for granted of a model, found anew, so that they are forgotten where it is otherwise now."""
 
-from operator import is_
 from typing import Any
+from weakref import ref
 
 import keras
 
@@ -36,7 +36,7 @@ class Structure:
         by_place, self.objects, self.marks = keras.config.backend() == "jax", [], []
         for layer in layers_within(model):
             own = [*layer._trainable_variables, *layer._non_trainable_variables]
-            self.objects += [layer, *own]
+            self.objects += map(ref, [layer, *own])  # what is no part of the model any longer may go
             if not isinstance(layer, keras.Model):  # of which Keras sets attributes around each step
                 self.marks.append(vars(layer).get(COUNT, 0))
             if by_place:
@@ -44,6 +44,6 @@ class Structure:
 
     def __eq__(self, other) -> bool:
         same = self.marks == other.marks and len(self.objects) == len(other.objects)
-        return same and all(map(is_, self.objects, other.objects))
+        return same and all(one() is each() for one, each in zip(self.objects, other.objects))
 
     __hash__ = None

@@ -46,6 +46,8 @@ def _is_plain(layer, args, kwargs):
     if keras.src.backend.get_autocast_scope() is not None or layer._remat_mode or layer.activity_regularizer:
         return False
     device = keras.src.backend.torch.core.get_device().partition(":")[0]
+    if "training" in kwargs and not layer._call_has_training_arg:  # Keras takes it, as functional models give it to all
+        return False
     watched = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
     if watched or _has_any_global_hook():
         return False

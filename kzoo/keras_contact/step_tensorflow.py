@@ -47,7 +47,8 @@ def _adam_step(optimizer, variable, gradient, rate):
     the size of a weight, several of them at a time."""
     import tensorflow as tf
 
-    place, number = optimizer._get_variable_index(variable), tf.cast(optimizer.iterations.value + 1, tf.float32)
+    place = optimizer._get_variable_index(variable)
+    number = tf.cast(tf.convert_to_tensor(optimizer.iterations) + 1, tf.float32)
     first, second = optimizer._momentums[place].value, optimizer._velocities[place].value
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,

@@ -32,7 +32,8 @@ def attend(
     TensorFlow the three operations are written out: the op builds its masks from dynamic shapes there,
     which makes a causal training step 1.3 times slower (`benchmarks/attention.py`) and doubles the
     nodes of the exported graph. So they are on jax for float16, whose op does not run on CPUs, and for float32 on CPUs,
-    where XLA makes fewer kernels of them than of the op; and where a bias is added, which torch's op does not take.
+    where XLA makes fewer kernels of them than of the op; where a bias is added, which torch's op does not take; and
+    within `torch.func`, for whose transformations torch's op has no rule.
 
     Args:
         query: float tensor `(batch, T, heads, d)`.
@@ -85,8 +86,12 @@ def attend(
 
 def _has_op(query):
     """Whether the op of the backend is taken; of a graph that is exported on jax too, whose batch has no size yet."""
+    if keras.config.backend() == "torch":
+        from kzoo.layers import kernels_torch
+
+        return not kernels_torch.transformed()
     if keras.config.backend() != "jax":
-        return keras.config.backend() == "torch"
+        return False
     dtype = keras.backend.standardize_dtype(query.dtype)
     if dtype != "float32" or not isinstance(query.shape[0], int):
         return dtype != "float16"

@@ -4,7 +4,7 @@ Keras moves channels first and back, for which torch copies the map, and a kerne
 torch's own that takes three times as long as the product. oneDNN reads channels where they are.
 """
 
-from kzoo.layers.kernels_torch import chosen_here, multiplied, on_processor
+from kzoo.layers.kernels_torch import chosen_here, multiplied, on_processor, transformed
 from kzoo.types import Tensor
 
 
@@ -23,6 +23,10 @@ def convolved(x, kernel, strides, padding, groups=1) -> Tensor | None:
     """
     import torch
 
+    if transformed():  # where torch lays nothing out with channels last, as Keras does, either
+        x, kernel = x.permute(0, 3, 1, 2), kernel.reshape(*kernel.shape[:2], x.shape[-1] // groups, -1)
+        x = torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), None, strides, padding, 1, groups)
+        return x.permute(0, 2, 3, 1)
     if not chosen_here(x, kernel) or not on_processor(x, kernel):
         return None
     if kernel.shape[:2] == (1, 1) and tuple(strides) == (1, 1) and groups == 1 and not any(padding):

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from kzoo.layers.own_gradient import own_gradient
+from kzoo.layers.multilinear_jax import multilinear
 from kzoo.types import Tensor
 
 
@@ -36,33 +36,45 @@ def _program() -> Any:
     """Traced once for all layers of a shape, which halves what a first call takes more than with XLA's convolution."""
     import jax
 
-    def run(x, kernel, strides):
-        return own_gradient(lambda x, kernel: _by_taps(x, kernel[..., 0], strides))(x, kernel)
-
-    return jax.jit(run, static_argnums=2)
+    taken = multilinear("kzoo_depthwise", _by_taps, {0: _of_map, 1: _of_kernel})
+    return jax.jit(lambda x, kernel, strides: taken(x, kernel, strides=strides), static_argnums=2)
 
 
 def _by_taps(x, kernel, strides):
-    """The map, and the function of its upstream gradient to those of `x` and of the kernel."""
+    return sum(_seen(x, kernel, strides, tap) * kernel[*tap, :, 0] for tap in _taps(kernel))
+
+
+def _of_map(upstream, x, kernel, strides):
     from jax import numpy as jnp
     from jax.lax import pad
 
-    sides, taps = kernel.shape[:2], list(product(*map(range, kernel.shape[:2])))
-    grid = [(size - side) // step + 1 for size, side, step in zip(x.shape[1:3], sides, strides)]
-    lengths = [step * (size - 1) + 1 for size, step in zip(grid, strides)]
+    sides, lengths = kernel.shape[:2], _lengths(x, kernel, strides)
+    rests = [size - length - side + 1 for size, length, side in zip(x.shape[1:3], lengths, sides)]
+    frame = [(side - 1, side - 1 + rest, step - 1) for side, rest, step in zip(sides, rests, strides)]
+    wide = pad(upstream, jnp.zeros((), upstream.dtype), [(0, 0, 0), *frame, (0, 0, 0)])
+    turned = kernel[::-1, ::-1, :, 0]
+    return sum(wide[:, i : i + x.shape[1], j : j + x.shape[2]] * turned[i, j] for i, j in _taps(kernel))
 
-    def seen(x, tap):
-        rows, columns = (slice(at, at + length, step) for at, length, step in zip(tap, lengths, strides))
-        return x[:, rows, columns]
 
-    def gradients(*arguments, upstream=None):
-        upstream = arguments[-1] if upstream is None else upstream
-        rests = [size - length - side + 1 for size, length, side in zip(x.shape[1:3], lengths, sides)]
-        frame = [(side - 1, side - 1 + rest, step - 1) for side, rest, step in zip(sides, rests, strides)]
-        wide = pad(upstream, jnp.zeros((), upstream.dtype), [(0, 0, 0), *frame, (0, 0, 0)])
-        turned = kernel[::-1, ::-1]
-        of_x = sum(wide[:, i : i + x.shape[1], j : j + x.shape[2]] * turned[i, j] for i, j in taps)
-        of_kernel = jnp.stack([jnp.sum(seen(x, tap) * upstream, (0, 1, 2)) for tap in taps])
-        return of_x, of_kernel.reshape(*sides, -1, 1)
+def _of_kernel(upstream, x, kernel, strides):
+    from jax import numpy as jnp
 
-    return sum(seen(x, tap) * kernel[tap] for tap in taps), gradients
+    sums = [jnp.sum(_seen(x, kernel, strides, tap) * upstream, (0, 1, 2)) for tap in _taps(kernel)]
+    return jnp.stack(sums).reshape(kernel.shape)
+
+
+def _taps(kernel):
+    return list(product(*map(range, kernel.shape[:2])))
+
+
+def _lengths(x, kernel, strides):
+    """Of each side of the map what a tap sees of it, from its first pixel to its last."""
+    steps = ((size - side) // step for size, side, step in zip(x.shape[1:3], kernel.shape, strides))
+    return [step * each + 1 for step, each in zip(strides, steps)]
+
+
+def _seen(x, kernel, strides, tap):
+    """The pixels of a map that one pixel of the kernel meets."""
+    lengths = _lengths(x, kernel, strides)
+    rows, columns = (slice(at, at + length, step) for at, length, step in zip(tap, lengths, strides))
+    return x[:, rows, columns]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 from kzoo.layers.own_gradient import own_gradient
+from kzoo.types import Tensor
 
 TANH_SCALE, TANH_CUBE = math.sqrt(2.0 / math.pi), 0.044715  # of the tanh form of GELU
 
@@ -112,6 +113,17 @@ def layer_norm(epsilon) -> Callable:
         return x * scaled + (-mean * scaled + beta), gradients
 
     return normed
+
+
+def plain_norm(x, gamma, beta, epsilon) -> Tensor:
+    """The operations of Keras, but for its variance, for which the mean is a constant: right for the first derivative
+    alone."""
+    import tensorflow as tf
+
+    mean = tf.reduce_mean(x, -1, keepdims=True)
+    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), -1, keepdims=True)
+    scaled = tf.math.rsqrt(variance + epsilon) * gamma
+    return x * scaled + (-mean * scaled + beta)
 
 
 # -- products --

@@ -29,8 +29,16 @@ def chosen_here(*tensors) -> bool:
     import torch
 
     return all(isinstance(each, torch.Tensor) for each in tensors) and not (
-        torch.compiler.is_compiling() or torch.jit.is_tracing()
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or transformed()
     )
+
+
+def transformed() -> bool:
+    """Whether a function is transformed that these operations are of (`torch.func.vmap`, `jvp`, `grad`; tangents of
+    `torch.autograd.forward_ad`): torch knows how of its plain operations, and not of kernels with gradients of ours."""
+    import torch
+
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def recorded() -> bool:
@@ -234,7 +242,8 @@ def _quick_gelu() -> Any:
                 sigmoid = (1.702 * x).sigmoid()
                 return upstream * sigmoid * (1.0 + 1.702 * x * (1.0 - sigmoid))
             sigmoid = _sigmoid(x)
-            slope = (1.0 - sigmoid).mul_(x).mul_(1.702).add_(1.0)
-            return slope.mul_(sigmoid).mul_(upstream)
+            slope = (1.0 - sigmoid).mul_(x).mul_(1.702).add_(1.0).mul_(sigmoid)
+            del sigmoid  # whose memory the product takes, which is not made in place: there may be several upstream
+            return slope * upstream
 
     return QuickGelu

@@ -180,9 +180,16 @@ def embed(table, ids) -> Tensor:
     """
     if keras.config.backend() == "tensorflow":
         table = 1.0 * ops.convert_to_tensor(table)  # the gradient of a product is dense
-    elif keras.config.backend() == "jax" and not isinstance(ids, keras.KerasTensor):
+    elif keras.config.backend() == "jax" and _is_traced(value_of(table)):
         return _embed_on_jax()(value_of(table), value_of(ids))
     return ops.take(table, ids, axis=0)
+
+
+def _is_traced(x):
+    """Whether jax traces what reads a weight, for a gradient as it may be; of one that is exported it does not."""
+    import jax
+
+    return isinstance(x, jax.core.Tracer)
 
 
 @cache
@@ -190,26 +197,17 @@ def _embed_on_jax() -> Callable:
     """The gradient begins as zeros of the size of the table, which the compiler would make when the step begins, and
     hold while all else is computed. These hang on what comes from above, so that they are made where they are needed.
     """
-    import jax
     from jax import numpy
 
-    @jax.custom_vjp
-    def taken(table, ids):
-        return numpy.take(table, ids, axis=0)
+    from kzoo.layers.multilinear_jax import multilinear
 
-    def forward(table, ids):
-        return taken(table, ids), (ids, numpy.zeros((table.shape[0], 0), table.dtype))
-
-    def gradient(kept, upstream):
-        ids, of_rows = kept
+    def of_table(upstream, table, ids):
         number = upstream.ravel()[:1].sum()
         never = numpy.logical_and(numpy.isnan(number), number == 0)
-        shape = (of_rows.shape[0], *upstream.shape[ids.ndim :])
-        zeros = numpy.broadcast_to(numpy.where(never, 1, 0).astype(of_rows.dtype), shape)
-        return zeros.at[ids].add(upstream.astype(of_rows.dtype)), None
+        zeros = numpy.broadcast_to(numpy.where(never, 1, 0).astype(table.dtype), table.shape)
+        return zeros.at[ids].add(upstream.astype(table.dtype))
 
-    taken.defvjp(forward, gradient)
-    return taken
+    return multilinear("kzoo_embed", lambda table, ids: numpy.take(table, ids, axis=0), {0: of_table})
 
 
 class LayerNormalization(CalledDirectly, keras.layers.LayerNormalization):
@@ -224,11 +222,13 @@ class LayerNormalization(CalledDirectly, keras.layers.LayerNormalization):
                 return kernels_torch.layer_norm(inputs, *weights, self.epsilon)
         weighted = self.gamma is not None and self.beta is not None
         plain = self.axis == [-1] and self.compute_dtype == "float32" and weighted
-        if plain and keeps_less(inputs) and inputs.dtype == "float32":
+        if plain and keras.config.backend() == "tensorflow" and ops.is_tensor(inputs) and inputs.dtype == "float32":
             from kzoo.layers import kernels_tensorflow
 
             weights = (value_of(each) for each in (self.gamma, self.beta))
-            return kernels_tensorflow.layer_norm(self.epsilon)(inputs, *weights)
+            if keeps_less(inputs):
+                return kernels_tensorflow.layer_norm(self.epsilon)(inputs, *weights)
+            return kernels_tensorflow.plain_norm(inputs, *weights, self.epsilon)
         return super().call(inputs)
 
 

@@ -28,7 +28,7 @@ from kzoo.training.metrics import NamedMeans, in_batch_accuracy
 from kzoo.training.optimizers import resolve_optimizer
 from kzoo.training.options import DEFAULTS, check_options, options_of, set_options
 from kzoo.training.recipes import Recipe
-from kzoo.training.step import predict_step, steps_of
+from kzoo.training.step import predict_step, steps_of, test_step, train_step
 from kzoo.types import Tensor
 
 PAIR = ("image_embeddings", "text_embeddings")
@@ -278,7 +278,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
             return
         kwargs = {name: value for name, value in options.items() if name not in DEFAULTS}
         options = DEFAULTS | {name: value for name, value in options.items() if name in DEFAULTS}
-        check_compile(kwargs)
+        check_compile(self, kwargs)
         check_options(self, options)
         (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
@@ -358,7 +358,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         self.optimizer.build(self.trainable_variables)
 
     # -- train, evaluate, predict --
-    predict_step = predict_step
+    train_step, test_step, predict_step = train_step, test_step, predict_step
 
     def predicted(self, batch) -> list:
         """Names that `predict` gives: tokens and logits of a whole data set fit into no memory."""

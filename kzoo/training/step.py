@@ -19,7 +19,7 @@ from kzoo.training.watched import Watch, bad_gradients
 
 
 def steps_of(model) -> dict:
-    """`train_step` and `test_step` of one compilation of a model, by name.
+    """`train_step` and `test_step` of one compilation of a model, by name: those of its class, which may be a user's.
 
     New functions each time: jax takes equal methods of one model for the same program, so a model that is compiled with
     another loss would go on with the one before for as long as anything refers to it.
@@ -28,7 +28,7 @@ def steps_of(model) -> dict:
     def bound(step):
         return lambda *arguments: step(model, *arguments)
 
-    return {"train_step": bound(train_step), "test_step": bound(test_step)}
+    return {name: bound(getattr(type(model), name)) for name in ("train_step", "test_step")}
 
 
 def train_step(model, *arguments) -> Any:

@@ -121,6 +121,18 @@ def test_quantised_layers_multiply_integers():
     assert 0.0 < np.abs(found - want).max() < 0.05
 
 
+def test_layers_stand_in_a_functional_model():
+    """Which hands `training` on to every layer, also to those that have no such argument."""
+    x = keras.Input((5, WIDTH))
+    attention, scale = Attention(WIDTH, 2), LayerScale(0.5)
+    model = keras.Model(x, scale(attention(x)))
+    wanted = numpy(scale(attention(as_tensor(X))))
+    np.testing.assert_allclose(model.predict(X, verbose=0), wanted, atol=1e-6)
+    model.compile("sgd", "mse")
+    model.train_on_batch(X, X)
+    assert np.abs(model.predict(X, verbose=0) - wanted).max() > 1e-4
+
+
 def test_training_comes_from_around():
     block = TransformerBlock(**BLOCK, dropout=0.5)
     x = as_tensor(X)

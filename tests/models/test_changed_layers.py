@@ -8,7 +8,9 @@ import pytest
 from shared_case import batch_of, fill, tiny_model, toy_pairs
 
 import kzoo
+from kzoo.adaptation import LoRA, add_adapter, remove_adapter
 from kzoo.keras_contact import layers_within
+from kzoo.layers.adapted import adapted
 from kzoo.layers.changed import has_lora, plain_kernel
 from kzoo.models import Captioner
 from kzoo.presets.build import as_float32
@@ -121,6 +123,19 @@ def test_a_change_is_seen_by_what_was_compiled_before_it():
     copy = as_float32(in_int8(model))
     assert 1e-6 < np.abs(texts_of(model) - changed).max() < ROUNDED
     np.testing.assert_allclose(texts_of(copy), changed, atol=ROUNDED)
+
+
+def test_an_adapter_in_the_place_of_another_is_seen_by_what_was_compiled():
+    """It brings as many weights of the same shapes, and its scale is in no weight."""
+    model, found = tiny_model(depth=1), []
+    for alpha in (2, 20):
+        add_adapter(model.text_encoder, LoRA(rank=2, alpha=alpha))
+        for layer in adapted(model.text_encoder).values():
+            for variable in (layer.adapters["default"].a, layer.adapters["default"].b):
+                variable.assign(np.linspace(-0.5, 0.5, variable.shape[0] * variable.shape[1]).reshape(variable.shape))
+        found.append(texts_of(model))
+        remove_adapter(model.text_encoder)
+    assert np.abs(found[1] - found[0]).max() > 0.02
 
 
 def test_a_decoder_multiplies_by_its_quantised_head():

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from shared_case import fill, tiny_model
+from shared_case import fill, numpy, tiny_model
 
+from kzoo.adaptation import LoRA, adapters, add_adapter, remove_adapter
 from kzoo.encoders import ResNet, TextTransformer
+from kzoo.layers.adapted import adapted
 from kzoo.models import DualEncoder
 from kzoo.training import AdamW
 
@@ -83,6 +85,16 @@ def test_what_was_locked_or_changed_since(recorded):
     for one in (plain, model):
         one.image_encoder.blocks[0].attention.query.quantize("int8")
     np.testing.assert_allclose(model.embed_batch(batch), plain.embed_batch(batch), atol=1e-6)
+    for one in (plain, model):  # as many weights at other places, and a call without `predict` around it
+        for targets in ("**.attention.key", "**.attention.value"):
+            if "default" in adapters(one.image_encoder):
+                remove_adapter(one.image_encoder, "default")
+            add_adapter(one.image_encoder, LoRA(rank=2, targets=(targets,)))
+            for layer in adapted(one.image_encoder).values():
+                for variable in (layer.adapters["default"].a, layer.adapters["default"].b):
+                    variable.assign(np.full(variable.shape, 0.5, "float32"))
+            found = numpy(one(batch)["image_embeddings"])
+        np.testing.assert_allclose(found, numpy(plain(batch)["image_embeddings"]), atol=1e-6)
 
 
 def test_what_was_changed_since_is_seen_by_a_call(recorded):

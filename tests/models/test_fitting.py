@@ -127,6 +127,33 @@ def test_where_all_is_locked_nothing_is_trained(model):
 
 
 @pytest.mark.once
+def test_steps_of_a_subclass_are_those_that_run():
+    called, plain = [], tiny_model(depth=1)
+
+    class Own(kzoo.DualEncoder):
+        def train_step(self, *arguments):
+            called.append("train")
+            return super().train_step(*arguments)
+
+        def test_step(self, *arguments):
+            called.append("test")
+            return super().test_step(*arguments)
+
+    model, batch = Own(plain.image_encoder, plain.text_encoder), batch_of(plain, 4)
+    model.compile("sgd")
+    first, second = (model.fit(batch, verbose=0).history["loss"][0] for _ in range(2))
+    assert second < first
+    assert model.evaluate(batch, verbose=0)["loss"] < second
+    assert {*called} == {"train", "test"}
+
+
+def test_methods_of_a_subclass_that_nothing_would_call_are_refused():
+    plain = tiny_model(depth=1)
+    own = type("Own", (kzoo.DualEncoder,), {"compute_loss": lambda self, *arguments, **options: 0.0})
+    with pytest.raises(TypeError, match="Own has a compute_loss of its own, which a training of kzoo does not call;"):
+        own(plain.image_encoder, plain.text_encoder).compile("sgd")
+
+
 def test_class_weights_are_refused_of_one_batch_too(compiled):
     with pytest.raises(ValueError, match="class_weight weighs samples"):
         compiled.train_on_batch(batch_of(compiled, 4), class_weight={0: 1.0})

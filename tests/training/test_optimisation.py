@@ -208,6 +208,24 @@ def test_a_derived_optimizer_steps_as_that_of_keras(own, of_keras):
     assert len(called) == 6
 
 
+@pytest.mark.parametrize("own, of_keras", [(AdamW, keras.optimizers.AdamW), (Lion, keras.optimizers.Lion)])
+def test_a_derived_optimizer_sums_gradients_of_steps_as_that_of_keras(own, of_keras):
+    """Which models of kzoo refuse, and a model of the user's own does not."""
+    options = {"learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.95, "weight_decay": 0.1}
+    options |= {"epsilon": 1e-6} if own is AdamW else {}
+    found = []
+    for make in (own, of_keras):
+        weights = [keras.Variable(np.full(shape, 0.5, "float32")) for shape in ((3, 2), (4,))]
+        optimizer = make(**options, gradient_accumulation_steps=2)
+        optimizer.build(weights)
+        for step in (1.0, -0.3, 0.2, 0.7):
+            optimizer.apply([ops.full(each.shape, step) for each in weights])
+        found.append([numpy(each) for each in weights])
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=2e-6)
+        assert np.abs(one - 0.5).max() > 0.05
+
+
 def test_a_step_of_adamw_is_that_of_keras_in_place(deep):
     """Of two steps, so that the moments count."""
     batch, model = batch_of(deep, 8), deep
