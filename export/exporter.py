@@ -89,8 +89,8 @@ def export(
             there is `dtype`). Where a level loses more than the bounds allow, the next milder one is taken and a
             warning says why; `"quantized"` of the manifest has levels, cosines, sizes and speed.
         samples: pictures and texts that are like those to come, some tens or hundreds: a folder of pictures, a list of
-            pictures and texts, a dict with `"images"`, `"texts"` or both, or pairs as `kzoo.data.pairs` takes
-            them, with which recall is measured too. A graph without samples stays in float32.
+            pictures and texts, a dict with `"images"` (a folder or a list), `"texts"` or both, or pairs as
+            `kzoo.data.pairs` takes them, with which recall is measured too. A graph without samples stays in float32.
         min_cosine: bound of a quantised graph: of the smallest cosine of its outputs with those in float32.
         max_recall_drop: bound with pairs: by how much recall@1 and recall@5 of the samples may fall, as a share.
 

@@ -93,12 +93,24 @@ def export(
         )
     elif quantize is not None:
         given["samples"] = {"images": unpacked(asked["images"]), "texts": asked["texts"]}
-    manifest = opened.export(folder, format=format.value, overwrite=overwrite, **given)
+    manifest = _with_classifier(opened, model).export(folder, format=format.value, overwrite=overwrite, **given)
     for name, difference in manifest["worst_difference"].items():
         console.print(f"{name}: worst difference to the model {difference:.1e} at batch 1, 2 and 5")
     if quantize is not None:
         _show(manifest["quantized"])
     console.print(f"wrote {folder}")
+
+
+def _with_classifier(opened, model):
+    """A model with the classifier that kzoo adapt has left beside it, which leaves with it."""
+    from kzoo.adaptation import AdaptedClassifier, EmbeddingClassifier
+    from kzoo.adaptation.classifiers.classifier import CLASSIFIER_FILE
+
+    beside = Path(model) / CLASSIFIER_FILE
+    if not beside.is_file():
+        return opened
+    console.print(f"with the classifier beside the model, {CLASSIFIER_FILE}")
+    return AdaptedClassifier(opened, EmbeddingClassifier.load(beside))
 
 
 def _check(format, quantize, measured, bounds):

@@ -49,6 +49,11 @@ def test_a_folder_of_class_folders_becomes_a_model(place):
     ]
     wanted = kzoo.adaptation.AdaptedClassifier.load(place / "adapted").classify(pictures)
     np.testing.assert_allclose([[row[name] for name in NAMES] for row in rows], wanted, atol=1e-6)
+    result = run("export", place / "adapted", place / "onnx")  # with its classes
+    assert result.exit_code == 0 and "with the classifier beside the model" in result.output
+    served = kzoo.adaptation.AdaptedClassifier.load(place / "onnx")
+    assert served.classes == NAMES
+    np.testing.assert_allclose(served.classify(pictures), wanted, atol=1e-4)
 
 
 def test_what_is_trained_is_kept_and_what_cannot_be_read_is_left_out(place):
