@@ -42,6 +42,29 @@ def handed_over(array, dtype=None) -> Tensor:
     return ops.convert_to_tensor(array, dtype)  # jax takes longer with what was put in order before
 
 
+def check_not_traced(what) -> None:
+    """Stops within a function that TensorFlow or jax traces, where tensors have no numbers: a model that is made there
+    would keep them.
+
+    Args:
+        what: is made, for the sentence.
+
+    Raises:
+        RuntimeError: within `tf.function`, a graph of TensorFlow, or `jax.jit`.
+    """
+    backend, around = keras.config.backend(), None
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        around = None if tf.executing_eagerly() else "tf.function or a graph of TensorFlow"
+    elif backend == "jax":
+        import jax
+
+        around = "jax.jit" if isinstance(jax.numpy.zeros(()), jax.core.Tracer) else None
+    if around is not None:
+        raise RuntimeError(f"{what} cannot be made within {around}; make it before, and use it in there.")
+
+
 class _OfTensor(np.ndarray):
     """The memory of a tensor of TensorFlow, its attribute `tensor`, as an array; views of it have none."""
 

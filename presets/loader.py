@@ -12,6 +12,7 @@ from kzoo.encoders.tower import table_of
 from kzoo.files import limits
 from kzoo.files.words import said_by
 from kzoo.files.writing import readable
+from kzoo.handed_over import check_not_traced
 from kzoo.keras_contact import untracked
 from kzoo.layers.changed import change_again
 from kzoo.layers.initializers import TooMany, at_most, built_together, filling, unfilled, without_values
@@ -71,12 +72,14 @@ def from_preset(
         ValueError: unknown preset, a folder without a model, weights that do not fit their config or are not those
             that were saved with it, a `vocab_size` beside weights.
         FileNotFoundError: the weights are neither in the folder, in the hub's cache, nor on the hub.
+        RuntimeError: within a function that TensorFlow or jax traces.
 
     Example:
         >>> model = kzoo.from_preset("clip_nano", load_weights=False)
         >>> model.save_to_preset("my_clip")
         >>> model = kzoo.from_preset("my_clip")
     """
+    check_not_traced(f"the model {name}")
     _check_dtype(dtype)
     name, row, title = without_scheme(str(name)), None, None
     path = _nameable(name)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from kzoo.files.strict_json import check_content
 from kzoo.files.writing import readable
+from kzoo.handed_over import check_not_traced
 from kzoo.layers.initializers import filling
 from kzoo.presets.build import TOWER, build_tower
 from kzoo.presets.foreign import read_json, steps_of, weight_files
@@ -42,6 +43,7 @@ class Alone:
 
 def open_tower(name, tower=None, load_weights=True, image_size=None, context_length=None, dtype=None) -> Any:
     """`kzoo.encoders.from_checkpoint`."""
+    check_not_traced(f"the tower of {name}")
     folder = _folder(name, load_weights)
     kind = None if folder is None else _class_in(folder)
     if kind is None:

@@ -113,5 +113,7 @@ def chosen(cases, names) -> list[Case]:
     """
     unknown = [name for name in names if all(name not in (each.name, each.kind) for each in cases)]
     if unknown:
-        raise ValueError(f"no case {', '.join(unknown)}; there are {', '.join(each.name for each in cases)}.")
+        of_gpu = {each.name for each in on_accelerator()} & set(unknown)
+        why = f" ({', '.join(sorted(of_gpu))}: on a GPU alone, and without --quick)" if of_gpu else ""
+        raise ValueError(f"no case {', '.join(unknown)}{why}; there are {', '.join(each.name for each in cases)}.")
     return [each for each in cases if not names or each.name in names or each.kind in names]

@@ -97,7 +97,9 @@ def _try_folder(folder):
         for name in (NUMBERS, TABLES):
             try_file(folder / name)
     except OSError as error:
-        raise ValueError(f"--output is {folder}, where no results can be written: {said_by(error)}.") from error
+        raise ValueError(
+            f"--output is {folder}, where no results can be written: {said_by(error.strerror or error)}."
+        ) from error
 
 
 def _read(path):

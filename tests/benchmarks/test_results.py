@@ -199,6 +199,8 @@ def test_cases_and_engines_have_names_of_their_own_and_are_chosen_by_them():
         assert len(set(names)) == len(names)
         assert chosen(cases, []) == cases and chosen(cases, [names[0]]) == cases[:1]
     assert [each.name for each in chosen(on_processor(), ["train"])] == ["train-8", "train-32"]
+    with pytest.raises(ValueError, match=r"^no case image-256-bfloat16 \(image-256-bfloat16: on a GPU alone.*image-8"):
+        chosen(on_processor(), ["image-256-bfloat16"])
     assert len({each.name for each in ENGINES}) == len(ENGINES)
     assert [each.name for each in chosen_engines(["kzoo jax", "open_clip"])] == ["open_clip", "kzoo jax"]
     assert {each.module for each in chosen_engines(["products"])} == {"products"} and len(

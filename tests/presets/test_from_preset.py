@@ -163,6 +163,33 @@ def test_what_is_opened_in_a_scope_of_another_has_its_weights(folder, model):
     assert np.array_equal(again.encode_text(TEXTS), model.encode_text(TEXTS))
 
 
+def traced(function):
+    """Calls a function while the backend traces it; at once on torch, which traces none."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.jit(lambda x: (function(), x)[1])(1.0)
+    elif keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.function(lambda: (function(), tf.zeros(()))[1], autograph=False)()
+    else:
+        function()
+
+
+def test_a_model_is_not_made_while_a_function_is_traced(folder):
+    for make in (
+        lambda: kzoo.from_preset(folder),
+        lambda: kzoo.from_preset("clip_nano", load_weights=False),
+        lambda: kzoo.encoders.from_checkpoint(folder, "image"),
+    ):
+        if keras.config.backend() == "torch":
+            traced(make)
+        else:
+            with pytest.raises(RuntimeError, match=r"cannot be made within (tf\.function|jax\.jit).*make it before"):
+                traced(make)
+
+
 @keras.saving.register_keras_serializable("kzoo_tests")
 class OfArrays(keras.layers.Layer):
     """Makes variables in the ways that there are."""
