@@ -34,7 +34,9 @@ class CompiledTowers:
         rest = {name: each for name, each in named.items() if isinstance(each, (bool, int, tuple))}
         tensors = {name: keras.ops.convert_to_tensor(each) for name, each in named.items() if name not in rest}
         shapes = ((name, tuple(each.shape), each.dtype, each.device) for name, each in tensors.items())
-        key = (id(tower), bool(training), *shapes, *((name, repr(each)) for name, each in rest.items()))
+        device = next(iter(tensors.values())).device.type
+        cast_to = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None  # within the program
+        key = (id(tower), bool(training), cast_to, *shapes, *((name, repr(each)) for name, each in rest.items()))
         if key not in self.programs:
             self.programs[key] = _Program(tower, bool(training), tensors, rest, len(arrays))
         program = self.programs[key]

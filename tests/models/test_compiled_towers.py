@@ -119,6 +119,17 @@ def test_what_was_changed_since_is_seen_by_a_call(recorded):
     assert np.abs(embedded(model) - of_lora).max() > 1e-4
 
 
+def test_a_program_of_an_autocast_is_of_that_alone(recorded):
+    import torch
+
+    plain, model = copies(lambda: tiny_model(depth=1))
+    model.compile("sgd", jit_compile=True)
+    batch = {"images": batch_of(2)["images"]}
+    with torch.autocast("cpu", torch.bfloat16):
+        model.embed_batch(batch)
+    np.testing.assert_allclose(model.embed_batch(batch), plain.embed_batch(batch), atol=1e-6)
+
+
 def test_micro_batches_and_a_layer_that_is_not_finite(recorded):
     plain, model = copies(tiny_model)
     plain.compile(AdamW(1e-2), micro_batch_size=2)
