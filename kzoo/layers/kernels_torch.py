@@ -38,6 +38,8 @@ def transformed() -> bool:
     `torch.autograd.forward_ad`): torch knows how of its plain operations, and not of kernels with gradients of ours."""
     import torch
 
+    if torch.compiler.is_compiling():  # which knows of transformations by itself
+        return False
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
