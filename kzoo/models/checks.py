@@ -140,9 +140,8 @@ def _without(variables, others):
     return [each for each in variables if id(each) not in there]
 
 
-def check_compile(model, options) -> None:
-    """Arguments of `compile` that Keras has for targets are refused by name, and so are methods of a subclass that no
-    step of kzoo would call."""
+def check_overridden(model) -> None:
+    """Methods of a subclass that no step of kzoo would call are refused by name."""
     for name in ("compute_loss", "compute_metrics"):
         own, step = getattr(type(model), name), type(model).train_step
         if own is not getattr(keras.Model, name) and step.__module__.startswith("kzoo."):
@@ -150,6 +149,10 @@ def check_compile(model, options) -> None:
                 f"{type(model).__name__} has a {name} of its own, which a training of kzoo does not call; give compile "
                 "a loss of kzoo.losses, or a subclass of one, or write train_step of the model, too."
             )
+
+
+def check_compile(options) -> None:
+    """Arguments of `compile` that Keras has for targets are refused by name."""
     for name in ("metrics", "weighted_metrics"):
         if options.get(name) is not None:
             raise TypeError(

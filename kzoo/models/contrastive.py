@@ -14,7 +14,15 @@ from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import check_replica, marked
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
-from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
+from kzoo.models.checks import (
+    check_arrays,
+    check_compile,
+    check_compiled,
+    check_overridden,
+    check_rows,
+    check_trained,
+    contents,
+)
 from kzoo.models.compiled import compiled
 from kzoo.models.fitting import Fitting
 from kzoo.models.intake import look_once
@@ -278,7 +286,8 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
             return
         kwargs = {name: value for name, value in options.items() if name not in DEFAULTS}
         options = DEFAULTS | {name: value for name, value in options.items() if name in DEFAULTS}
-        check_compile(self, kwargs)
+        check_overridden(self)
+        check_compile(kwargs)
         check_options(self, options)
         (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
