@@ -1,15 +1,20 @@
 """What torch does better than operation by operation: products with a matrix, attention, norms, activations.
 
-On a CPU torch multiplies in float32 by MKL, which has slow kernels for the processors of other makers, half as fast as
-those of oneDNN there (`benchmarks/linear.py`). torch is built with oneDNN and gives its convolutions to it; the product
-is taken from there, by the operation that `torch.compile` also makes of a linear layer.
+On a CPU torch multiplies in float32 by MKL, which has slow kernels for the processors of other makers than its own,
+half as fast as those of oneDNN there, and for its own the faster ones (`benchmarks/linear.py`). torch is built with
+oneDNN and gives its convolutions to it; on processors of others the product is taken from there, by the operation that
+`torch.compile` also makes of a linear layer.
 """
 
+import platform
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from kzoo.types import Tensor
 
+MAKER = "GenuineIntel"  # of processors, and of MKL
+PROCESSORS = Path("/proc/cpuinfo")  # says who made them, where there is such a file
 # below, to prepare a call of oneDNN takes longer than the product by MKL
 FEWEST_ROWS = 4
 FEWEST_PRODUCTS = 2**22
@@ -79,7 +84,7 @@ def _by_onednn(x, kernel):
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and _has_operation()
+        and onednn_is_faster()
         and not torch.is_autocast_enabled("cpu")
         and (rows >= FEWEST_ROWS or (rows > 1 and kernel.shape[-1] >= VOCABULARY))
         and x.numel() * kernel.shape[-1] >= FEWEST_PRODUCTS
@@ -87,10 +92,14 @@ def _by_onednn(x, kernel):
 
 
 @cache
-def _has_operation():
+def onednn_is_faster() -> bool:
+    """Whether oneDNN's product is there, and MKL is written for another maker's processors. This is not timed, so that
+    a program gives the same bits each time."""
     import torch
 
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    said = PROCESSORS.read_text("utf-8", "replace") if PROCESSORS.exists() else platform.processor()
+    return there and torch.backends.mkl.is_available() and MAKER not in said
 
 
 def _product(x, kernel, bias=None):

@@ -49,6 +49,7 @@ def test_transformations_of_torch(name, monkeypatch):
 
     from kzoo.layers import kernels_torch
 
+    monkeypatch.setattr(kernels_torch, "onednn_is_faster", lambda: True)
     monkeypatch.setattr(kernels_torch, "FEWEST_ROWS", 1)
     monkeypatch.setattr(kernels_torch, "FEWEST_PRODUCTS", 1)
     x, along, piece = torch.tensor(X), torch.tensor(ALONG), pieces()[name]

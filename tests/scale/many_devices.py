@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import traceback
+from functools import cache
 
 import keras
 import numpy as np
@@ -156,9 +157,15 @@ def apart(one, other):
     )
 
 
+@cache
+def alone(name):
+    """Losses and weights of one device, which several cases are compared with."""
+    _, *found = trained(name, contextlib.nullcontext, non_finite=FORMS[name][0].get("non_finite", "stop"))
+    return found
+
+
 def loss(name):
-    _, losses, weights = trained(name, contextlib.nullcontext, non_finite=FORMS[name][0].get("non_finite", "stop"))
-    found = {}
+    (losses, weights), found = alone(name), {}
     for options in FORMS[name]:
         _, of_devices, moved = trained(name, devices, **options)
         found[str(options)] = [apart(losses, of_devices), apart(weights, moved)]
@@ -256,7 +263,7 @@ def layouts():
     distribution = keras.distribution.ModelParallel(layout_map=kzoo.scale.layout_map(mesh), auto_shard_dataset=False)
     found = {}
     for name in ("teacher", "coca"):
-        _, losses, weights = trained(name, contextlib.nullcontext)
+        losses, weights = alone(name)
         model, of_devices, moved = trained(name, distribution.scope)
         found[name] = [apart(losses, of_devices), apart(weights, moved)]
         with distribution.scope():
