@@ -23,14 +23,12 @@ def compared(old, new) -> tuple[list[str], bool]:
             continue
         earlier, (of_old, of_new, measure) = before[case["name"]], _comparable(old, new, before[case["name"]], case)
         for name in earlier["engines"]:
-            place = f"{case['name']}, {name}"
+            place, both = f"{case['name']}, {name}", name in of_old and name in of_new
             if name in case["failed"]:
                 worse.append(f"- {place} does not run any more: {case['failed'][name].rstrip('.')}.")
-            elif name not in of_old or name not in of_new:
-                pass
-            elif min(of_old[name].count, of_new[name].count) < FEWEST_ROUNDS:
+            elif both and min(of_old[name].count, of_new[name].count) < FEWEST_ROUNDS:
                 words.append(f"- {place} cannot be compared: fewer than {FEWEST_ROUNDS} rounds do not show the noise.")
-            elif change := changed(of_old[name], of_new[name]):
+            elif both and (change := changed(of_old[name], of_new[name])):
                 line = f"- {place} is {_said(change)}: {measure(of_old[name])} before, now {measure(of_new[name])}."
                 (worse if change < 0 else better).append(line)
             worse += _memory(place, earlier["engines"][name], case["engines"].get(name, {}))

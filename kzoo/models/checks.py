@@ -1,7 +1,5 @@
 """Bad input, found before it reaches a graph: each check stops with one sentence."""
 
-import keras
-
 from kzoo import keras_contact
 from kzoo.arguments import AMOUNT, COUNT, INNER, shown
 from kzoo.models.slots import rows_of_bag
@@ -138,17 +136,6 @@ def check_trained(model) -> None:
 def _without(variables, others):
     there = set(map(id, others))
     return [each for each in variables if id(each) not in there]
-
-
-def check_overridden(model) -> None:
-    """Methods of a subclass that no step of kzoo would call are refused by name."""
-    for name in ("compute_loss", "compute_metrics"):
-        own, step = getattr(type(model), name), type(model).train_step
-        if own is not getattr(keras.Model, name) and step.__module__.startswith("kzoo."):
-            raise TypeError(
-                f"{type(model).__name__} has a {name} of its own, which a training of kzoo does not call; give compile "
-                "a loss of kzoo.losses, or a subclass of one, or write train_step of the model, too."
-            )
 
 
 def check_compile(options) -> None:

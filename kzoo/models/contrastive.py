@@ -14,15 +14,7 @@ from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import check_replica, marked
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
-from kzoo.models.checks import (
-    check_arrays,
-    check_compile,
-    check_compiled,
-    check_overridden,
-    check_rows,
-    check_trained,
-    contents,
-)
+from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
 from kzoo.models.compiled import compiled
 from kzoo.models.fitting import Fitting
 from kzoo.models.intake import look_once
@@ -36,7 +28,7 @@ from kzoo.training.metrics import NamedMeans, in_batch_accuracy
 from kzoo.training.optimizers import resolve_optimizer
 from kzoo.training.options import DEFAULTS, check_options, options_of, set_options
 from kzoo.training.recipes import Recipe
-from kzoo.training.step import predict_step, steps_of, test_step, train_step
+from kzoo.training.step import check_overridden, predict_step, steps_of, test_step, train_step
 from kzoo.types import Tensor
 
 PAIR = ("image_embeddings", "text_embeddings")

@@ -31,6 +31,17 @@ def steps_of(model) -> dict:
     return {name: bound(getattr(type(model), name)) for name in ("train_step", "test_step")}
 
 
+def check_overridden(model) -> None:
+    """Methods of a subclass that no step of kzoo would call are refused by name."""
+    for name in ("compute_loss", "compute_metrics"):
+        own, step = getattr(type(model), name), type(model).train_step
+        if own is not getattr(keras.Model, name) and step.__module__.startswith("kzoo."):
+            raise TypeError(
+                f"{type(model).__name__} has a {name} of its own, which a training of kzoo does not call; give compile "
+                "a loss of kzoo.losses, or a subclass of one, or write train_step of the model, too."
+            )
+
+
 def train_step(model, *arguments) -> Any:
     """What `fit` and `train_on_batch` of a kzoo model do with a batch; arguments and result as Keras' own."""
     return run_step(model, arguments, partial(_trained, model))

@@ -126,7 +126,6 @@ def test_where_all_is_locked_nothing_is_trained(model):
         model.fit(batch_of(model, 4), verbose=0)
 
 
-@pytest.mark.once
 def test_steps_of_a_subclass_are_those_that_run():
     called, plain = [], tiny_model(depth=1)
 
@@ -154,6 +153,7 @@ def test_methods_of_a_subclass_that_nothing_would_call_are_refused():
         own(plain.image_encoder, plain.text_encoder).compile("sgd")
 
 
+@pytest.mark.once
 def test_class_weights_are_refused_of_one_batch_too(compiled):
     with pytest.raises(ValueError, match="class_weight weighs samples"):
         compiled.train_on_batch(batch_of(compiled, 4), class_weight={0: 1.0})

@@ -1,6 +1,7 @@
 """Several threads ask one model at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier, BrokenBarrierError
 
 import keras
@@ -19,10 +20,8 @@ def met(monkeypatch, owner, name):
     barrier, function = Barrier(2), getattr(owner, name)
 
     def both(*arguments, **options):
-        try:
+        with suppress(BrokenBarrierError):
             barrier.wait(0.2)
-        except BrokenBarrierError:
-            pass
         return function(*arguments, **options)
 
     monkeypatch.setattr(owner, name, both)
