@@ -1,6 +1,8 @@
 """Bad input, found before it reaches a graph: each check stops with one sentence."""
 
-from kzoo import keras_contact
+import warnings
+
+from kzoo import keras_contact, losses
 from kzoo.arguments import AMOUNT, COUNT, INNER, shown
 from kzoo.models.slots import rows_of_bag
 from kzoo.scale.engine import count
@@ -151,3 +153,20 @@ def check_compile(options) -> None:
             f"compile was given loss_weights={options['loss_weights']!r}; weigh the terms of the loss itself: "
             "loss=InfoNCE() + 2.0 * Captioning()."
         )
+
+
+def check_own_loss(model, loss) -> None:
+    """Says that weights of a loss, such as a learnt temperature, go along to a second model."""
+    terms = [each for each in keras_contact.layers_within(loss) if isinstance(each, losses.Loss)]
+    fixed = {id(constant) for term in terms for constant in term.constants.values()}
+    own = [weight for weight in loss.weights if id(weight) not in fixed]
+    shared = [each.path for each in own if getattr(each, "trained_by", model.identity) is not model.identity]
+    if shared:
+        warnings.warn(
+            f"the loss was compiled with another model before: {len(shared)} of its weights (the first is "
+            f"{shared[0]}) are as that one left them, and both train them from now on; give each model a loss of "
+            "its own.",
+            stacklevel=4,
+        )
+    for weight in own:
+        keras_contact.untracked(weight, "trained_by", model.identity)

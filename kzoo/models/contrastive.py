@@ -1,7 +1,6 @@
 """The model that `fit` trains: towers by modality, heads, and a loss that reads what they give by name."""
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Self
 
@@ -14,7 +13,15 @@ from kzoo.layers.configured import Configured
 from kzoo.losses.parts.own_loops import check_replica, marked
 from kzoo.losses.spec import named
 from kzoo.models.answers import Rule, World, answer
-from kzoo.models.checks import check_arrays, check_compile, check_compiled, check_rows, check_trained, contents
+from kzoo.models.checks import (
+    check_arrays,
+    check_compile,
+    check_compiled,
+    check_own_loss,
+    check_rows,
+    check_trained,
+    contents,
+)
 from kzoo.models.compiled import compiled
 from kzoo.models.fitting import Fitting
 from kzoo.models.intake import look_once
@@ -284,7 +291,7 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         (COUNT | None)("micro_batch_size", micro_batch_size)
         loss = losses.from_spec(self.loss_spec) if loss is None else named(loss)
         self.check_loss(loss)
-        self._own(loss)
+        check_own_loss(self, loss)
         policy, optimizer = gradient_policy(gradients), resolve_optimizer(optimizer)
         check_optimizer(optimizer)
         policy.check(self)
@@ -300,22 +307,6 @@ class ContrastiveModel(keras_contact.BuiltAlready, Leaving, Configured, Fitting,
         keras_contact.untracked(self, "micro_batch_size", micro_batch_size)
         keras_contact.attach(self, objective=loss, gradients=policy, means=means)
         keras_contact.attach(self, **set_options(self, options))
-
-    def _own(self, loss):
-        """Says that weights of a loss, such as a learnt temperature, go along to a second model."""
-        terms = [each for each in keras_contact.layers_within(loss) if isinstance(each, losses.Loss)]
-        fixed = {id(constant) for term in terms for constant in term.constants.values()}
-        own = [weight for weight in loss.weights if id(weight) not in fixed]
-        shared = [each.path for each in own if getattr(each, "trained_by", self.identity) is not self.identity]
-        if shared:
-            warnings.warn(
-                f"the loss was compiled with another model before: {len(shared)} of its weights (the first is "
-                f"{shared[0]}) are as that one left them, and both train them from now on; give each model a loss of "
-                "its own.",
-                stacklevel=4,
-            )
-        for weight in own:
-            keras_contact.untracked(weight, "trained_by", self.identity)
 
     def check_loss(self, loss) -> None:
         """Stops with a sentence where the model can never give what a loss reads."""
