@@ -12,7 +12,7 @@ from keras import ops
 
 from kzoo.handed_over import handed_over
 from kzoo.keras_contact import Unfilled, can_be_given_later, initializer_of
-from kzoo.layers.drawing import drawn_ahead, processors, taken
+from kzoo.layers.random_numbers import drawn_ahead, processors, taken
 from kzoo.types import Tensor
 
 _empty = ContextVar("empty_weights", default=False)  # whether weights start with nothing, in this thread alone
