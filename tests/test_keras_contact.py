@@ -75,6 +75,7 @@ class Constants:
 PRIVATE = {
     "_tracker": (compiled, None),
     "_track_variables": (compiled, "torch"),
+    "_untrack_variable": (compiled, None),
     "_flatten_layers": (compiled, None),
     "_build_shapes_dict": (compiled, None),
     "_loss_tracker": (compiled, None),

@@ -1,11 +1,14 @@
 """What goes past the tracking of Keras, and the parts of its models and optimizers."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 import keras
+
+_unsearched = ContextVar("memory_unsearched", default=False)  # in this thread alone
 
 
 def untracked(owner, name, value) -> None:
@@ -79,15 +82,27 @@ def layers_within(layer) -> list:
 @contextmanager
 def memory_unsearched() -> Iterator:
     """Around the quantisation of layers, each of which has Keras search all memory for garbage: a second per layer
-    where large libraries are loaded. What is there already is left out of that search."""
-    frozen = gc.get_freeze_count() > 0
-    if not frozen:
-        gc.freeze()
+    where large libraries are loaded. The weights that it takes away go by themselves, as nothing else has them."""
+    token = _unsearched.set(True)
     try:
         yield
     finally:
-        if not frozen:
-            gc.unfreeze()
+        _unsearched.reset(token)
+
+
+def _spared(delete):
+    @wraps(delete)
+    def deleted(layer, name):
+        if _unsearched.get() and isinstance(getattr(layer, name), keras.Variable):
+            layer._untrack_variable(getattr(layer, name))
+            super(keras.Layer, layer).__delattr__(name)
+        else:
+            delete(layer, name)
+
+    return deleted
+
+
+keras.Layer.__delattr__ = _spared(keras.Layer.__delattr__)
 
 
 @contextmanager

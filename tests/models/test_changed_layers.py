@@ -1,6 +1,8 @@
 """LoRA, quantisation, files, copies and exports compose: what is saved is opened with its numbers, or refused first."""
 
+import gc
 import itertools
+import weakref
 
 import keras
 import numpy as np
@@ -168,6 +170,21 @@ def test_the_plain_kernel_of_a_quantised_layer(mode, lora):
         kernel = kernel + a @ b
     bound = {"int8": 0.01, "int4": 0.15, "float8": 0.15}[mode]
     np.testing.assert_allclose(keras.ops.convert_to_numpy(plain_kernel(layer)), kernel, atol=bound)
+
+
+@pytest.mark.every_backend
+def test_quantising_lets_weights_go_and_searches_no_memory_for_them(model, monkeypatch):
+    kernels, searches = [weakref.ref(layer._kernel) for layer in denses(model)], []
+    count = len(model.weights)
+    monkeypatch.setattr(gc, "collect", lambda *args: searches.append(args))
+    gc.disable()  # they go by themselves
+    try:
+        model.quantize("int8")
+        gone = sum(each() is None for each in kernels)
+    finally:
+        gc.enable()
+    assert not searches and gone == len(kernels) > 10
+    assert len(model.weights) == count + len(kernels)  # a scale for each kernel
 
 
 @pytest.mark.once
