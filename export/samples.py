@@ -12,7 +12,9 @@ from PIL import Image
 from kzoo.arguments import TEXT, shown
 from kzoo.data.columns import opened
 from kzoo.data.folders import IMAGE_SUFFIXES, metadata_of, pictures_of
-from kzoo.data.tables import is_table
+from kzoo.data.held import held
+from kzoo.data.tables import is_table, records_of
+from kzoo.preprocessing.tokenizer import check_texts
 
 logger = logging.getLogger("kzoo")
 
@@ -50,13 +52,14 @@ def read_samples(given, preprocessor) -> Samples:
     Args:
         given: path of a folder of pictures, or list of pictures and texts: a string that ends as files of pictures do
             is a path, another one a text. Or a dict of `"images"`, such a folder or a list, `"texts"`, a list, or both.
-            Or pairs, by which recall is measured too: a path, list of records or dict as `kzoo.data.pairs` takes them,
-            or its data set.
+            Or pairs, by which recall is measured too: a path, list of records, data frame or dict as `kzoo.data.pairs`
+            takes them, or its data set.
         preprocessor: of the model.
 
     Raises:
         TypeError: something else.
-        ValueError: nothing in it, a picture that cannot be read, or what the model does not read.
+        ValueError: nothing in it, a picture or a text that cannot be read, a path where a picture or a text is
+            expected, what the model does not read, or texts for one that has no vocabulary yet.
     """
     found = _read(given, preprocessor)
     for what, sources, steps in (
@@ -64,6 +67,8 @@ def read_samples(given, preprocessor) -> Samples:
         ("texts", found.texts, preprocessor and preprocessor.tokenizer),
     ):
         if sources and steps is None:
+            if what == "texts" and preprocessor is not None and preprocessor.vocabulary:
+                preprocessor.check_vocabulary()  # which is not here yet
             raise ValueError(f"samples has {what}, which this model does not read; leave them out.")
     for place, source in enumerate(found.images):
         try:
@@ -72,6 +77,7 @@ def read_samples(given, preprocessor) -> Samples:
             raise ValueError(f"image {place} of the samples: {error}") from error
     for place, text in enumerate(found.texts):
         TEXT(f"text {place} of the samples", text)
+    check_texts(found.texts, " of the samples")
     return found
 
 
@@ -80,6 +86,9 @@ def _read(given, preprocessor):
         return _of_pairs(given)
     if isinstance(given, (str, os.PathLike)):
         return _of_path(Path(given), preprocessor)
+    # a data frame, which as a list would be the names of its columns, or a data set of Hugging Face
+    if records_of(given) is not None or held(given) is not None:
+        return _read_pairs(given, preprocessor)
     if isinstance(given, Mapping) and "captions" in given:
         return _read_pairs(given, preprocessor)
     if isinstance(given, Mapping):
@@ -87,11 +96,22 @@ def _read(given, preprocessor):
         if unknown or not given:
             raise ValueError(f"samples has {shown(unknown[0]) if unknown else 'nothing in it'}; give {WANTED}.")
         return _some(_pictures(given.get("images", ())), _texts(given.get("texts", ())))
-    if isinstance(given, (bytes, Image.Image)) or not hasattr(given, "__len__") or not hasattr(given, "__iter__"):
+    if (
+        isinstance(given, (bytes, Image.Image))
+        or not (hasattr(given, "__len__") and hasattr(given, "__iter__"))
+        or getattr(given, "ndim", 1) == 0  # has the methods, and no length
+    ):
         raise TypeError(f"samples is {shown(given, typed=True)}; give {WANTED}.")
     if len(given) and all(isinstance(each, Mapping) for each in given):
         return _read_pairs(list(given), preprocessor)
-    return _some([each for each in given if not _is_text(each)], [each for each in given if _is_text(each)])
+    texts = [each for each in given if _is_text(each)]
+    for each in texts:
+        if "/" in each.replace(os.sep, "/") and os.path.exists(each):
+            raise ValueError(
+                f"samples has {shown(each)} in a list, a path that is no picture's, and would take it for a text; give "
+                f"{WANTED}."
+            )
+    return _some([each for each in given if not _is_text(each)], texts)
 
 
 def _pictures(given):

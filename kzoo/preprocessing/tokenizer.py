@@ -293,20 +293,20 @@ class Tokenizer(Checked):
         return partial(type(self).from_json, **self.get_config()), (self.to_json(),)
 
 
-def check_texts(texts) -> None:
-    """Stops unless `texts` is a list (or tuple, or array) of strings."""
+def check_texts(texts, of="") -> None:
+    """Stops unless `texts` is a list (or tuple, or array) of strings; `of` says whose, behind the number of one."""
     if isinstance(texts, str):
         raise TypeError(f"texts is one string, but a list of strings is expected: [{texts!r}].")
     if not hasattr(texts, "__iter__"):
         raise TypeError(f"texts is {shown(texts, typed=True)}; give a list of strings.")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"text {index} is of type {type(text).__name__}, but a string is expected.")
+            raise TypeError(f"text {index}{of} is of type {type(text).__name__}, but a string is expected.")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"text {index} holds half of a surrogate pair, {text[error.start]!r}; decode it anew."
+                f"text {index}{of} holds half of a surrogate pair, {text[error.start]!r}; decode it anew."
             ) from error
 
 

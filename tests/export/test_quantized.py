@@ -10,13 +10,14 @@ import onnx
 import pytest
 from cli_case import fails, run
 from PIL import Image
-from shared_case import captioner, spread, tiny_model, toy_pairs
+from shared_case import TESTS, captioner, spread, tiny_model, toy_pairs
 
 from kzoo.export import calibration, runtime
 from kzoo.export.int8_graphs import prepared, products, rescaled
 from kzoo.export.quantize import Gate
 from kzoo.export.samples import read_samples
 from kzoo.keras_contact import layers_within
+from kzoo.preprocessing import Preprocessor
 
 MILDER = ("int8_rescaled", "int8_mixed")  # which of the two, rounding may decide
 PAIRS = toy_pairs(12)
@@ -184,6 +185,12 @@ def test_a_captioner(tmp_path):
         ({"quantize": "int8", "samples": {"texts": "cats"}}, "texts of the samples is 'cats' .str.; give a list"),
         ({"quantize": "int8", "samples": {"images": None}}, "images of the samples is None; give a folder"),
         ({"quantize": "int8", "samples": {"images": "nowhere"}}, "images of the samples is 'nowhere', where"),
+        ({"quantize": "int8", "samples": np.array("a")}, "samples is an array of shape ..; give a folder"),
+        (
+            {"quantize": "int8", "samples": ["a", f"{TESTS}/"]},
+            "samples has '.*/' in a list, a path that is no picture's",
+        ),
+        ({"quantize": "int8", "samples": ["a", "\ud83d"]}, "text 1 of the samples holds half of a surrogate pair"),
         ({"quantize": "int8", "samples": ["a.png"]}, "image 0 of the samples: there is no image file a.png"),
     ],
 )
@@ -191,6 +198,28 @@ def test_misuse(exported, tmp_path, options, sentence):
     with pytest.raises((ValueError, TypeError), match=sentence):
         exported[0].export(tmp_path / "onnx", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+class DataFrame(tuple):
+    """What pandas gives, as far as it is read: as a list it would be the names of its columns."""
+
+    __module__ = "pandas.core.frame"
+
+    def __iter__(self):
+        return iter(self[0])
+
+    def to_dict(self, orient):
+        assert orient == "records"
+        return [self[place] for place in range(len(self))]
+
+
+@pytest.mark.once
+def test_texts_for_a_model_without_a_vocabulary():
+    preprocessor = tiny_model(depth=1, vocabulary=False).preprocessor
+    with pytest.raises(ValueError, match="this preprocessor has no vocabulary yet; learn one with"):
+        read_samples(["a red circle"], preprocessor)
+    with pytest.raises(ValueError, match="samples has texts, which this model does not read"):
+        read_samples(["a red circle"], Preprocessor(preprocessor.images))
 
 
 @pytest.mark.once
@@ -210,6 +239,7 @@ def test_what_samples_may_be(tmp_path, exported):
             [{"image": GIVEN["images"][0], "caption": "a"}, {"image": GIVEN["images"][1], "caption": "b"}],
             (2, 2, [0, 1]),
         ),
+        (DataFrame([{"image": tmp_path / "0.png", "caption": each} for each in "ab"]), (1, 2, [0, 0])),
     ]
     for given, (images, texts, ids) in cases:
         found = read_samples(given, preprocessor)
