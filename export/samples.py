@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kzoo.arguments import TEXT, shown
+from kzoo.arguments import shown
 from kzoo.data.columns import opened
 from kzoo.data.folders import IMAGE_SUFFIXES, metadata_of, pictures_of
 from kzoo.data.held import held
@@ -75,8 +75,6 @@ def read_samples(given, preprocessor) -> Samples:
             preprocessor.images.decode(source)
         except ValueError as error:
             raise ValueError(f"image {place} of the samples: {error}") from error
-    for place, text in enumerate(found.texts):
-        TEXT(f"text {place} of the samples", text)
     check_texts(found.texts, " of the samples")
     return found
 

@@ -180,7 +180,7 @@ def test_a_captioner(tmp_path):
         ({"quantize": "int8", "samples": []}, "samples has neither pictures nor texts in it; give a folder"),
         ({"quantize": "int8", "samples": "nowhere"}, "samples is 'nowhere', where nothing is; give a folder"),
         ({"quantize": "int8", "samples": 3}, "samples is 3 .int.; give a folder"),
-        ({"quantize": "int8", "samples": {"texts": [3]}}, "text 0 of the samples is 3 .int.; give a string"),
+        ({"quantize": "int8", "samples": {"texts": [3]}}, "text 0 of the samples is of type int, but a string"),
         ({"quantize": "int8", "samples": {"image": []}}, "samples has 'image'; give a folder"),
         ({"quantize": "int8", "samples": {"texts": "cats"}}, "texts of the samples is 'cats' .str.; give a list"),
         ({"quantize": "int8", "samples": {"images": None}}, "images of the samples is None; give a folder"),
