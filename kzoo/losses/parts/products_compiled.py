@@ -4,6 +4,7 @@ An outer loop goes over chunks of the columns, an inner one over blocks of the r
 transposed, so that nothing of the size of the scores has to be.
 """
 
+from functools import cache
 from typing import Any
 
 import keras
@@ -28,7 +29,6 @@ def softmax(softmax, x, y, block_size) -> tuple:
         outputs = kernel.forward(x, y)
 
         def gradients(*upstream):
-            upstream = upstream[0] if isinstance(upstream[0], (tuple, list)) else upstream  # as jax gives them
             return kernel.backward(x, y, outputs, upstream)
 
         return outputs, gradients
@@ -38,15 +38,12 @@ def softmax(softmax, x, y, block_size) -> tuple:
 
 def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
     """`products.sigmoid_sum`."""
-    kernel = SigmoidKernel(positives, x, y, block_size)
     inputs = (x, y, bias) if weight is None else (x, y, bias, weight)
     if keras.config.backend() == "jax":
-        import jax
-
-        total = jax.custom_vjp(lambda *inputs: kernel.value(*inputs))  # else a default is one of the inputs
-        total.defvjp(kernel.value_and_gradients, lambda gradients, up: tuple(up * each for each in gradients))
-        return total(*inputs)
+        return _sigmoid_on_jax(block_size)(positives, *inputs)
     import tensorflow as tf
+
+    kernel = SigmoidKernel(positives, x, y, block_size)
 
     @own_gradient
     def total(*inputs):
@@ -56,6 +53,26 @@ def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
         return value, lambda up: [up * each for each in gradients]
 
     return total(*inputs)
+
+
+@cache
+def _sigmoid_on_jax(block_size):
+    import jax
+
+    def kernel(positives, inputs):
+        return SigmoidKernel(positives, *inputs[:2], block_size)
+
+    def value(positives, *inputs):
+        return kernel(positives, inputs).value(*inputs)
+
+    def forwards(given, changes):
+        positives, *inputs = given
+        value, gradients = kernel(positives, inputs).value_and_gradients(*inputs)
+        return value, sum(ops.sum(each * change) for each, change in zip(gradients, changes[1:], strict=True))
+
+    total = jax.custom_jvp(value)
+    total.defjvp(forwards)
+    return total
 
 
 class Kernel:
