@@ -4,7 +4,6 @@ An outer loop goes over chunks of the columns, an inner one over blocks of the r
 transposed, so that nothing of the size of the scores has to be.
 """
 
-from functools import cache
 from typing import Any
 
 import keras
@@ -39,40 +38,27 @@ def softmax(softmax, x, y, block_size) -> tuple:
 def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
     """`products.sigmoid_sum`."""
     inputs = (x, y, bias) if weight is None else (x, y, bias, weight)
-    if keras.config.backend() == "jax":
-        return _sigmoid_on_jax(block_size)(positives, *inputs)
-    import tensorflow as tf
-
     kernel = SigmoidKernel(positives, x, y, block_size)
 
     @own_gradient
     def total(*inputs):
-        if tf.executing_eagerly():  # nobody knows yet whether gradients will be asked for
+        if at_once(*inputs):  # nobody knows yet whether gradients will be asked for
             return kernel.value(*inputs), lambda up: [up * each for each in kernel.value_and_gradients(*inputs)[1]]
-        value, gradients = kernel.value_and_gradients(*inputs)  # a graph leaves out what is not asked for
+        value, gradients = kernel.value_and_gradients(*inputs)  # a compiler leaves out what is not asked for
         return value, lambda up: [up * each for each in gradients]
 
     return total(*inputs)
 
 
-@cache
-def _sigmoid_on_jax(block_size):
-    import jax
+def at_once(*inputs) -> bool:
+    """Whether operations run as they are called, and are not traced."""
+    if keras.config.backend() == "jax":
+        import jax
 
-    def kernel(positives, inputs):
-        return SigmoidKernel(positives, *inputs[:2], block_size)
+        return not any(isinstance(each, jax.core.Tracer) for each in inputs)
+    import tensorflow as tf
 
-    def value(positives, *inputs):
-        return kernel(positives, inputs).value(*inputs)
-
-    def forwards(given, changes):
-        positives, *inputs = given
-        value, gradients = kernel(positives, inputs).value_and_gradients(*inputs)
-        return value, sum(ops.sum(each * change) for each, change in zip(gradients, changes[1:], strict=True))
-
-    total = jax.custom_jvp(value)
-    total.defjvp(forwards)
-    return total
+    return tf.executing_eagerly()
 
 
 class Kernel:
