@@ -6,6 +6,7 @@ a release of Keras without it is found by that name, not by a model that trains 
 
 from kzoo.keras_contact.adapted import call_directly, call_through, found_anew, give_parts
 from kzoo.keras_contact.attributes import (
+    OwnMoments,
     attach,
     batch_norms,
     layers_within,
@@ -66,6 +67,7 @@ __all__ = [
     "BuiltAlready",
     "CalledDirectly",
     "CompiledInParts",
+    "OwnMoments",
     "SaysChanges",
     "SparesAll",
     "Unfilled",

@@ -147,6 +147,15 @@ def batch_norms(model) -> list:
     return [each for each in norms if each.trainable and id(each) not in of_loss]
 
 
+class OwnMoments:
+    """Mixin of a batch norm whose mean and variance are, without a mask, those of its `moments(x, axes)`; None leaves
+    them to Keras."""
+
+    def _moments(self, inputs, mask) -> tuple:
+        found = None if mask is not None else self.moments(inputs, tuple(self._reduction_axes))
+        return super()._moments(inputs, mask) if found is None else found
+
+
 def moments_taken(norms, moments) -> AbstractContextManager:
     """Within it batch norms take mean and variance from a function.
 

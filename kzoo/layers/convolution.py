@@ -8,6 +8,7 @@ from keras import ops
 
 from kzoo.arguments import COUNT, FLAG
 from kzoo.keras_contact import CalledDirectly
+from kzoo.layers import numerics
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import HeNormal
 from kzoo.layers.merging import Mergeable
@@ -35,7 +36,7 @@ class DepthwiseConv2D(CalledDirectly, keras.layers.DepthwiseConv2D):
         return super().call(inputs) if x is None else _finished(self, x)
 
 
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(numerics.BatchNormalization):
     """That of Keras, as above."""
 
     def call(self, inputs, training=None, mask=None) -> Tensor:

@@ -126,6 +126,27 @@ def plain_norm(x, gamma, beta, epsilon) -> Tensor:
     return x * scaled + (-mean * scaled + beta)
 
 
+@cache
+def moments(axes) -> Callable:
+    """A function of `x` to its mean and variance over some axes, as those of Keras, whose variance takes the mean for a
+    constant: right for the first derivative alone."""
+    import tensorflow as tf
+
+    @own_gradient
+    def found(x):
+        mean = tf.reduce_mean(x, axes, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axes)
+
+        def gradients(of_mean, of_variance):
+            count = tf.cast(tf.size(x) // tf.size(mean), x.dtype)
+            of_mean, of_variance = (tf.reshape(each, tf.shape(mean)) / count for each in (of_mean, of_variance))
+            return of_mean + 2.0 * of_variance * (_late(x, of_variance) - mean)
+
+        return (tf.squeeze(mean, axes), variance), gradients
+
+    return found
+
+
 # -- products --
 @cache
 def product(with_bias) -> Callable:

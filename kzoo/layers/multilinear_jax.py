@@ -37,7 +37,7 @@ def multilinear(name, function, gradients) -> Callable:
         found = operation.bind(*arrays, **options)
         moved = [place for place in gradients if type(tangents[place]) is not ad.Zero]
         parts = [operation.bind(*arrays[:at], tangents[at], *arrays[at + 1 :], **options) for at in moved]
-        return found, sum(parts[1:], parts[0]) if parts else ad.Zero.from_primal_value(found)
+        return found, sum(parts[1:], parts[0]) if parts else ad.Zero(jax.typeof(found).to_tangent_aval())
 
     def backward(upstream, *arrays, **options):
         asked = [ad.is_undefined_primal(each) for each in arrays]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.keras_contact import CalledDirectly, is_training
+from kzoo.keras_contact import CalledDirectly, OwnMoments, is_training
 from kzoo.types import Tensor
 
 NORM_FLOOR = 1e-12  # of the squared length: a zero vector stays zero and its gradient stays finite
@@ -230,6 +230,18 @@ class LayerNormalization(CalledDirectly, keras.layers.LayerNormalization):
                 return kernels_tensorflow.layer_norm(self.epsilon)(inputs, *weights)
             return kernels_tensorflow.plain_norm(inputs, *weights, self.epsilon)
         return super().call(inputs)
+
+
+class BatchNormalization(OwnMoments, keras.layers.BatchNormalization):
+    """That of Keras."""
+
+    def moments(self, x, axes) -> tuple | None:
+        """On TensorFlow those of kzoo, which have a second derivative."""
+        if keras.config.backend() != "tensorflow" or self.synchronized or not ops.is_tensor(x):
+            return None
+        from kzoo.layers import kernels_tensorflow
+
+        return kernels_tensorflow.moments(axes)(x)
 
 
 class RMSNormalization(CalledDirectly, keras.layers.RMSNormalization):

@@ -13,7 +13,8 @@ _REGISTERED, _REGISTERING = [], Lock()  # a second time would be an error, and t
 
 
 def own_gradient(function) -> Callable:
-    """`keras.ops.custom_gradient`, of which nothing stays on TensorFlow once the graph is gone that it was used in.
+    """`keras.ops.custom_gradient`, through which derivatives of every kind go: forwards, twice, of many rows at a time.
+    On TensorFlow nothing stays of it once the graph is gone that it was used in.
 
     `tf.custom_gradient` registers one more gradient at every use in a graph, for as long as the process lives, and each
     of them holds the graph and with it the model. Here one is registered, and what it calls lives on the graph.
@@ -27,7 +28,11 @@ def own_gradient(function) -> Callable:
         9.0
     """
     if keras.config.backend() != "tensorflow":
-        return ops.custom_gradient(function)
+        if keras.config.backend() == "torch":
+            from kzoo.layers import own_gradient_torch as written
+        else:
+            from kzoo.layers import own_gradient_jax as written
+        return lambda *inputs: written.own_gradient(function, [*map(ops.convert_to_tensor, inputs)])
     import tensorflow as tf
 
     def called(*inputs):

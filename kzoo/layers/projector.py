@@ -6,7 +6,7 @@ from keras import ops
 from kzoo.layers.configured import Configured
 from kzoo.layers.initializers import Normal
 from kzoo.layers.linear import dense
-from kzoo.layers.numerics import activation_function, l2_normalize
+from kzoo.layers.numerics import BatchNormalization, activation_function, l2_normalize
 from kzoo.types import Tensor
 
 
@@ -59,9 +59,7 @@ class Projector(Configured, keras.layers.Layer):
             self.hidden[-1].build((None, width))
             if normed:
                 learned = {"center": number < last, "scale": number < last}
-                norm = keras.layers.BatchNormalization(
-                    momentum=0.9, epsilon=1e-5, dtype="float32", name=f"norm_{number}", **learned
-                )
+                norm = BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", name=f"norm_{number}", **learned)
                 norm.build((None, size))
                 self.norms.append(norm)
             width = size

@@ -91,7 +91,7 @@ def gradients(model, forward, policy=None, whole=False) -> tuple:
     by_values = backend == "jax" or (backend == "tensorflow" and (policy.several_passes or whole))
     # read once: of two reads of a variable TensorFlow's optimizer of graphs may let one be as late as its assignment
     values = [ops.stop_gradient(ops.convert_to_tensor(each)) for each in trained] if by_values else []
-    before = [ops.convert_to_tensor(each) for each in others] if by_values else []
+    before = [ops.convert_to_tensor(each) for each in others] if by_values else others  # which torch puts back
     as_before = [(each, _copied(each)) for each in model.non_trainable_variables] if whole and not by_values else []
     passes = []  # of each: total and results, and, where it changed no variable, what it would have changed
 

@@ -7,7 +7,7 @@ from keras import ops
 from shared_case import numpy
 
 from kzoo.layers.attention import Attention
-from kzoo.layers.convolution import DepthwiseConv2D
+from kzoo.layers.convolution import BatchNormalization, DepthwiseConv2D
 from kzoo.layers.linear import Dense
 from kzoo.layers.numerics import LayerNormalization, embed, quick_gelu
 
@@ -128,3 +128,37 @@ def test_a_norm_has_its_second_derivative(training, traced):
     step, x, along = 1e-5, X.astype("float64"), ALONG.astype("float64")
     wanted = (gradient(x + step * along) - gradient(x - step * along)) / (2.0 * step)
     close((tf.function(twice, autograph=False) if traced else twice)(tf.constant(X), tf.constant(ALONG)), wanted)
+
+
+@on["tensorflow"]
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_batch_norm_has_its_second_derivative(traced):
+    """Likewise, in training; the first derivative stays that of Keras."""
+    import tensorflow as tf
+
+    norms = [built(kind(epsilon=1e-3)) for kind in (BatchNormalization, keras.layers.BatchNormalization)]
+
+    def gradient(norm, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = tf.reduce_sum(tf.sin(norm(x, training=True)))
+        return tape.gradient(value, x)
+
+    def twice(x, along):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            change = tf.reduce_sum(gradient(norms[0], x) * along)
+        return tape.gradient(change, x), [gradient(norm, x) for norm in norms]
+
+    def change(x):
+        deviation = np.sqrt(x.var((0, 1)) + 1e-3)
+        normed = (x - x.mean((0, 1))) / deviation
+        own = np.cos(normed)
+        return (own - own.mean((0, 1)) - normed * np.mean(own * normed, (0, 1))) / deviation
+
+    step, x, along = 1e-5, X.astype("float64"), ALONG.astype("float64")
+    wanted = (change(x + step * along) - change(x - step * along)) / (2.0 * step)
+    run = tf.function(twice, autograph=False) if traced else twice
+    found, (own, theirs) = run(tf.constant(X), tf.constant(ALONG))
+    close(found, wanted)
+    np.testing.assert_allclose(own, theirs, rtol=1e-6, atol=1e-7)

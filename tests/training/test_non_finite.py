@@ -31,11 +31,11 @@ def test_the_layer_is_named_whose_output_was_the_first_that_is_not_finite():
         model.fit(batch, batch_size=4, verbose=0)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "clip_adamw"])
-def test_a_step_that_is_not_finite_is_left_out_and_counted_on_request(optimizer):
+@pytest.mark.parametrize(("optimizer", "gradients"), [("sgd", "sum"), ("clip_adamw", "sum"), ("sgd", "sam")])
+def test_a_step_that_is_not_finite_is_left_out_and_counted_on_request(optimizer, gradients):
     model = tiny_model()
     batch = batch_of(model, 8)
-    model.compile(optimizer, loss=InfoNCE(temperature=0.2), non_finite="skip")
+    model.compile(optimizer, loss=InfoNCE(temperature=0.2), gradients=gradients, non_finite="skip")
     assert np.isfinite(model.train_on_batch(batch)).all()
     weight, kept = spoil(model)
     before = values(model)

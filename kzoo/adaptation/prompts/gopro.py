@@ -11,6 +11,7 @@ from kzoo.adaptation.prompts.frozen import needs
 from kzoo.adaptation.texts import TEMPLATE
 from kzoo.arguments import COUNT, NOT_NEGATIVE, POSITIVE, takes
 from kzoo.data import ViewDataset, views
+from kzoo.layers.numerics import BatchNormalization
 from kzoo.losses import NTXent
 from kzoo.models.answers import Rule
 from kzoo.models.slots import Slot
@@ -104,7 +105,7 @@ class GOPro(ClassesByPicture):
         self.slots_of = keras.layers.Dense(count, dtype="float32", name="slots")
         self.slots_of.build((None, width, blocks))
         self.view_projection = keras.layers.Dense(self.embed_dim, dtype="float32", name="view_projection")
-        self.view_norm = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", name="view_norm")
+        self.view_norm = BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", name="view_norm")
         for layer in (self.view_projection, self.view_norm):
             layer.build((None, self.embed_dim))
         self.contrast = NTXent(simclr_temperature, name="contrast")

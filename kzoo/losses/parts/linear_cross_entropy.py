@@ -95,9 +95,8 @@ def linear_cross_entropy(logits, labels, label_smoothing=0.0, chunk=None) -> Ten
         start = (nothing + NEGATIVE, ops.where(in_vocabulary, nothing, math.nan))
         log_normalizer, target = over_chunks(forward, start)
 
-        def gradients(*arguments, upstream=None):
-            # torch passes the arguments of the forward pass once more, and the upstream gradient by its name
-            upstream = ops.expand_dims(arguments[-1] if upstream is None else upstream, -1)  # (tokens, 1)
+        def gradients(upstream):
+            upstream = ops.expand_dims(upstream, -1)  # (tokens, 1)
 
             def backward(start, count, carry):
                 d_x, d_kernel, *d_bias = carry
@@ -156,4 +155,9 @@ def _write(whole, start, columns):
     if keras.config.backend() == "torch":  # in place, where Keras would copy the whole for every chunk
         whole[..., start : start + columns.shape[-1]] = columns
         return whole
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if tf.executing_eagerly():  # a second derivative may be asked for, which the operation of Keras has not
+            return tf.concat([whole[..., :start], columns, whole[..., start + columns.shape[-1] :]], axis=-1)
     return ops.slice_update(whole, (0,) * (len(columns.shape) - 1) + (start,), columns)

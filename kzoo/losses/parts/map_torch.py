@@ -3,8 +3,10 @@
 `torch.utils.checkpoint` would do with less text, but keeps of every block some arrays as large as its scores.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
+
+from kzoo.layers.own_gradient_torch import recorded_gradients
 
 
 def mapped(function, blocks, columns) -> list:
@@ -38,9 +40,11 @@ def _recomputing() -> Any:
             return tuple(results)
 
         @staticmethod
-        @torch.autograd.function.once_differentiable
         def backward(context, *upstream):
             count, values = context.count, context.saved_tensors
+            if torch.is_grad_enabled():  # a second derivative may follow, to which all blocks are held
+                stacked, wanted = partial(_stacked, context.function, count), context.needs_input_grad[2:]
+                return None, None, *recorded_gradients(stacked, values, wanted, upstream)
             trained = [place for place, wanted in enumerate(context.needs_input_grad[2:]) if wanted]
             found = [torch.zeros_like(each) if place in trained else None for place, each in enumerate(values)]
             for block in range(len(values[0])):
@@ -60,3 +64,11 @@ def _recomputing() -> Any:
             return None, None, *found
 
     return Recomputing
+
+
+def _stacked(function, count, *values):
+    import torch
+
+    blocks, columns = values[:count], values[count:]
+    found = [function(*rows, *columns) for rows in zip(*blocks)]
+    return tuple(torch.stack(each) for each in zip(*found))

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.layers.kernels_torch import transformed
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.layers.own_gradient import recomputed
 from kzoo.losses.base import Loss
@@ -167,6 +168,8 @@ def by_blocks(function, rows, columns, block_size=None, each=1, in_blocks=None) 
         # where devices share the columns, as on jax, each has its own of every block
         all_columns = in_blocks is not None and keras.config.backend() == "jax"
         block_size = chosen(AUTO, counts[0] * counts[1] * each, each, counts[1] if all_columns else None)
+    if keras.config.backend() == "torch" and transformed():  # where nothing is computed again for a gradient
+        block_size = None
     if block_size is None:
         of_rows, of_blocks = function(ops.arange(count, dtype="int32"), None, rows, columns)
         return of_rows, {name: value[None] for name, value in of_blocks.items()}

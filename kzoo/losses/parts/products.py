@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.layers.numerics import l2_normalize
+from kzoo.layers.numerics import NEGATIVE, l2_normalize, log_sum_exp
 from kzoo.types import Tensor
 
 
@@ -38,6 +38,21 @@ class Softmax:
         """Names of what is said of each row, and of each column."""
         each = ("log_sum", "tz", "ts") if self.targets else ("log_sum",)
         return tuple(() if self.direction == other else each for other in ("b_to_a", "a_to_b"))
+
+    def values(self, x, y) -> tuple:
+        """What is said of the rows, then of the columns, of all scores at once."""
+        i, j = (ops.arange(ops.shape(each)[0], dtype="int32") for each in (x, y))
+        tile, z = self.tile(i, j, self.rows, self.columns), ops.matmul(x, ops.transpose(y))
+        masked = z if tile.log_weight is None else z + tile.log_weight
+        masked = masked if tile.keep is None else ops.where(tile.keep, masked, NEGATIVE)
+        column_target = tile.target if tile.column_target is None else tile.column_target
+        says = []
+        for names, axis, target in zip(self.names, (1, 0), (tile.target, column_target)):
+            if names:
+                says.append(log_sum_exp(masked, axis))
+            if "tz" in names:
+                says += [ops.sum(target * z, axis=axis), ops.sum(target, axis=axis)]
+        return tuple(says)
 
 
 def softmax_sums(tile, rows, columns, product, direction, targets, own, block_size) -> tuple:

@@ -28,7 +28,6 @@ def softmax(softmax, x, y, block_size) -> tuple:
         outputs = kernel.forward(x, y)
 
         def gradients(*upstream):
-            upstream = upstream[0] if isinstance(upstream[0], (tuple, list)) else upstream  # as jax gives them
             return kernel.backward(x, y, outputs, upstream)
 
         return outputs, gradients
@@ -38,24 +37,28 @@ def softmax(softmax, x, y, block_size) -> tuple:
 
 def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
     """`products.sigmoid_sum`."""
-    kernel = SigmoidKernel(positives, x, y, block_size)
     inputs = (x, y, bias) if weight is None else (x, y, bias, weight)
-    if keras.config.backend() == "jax":
-        import jax
-
-        total = jax.custom_vjp(lambda *inputs: kernel.value(*inputs))  # else a default is one of the inputs
-        total.defvjp(kernel.value_and_gradients, lambda gradients, up: tuple(up * each for each in gradients))
-        return total(*inputs)
-    import tensorflow as tf
+    kernel = SigmoidKernel(positives, x, y, block_size)
 
     @own_gradient
     def total(*inputs):
-        if tf.executing_eagerly():  # nobody knows yet whether gradients will be asked for
+        if at_once(*inputs):  # nobody knows yet whether gradients will be asked for
             return kernel.value(*inputs), lambda up: [up * each for each in kernel.value_and_gradients(*inputs)[1]]
-        value, gradients = kernel.value_and_gradients(*inputs)  # a graph leaves out what is not asked for
+        value, gradients = kernel.value_and_gradients(*inputs)  # a compiler leaves out what is not asked for
         return value, lambda up: [up * each for each in gradients]
 
     return total(*inputs)
+
+
+def at_once(*inputs) -> bool:
+    """Whether operations run as they are called, and are not traced."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        return not any(isinstance(each, jax.core.Tracer) for each in inputs)
+    import tensorflow as tf
+
+    return tf.executing_eagerly()
 
 
 class Kernel:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from kzoo.layers.numerics import NEGATIVE
+from kzoo.layers.own_gradient_torch import recorded_gradients
 from kzoo.types import Tensor
 
 
@@ -31,19 +32,23 @@ def _written() -> Any:
     import torch
 
     class Written(torch.autograd.Function):
-        """A function of tensors whose gradient is written out: `kernel.forward` and `kernel.backward`."""
+        """A function of tensors whose gradient is written out: `kernel.forward` and `kernel.backward`. Where a second
+        derivative may follow, the gradient is that of `kernel.at_once`."""
 
         @staticmethod
         def forward(context, kernel, *inputs):
             outputs, kept = kernel.forward(*inputs)
-            context.kernel = kernel
-            context.save_for_backward(*kept)
+            context.kernel, context.count = kernel, len(inputs)
+            context.save_for_backward(*inputs, *kept)
             return outputs
 
         @staticmethod
-        @torch.autograd.function.once_differentiable
         def backward(context, *upstream):
-            return None, *context.kernel.backward(context.saved_tensors, upstream)
+            inputs, kept = context.saved_tensors[: context.count], context.saved_tensors[context.count :]
+            if torch.is_grad_enabled():
+                wanted = context.needs_input_grad[1:]
+                return None, *recorded_gradients(context.kernel.at_once, inputs, wanted, upstream)
+            return None, *context.kernel.backward(inputs, kept, upstream)
 
     return Written
 
@@ -131,8 +136,11 @@ class SoftmaxKernel:
                 of_all = columns_say["log_sum"]
                 torch.logaddexp(of_all, log_sum(scores, 0, spare), out=of_all)
         outputs = (*rows_say.values(), *columns_say.values())
-        sums = [each["log_sum"] for each in (rows_say, columns_say) if each]
-        return outputs, (x, y, *sums)
+        return outputs, [each["log_sum"] for each in (rows_say, columns_say) if each]
+
+    def at_once(self, x, y) -> tuple:
+        """The same, of all scores."""
+        return self.softmax.values(x, y)
 
     def targets(self, tile, rows_say, columns_say) -> list:
         """`(what is said, axis that is summed, target)` of each direction that has targets."""
@@ -142,10 +150,10 @@ class SoftmaxKernel:
         sides = ((rows_say, 1, tile.target), (columns_say, 0, column_target))
         return [side for side in sides if side[0]]
 
-    def backward(self, kept, upstream) -> tuple:
+    def backward(self, inputs, sums, upstream) -> tuple:
         import torch
 
-        x, y, *sums = kept
+        x, y = inputs
         self.device = x.device
         of_rows = dict(zip(self.of_rows, upstream))
         of_columns = dict(zip(self.of_columns, upstream[len(self.of_rows) :]))
@@ -208,7 +216,16 @@ class SigmoidKernel:
         of_weight = 0.5 * (of_rows + of_columns)
         return ((weight * of_weight).sum(),), (of_x, of_y, of_bias, of_weight) if self.trained else ()
 
-    def backward(self, kept, upstream) -> tuple:
+    def at_once(self, x, y, bias, weight) -> tuple:
+        """The value, of all scores."""
+        import torch
+
+        answers = torch.nn.functional.softplus(self.turned(x @ y.T + bias, slice(0, len(x))))
+        if weight is None:
+            return (answers.sum(),)
+        return ((0.5 * (weight[:, None] + weight) * answers).sum(),)
+
+    def backward(self, inputs, kept, upstream) -> tuple:
         gradients = [upstream[0] * each for each in kept]
         return (*gradients, *[None] * (4 - len(gradients)))
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kzoo.arguments import one_of
-from kzoo.layers.numerics import l2_normalize
+from kzoo.layers.numerics import BatchNormalization, l2_normalize
 from kzoo.losses.base import weighted_mean
 from kzoo.losses.parts.anchors import squared_distances
 from kzoo.losses.parts.pairwise import PairwiseLoss, by_blocks
@@ -187,7 +187,7 @@ def _is_norm(layer):
 def _mlp(dim, out):
     layers = [
         keras.layers.Dense(2 * out, use_bias=False, dtype="float32", name="generator_in"),
-        keras.layers.BatchNormalization(dtype="float32", name="generator_norm"),
+        BatchNormalization(dtype="float32", name="generator_norm"),
         keras.layers.ReLU(dtype="float32", name="generator_relu"),
         keras.layers.Dense(out, dtype="float32", name="generator_out"),
     ]
