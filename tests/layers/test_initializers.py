@@ -10,7 +10,7 @@ import pytest
 from shared_case import numpy
 
 import kzoo
-from kzoo.layers import drawing, initializers
+from kzoo.layers import initializers, random_numbers
 from kzoo.layers.initializers import HeNormal, Normal, TooMany, at_most, empty_weights, without_values
 from kzoo.presets.build import build
 from kzoo.presets.table import read_row
@@ -74,7 +74,7 @@ def test_a_model_that_another_thread_builds_meanwhile_gets_its_numbers():
 
 def shared_among(monkeypatch, count):
     """What is built from here on is drawn by so many threads."""
-    for place in (initializers, drawing):
+    for place in (initializers, random_numbers):
         monkeypatch.setattr(place, "processors", lambda: count)
 
 
@@ -123,12 +123,12 @@ def test_what_stops_a_thread_stops_the_build(error, monkeypatch):
             raise error("stopped")
         return own(*draw)
 
-    own = drawing.numbers
-    monkeypatch.setattr(drawing, "numbers", numbers)
+    own = random_numbers.numbers
+    monkeypatch.setattr(random_numbers, "numbers", numbers)
     with pytest.raises(error, match="stopped"):
         built("clip_nano")
     assert threading.active_count() == before
-    monkeypatch.setattr(drawing, "numbers", own)
+    monkeypatch.setattr(random_numbers, "numbers", own)
     with (
         keras.StatelessScope()
     ):  # at whose end Keras would go on where the build has stopped, had it been left anything
@@ -138,32 +138,32 @@ def test_what_stops_a_thread_stops_the_build(error, monkeypatch):
 
 def counted(monkeypatch):
     """What is drawn from here on, by two threads, as far ahead as 20 numbers; and the function that draws."""
-    drawn, own = [], drawing.numbers
+    drawn, own = [], random_numbers.numbers
     shared_among(monkeypatch, 2)
-    monkeypatch.setattr(drawing, "AHEAD", 20)
-    monkeypatch.setattr(drawing, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
+    monkeypatch.setattr(random_numbers, "AHEAD", 20)
+    monkeypatch.setattr(random_numbers, "numbers", lambda *draw: drawn.append(draw) or own(*draw))
     return drawn, own
 
 
 def test_numbers_are_drawn_a_few_arrays_ahead(monkeypatch):
     (drawn, own), draws = counted(monkeypatch), [(seed, (2, 3), 0.1, None) for seed in range(40)]
-    with drawing.drawn_ahead() as ahead:
+    with random_numbers.drawn_ahead() as ahead:
         for draw in draws:
             ahead.add(*draw)
         for count, draw in enumerate(draws):
             assert len(drawn) <= count + 4  # of six numbers each
-            assert np.array_equal(drawing.taken(*draw), own(*draw))
+            assert np.array_equal(random_numbers.taken(*draw), own(*draw))
         assert len(drawn) == len(draws)  # each once
-        assert np.array_equal(drawing.taken(*draws[3]), own(*draws[3]))  # and again, where somebody asks
+        assert np.array_equal(random_numbers.taken(*draws[3]), own(*draws[3]))  # and again, where somebody asks
 
 
 def test_numbers_that_nobody_takes_hold_up_none_behind_them(monkeypatch):
     (drawn, own), draws = counted(monkeypatch), [(seed, (2, 3), 0.1, None) for seed in range(6)]
-    with drawing.drawn_ahead() as ahead:
+    with random_numbers.drawn_ahead() as ahead:
         for draw in draws:
             ahead.add(*draw)
         for place in (2, 5):
-            assert np.array_equal(drawing.taken(*draws[place]), own(*draws[place]))
+            assert np.array_equal(random_numbers.taken(*draws[place]), own(*draws[place]))
     assert sorted(drawn) == draws
 
 
