@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kzoo.keras_contact import CalledDirectly, OwnMoments, is_training
+from kzoo.layers.own_gradient_jax import is_traced
 from kzoo.types import Tensor
 
 NORM_FLOOR = 1e-12  # of the squared length: a zero vector stays zero and its gradient stays finite
@@ -180,16 +181,9 @@ def embed(table, ids) -> Tensor:
     """
     if keras.config.backend() == "tensorflow":
         table = 1.0 * ops.convert_to_tensor(table)  # the gradient of a product is dense
-    elif keras.config.backend() == "jax" and _is_traced(value_of(table)):
+    elif keras.config.backend() == "jax" and is_traced(value_of(table)):  # of a table that is exported it is not
         return _embed_on_jax()(value_of(table), value_of(ids))
     return ops.take(table, ids, axis=0)
-
-
-def _is_traced(x):
-    """Whether jax traces what reads a weight, for a gradient as it may be; of one that is exported it does not."""
-    import jax
-
-    return isinstance(x, jax.core.Tracer)
 
 
 @cache

@@ -13,7 +13,7 @@ def own_gradient(function, inputs) -> Any:
     """What a function makes of arrays, see `kzoo.layers.own_gradient`."""
     import jax
 
-    if not any(isinstance(each, jax.core.Tracer) for each in inputs):  # nobody asks for a derivative
+    if not is_traced(*inputs):  # nobody asks for a derivative
         return function(*inputs)[0]
     backward = []
 
@@ -29,6 +29,13 @@ def own_gradient(function, inputs) -> Any:
     options = {"forward": closed.jaxpr, "gradients": gradients, "outputs": count, "held": len(closed.consts)}
     found = _operation().bind(*closed.consts, *inputs, **options)
     return jax.tree.unflatten(form, found[:count])
+
+
+def is_traced(*arrays) -> bool:
+    """Whether jax traces what reads one of the arrays, for a gradient as it may be."""
+    import jax
+
+    return any(isinstance(each, jax.core.Tracer) for each in arrays)
 
 
 @cache

@@ -11,6 +11,7 @@ from keras import ops
 
 from kzoo.layers.numerics import NEGATIVE, log_sum_exp
 from kzoo.layers.own_gradient import own_gradient
+from kzoo.layers.own_gradient_jax import is_traced
 from kzoo.losses.parts.scans import cut, scanned
 from kzoo.types import Tensor
 
@@ -42,7 +43,7 @@ def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
 
     @own_gradient
     def total(*inputs):
-        if at_once(*inputs):  # nobody knows yet whether gradients will be asked for
+        if _runs_at_once(inputs):  # nobody knows yet whether gradients will be asked for
             return kernel.value(*inputs), lambda up: [up * each for each in kernel.value_and_gradients(*inputs)[1]]
         value, gradients = kernel.value_and_gradients(*inputs)  # a compiler leaves out what is not asked for
         return value, lambda up: [up * each for each in gradients]
@@ -50,12 +51,10 @@ def sigmoid(x, y, bias, weight, positives, block_size) -> Tensor:
     return total(*inputs)
 
 
-def at_once(*inputs) -> bool:
+def _runs_at_once(inputs):
     """Whether operations run as they are called, and are not traced."""
     if keras.config.backend() == "jax":
-        import jax
-
-        return not any(isinstance(each, jax.core.Tracer) for each in inputs)
+        return not is_traced(*inputs)
     import tensorflow as tf
 
     return tf.executing_eagerly()
