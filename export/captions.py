@@ -6,7 +6,7 @@ from keras import ops
 
 from kzoo.decoding.options import MAX_LENGTH
 from kzoo.export.manifest import NEW, carried
-from kzoo.export.towers import Tower, towers_of, writes_captions
+from kzoo.export.towers import Tower, shaped, towers_of, writes_captions
 from kzoo.export.verify import ExportError, reference
 from kzoo.layers.step import Past
 
@@ -122,9 +122,7 @@ def saved_towers(model) -> list:
 def _memory_tower(model, features):
     """From the image tower's tokens to what every step of a caption needs of them."""
     samples = [{"image_tokens": each["image_tokens"]} for each in features]
-    graph = CaptionMemory(model)
-    found = graph(samples[0]["image_tokens"])
-    return Tower("caption_memory", graph, samples, {name: tuple(each.shape[1:]) for name, each in found.items()})
+    return shaped(Tower("caption_memory", CaptionMemory(model), samples))
 
 
 def _step_tower(model, memories, shared):

@@ -12,6 +12,7 @@ from kzoo.export.formats import OPSET
 from kzoo.export.manifest import SHARED
 from kzoo.export.onnx_files import names_read, save
 from kzoo.export.optimization import optimized
+from kzoo.export.torch_tracing import leaving_out_casts, without_stacks
 from kzoo.extras import require
 
 # operators that stay in float32 in a graph of float16: norms and softmaxes, whose sums overflow
@@ -164,7 +165,8 @@ def traceable(tower) -> tuple:
             self.layer = tower.graph  # not self.graph, which is taken in the modules that torch traces to
 
         def forward(self, *inputs):
-            return tuple(self.layer(*inputs).values())
+            with leaving_out_casts():
+                return tuple(self.layer(*inputs).values())
 
     module = Module().eval()
     list(module.parameters())  # Keras registers its variables with torch when they are first asked for
@@ -177,16 +179,18 @@ def _with_torch(tower, opset):
 
     module, sample = traceable(tower)
     batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        module,
-        sample,
-        dynamo=True,
-        dynamic_shapes=(tuple({0: batch} for _ in sample),),  # of the arguments that `*inputs` takes
-        input_names=list(tower.inputs),
-        output_names=list(tower.outputs),
-        opset_version=opset,
-        verbose=False,
-    )
+    with without_stacks():
+        program = torch.onnx.export(
+            module,
+            sample,
+            dynamo=True,
+            dynamic_shapes=(tuple({0: batch} for _ in sample),),  # of the arguments that `*inputs` takes
+            input_names=list(tower.inputs),
+            output_names=list(tower.outputs),
+            opset_version=opset,
+            verbose=False,
+            optimize=False,  # as `optimized` does that
+        )
     return "torch.onnx", program.model_proto
 
 

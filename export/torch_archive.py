@@ -8,6 +8,7 @@ from kzoo.export.captions import onnx_towers
 from kzoo.export.child import export_on
 from kzoo.export.engine import Engine, Port, Session
 from kzoo.export.onnx_writers import quiet_exporters
+from kzoo.export.torch_tracing import leaving_out_casts, without_stacks
 from kzoo.export.verify import exporting, written_together
 from kzoo.extras import require
 
@@ -32,7 +33,7 @@ def write_torch_archives(model, towers, folder) -> str:
 
     batch = torch.export.Dim("batch")
     for tower in towers:
-        with exporting(tower.name), quiet_exporters():
+        with exporting(tower.name), quiet_exporters(), without_stacks():
             sample = tuple(keras.ops.convert_to_tensor(array) for array in tower.example.values())
             shapes = (tuple({0: batch} for _ in sample),)  # of the arguments that `*inputs` takes
             program = torch.export.export(_module(torch, tower), sample, dynamic_shapes=shapes)
@@ -52,7 +53,7 @@ def _module(torch, tower):
 
         def forward(self, *inputs):
             pairs = [(each, self.weights[each.path]) for each in tower.graph.variables]
-            with keras.StatelessScope(state_mapping=pairs):
+            with keras.StatelessScope(state_mapping=pairs), leaving_out_casts():
                 return tuple(tower.graph(*inputs).values())
 
     return Module().eval()

@@ -1,7 +1,8 @@
 """The graphs that a model leaves as: one per tower, named arrays in, named rows out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from kzoo.export.manifest import following
 from kzoo.models import Captioner
+from kzoo.models.compiled import compiled
 from kzoo.models.slots import names_of
 
 BATCHES = (1, 2, 5)  # differ from each other and from every sequence length a tower could confuse them with
@@ -46,7 +48,7 @@ class Tower:
         name: of the file.
         graph: the layer; called with its inputs by position, it returns a dict.
         samples: real inputs, for each of `BATCHES` a dict of arrays in the order of the graph's arguments.
-        outputs: name -> shape of one row.
+        outputs: name -> shape of one row, see `shaped`.
         output_dtype: of all outputs.
         carried: name of an input -> name of the output by which it follows from the sample before, where it has none.
         shared: names of inputs that have a row for each, or one for all.
@@ -55,10 +57,25 @@ class Tower:
     name: str
     graph: keras.layers.Layer
     samples: list
-    outputs: dict
+    outputs: dict = field(default_factory=dict)
     output_dtype: str = "float32"
     carried: dict = field(default_factory=dict)
     shared: tuple = ()
+
+    @cached_property
+    def ask(self) -> Callable:
+        """What the running model gives: function of a dict of arrays, in the order of the graph's arguments, to such a
+        dict."""
+        graph = self.graph
+        if (
+            keras.config.backend() == "jax"
+        ):  # which compiles each operation by itself, for each of its shapes, otherwise
+            graph = compiled(self.graph, self.graph)
+
+        def asked(inputs):
+            return {name: keras.ops.convert_to_numpy(value) for name, value in graph(*inputs.values()).items()}
+
+        return asked
 
     @property
     def inputs(self) -> dict:
@@ -85,6 +102,12 @@ class Tower:
             yield found
 
 
+def shaped(tower) -> Tower:
+    """A tower that knows its outputs, by what it gives on the first sample."""
+    tower.outputs = {name: array.shape[1:] for name, array in tower.ask(tower.samples[0]).items()}
+    return tower
+
+
 def writes_captions(model) -> bool:
     """Whether a model is a captioner that can write id by id."""
     return isinstance(model, Captioner) and model.can_write
@@ -103,8 +126,7 @@ def _tower(model, name, slot):
     if stem == "image" and writes_captions(model):
         outputs["image_tokens"] = "caption_context"
     graph = Graph(model, name, list(slot.arrays.values()), outputs)
-    found = graph(*batches[0].values())
-    return Tower(name, graph, batches, {key: tuple(value.shape[1:]) for key, value in found.items()})
+    return shaped(Tower(name, graph, batches))
 
 
 def samples(model, tower, called, rows) -> dict:

@@ -30,11 +30,7 @@ class ExportError(RuntimeError):
 
 def reference(tower) -> Iterator:
     """What the running model gives on the tower's samples, one after the other: output name -> array."""
-    return tower.run(
-        lambda inputs: {
-            name: keras.ops.convert_to_numpy(value) for name, value in tower.graph(*inputs.values()).items()
-        }
-    )
+    return tower.run(tower.ask)
 
 
 def run_by(format, folder, graphs, tower) -> Iterator:

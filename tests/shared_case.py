@@ -1,5 +1,6 @@
 """What a few lines of a test need: tiny models, toy pairs, golden cases, gradients on any backend."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -156,3 +157,19 @@ def _with_torch(function):
 
 def _filled(gradients, arrays):
     return [np.zeros_like(array) if gradient is None else numpy(gradient) for array, gradient in zip(arrays, gradients)]
+
+
+@contextmanager
+def compilations():
+    """List that grows with each program that XLA compiles."""
+    import jax
+
+    found, active = [], [True]
+
+    def heard(event, seconds, **about):
+        if active[0] and event == "/jax/core/compile/backend_compile_duration":
+            found.append(about.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    yield found
+    active[0] = False

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 from PIL import Image
-from shared_case import TESTS, tiny_model, toy_pairs
+from shared_case import TESTS, compilations, tiny_model, toy_pairs
 
 import kzoo
 from kzoo.export import ExportError, onnx_graphs, runtime
@@ -331,6 +331,15 @@ def test_a_released_architecture_exports_and_verifies(tmp_path):
     row["image_encoder"]["depth"] = row["text_encoder"]["depth"] = 4
     manifest = build(row).export(tmp_path / "onnx")
     assert max(manifest["worst_difference"].values()) < 1e-5
+
+
+@pytest.mark.parametrize("backend", ["jax"] if keras.config.backend() == "jax" else [])
+def test_towers_are_compared_as_programs(backend, exported, tmp_path):
+    """Not operation by operation, each of which jax would compile for each of its shapes."""
+    model = tiny_model(depth=1)
+    with compilations() as found:  # what jax2onnx compiles when it is imported was compiled for `exported`
+        model.export(tmp_path / "onnx")
+    assert len(found) < 12, found  # two towers of three sizes, and what a user asks
 
 
 @pytest.mark.one_other

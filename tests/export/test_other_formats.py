@@ -109,6 +109,7 @@ else:
     (found,) = program.module()(torch.from_numpy(inputs["token_ids"]))
     calls = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert all(each.startswith(("aten.", "<built-in", "math.")) for each in calls), calls
+    assert not any("dtype_layout" in each for each in calls), calls  # which would name a device
     names, sizes = [*program.state_dict], [each.numel() for each in program.state_dict.values()]
     assert names and not any("image_encoder" in name for name in names), names
     assert 0.9 * int(sys.argv[3]) < sum(sizes) < 1.1 * int(sys.argv[3]), (sum(sizes), names)

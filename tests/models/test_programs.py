@@ -1,12 +1,10 @@
 """Predictions on jax and TensorFlow: blocks that are alike are made once, and say what they say in one program."""
 
-from contextlib import contextmanager
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from shared_case import fill, tiny_model
+from shared_case import compilations, fill, tiny_model
 
 from kzoo.keras_contact import likeness, untracked
 from kzoo.layers.transformer import TransformerBlock
@@ -37,22 +35,6 @@ def texts(rows=3):
 def plain(model, batch):
     (found,) = model(batch, training=False).values()
     return ops.convert_to_numpy(found)
-
-
-@contextmanager
-def compilations():
-    """List that grows with each program that XLA compiles."""
-    import jax
-
-    found, active = [], [True]
-
-    def heard(event, seconds, **about):
-        if active[0] and event == "/jax/core/compile/backend_compile_duration":
-            found.append(about.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(heard)
-    yield found
-    active[0] = False
 
 
 def compiled_for(depth):
