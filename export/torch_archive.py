@@ -53,7 +53,7 @@ def _module(torch, tower):
 
         def forward(self, *inputs):
             pairs = [(each, self.weights[each.path]) for each in tower.graph.variables]
-            with keras.StatelessScope(state_mapping=pairs), leaving_out_casts():
+            with leaving_out_casts(), keras.StatelessScope(state_mapping=pairs):
                 return tuple(tower.graph(*inputs).values())
 
     return Module().eval()
