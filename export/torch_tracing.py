@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 def leaving_out_casts() -> AbstractContextManager:
     """A context in which a tensor that is wanted on its own device, or in its own type, is handed back as it is.
 
-    Keras asks for that around each operation, and torch notes a cast and a check of it each time: two operations of three.
+    Keras asks for that around each operation, and torch notes a cast and a check of it each time: two operations of
+    three.
     """
     import torch
 

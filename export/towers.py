@@ -67,9 +67,7 @@ class Tower:
         """What the running model gives: function of a dict of arrays, in the order of the graph's arguments, to such a
         dict."""
         graph = self.graph
-        if (
-            keras.config.backend() == "jax"
-        ):  # which compiles each operation by itself, for each of its shapes, otherwise
+        if keras.config.backend() == "jax":  # which otherwise compiles each operation for each of its shapes
             graph = compiled(self.graph, self.graph)
 
         def asked(inputs):

@@ -51,8 +51,7 @@ def batch_of(model, name):
 def outputs_of(model, name):
     """What kzoo gives and what is expected, under kzoo's names; where something is masked, only what is real."""
     batch, mask = batch_of(model, name)
-    found = called(model)(batch)
-    got = {key: numpy(value) for key, value in found.items()}
+    got = {key: numpy(value) for key, value in called(model)(batch).items()}
     if model.similarity is not None:
         got["logits"] = numpy(model.similarity(got["image_embeddings"], got["text_embeddings"]))
     expected = expected_of(name)
