@@ -1,5 +1,6 @@
 """A function of a model's layers, compiled by the backend and kept: for the steps between `fit` and `predict`."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 
@@ -14,7 +15,8 @@ def compiled(layer, function) -> Callable:
 
     Args:
         layer: whose variables the function reads, itself or its sub-layers.
-        function: of positional tensors, in nested lists, tuples and dicts as may be, to tensors.
+        function: of positional tensors, in nested lists, tuples and dicts as may be, to tensors, likewise; dicts keep
+            the order that it gives them.
 
     Returns:
         A function of numpy arrays or tensors to tensors.
@@ -44,11 +46,11 @@ def _with_jax(layer, function):
     @jax.jit
     def stateless(values, arguments):
         with keras.StatelessScope(state_mapping=list(zip(layer.variables, values))):
-            return function(*arguments)
+            return _with_dicts(OrderedDict, function(*arguments))
 
     def with_weights_of_now():
         values = [each.value for each in layer.variables]
-        return lambda *arguments: stateless(values, arguments)
+        return lambda *arguments: _with_dicts(dict, stateless(values, arguments))
 
     @wraps(function)
     def with_weights(*arguments):
@@ -56,6 +58,15 @@ def _with_jax(layer, function):
 
     with_weights.with_weights_of_now = with_weights_of_now
     return with_weights
+
+
+def _with_dicts(kind, tree):
+    """A tree whose dicts are of `kind`: jax gives those back sorted by name, but for ordered ones."""
+    if isinstance(tree, dict):
+        return kind((name, _with_dicts(kind, each)) for name, each in tree.items())
+    if type(tree) in (list, tuple):
+        return type(tree)(_with_dicts(kind, each) for each in tree)
+    return tree
 
 
 def _with_tensorflow(layer, function):

@@ -117,7 +117,7 @@ def test_the_end_of_text_is_found_by_its_id():
     expected = np.load(FIXTURES / name / "outputs.npz")["text_embeds"]
     assert np.abs(pooled / np.linalg.norm(pooled, axis=1, keepdims=True) - expected).max() > 0.1
     with pytest.raises(ValueError, match="row 0 of token_ids has no end-of-text id 511"):
-        worst(opened(name, text_encoder={"eot_id": 511}), name)
+        opened(name, text_encoder={"eot_id": 511})({"token_ids": ids})
 
 
 def test_epsilon_of_each_config():
