@@ -159,6 +159,7 @@ class ConvNorm(Mergeable, Configured, keras.layers.Layer):
 
     def build(self, x_shape) -> None:
         if self.pad is not None:
+            self.pad.build(x_shape)  # Keras on jax runs a model operation by operation if any layer of it is not built
             x_shape = self.pad.compute_output_shape(x_shape)
         self.convolution.build(x_shape)
         if self.norm is not None:

@@ -27,6 +27,7 @@ from kzoo.encoders import (
     from_keras_hub,
 )
 from kzoo.encoders.tower import OPTIONS, Tower, table_of
+from kzoo.keras_contact import layers_within
 from kzoo.layers.numerics import l2_normalize
 from kzoo.models.compiled import compiled
 
@@ -282,6 +283,8 @@ def test_config_round_trips_with_all_that_is_declared(tower):
         "context_length vocab_size pad_id eot_id options"
     ).split():
         assert getattr(again, name) == getattr(tower, name), name
+    # where one is not, Keras on jax runs a model operation by operation before it compiles a prediction
+    assert [each.path for each in layers_within(again) if not each.built] == []
 
 
 def test_grids_of_patches():

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from shared_case import compilations, fill, tiny_model
 
+import kzoo
 from kzoo.keras_contact import likeness, untracked
 from kzoo.layers.transformer import TransformerBlock
 from kzoo.models import programs
@@ -53,6 +54,14 @@ def compiled_for(depth):
 def test_a_deep_tower_has_no_more_programs_than_a_shallow_one():
     tiny_model().embed_batch(images())  # with what is compiled once for all
     assert compiled_for(3) == compiled_for(6) == 3  # before the blocks, a block, behind them, with the last one
+
+
+@on_jax
+def test_a_tower_of_convolutions_is_one_program():
+    model = kzoo.from_preset("clip_resnet_nano", load_weights=False)
+    with compilations() as found:
+        model.embed_batch({"images": np.zeros((1, 64, 64, 3), "uint8")})
+    assert len(found) == 1, found
 
 
 @pytest.mark.parametrize("batch", (images, texts))
