@@ -11,6 +11,7 @@ from kzoo.layers.convolution import ConvNorm, batch_norm, feature_tokens
 from kzoo.layers.linear import dense
 from kzoo.layers.merging import Mergeable
 from kzoo.layers.numerics import activation_function, layer_norm
+from kzoo.layers.repeated import Repeated
 from kzoo.layers.transformer import LayerScale
 from kzoo.types import Tensor
 
@@ -125,7 +126,7 @@ class Stage(Mergeable, Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class MixerBlock(Mergeable, Configured, keras.layers.Layer):
+class MixerBlock(Repeated, Mergeable, Configured, keras.layers.Layer):
     """`RepMixer`, then `x + scale mlp(x)`.
 
     Args:
@@ -167,7 +168,7 @@ class MixerBlock(Mergeable, Configured, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class AttentionBlock(Mergeable, Configured, keras.layers.Layer):
+class AttentionBlock(Repeated, Mergeable, Configured, keras.layers.Layer):
     """`x + scale attention(norm(x))` over all positions of the map, then `x + scale mlp(x)`.
 
     Args:

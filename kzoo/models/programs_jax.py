@@ -65,7 +65,11 @@ def _made(function, arguments) -> Callable:
     if graph.effects or _are_bound(arguments):  # whose order a program keeps; whose device a program is compiled for
         whole = jax.jit(function)
         return lambda leaves: whole(*jax.tree.unflatten(jax.tree.structure(arguments), leaves))
-    constants, parts = dict(zip(graph.constvars, traced.consts)), _parts(graph)
+    pieces = _pieces(graph)
+    if not any(is_block for is_block, _ in pieces):  # as those of a convolutional tower beside one of blocks
+        alone = jax.jit(core.jaxpr_as_fun(traced))  # what makes small programs quickly takes long over a large one
+        return lambda leaves: jax.tree.unflatten(tree, alone(*leaves))
+    constants, parts = dict(zip(graph.constvars, traced.consts)), [*_compiled(pieces, graph)]
     done = _done(parts, graph.outvars)
 
     def value_of(each, values):
@@ -101,8 +105,8 @@ def _done(parts, outputs):
     return found[::-1]
 
 
-def _parts(graph):
-    """List of `(program, variables that it takes, variables that it gives)`."""
+def _pieces(graph):
+    """List of `(is_block, equations)`: blocks that are alike, and what is before, between and behind them."""
     blocks = [each for each in graph.eqns if each.params.get("name") == BLOCK and "jaxpr" in each.params]
     often, pieces = Counter(id(each.params["jaxpr"]) for each in blocks), []
     for equation in graph.eqns:
@@ -111,11 +115,12 @@ def _parts(graph):
         if is_block or not pieces or pieces[-1][0]:
             pieces.append((is_block, []))
         pieces[-1][1].append(equation)
-    return [*_compiled(pieces, graph)]
+    return pieces
 
 
 def _compiled(pieces, graph):
-    """The parts, whose programs come into being as they are needed, so that the first runs while others are made."""
+    """The parts, each `(program, variables that it takes, variables that it gives)`, whose programs come into being as
+    they are needed, so that the first runs while others are made."""
     from jax.extend import core
 
     needed, given = {each for each in graph.outvars if isinstance(each, core.Var)}, []

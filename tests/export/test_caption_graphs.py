@@ -158,6 +158,7 @@ def test_a_saved_model_writes_captions_in_its_graph(tmp_path):
     np.testing.assert_array_equal(signature(images=tf.constant(images))["token_ids"].numpy(), token_ids)
 
 
+@pytest.mark.one_other("tensorflow")  # where a search in a graph is verified
 def test_a_search_that_takes_worse_ids_is_told(coca_captions):
     """The ids of a SavedModel are held against the model's logits."""
     model, tower, token_ids = coca_captions

@@ -7,9 +7,12 @@ from keras import ops
 from shared_case import compilations, fill, tiny_model
 
 import kzoo
+from kzoo.encoders import FastViT
+from kzoo.encoders.fastvit_stage import MixerBlock
 from kzoo.keras_contact import likeness, untracked
+from kzoo.layers import SimilarityHead
 from kzoo.layers.transformer import TransformerBlock
-from kzoo.models import programs
+from kzoo.models import DualEncoder, programs
 from kzoo.models.programs_jax import Programs
 
 BACKEND = keras.config.backend()
@@ -79,6 +82,24 @@ def test_blocks_that_are_alike_are_traced_once(batch, monkeypatch):
     assert len(traced) == 2  # and the last one, of one token
     model.embed_batch(batch(5))
     assert len(traced) == 4
+
+
+def test_blocks_of_convolutions_that_are_alike_are_traced_once(monkeypatch):
+    traced, call = [], MixerBlock.call
+
+    def noted(self, *arguments, **options):
+        traced.append(self)
+        return call(self, *arguments, **options)
+
+    monkeypatch.setattr(MixerBlock, "call", noted)
+    stages = {"depths": (3,), "widths": (8,), "mlp_ratios": (2,), "mixers": ("repmixer",)}
+    stages |= {"positions_before": (False,), "downsamples": (False,), "squeezes": (False,)}
+    tower = FastViT(32, **stages, embed_dim=12)
+    model = DualEncoder(tower, tiny_model().text_encoder, SimilarityHead())
+    batch = {"images": np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")}
+    found = model.embed_batch(batch)
+    assert len(traced) == 1
+    np.testing.assert_allclose(found, plain(model, batch), atol=1e-6)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="of its graphs")
