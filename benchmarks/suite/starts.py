@@ -76,14 +76,15 @@ class Started:
             watch.start()
             try:
                 _, status, used = os.wait4(child.pid, 0)
+                wall = time.perf_counter() - start
             except BaseException:  # Ctrl-C
                 child.kill()
                 child.wait()
                 raise
             finally:
                 watch.cancel()  # else the run would wait for it
+                watch.join()  # it ends a moment after it is told
             child.returncode = os.waitstatus_to_exitcode(status)
-            wall = time.perf_counter() - start
             if child.returncode:
                 said.seek(0)
                 lines = [line.strip() for line in said if line.strip()]
