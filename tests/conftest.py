@@ -32,6 +32,14 @@ TURNS = (
     *("adaptation/", "encoders/", "layers/", "models/", "presets/", "weights/", "test_cli.py"),
     "losses/test_every_loss_trains.py",
 )
+# Those of them that ask for values operation by operation: jax compiles each for each shape and takes five times as
+# long as TensorFlow, which is the stricter of the two about types. What is traced and compiled takes turns.
+VALUES = (
+    *(f"losses/{room}/" for room in ROOMS),
+    *(f"losses/test_{name}.py" for name in ("called_by_hand", "numbers", "odd_batches", "sample_weights", "shapes")),
+    *("encoders/", "layers/"),
+)
+HAS_ITS_OWN = ("every_backend", "one_other", "skipif")  # by which a test takes no turns, as one of a single backend
 
 
 @pytest.fixture(autouse=True)
@@ -105,13 +113,13 @@ def once_each(towers_of_shapes, monkeypatch):
 def pytest_collection_modifyitems(items):
     turns, backend = itertools.cycle(OTHERS), keras.config.backend()
     for item in items:
-        in_turns = item.path.relative_to(TESTS).as_posix().startswith(TURNS)
-        if in_turns and not item.get_closest_marker("every_backend"):
-            item.add_marker("one_other")
+        path = item.path.relative_to(TESTS).as_posix()
+        if path.startswith(TURNS) and not any(map(item.get_closest_marker, HAS_ITS_OWN)):
+            item.add_marker(pytest.mark.one_other(*(["tensorflow"] if path.startswith(VALUES) else [])))
         shared = None if item.get_closest_marker("once") else item.get_closest_marker("one_other")
         if shared and backend in OTHERS and backend != (shared.args or [next(turns)])[0]:
             item.add_marker("once")
-        if room_of(item.path.relative_to(TESTS).as_posix()) in ONCE and not item.get_closest_marker("every_backend"):
+        if room_of(path) in ONCE and not item.get_closest_marker("every_backend"):
             item.add_marker("once")
     # what a minute is spent on begins first, or one process would wait for the other at the end
     items.sort(key=lambda item: not item.path.relative_to(TESTS).as_posix().startswith(LONG))

@@ -31,6 +31,7 @@ from kzoo.keras_contact import layers_within
 from kzoo.layers.numerics import l2_normalize
 from kzoo.models.compiled import compiled
 
+pytestmark = pytest.mark.one_other  # some of it is compiled
 SMALL = {"width": 16, "depth": 2, "num_heads": 2}
 STAGES = ((3, 1, 32, 8, 1, 1), (3, 2, 8, 16, 2, 2))
 

@@ -209,6 +209,7 @@ def test_a_config_of_something_else_is_refused(bert):
         from_keras_hub(backbone, pad_id=0)
 
 
+@pytest.mark.every_backend
 def test_export(models, tmp_path):
     image = models.ViTBackbone((16, 24, 3), 8, 1, 2, 8, 16, use_class_token=False)
     if keras.config.backend() == "jax":  # jax2onnx freezes the batch in keras-hub's position embedding

@@ -50,6 +50,7 @@ def test_nothing_is_learned_through_the_targets():
         assert not gradient.any()
 
 
+@pytest.mark.every_backend
 def test_weights_are_cut_into_blocks_in_a_graph_that_knows_no_batch():
     w = np.random.default_rng(1).uniform(0.5, 1.5, (6, 6)).astype("float32")
 

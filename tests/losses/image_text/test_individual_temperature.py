@@ -73,6 +73,7 @@ def test_weights_and_identical_rows():
     assert all(np.isfinite(table).all() for table in tables(loss).values())
 
 
+@pytest.mark.every_backend
 def test_compiled_steps_update_the_tables():
     a, b = embeddings()
     eager, compiled = (IndividualTemperature(6, eta=0.1, block_size=size) for size in (None, 3))

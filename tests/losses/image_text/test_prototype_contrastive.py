@@ -104,6 +104,7 @@ def compiled(loss, **labels):
     return lambda a, b: loss(a, b, **labels)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("block_size", [None, 2])
 def test_a_compiled_step_sees_new_prototypes(block_size):
     loss = PrototypeContrastive(num_prototypes=3, dim=DIM, block_size=block_size)

@@ -10,6 +10,7 @@ from kzoo.layers.linear_logits import LinearLogits
 from kzoo.losses import GroupInfoNCE, InfoNCE, SigmoidContrastive, SupCon
 from kzoo.losses.parts.linear_cross_entropy import linear_cross_entropy
 
+pytestmark = pytest.mark.every_backend  # each derives them in its own way
 RANDOM = np.random.default_rng(0)
 A, B, ALONG = (RANDOM.normal(size=(4, 6)).astype("float32") for _ in range(3))
 LABELS, SHARES = np.array([0, 1, 0, 1], "int32"), RANDOM.uniform(size=4).astype("float32")

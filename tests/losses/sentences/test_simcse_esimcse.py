@@ -71,6 +71,7 @@ def step_of(loss, batch):
     return value(loss(batch[0], batch[1], momentum=batch[2], training=True))
 
 
+@pytest.mark.every_backend
 def test_a_queue_starts_empty_and_grows():
     loss = ESimCSE(0.5, queue_size=7, dim=4)
     past = np.zeros((0, 4), "float32")

@@ -130,6 +130,7 @@ STEPS = {
 }
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("name", STEPS)
 def test_a_compiled_step_changes_the_state_as_a_plain_call_does(name):
     make, args, keywords = STEPS[name]

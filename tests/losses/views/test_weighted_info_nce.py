@@ -59,6 +59,7 @@ def test_the_weights_of_weighted_info_nce_can_be_learned():
     )
 
 
+@pytest.mark.every_backend
 def test_weights_are_cut_into_blocks_in_a_graph_that_knows_no_batch():
     w = np.random.default_rng(1).uniform(0.5, 1.5, (6, 6)).astype("float32")
 
